@@ -1,0 +1,70 @@
+"""Runs the migrations, all of them in one transaction, on the database that the settings name."""
+
+import asyncio
+from pathlib import Path
+from typing import Any, Literal
+
+from alembic import context
+from sqlalchemy import Connection, event, text
+from sqlalchemy.pool import NullPool
+
+from app.core.config import get_settings
+from app.core.db import create_postgres_engine, create_sqlite_engine
+from app.core.orm import Base, Id, Money, UtcDateTime
+from app.discovery import discover
+
+LOCK = 7_251_940_386  # any number, as long as it is the same everywhere
+
+list(discover("models"))  # importing them fills the metadata
+settings = get_settings()
+is_sqlite = settings.database.get_backend_name() == "sqlite"
+
+
+def render_type(kind: str, type_: Any, _: object) -> str | Literal[False]:
+    """Migrations say what they mean without importing the application."""
+    if kind == "type" and isinstance(type_, Id):
+        return 'sa.BigInteger().with_variant(sa.Integer(), "sqlite")'
+    if kind == "type" and type_ is UtcDateTime:
+        return "sa.DateTime(timezone=True)"
+    if kind == "type" and type_ is Money:
+        return 'sa.Numeric(12, 2).with_variant(sa.BigInteger(), "sqlite")'
+    return False
+
+
+def migrate(connection: Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        compare_server_default=True,
+        render_item=render_type,
+        render_as_batch=is_sqlite,
+        transactional_ddl=True,
+    )
+    with context.begin_transaction():
+        if not is_sqlite:  # SQLite's transaction is a lock already
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        context.run_migrations()
+        if is_sqlite and (orphans := connection.execute(text("PRAGMA foreign_key_check")).all()):
+            raise RuntimeError(f"The migration leaves rows without their parents: {orphans}")
+
+
+async def main() -> None:
+    if is_sqlite:
+        Path(str(settings.database.database)).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_sqlite_engine(settings.database, poolclass=NullPool)
+        # A batch change drops the table and makes it again: that would delete the children.
+        event.listen(engine.sync_engine, "connect", _forget_foreign_keys)
+    else:
+        engine = create_postgres_engine(settings, poolclass=NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(migrate)
+    await engine.dispose()
+
+
+def _forget_foreign_keys(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys=OFF")
+    cursor.close()
+
+
+asyncio.run(main())

@@ -1,0 +1,69 @@
+"""The command line: `app --help`."""
+
+import json
+from typing import Annotated
+
+import typer
+import uvicorn
+from alembic import command
+
+from app.core.config import DATA_DIR, get_settings
+from app.core.logging import configure_logging
+from app.core.migrations import alembic_config
+from app.discovery import discover
+
+GRACEFUL_SHUTDOWN_SECONDS = 20
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, help="The application's commands.")
+db = typer.Typer(no_args_is_help=True, help="The database.")
+cli.add_typer(db, name="db")
+for module in discover("cli"):
+    cli.add_typer(module.cli)
+
+
+@cli.command()
+def serve(
+    reload: Annotated[bool, typer.Option(help="Start again when the code changes.")] = False,
+) -> None:
+    """Serve on HOST and PORT with WEB_CONCURRENCY workers."""
+    settings = get_settings()
+    configure_logging(settings)
+    if settings.environment == "local":
+        _greet()
+    uvicorn.run(
+        "app.main:app",
+        host=settings.host,
+        port=settings.port,
+        reload=reload,
+        reload_dirs=["app"] if reload else None,
+        workers=None if reload else settings.web_concurrency,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+    )
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    from app.main import create_app  # the other commands start faster without it
+
+    typer.echo(json.dumps(create_app().openapi(), indent=2))
+
+
+@db.command()
+def upgrade(revision: str = "head") -> None:
+    """Migrate the database; `alembic upgrade head` does the same."""
+    command.upgrade(alembic_config(), revision)
+
+
+def _greet() -> None:
+    settings = get_settings()
+    url = f"http://{settings.host}:{settings.port}"
+    typer.echo(f"\n  API          {url}/docs   (reference: {url}/redoc)")
+    if settings.first_superuser:
+        email, password = settings.first_superuser
+        typer.echo(f"  Sign in as   {email}   password: {password}")
+        typer.echo(f"               (kept in {DATA_DIR / 'superuser_password'})\n")

@@ -1,0 +1,149 @@
+"""Settings: from the environment, then from `.env`. `.env.example` explains each."""
+
+import os
+import secrets
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    EmailStr,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+DATA_DIR = Path("data")
+MIN_SECRET_KEY_BYTES = 32
+MIN_DATABASE_PASSWORD_CHARACTERS = 16
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    environment: Literal["local", "test", "production"] = "local"
+    secret_key: SecretStr | None = None
+
+    database_url: str = "sqlite+aiosqlite:///./data/app.db"
+    postgres_password: SecretStr | None = None
+    database_pool_size: int = Field(default=10, ge=1)
+    database_pool_timeout: float = Field(default=10, gt=0)
+    database_prepared_statements: bool = True
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    web_concurrency: int = Field(default=1, ge=1)
+    forwarded_allow_ips: str = "127.0.0.1"
+    allowed_hosts: CommaSeparated = ["localhost", "127.0.0.1", "[::1]"]
+    cors_origins: CommaSeparated = []
+    max_body_bytes: int = Field(default=1_048_576, ge=1)
+    thread_limit: int = Field(default=40, ge=1)
+
+    signup_enabled: bool = True
+    first_superuser_email: EmailStr | None = None
+    first_superuser_password: SecretStr | None = Field(default=None, min_length=10, max_length=128)
+    access_token_minutes: int = Field(default=15, ge=1)
+    refresh_token_days: int = Field(default=30, ge=1)
+
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @property
+    def database(self) -> URL:
+        url = make_url(self.database_url)
+        if self.postgres_password and url.password is None and url.get_backend_name() != "sqlite":
+            url = url.set(password=self.postgres_password.get_secret_value())
+        return url
+
+    @property
+    def signing_key(self) -> str:
+        """`SECRET_KEY`, or outside production one that is made once and kept under `data/`."""
+        return self.secret_key.get_secret_value() if self.secret_key else kept_secret("secret_key")
+
+    @property
+    def first_superuser(self) -> tuple[str, str] | None:
+        """E-mail address and password; `local` has one without being told."""
+        if self.first_superuser_email and self.first_superuser_password:
+            return self.first_superuser_email, self.first_superuser_password.get_secret_value()
+        if self.environment == "local":
+            return "admin@example.com", kept_secret("superuser_password")
+        return None
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_supported(cls, value: str) -> str:
+        try:
+            url = make_url(value)
+        except ArgumentError as error:
+            raise ValueError("should be a database URL") from error
+        if url.drivername not in ("sqlite+aiosqlite", "postgresql+asyncpg"):
+            raise ValueError("should start with sqlite+aiosqlite:// or postgresql+asyncpg://")
+        if url.drivername == "sqlite+aiosqlite" and url.database in (None, "", ":memory:"):
+            raise ValueError("should name a file: its readers and its writer are two connections")
+        return value
+
+    @model_validator(mode="after")
+    def _is_safe_in_production(self) -> Self:
+        if self.environment != "production":
+            return self
+        key = self.secret_key.get_secret_value() if self.secret_key else ""
+        if len(key.encode()) < MIN_SECRET_KEY_BYTES:
+            raise ValueError(
+                f"SECRET_KEY: production takes at least {MIN_SECRET_KEY_BYTES} bytes; "
+                "`openssl rand -base64 48` makes some"
+            )
+        password = self.database.password
+        if password is not None and len(password) < MIN_DATABASE_PASSWORD_CHARACTERS:
+            raise ValueError(
+                "POSTGRES_PASSWORD: production takes at least "
+                f"{MIN_DATABASE_PASSWORD_CHARACTERS} characters"
+            )
+        return self
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """Stops the program with one line for each setting that has a wrong value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SystemExit(
+            "\n".join(_line(each["loc"], each["msg"]) for each in error.errors())
+        ) from None
+
+
+def _line(loc: tuple[int | str, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return f"{str(loc[0]).upper()}: {message}" if loc else message
+
+
+def kept_secret(name: str) -> str:
+    """The secret in `data/NAME`, made by whichever process comes first."""
+    path = DATA_DIR / name
+    if not path.exists():
+        DATA_DIR.mkdir(exist_ok=True)
+        draft = path.with_name(f".{name}.{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(48 if name == "secret_key" else 15))
+        try:
+            os.link(draft, path)  # fails if another was faster, and nobody ever sees half a secret
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text()

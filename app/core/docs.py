@@ -1,0 +1,58 @@
+"""`/docs` and `/redoc` from this server's own files: nothing is fetched from another host."""
+
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+ASSETS = Path(str(files("fastapi_offline"))) / "static"
+ASSETS_URL = "/static/docs"
+REDOC_JS = "redoc.standalone.js"
+FOREIGN_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"  # in ReDoc's footer
+NO_IMAGE = b"data:,"  # ReDoc leaves out an image that does not load
+SWAGGER_PARAMETERS = {"persistAuthorization": True, "validatorUrl": None, "tryItOutEnabled": True}
+
+
+def add_docs(app: FastAPI) -> None:
+    """Their paths are relative, so that they work under a proxy's prefix too."""
+    openapi_url, assets = str(app.openapi_url).lstrip("/"), ASSETS_URL.lstrip("/")
+    icon = f"{assets}/favicon.png"
+
+    async def swagger_ui(_: Request) -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url=openapi_url,
+            title=f"{app.title} - API",
+            swagger_js_url=f"{assets}/swagger-ui-bundle.js",
+            swagger_css_url=f"{assets}/swagger-ui.css",
+            swagger_favicon_url=icon,
+            swagger_ui_parameters=SWAGGER_PARAMETERS,
+        )
+
+    async def redoc(_: Request) -> HTMLResponse:
+        return get_redoc_html(
+            openapi_url=openapi_url,
+            title=f"{app.title} - API reference",
+            redoc_js_url=f"{assets}/{REDOC_JS}",
+            redoc_favicon_url=icon,
+            with_google_fonts=False,
+        )
+
+    async def redoc_js(_: Request) -> Response:
+        script = await run_in_threadpool(read_redoc_js)
+        return Response(script, media_type="text/javascript")
+
+    app.add_route("/docs", swagger_ui, include_in_schema=False)
+    app.add_route("/redoc", redoc, include_in_schema=False)
+    app.add_route(f"{ASSETS_URL}/{REDOC_JS}", redoc_js, include_in_schema=False)
+    app.mount(ASSETS_URL, StaticFiles(directory=ASSETS))
+
+
+@lru_cache
+def read_redoc_js() -> bytes:
+    return (ASSETS / REDOC_JS).read_bytes().replace(FOREIGN_LOGO, NO_IMAGE)

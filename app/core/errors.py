@@ -1,0 +1,59 @@
+"""What can go wrong, in the domain's words. They know no HTTP: `app.core.http` maps them to it.
+
+AppError
+ ├── Invalid              what was asked for makes no sense
+ ├── InvalidTokenRequest  RFC 6749, section 5.2
+ ├── Unauthenticated
+ ├── Forbidden
+ │    └── MissingScope
+ ├── NotFound
+ ├── Conflict
+ └── Unavailable          the database is away
+"""
+
+
+class AppError(Exception):
+    """`detail` is for the client's eyes; never put there what they must not know."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class Invalid(AppError):
+    """A value that has the right shape and still cannot be; `loc` is where it stands."""
+
+    def __init__(self, detail: str, *loc: str) -> None:
+        super().__init__(detail)
+        self.loc = loc
+
+
+class InvalidTokenRequest(AppError):
+    """`error` is one of RFC 6749's codes, such as "invalid_grant"."""
+
+    def __init__(self, error: str, detail: str) -> None:
+        super().__init__(detail)
+        self.error = error
+
+
+class Unauthenticated(AppError):
+    """`token_given` tells a token that does not hold from none at all (RFC 6750, section 3.1)."""
+
+    def __init__(self, detail: str, *, token_given: bool = True) -> None:
+        super().__init__(detail)
+        self.token_given = token_given
+
+
+class Forbidden(AppError): ...
+
+
+class MissingScope(Forbidden): ...
+
+
+class NotFound(AppError): ...
+
+
+class Conflict(AppError): ...
+
+
+class Unavailable(AppError): ...

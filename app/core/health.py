@@ -1,0 +1,27 @@
+from typing import Literal
+
+from fastapi import APIRouter, Request
+
+from app.core.db import DatabaseDep
+from app.core.errors import Unavailable
+from app.core.schemas import Output
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+class Health(Output):
+    status: Literal["ok"] = "ok"
+
+
+@router.get("/live")
+async def read_liveness() -> Health:
+    """The process answers."""
+    return Health()
+
+
+@router.get("/ready", responses={503: {"description": "Not now"}})
+async def read_readiness(request: Request, database: DatabaseDep) -> Health:
+    """It can do its work: the database answers, and its schema is not behind the code."""
+    if await request.app.state.migrations.is_behind(database):
+        raise Unavailable("The database's schema is behind the code: run `alembic upgrade head`.")
+    return Health()

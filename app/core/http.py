@@ -1,0 +1,137 @@
+"""Errors become RFC 9457 problem documents here, and nowhere else."""
+
+import json
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.routing import Match
+from starlette.types import Scope
+
+from app.core import errors
+
+logger = logging.getLogger("app.http")
+
+STATUS: dict[type[errors.AppError], int] = {
+    errors.InvalidTokenRequest: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Invalid: 422,
+    errors.Unavailable: 503,
+}
+# RFC 9110's names, which Python learned in 3.13.
+TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+RETRY_AFTER_SECONDS = "5"
+MAX_ERRORS = 100
+
+
+class InvalidField(BaseModel):
+    loc: list[str | int] = Field(description="Where: body, query or path, and the way from there.")
+    msg: str
+    type: str
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str = "about:blank"
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["Item Not Found (id: 7)"])
+    instance: str = Field(examples=["/api/v1/items/7"])
+    request_id: str = Field(examples=["9f86d081884c7d659a2feaa0c55ad015"])
+    errors: list[InvalidField] | None = Field(default=None, description="Only with status 422.")
+
+
+class ProblemResponse(JSONResponse):
+    media_type = "application/problem+json"
+
+    def __init__(
+        self,
+        scope: Scope,
+        status: int,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        body = {
+            "type": "about:blank",
+            "title": title_of(status),
+            "status": status,
+            "detail": detail,
+            "instance": scope["path"],
+            "request_id": scope.get("request_id"),
+        }
+        super().__init__(body | members, status, headers)
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode()  # ASCII: a lone surrogate cannot be sent as UTF-8
+
+
+def title_of(status: int) -> str:
+    return TITLES.get(status) or HTTPStatus(status).phrase
+
+
+async def app_error(request: Request, error: errors.AppError) -> ProblemResponse:
+    status = next(STATUS[class_] for class_ in type(error).__mro__ if class_ in STATUS)
+    headers, members = dict[str, str](), dict[str, Any]()
+    match error:
+        case errors.InvalidTokenRequest():
+            headers["Cache-Control"] = "no-store"
+            members = {"error": error.error, "error_description": error.detail}
+        case errors.Unauthenticated():
+            invalid = ' error="invalid_token"' if error.token_given else ""
+            headers["WWW-Authenticate"] = f"Bearer{invalid}"
+        case errors.MissingScope():
+            headers["WWW-Authenticate"] = 'Bearer error="insufficient_scope"'
+        case errors.Invalid():
+            members["errors"] = [{"loc": error.loc, "msg": error.detail, "type": "value_error"}]
+        case errors.Unavailable():
+            headers["Retry-After"] = RETRY_AFTER_SECONDS
+            logger.warning("%s (%r)", error.detail, error.__cause__)
+    return ProblemResponse(request.scope, status, error.detail, headers, **members)
+
+
+async def invalid_request(request: Request, error: RequestValidationError) -> ProblemResponse:
+    if isinstance(error.body, bytes):  # FastAPI parses nothing but JSON
+        return ProblemResponse(request.scope, 415, "The body should be application/json.")
+    # Never `input`: it may be a password, or NaN.
+    found = [
+        {"loc": each["loc"], "msg": each["msg"], "type": each["type"]}
+        for each in error.errors()[:MAX_ERRORS]
+    ]
+    return ProblemResponse(request.scope, 422, "The request is not valid.", errors=found)
+
+
+async def http_error(request: Request, error: HTTPException) -> ProblemResponse:
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(allowed_methods(request))
+    return ProblemResponse(request.scope, error.status_code, str(error.detail), headers)
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """All that the path knows; the framework names only those of the first route that fits."""
+    scopes = {method: {**request.scope, "method": method} for method in METHODS}
+    allowed = [
+        method
+        for method, scope in scopes.items()
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    ]
+    return [*allowed, "HEAD"] if "GET" in allowed else allowed
+
+
+def add_exception_handlers(app: FastAPI) -> None:
+    # Starlette types a handler as one of any Exception.
+    app.add_exception_handler(errors.AppError, app_error)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, invalid_request)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, http_error)  # type: ignore[arg-type]

@@ -1,0 +1,183 @@
+"""What goes around the application: pure ASGI, since BaseHTTPMiddleware costs more than all of these together."""
+
+import logging
+import re
+import time
+from contextvars import ContextVar
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core.config import Settings
+from app.core.http import ProblemResponse
+
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+GZIP_MINIMUM_BYTES = 1000
+
+request_id_var: ContextVar[str | None] = ContextVar("request_id", default=None)
+access_logger = logging.getLogger("app.access")
+error_logger = logging.getLogger("app.error")
+
+
+def add_middleware(app: FastAPI, settings: Settings) -> None:
+    """The last one added is the outermost."""
+    app.add_middleware(UnexpectedErrors)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(GZipMiddleware, minimum_size=GZIP_MINIMUM_BYTES, compresslevel=5)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["Link", "Location", "X-Request-ID"],
+        )
+    app.add_middleware(TrustedHosts, allowed_hosts=settings.allowed_hosts, www_redirect=False)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
+    app.add_middleware(PlainErrorsAsProblems)
+    app.add_middleware(RequestContext)
+
+
+class RequestContext:
+    """The request's id, and its line in the access log, in the place of uvicorn's."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if SANE_REQUEST_ID.fullmatch(given) else uuid4().hex
+        scope["request_id"] = request_id
+        request_id_var.set(request_id)  # the server runs each request in a context of its own
+        started, status = time.perf_counter(), 500
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            milliseconds = round(1000 * (time.perf_counter() - started), 1)
+            access_logger.info(
+                "request",
+                extra={
+                    "method": scope["method"],
+                    "path": quote(scope["path"]),  # without the query string: it may hold secrets
+                    "route": _route_of(scope),
+                    "status": status,
+                    "duration_ms": milliseconds,
+                },
+            )
+
+
+def _route_of(scope: Scope) -> str | None:
+    """The path's template with the prefixes it was included under, which Starlette's "route" lacks."""
+    route: Any = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
+    return getattr(route, "path_format", None)
+
+
+class PlainErrorsAsProblems:
+    """Starlette's middleware answers its errors (413, a wrong host) as plain text; clients get one shape."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        start: Message | None = None
+        text = b""
+
+        async def send_problem(message: Message) -> None:
+            nonlocal start, text
+            if message["type"] == "http.response.start" and _is_plain_error(message):
+                start = message
+            elif start is None:
+                await send(message)
+            else:
+                text += message.get("body", b"")
+                if not message.get("more_body"):
+                    headers = MutableHeaders(scope=start)
+                    del headers["content-length"], headers["content-type"]
+                    problem = ProblemResponse(scope, start["status"], text.decode(), headers)
+                    await problem(scope, receive, send)
+
+        await self.app(scope, receive, send_problem)
+
+
+def _is_plain_error(start: Message) -> bool:
+    content_type = Headers(raw=start["headers"]).get("content-type", "")
+    return start["status"] >= 400 and content_type.startswith("text/plain")
+
+
+class TrustedHosts(TrustedHostMiddleware):
+    """Probes ask by address, whatever the site's name."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/health/"):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+class HeadAsGet:
+    """HEAD answers wherever GET does, with its headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            return await self.app(scope, receive, send)
+
+        async def send_headers(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self.app({**scope, "method": "GET"}, receive, send_headers)
+
+
+class UnexpectedErrors:
+    """A bug is a 500 without a word of its inside, and one log line with all of it.
+
+    Innermost, so that the answer gets what every other gets (the request id, CORS).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        except Exception:
+            if (
+                started
+            ):  # the server logs it, and cuts the connection: half an answer must not look whole
+                raise
+            error_logger.exception("Unexpected error")
+            problem = ProblemResponse(scope, 500, "The server failed. Its log has the request id.")
+            await problem(scope, receive, send)

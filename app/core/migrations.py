@@ -1,0 +1,36 @@
+"""What the code knows of its migrations. `alembic/env.py` runs them."""
+
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from app.core.db import Database
+
+ALEMBIC_INI = Path(__file__).parents[2] / "alembic.ini"
+
+
+def alembic_config() -> Config:
+    return Config(ALEMBIC_INI)
+
+
+class Migrations:
+    """Reads the folder once: it does not change under a running server."""
+
+    def __init__(self) -> None:
+        script = ScriptDirectory.from_config(alembic_config())
+        self._heads = set(script.get_heads())
+        self._known = {revision.revision for revision in script.walk_revisions()}
+
+    async def is_behind(self, database: Database) -> bool:
+        """Whether the schema lacks a migration of this code. One that is ahead will do: a roll-out in progress."""
+        async with database.reading() as session:
+            try:
+                applied = set(
+                    await session.scalars(text("SELECT version_num FROM alembic_version"))
+                )
+            except DBAPIError:  # there is no such table yet
+                return True
+        return applied != self._heads and applied <= self._known

@@ -1,0 +1,71 @@
+"""The OpenAPI document, with the errors that each operation can answer."""
+
+from functools import cached_property
+from typing import Any
+
+from fastapi import FastAPI, Request
+
+from app.core.errors import Invalid
+from app.core.http import Problem, title_of
+
+SCHEMA = "#/components/schemas/"
+REFERENCE = {"$ref": f"{SCHEMA}Problem"}
+
+
+class API(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()  # the same one each time, until a route is added
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        if "Problem" not in schemas:
+            problem = Problem.model_json_schema(ref_template=SCHEMA + "{model}")
+            schemas |= problem.pop("$defs") | {"Problem": problem}
+            schemas.pop("HTTPValidationError", None)
+            schemas.pop("ValidationError", None)
+            for path in document["paths"].values():
+                for operation in path.values():
+                    _describe_errors(operation)
+        return document
+
+    @cached_property
+    def query_parameters(self) -> dict[str, frozenset[str]]:
+        """The names that each operation takes, by its id."""
+        operations = [each for path in self.openapi()["paths"].values() for each in path.values()]
+        return {
+            each["operationId"]: frozenset(
+                parameter["name"]
+                for parameter in each.get("parameters", [])
+                if parameter["in"] == "query"
+            )
+            for each in operations
+        }
+
+
+async def forbid_unknown_parameters(request: Request) -> None:
+    """A misspelt filter must not answer everything. (FastAPI forbids it only where the parameters are a model.)"""
+    if request.query_params:
+        known = request.app.query_parameters[request.scope["route"].name]
+        for name in request.query_params:
+            if name not in known:
+                raise Invalid(f"There is no parameter {name!r}.", "query", name)
+
+
+def _describe_errors(operation: dict[str, Any]) -> None:
+    """Derived from the operation, so that a new route is described without saying a thing."""
+    statuses = {"500"}
+    parameters = operation.get("parameters", [])
+    if "requestBody" in operation:
+        statuses |= {"400", "413", "415"}
+    if parameters or "requestBody" in operation:
+        statuses.add("422")
+    if any(parameter["in"] == "path" for parameter in parameters):
+        statuses.add("404")
+    for requirement in operation.get("security", []):
+        statuses |= {"401", "403"} if any(requirement.values()) else {"401"}
+    responses = operation["responses"]
+    responses.pop("422", None)  # FastAPI's own shape
+    for status in sorted(statuses | {code for code in responses if code >= "400"}):
+        description = responses.get(status, {}).get("description") or title_of(int(status))
+        responses[status] = {
+            "description": description,
+            "content": {"application/problem+json": {"schema": REFERENCE}},
+        }

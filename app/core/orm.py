@@ -1,0 +1,108 @@
+"""The base of the models, and the column types that are the same on both databases."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData, Numeric, String
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.sql.expression import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+MAX_ID = 2**63 - 1
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Id(TypeDecorator[int]):
+    """A 64-bit integer from 1. One that cannot exist is sought as 0, which nobody has."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        # Only an INTEGER primary key counts up by itself on SQLite; it has 64 bits there too.
+        return Integer() if dialect.name == "sqlite" else BigInteger()
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> int | None:
+        return value if value is None or 1 <= value <= MAX_ID else 0
+
+
+class _SqliteUtc(TypeDecorator[datetime]):
+    """SQLite forgets the offset: UTC goes in, aware comes out."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value and value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value and value.replace(tzinfo=UTC)
+
+
+class _SqliteCents(TypeDecorator[Decimal]):
+    """SQLite has no decimals, only floats: cents are exact, also when compared and summed."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
+        return None if value is None else int(value * 100)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> Decimal | None:
+        return None if value is None else Decimal(value).scaleb(-2)
+
+
+# Variants, so that what PostgreSQL answers passes through untouched.
+UtcDateTime = DateTime(timezone=True).with_variant(_SqliteUtc(), "sqlite")
+Money = Numeric(12, 2).with_variant(_SqliteCents(), "sqlite")
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _created_at(context: Any) -> datetime:
+    created_at: datetime = context.get_current_parameters()["created_at"]
+    return created_at
+
+
+class Timestamps:
+    """The same instant until the first change."""
+
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_created_at, onupdate=utc_now)
+
+
+class lowered(FunctionElement[str]):
+    """Lower case by Unicode's simple mapping (a character becomes one character)."""
+
+    type = String()
+    inherit_cache = True
+
+
+@compiles(lowered)
+def _lower(element: lowered, compiler: Any, **options: Any) -> str:
+    return f"lower({compiler.process(element.clauses, **options)})"
+
+
+@compiles(lowered, "sqlite")
+def _simple_lower(element: lowered, compiler: Any, **options: Any) -> str:
+    return f"simple_lower({compiler.process(element.clauses, **options)})"
+
+
+def simple_lower(text: str | None) -> str | None:
+    """SQLite's own `lower` knows ASCII only; this one is registered on each connection."""
+    return text and "".join(character.lower()[0] for character in text)

@@ -1,0 +1,86 @@
+"""Keyset pages: a cursor says where the last page ended, and is signed so that it cannot be made up."""
+
+import hmac
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Depends, Request
+from pydantic import MISSING, Field
+from pydantic_core import to_json
+
+from app.core.errors import Invalid
+from app.core.schemas import Input, Output
+
+ItemT = TypeVar("ItemT")
+# The sort column's value and the id of a page's last row.
+Position = Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """ "-price" is by price, then by id, both descending."""
+
+    field: str
+
+    @property
+    def descending(self) -> bool:
+        return self.field.startswith("-")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        name = self.field.removeprefix("-")
+        return ("id",) if name == "id" else (name, "id")
+
+
+class PageQuery(Input):
+    limit: int = Field(default=20, ge=1, le=100, description="How many at most.")
+    cursor: str | None = Field(
+        default=None, max_length=4096, description="The `next` of the page before."
+    )
+    with_total: bool = Field(default=False, description="Count all of them too; costs a query.")
+
+
+class Page(Output, Generic[ItemT]):
+    results: list[ItemT]
+    next: str | None = Field(description="The cursor of the next page; null on the last one.")
+    total: int | MISSING = Field(default=MISSING, description="Only with `with_total`.")
+
+
+class Cursors:
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def write(self, sort: Sort, last: object) -> str:
+        position = [getattr(last, name) for name in sort.names]
+        body = urlsafe_b64encode(to_json([sort.field, position])).decode()
+        return f"{body}.{self._sign(body)}"
+
+    def read(self, cursor: str, sort: Sort) -> Position:
+        body, _, signature = cursor.rpartition(".")
+        if not hmac.compare_digest(signature.encode(), self._sign(body).encode()):
+            raise Invalid("The cursor is not one that this server gave.", "query", "cursor")
+        field, position = json.loads(urlsafe_b64decode(body))
+        if field != sort.field:
+            raise Invalid("The cursor belongs to another sort.", "query", "cursor")
+        found: Position = position
+        return found
+
+    def _sign(self, body: str) -> str:
+        return hmac.digest(self._key, body.encode(), "sha256").hex()[:32]
+
+
+async def get_cursors(request: Request) -> Cursors:
+    cursors: Cursors = request.app.state.cursors
+    return cursors
+
+
+CursorsDep = Annotated[Cursors, Depends(get_cursors)]
+
+
+def link_to_next(request: Request, cursor: str) -> str:
+    """RFC 8288. Relative, so that it does not trust the Host header."""
+    url = request.url.include_query_params(cursor=cursor)
+    return f'<{url.path}?{url.query}>; rel="next"'

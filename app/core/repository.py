@@ -1,0 +1,78 @@
+"""What every repository does. Named queries belong to the subclass; a special case is a new method there."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter
+from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.base import Executable
+
+from app.core.db import Database
+from app.core.errors import Conflict
+from app.core.orm import Base
+from app.core.pagination import Position, Sort
+
+ModelT = TypeVar("ModelT", bound=Base)
+RepositoryT = TypeVar("RepositoryT", bound="Repository[Any]")
+
+
+class Repository(Generic[ModelT]):
+    model: type[ModelT]
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def one(self, statement: Executable) -> ModelT | None:
+        """The row of a SELECT, or of an UPDATE or DELETE with RETURNING."""
+        result: ModelT | None = (await self._session.scalars(statement)).one_or_none()
+        return result
+
+    async def add(self, record: ModelT) -> ModelT:
+        """Flushed here, so that a constraint speaks here and not at the commit."""
+        self._session.add(record)
+        try:
+            await self._session.flush()
+        except IntegrityError as error:
+            raise Conflict(f"{self.model.__name__} conflicts with what is stored.") from error
+        return record
+
+    async def count(self, statement: Select[tuple[ModelT]]) -> int:
+        return (
+            await self._session.scalar(select(func.count()).select_from(statement.subquery())) or 0
+        )
+
+    async def page(
+        self, statement: Select[tuple[ModelT]], sort: Sort, after: Position | None, limit: int
+    ) -> Sequence[ModelT]:
+        """Keyset: the rows behind `after`, so that nothing is skipped or repeated while others write."""
+        columns = [getattr(self.model, name) for name in sort.names]
+        if after is not None:
+            values = [
+                TypeAdapter(column.type.python_type).validate_python(value)
+                for column, value in zip(columns, after, strict=True)
+            ]
+            key = tuple_(*columns)
+            statement = statement.where(key < values if sort.descending else key > values)
+        order = [column.desc() if sort.descending else column.asc() for column in columns]
+        return (await self._session.scalars(statement.order_by(*order).limit(limit))).all()
+
+
+class Units(Generic[RepositoryT]):
+    """Short units of work, for what must let go of the database while it awaits something else."""
+
+    def __init__(self, repository: type[RepositoryT], database: Database) -> None:
+        self._repository = repository
+        self._database = database
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[RepositoryT]:
+        async with self._database.reading() as session:
+            yield self._repository(session)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[RepositoryT]:
+        async with self._database.transaction() as session:
+            yield self._repository(session)

@@ -1,0 +1,21 @@
+"""Finds what each slice offers, by file name: `router.py`, `models.py`, `cli.py`..."""
+
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
+from types import ModuleType
+
+KERNEL = "app.accounts"
+FEATURES = "app.features"
+
+
+def slices() -> list[str]:
+    features = iter_modules(import_module(FEATURES).__path__, f"{FEATURES}.")
+    return [KERNEL, *sorted(module.name for module in features if module.ispkg)]
+
+
+def discover(name: str) -> Iterator[ModuleType]:
+    for slice_ in slices():
+        if find_spec(f"{slice_}.{name}"):
+            yield import_module(f"{slice_}.{name}")

@@ -1,0 +1,25 @@
+from decimal import Decimal
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.orm import Base, Id, Money, Timestamps
+
+
+class Item(Timestamps, Base):
+    __tablename__ = "items"
+    __table_args__ = (
+        CheckConstraint("length(name) BETWEEN 1 AND 255", "name_length"),
+        CheckConstraint("length(description) <= 10000", "description_length"),
+        CheckConstraint("price >= 0", "price_not_negative"),
+        CheckConstraint("version >= 1", "version_from_one"),
+        Index(None, "owner_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(255))
+    description: Mapped[str | None] = mapped_column(Text)
+    price: Mapped[Decimal] = mapped_column(Money)
+    is_offer: Mapped[bool] = mapped_column(default=False)
+    owner_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    version: Mapped[int] = mapped_column(BigInteger, default=1)

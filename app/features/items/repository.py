@@ -1,0 +1,64 @@
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, delete, or_, select, true, update
+
+from app.core.orm import lowered
+from app.core.pagination import Position, Sort
+from app.core.repository import Repository
+from app.core.security import Caller
+from app.features.items.models import Item
+from app.features.items.schemas import ItemQuery
+
+
+def visible_to(caller: Caller) -> ColumnElement[bool]:
+    """Ownership is part of each query: what is not yours does not exist."""
+    return true() if caller.is_superuser else Item.owner_id == caller.user_id
+
+
+def contains(q: str) -> ColumnElement[bool]:
+    for special in "\\%_":  # they stand for themselves
+        q = q.replace(special, f"\\{special}")
+    pattern = lowered(f"%{q}%")
+    columns = (Item.name, Item.description)
+    return or_(*(lowered(column).like(pattern, escape="\\") for column in columns))
+
+
+def matching(caller: Caller, query: ItemQuery) -> Select[tuple[Item]]:
+    statement = select(Item).where(visible_to(caller))
+    if query.q is not None:
+        statement = statement.where(contains(query.q))
+    if query.min_price is not None:
+        statement = statement.where(Item.price >= query.min_price)
+    if query.max_price is not None:
+        statement = statement.where(Item.price <= query.max_price)
+    if query.is_offer is not None:
+        statement = statement.where(Item.is_offer == query.is_offer)
+    if query.owner_id is not None:
+        statement = statement.where(Item.owner_id == query.owner_id)
+    return statement
+
+
+class ItemRepository(Repository[Item]):
+    model = Item
+
+    async def get(self, caller: Caller, item_id: int) -> Item | None:
+        return await self.one(select(Item).where(Item.id == item_id, visible_to(caller)))
+
+    async def list(
+        self, caller: Caller, query: ItemQuery, after: Position | None, limit: int
+    ) -> Sequence[Item]:
+        return await self.page(matching(caller, query), Sort(query.sort), after, limit)
+
+    async def total(self, caller: Caller, query: ItemQuery) -> int:
+        return await self.count(matching(caller, query))
+
+    async def change(self, caller: Caller, item_id: int, changes: Mapping[str, Any]) -> Item | None:
+        """One statement, so that of many at once each is counted and none is lost."""
+        statement = update(Item).where(Item.id == item_id, visible_to(caller))
+        statement = statement.values({**changes, "version": Item.version + 1})
+        return await self.one(statement.returning(Item))
+
+    async def delete(self, caller: Caller, item_id: int) -> Item | None:
+        statement = delete(Item).where(Item.id == item_id, visible_to(caller))
+        return await self.one(statement.returning(Item))

@@ -1,0 +1,55 @@
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import MISSING, Field
+
+from app.core.orm import MAX_ID
+from app.core.pagination import PageQuery
+from app.core.schemas import Input, Output, Price, Text
+
+Name = Annotated[Text, Field(min_length=1, max_length=255, examples=["Lamp"])]
+Description = Annotated[Text, Field(max_length=10_000, examples=["Brass, with a green shade."])]
+ItemPrice = Annotated[Price, Field(examples=["19.99"])]
+
+
+class ItemCreate(Input):
+    name: Name
+    description: Description | None = None
+    price: ItemPrice
+    is_offer: bool = False
+
+
+class ItemUpdate(Input):
+    """What is absent stays as it is; null is a value, where one is allowed."""
+
+    name: Name | MISSING = MISSING
+    description: Description | MISSING | None = MISSING
+    price: ItemPrice | MISSING = MISSING
+    is_offer: bool | MISSING = MISSING
+
+
+class ItemRead(Output):
+    id: int = Field(examples=[7])
+    name: str = Field(examples=["Lamp"])
+    description: str | None = Field(examples=["Brass, with a green shade."])
+    price: Decimal = Field(examples=["19.99"])
+    is_offer: bool = Field(examples=[False])
+    owner_id: int = Field(examples=[1])
+    created_at: datetime
+    updated_at: datetime
+    version: int = Field(description="Counts the changes, from 1.", examples=[1])
+
+
+class ItemQuery(PageQuery):
+    sort: Literal[
+        "id", "name", "price", "created_at", "updated_at",
+        "-id", "-name", "-price", "-created_at", "-updated_at",
+    ] = "id"  # fmt: skip
+    q: Annotated[Text, Field(max_length=255)] | None = Field(
+        default=None, description="Part of the name or the description, in any case."
+    )
+    min_price: Price | None = None
+    max_price: Price | None = None
+    is_offer: bool | None = None
+    owner_id: int | None = Field(default=None, ge=1, le=MAX_ID, description="For superusers.")

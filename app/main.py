@@ -1,0 +1,90 @@
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from anyio import to_thread
+from fastapi import Depends, FastAPI
+from sqlalchemy.exc import DBAPIError
+
+from app.accounts.repository import AccountRepository
+from app.accounts.service import AuthService
+from app.core import health
+from app.core.config import Settings, get_settings
+from app.core.db import Database
+from app.core.docs import add_docs
+from app.core.errors import Unavailable
+from app.core.http import add_exception_handlers
+from app.core.logging import configure_logging
+from app.core.middleware import add_middleware
+from app.core.migrations import Migrations
+from app.core.openapi import API, forbid_unknown_parameters
+from app.core.pagination import Cursors
+from app.core.repository import Units
+from app.core.security import AccessTokens, Passwords, derive_key
+from app.discovery import discover
+
+PASSWORD_THREADS = 4
+logger = logging.getLogger("app")
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Opens nothing: that is the lifespan's part."""
+    settings = settings or get_settings()
+    app = API(
+        title="FastAPI template",
+        description="Sign up, press Authorize, and make an item.",
+        version="0.1.0",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        lifespan=lifespan,
+    )
+    app.state.settings = settings
+    add_middleware(app, settings)
+    add_exception_handlers(app)
+    app.include_router(health.router)
+    for module in discover("router"):
+        app.include_router(
+            module.router, prefix="/api/v1", dependencies=[Depends(forbid_unknown_parameters)]
+        )
+    add_docs(app)
+    return app
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Makes and disposes of what lives as long as the app; nothing of it is global."""
+    state, settings = app.state, app.state.settings
+    configure_logging(settings)
+    to_thread.current_default_thread_limiter().total_tokens = settings.thread_limit
+    key = await to_thread.run_sync(lambda: settings.signing_key)
+    state.cursors = Cursors(derive_key(key, "cursor"))
+    state.passwords = Passwords(PASSWORD_THREADS)
+    state.migrations = await to_thread.run_sync(Migrations)
+    state.database = Database(settings)
+    state.auth = AuthService(
+        Units(AccountRepository, state.database),
+        state.passwords,
+        AccessTokens(key, timedelta(minutes=settings.access_token_minutes)),
+        timedelta(days=settings.refresh_token_days),
+    )
+    try:
+        await _ensure_first_superuser(state.auth, settings)
+        yield
+    finally:
+        await state.database.dispose()
+
+
+async def _ensure_first_superuser(auth: AuthService, settings: Settings) -> None:
+    superuser = await to_thread.run_sync(lambda: settings.first_superuser)
+    if superuser is None:
+        return
+    try:
+        await auth.ensure_superuser(*superuser)
+    except (Unavailable, DBAPIError) as error:  # /health/ready says the same until it is mended
+        logger.warning("The first superuser could not be made: %s", error)
+
+
+app = create_app()
