@@ -2,6 +2,10 @@
 # Python 3.11 or later, and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+# Debian's Python makes no virtual environment with a pip in it, but its pip installs into one.
+PIP = $(PYTHON) -m pip --python .venv --disable-pip-version-check install --quiet
+LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
+	--python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .PHONY: run install test check format lock migration
 
@@ -12,9 +16,9 @@ install: .venv/installed  ## .venv from the lock; does nothing when it is up to 
 
 .venv/installed: requirements/dev.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.13")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PYTHON) -m venv --without-pip .venv
+	$(PIP) --require-hashes -r requirements/dev.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 test: install  ## On SQLite, and on PostgreSQL where TEST_POSTGRES_URL says
@@ -29,14 +33,18 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/app db check
-	$(BIN)/python requirements/lock.py --check
+	@rm -rf .venv/lock && cp -r requirements .venv/lock
+	@$(LOCK) --group build --group dev -o .venv/lock/dev.txt > /dev/null
+	@$(LOCK) --group build -c requirements/dev.txt -o .venv/lock/app.txt > /dev/null
+	diff -r requirements .venv/lock  # empty, or pyproject.toml has changed: make lock
 
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 lock: install  ## The newest releases that pyproject.toml allows
-	$(BIN)/python requirements/lock.py
+	@$(LOCK) --upgrade --group build --group dev -o requirements/dev.txt > /dev/null
+	@$(LOCK) --upgrade --group build -c requirements/dev.txt -o requirements/app.txt > /dev/null
 
 migration: install  ## make migration m="what it does"
 	$(BIN)/app db upgrade

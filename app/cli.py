@@ -1,13 +1,15 @@
 """The command line: `app --help`."""
 
 import json
+import os
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 import uvicorn
 from alembic import command
 
-from app.core.config import DATA_DIR, get_settings
+from app.core.config import DATA_DIR, Settings, get_settings
 from app.core.logging import configure_logging
 from app.core.migrations import alembic_config
 from app.discovery import discover
@@ -24,12 +26,15 @@ for module in discover("cli"):
 @cli.command()
 def serve(
     reload: Annotated[bool, typer.Option(help="Start again when the code changes.")] = False,
+    migrate: Annotated[bool, typer.Option(help="Upgrade the database first.")] = False,
 ) -> None:
     """Serve on HOST and PORT with WEB_CONCURRENCY workers."""
     settings = get_settings()
     configure_logging(settings)
+    if migrate:
+        upgrade()
     if settings.environment == "local":
-        _greet()
+        _greet(settings)
     uvicorn.run(
         "app.main:app",
         host=settings.host,
@@ -40,7 +45,7 @@ def serve(
         forwarded_allow_ips=settings.forwarded_allow_ips,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
         server_header=False,
-        access_log=False,
+        access_log=False,  # app.core.middleware writes one
         log_config=None,
     )
 
@@ -55,15 +60,25 @@ def openapi() -> None:
 
 @db.command()
 def upgrade(revision: str = "head") -> None:
-    """Migrate the database; `alembic upgrade head` does the same."""
+    """Migrate the database, as `alembic upgrade head` does."""
     command.upgrade(alembic_config(), revision)
 
 
-def _greet() -> None:
-    settings = get_settings()
+@db.command()
+def check() -> None:
+    """Fail when the models have changed without a migration, on a database made for it."""
+    with TemporaryDirectory() as folder:
+        os.environ["DATABASE_URL"] = f"sqlite+aiosqlite:///{folder}/check.db"
+        get_settings.cache_clear()
+        upgrade()
+        command.check(alembic_config())
+
+
+def _greet(settings: Settings) -> None:
     url = f"http://{settings.host}:{settings.port}"
-    typer.echo(f"\n  API          {url}/docs   (reference: {url}/redoc)")
+    typer.echo(f"\n  API        {url}/docs\n  Reference  {url}/redoc")
     if settings.first_superuser:
         email, password = settings.first_superuser
-        typer.echo(f"  Sign in as   {email}   password: {password}")
-        typer.echo(f"               (kept in {DATA_DIR / 'superuser_password'})\n")
+        typer.echo(f"  Sign in    {email}  {password}\n")
+    if settings.first_superuser_password is None:
+        typer.echo(f"  (made at the first start, and kept in {DATA_DIR / 'superuser_password'})\n")

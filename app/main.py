@@ -18,7 +18,7 @@ from app.core.http import add_exception_handlers
 from app.core.logging import configure_logging
 from app.core.middleware import add_middleware
 from app.core.migrations import Migrations
-from app.core.openapi import API, forbid_unknown_parameters
+from app.core.openapi import API, forbid_unknown_parameters, query_parameters
 from app.core.pagination import Cursors
 from app.core.repository import Units
 from app.core.security import AccessTokens, Passwords, derive_key
@@ -55,35 +55,41 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Makes and disposes of what lives as long as the app; nothing of it is global."""
-    state, settings = app.state, app.state.settings
+    settings = app.state.settings
     configure_logging(settings)
     to_thread.current_default_thread_limiter().total_tokens = settings.thread_limit
-    key = await to_thread.run_sync(lambda: settings.signing_key)
+    await to_thread.run_sync(open_state, app)  # it reads files
+    try:
+        await ensure_first_superuser(app.state.auth, settings)
+        yield
+    finally:
+        await app.state.database.dispose()
+
+
+def open_state(app: FastAPI) -> None:
+    """What lives as long as the app, and belongs to it alone: nothing here is global."""
+    state, settings = app.state, app.state.settings
+    key = settings.signing_key
     state.cursors = Cursors(derive_key(key, "cursor"))
-    state.passwords = Passwords(PASSWORD_THREADS)
-    state.migrations = await to_thread.run_sync(Migrations)
+    state.migrations = Migrations()
     state.database = Database(settings)
+    state.passwords = Passwords(PASSWORD_THREADS)
     state.auth = AuthService(
         Units(AccountRepository, state.database),
         state.passwords,
         AccessTokens(key, timedelta(minutes=settings.access_token_minutes)),
         timedelta(days=settings.refresh_token_days),
     )
-    try:
-        await _ensure_first_superuser(state.auth, settings)
-        yield
-    finally:
-        await state.database.dispose()
+    state.query_parameters = query_parameters(app.openapi())
 
 
-async def _ensure_first_superuser(auth: AuthService, settings: Settings) -> None:
+async def ensure_first_superuser(auth: AuthService, settings: Settings) -> None:
     superuser = await to_thread.run_sync(lambda: settings.first_superuser)
     if superuser is None:
         return
     try:
         await auth.ensure_superuser(*superuser)
-    except (Unavailable, DBAPIError) as error:  # /health/ready says the same until it is mended
+    except (Unavailable, DBAPIError) as error:  # /health/ready says so until it is mended
         logger.warning("The first superuser could not be made: %s", error)
 
 

@@ -21,7 +21,7 @@ class User(Timestamps, Base):
 
 
 class AuthSession(Base):
-    """A device that is signed in. Access tokens name it and end with it; to end it is to delete it."""
+    """A device that is signed in: access tokens name it, and end when it is deleted."""
 
     __tablename__ = "auth_sessions"
 

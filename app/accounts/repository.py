@@ -18,7 +18,7 @@ class AccountRepository(Repository[User]):
         return await self.one(select(User).where(User.email_key == email_key))
 
     async def is_superuser(self, user_id: int, session_id: UUID) -> bool | None:
-        """None when the user may not call any more: deactivated, deleted, or the session is over."""
+        """None when the user may call no more: deactivated, deleted, or the session is over."""
         statement = (
             select(User.is_superuser)
             .join(AuthSession, AuthSession.user_id == User.id)
@@ -28,7 +28,8 @@ class AccountRepository(Repository[User]):
         return await self._session.scalar(statement)
 
     async def get_unchanged(self, seen: User) -> User | None:
-        """None when the password has changed or the user was deactivated since `seen`; else neither can until the commit."""
+        """The same user, kept from changing until the commit; None when the password is another
+        than was `seen`, or the user was deactivated."""
         statement = select(User).where(User.id == seen.id, User.is_active)
         statement = statement.where(User.password_hash == seen.password_hash)
         return await self.one(statement.with_for_update(read=True))

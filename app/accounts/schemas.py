@@ -25,7 +25,7 @@ class UserRead(Output):
 
 
 class TokenRequest(BaseModel):
-    """RFC 6749, section 4.3.2. Nothing is required here, since its errors have a shape of their own."""
+    """RFC 6749, section 4.3.2. Nothing is required here: its errors have their own shape."""
 
     model_config = ConfigDict(extra="ignore")
 

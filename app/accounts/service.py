@@ -51,7 +51,7 @@ class AccountService:
 
 
 class AuthService:
-    """Works in short units of its own, since no connection may be held while a password is hashed."""
+    """In short units of work: no connection may be held while a password is hashed."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class AuthService:
         return Caller(claims.sub, claims.sid, is_superuser, scopes)
 
     async def ensure_superuser(self, email: str, password: str) -> None:
-        """Makes the account when it is absent, and never changes one. Several workers may do so at once."""
+        """Made when it is absent, and never changed; several workers may do so at once."""
         key = email_key(email)
         async with self._accounts.reading() as accounts:
             if await accounts.get_by_email(key):
@@ -101,7 +101,9 @@ class AuthService:
         refused = InvalidTokenRequest("invalid_grant", "The e-mail address or password is wrong.")
         async with self._accounts.reading() as accounts:
             user = await accounts.get_by_email(email_key(username))
-        matches, new_hash = await self._passwords.verify(password, user and user.password_hash)
+        matches, new_hash = await self._passwords.verify(
+            password, user.password_hash if user else None
+        )
         if user is None or not matches:
             raise refused
         scopes = _requested_scopes(scope, allowed_scopes(user.is_superuser))

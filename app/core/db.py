@@ -57,12 +57,12 @@ class Database:
         if url.get_backend_name() == "sqlite":
             # SQLite has one writer at a time: the others wait here, in order, and not on the file.
             self.engine = create_sqlite_engine(url, **pool | {"pool_size": 1})
-            self._reader = create_sqlite_reader(url, **pool)
+            self.reader = create_sqlite_reader(url, **pool)
         else:
             self.engine = create_postgres_engine(settings, **pool)
             # AUTOCOMMIT saves the round trips of BEGIN and ROLLBACK.
-            self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._reading = async_sessionmaker(self._reader, expire_on_commit=False)
+            self.reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._reading = async_sessionmaker(self.reader, expire_on_commit=False)
         self._writing = async_sessionmaker(self.engine, expire_on_commit=False)
 
     @asynccontextmanager
@@ -79,7 +79,7 @@ class Database:
                 yield session
 
     async def dispose(self) -> None:
-        await self._reader.dispose()
+        await self.reader.dispose()
         await self.engine.dispose()
 
 
@@ -97,7 +97,7 @@ async def get_session(request: Request, database: DatabaseDep) -> AsyncIterator[
         yield session
 
 
-# scope="function": the commit comes before the response, so that a commit that fails is never a 2xx.
+# scope="function": committed before the response leaves, so that a failed commit is never a 2xx.
 SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]
 
 

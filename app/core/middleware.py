@@ -1,4 +1,4 @@
-"""What goes around the application: pure ASGI, since BaseHTTPMiddleware costs more than all of these together."""
+"""What goes around the application. Pure ASGI: one BaseHTTPMiddleware costs more than all this."""
 
 import logging
 import re
@@ -85,13 +85,13 @@ class RequestContext:
 
 
 def _route_of(scope: Scope) -> str | None:
-    """The path's template with the prefixes it was included under, which Starlette's "route" lacks."""
+    """The path's template. Starlette's "route" lacks the prefix that it was included under."""
     route: Any = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
     return getattr(route, "path_format", None)
 
 
 class PlainErrorsAsProblems:
-    """Starlette's middleware answers its errors (413, a wrong host) as plain text; clients get one shape."""
+    """Starlette's middleware answers in plain text (413, a wrong host); clients get one shape."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

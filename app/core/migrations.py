@@ -25,7 +25,7 @@ class Migrations:
         self._known = {revision.revision for revision in script.walk_revisions()}
 
     async def is_behind(self, database: Database) -> bool:
-        """Whether the schema lacks a migration of this code. One that is ahead will do: a roll-out in progress."""
+        """Whether a migration is missing. A schema that is ahead will do: a roll-out under way."""
         async with database.reading() as session:
             try:
                 applied = set(

@@ -1,6 +1,5 @@
 """The OpenAPI document, with the errors that each operation can answer."""
 
-from functools import cached_property
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -26,24 +25,24 @@ class API(FastAPI):
                     _describe_errors(operation)
         return document
 
-    @cached_property
-    def query_parameters(self) -> dict[str, frozenset[str]]:
-        """The names that each operation takes, by its id."""
-        operations = [each for path in self.openapi()["paths"].values() for each in path.values()]
-        return {
-            each["operationId"]: frozenset(
-                parameter["name"]
-                for parameter in each.get("parameters", [])
-                if parameter["in"] == "query"
-            )
-            for each in operations
-        }
+
+def query_parameters(document: dict[str, Any]) -> dict[str, frozenset[str]]:
+    """The names that each operation takes, by its id."""
+    return {
+        operation["operationId"]: frozenset(
+            parameter["name"]
+            for parameter in operation.get("parameters", [])
+            if parameter["in"] == "query"
+        )
+        for path in document["paths"].values()
+        for operation in path.values()
+    }
 
 
 async def forbid_unknown_parameters(request: Request) -> None:
-    """A misspelt filter must not answer everything. (FastAPI forbids it only where the parameters are a model.)"""
+    """So that a misspelt filter does not answer everything."""
     if request.query_params:
-        known = request.app.query_parameters[request.scope["route"].name]
+        known = request.app.state.query_parameters[request.scope["route"].name]
         for name in request.query_params:
             if name not in known:
                 raise Invalid(f"There is no parameter {name!r}.", "query", name)

@@ -1,4 +1,4 @@
-"""Keyset pages: a cursor says where the last page ended, and is signed so that it cannot be made up."""
+"""Keyset pages. A cursor says where the last page ended, and is signed: nobody makes one up."""
 
 import hmac
 import json

@@ -1,4 +1,4 @@
-"""What every repository does. Named queries belong to the subclass; a special case is a new method there."""
+"""What every repository does. Named queries belong to the subclass, and special cases too."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -39,15 +39,15 @@ class Repository(Generic[ModelT]):
             raise Conflict(f"{self.model.__name__} conflicts with what is stored.") from error
         return record
 
-    async def count(self, statement: Select[tuple[ModelT]]) -> int:
+    async def count(self, statement: Select[ModelT]) -> int:
         return (
             await self._session.scalar(select(func.count()).select_from(statement.subquery())) or 0
         )
 
     async def page(
-        self, statement: Select[tuple[ModelT]], sort: Sort, after: Position | None, limit: int
+        self, statement: Select[ModelT], sort: Sort, after: Position | None, limit: int
     ) -> Sequence[ModelT]:
-        """Keyset: the rows behind `after`, so that nothing is skipped or repeated while others write."""
+        """The rows behind `after`: nothing is skipped or repeated while others write."""
         columns = [getattr(self.model, name) for name in sort.names]
         if after is not None:
             values = [

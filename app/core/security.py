@@ -84,7 +84,7 @@ class AccessTokens:
 
 
 class Passwords:
-    """argon2id, in a bounded number of threads: each takes memory, and a core for tens of milliseconds."""
+    """argon2id, in a bounded number of threads: each takes a core for tens of milliseconds."""
 
     def __init__(self, threads: int) -> None:
         self._context = CryptContext(["argon2"])
@@ -94,7 +94,10 @@ class Passwords:
         return await self._run(partial(self._context.hash, password))
 
     async def verify(self, password: str, hash_: str | None) -> tuple[bool, str | None]:
-        """Whether it matches, and a new hash where the old one has fallen behind. Without a hash it takes the same time."""
+        """Whether it matches, and a new hash where the old one has fallen behind.
+
+        Without a hash it takes the same time, so that nobody learns who has an account.
+        """
         if len(password) > MAX_PASSWORD_CHARACTERS:
             password, hash_ = "", None
         return await self._run(partial(self._context.verify_and_update, password, hash_))

@@ -24,7 +24,7 @@ def contains(q: str) -> ColumnElement[bool]:
     return or_(*(lowered(column).like(pattern, escape="\\") for column in columns))
 
 
-def matching(caller: Caller, query: ItemQuery) -> Select[tuple[Item]]:
+def matching(caller: Caller, query: ItemQuery) -> Select[Item]:
     statement = select(Item).where(visible_to(caller))
     if query.q is not None:
         statement = statement.where(contains(query.q))

@@ -17,7 +17,7 @@ class ItemService:
         sort = Sort(query.sort)
         after = None if query.cursor is None else self._cursors.read(query.cursor, sort)
         items = await self._items.list(caller, query, after, query.limit + 1)
-        page = Page(
+        page = Page[ItemRead](
             results=[ItemRead.model_validate(item) for item in items[: query.limit]],
             next=self._cursors.write(sort, items[query.limit - 1])
             if len(items) > query.limit

@@ -1,0 +1,245 @@
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from tests.conftest import Person, client_of, counted_statements
+
+LAMP = {"name": "Lamp", "description": "Brass", "price": "19.99", "is_offer": True}
+
+
+async def make(person: Person, **values: Any) -> dict[str, Any]:
+    response = await person.client.post("/api/v1/items", json=LAMP | values)
+    assert response.status_code == 201, response.text
+    item: dict[str, Any] = response.json()
+    return item
+
+
+async def test_create(ann: Person) -> None:
+    response = await ann.client.post("/api/v1/items", json=LAMP)
+    assert response.status_code == 201
+    item = response.json()
+    assert response.headers["Location"] == f"/api/v1/items/{item['id']}"
+    assert item.items() >= (LAMP | {"owner_id": ann.id, "version": 1}).items()
+    assert item["created_at"] == item["updated_at"]
+    assert item["created_at"].endswith("Z")
+    assert (await ann.client.get(response.headers["Location"])).json() == item
+
+
+async def test_defaults(ann: Person) -> None:
+    response = await ann.client.post("/api/v1/items", json={"name": "x", "price": 0})
+    assert response.json().items() >= {"description": None, "is_offer": False}.items()
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        (19.99, "19.99"),
+        ("19.9", "19.90"),
+        (7, "7.00"),
+        ("-0.00", "0.00"),
+        ("9999999999.99", "9999999999.99"),
+        ("0.01", "0.01"),
+        ("1e3", "1000.00"),
+    ],
+)
+async def test_money_is_exact(ann: Person, sent: Any, stored: str) -> None:
+    item = await make(ann, price=sent)
+    assert item["price"] == stored
+    assert (await ann.client.get(f"/api/v1/items/{item['id']}")).json()["price"] == stored
+
+
+@pytest.mark.parametrize("name", ["x", "x" * 255, "🦉" * 255, "  ", "שלום", "a\nb\t'\"\\%_"])
+async def test_names_come_back_as_they_went(ann: Person, name: str) -> None:
+    item = await make(ann, name=name, description=name)
+    read = (await ann.client.get(f"/api/v1/items/{item['id']}")).json()
+    assert read["name"] == read["description"] == name
+
+
+async def test_replace_sets_the_defaults_of_what_is_absent(ann: Person) -> None:
+    item = await make(ann)
+    response = await ann.client.put(
+        f"/api/v1/items/{item['id']}", json={"name": "Desk", "price": "5"}
+    )
+    assert response.status_code == 200
+    changed = response.json()
+    expected = {"name": "Desk", "price": "5.00", "description": None, "is_offer": False}
+    assert changed.items() >= (expected | {"version": 2, "id": item["id"]}).items()
+    assert changed["created_at"] == item["created_at"] < changed["updated_at"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "Desk"},
+        {"price": "0.00"},
+        {"is_offer": False},
+        {"description": None},
+        {"name": "Desk", "price": "1.00", "description": "", "is_offer": False},
+    ],
+)
+async def test_update_changes_what_is_sent(ann: Person, changes: dict[str, Any]) -> None:
+    item = await make(ann)
+    response = await ann.client.patch(f"/api/v1/items/{item['id']}", json=changes)
+    assert response.status_code == 200
+    assert response.json() == item | changes | {
+        "version": 2,
+        "updated_at": response.json()["updated_at"],
+    }
+
+
+async def test_an_empty_update_changes_nothing(ann: Person) -> None:
+    item = await make(ann)
+    response = await ann.client.patch(f"/api/v1/items/{item['id']}", json={})
+    assert response.json() == item
+
+
+async def test_delete(ann: Person) -> None:
+    item = await make(ann)
+    url = f"/api/v1/items/{item['id']}"
+    response = await ann.client.delete(url)
+    assert (response.status_code, response.content) == (204, b"")
+    for method in ("GET", "DELETE"):
+        response = await ann.client.request(method, url)
+        assert response.status_code == 404
+        assert response.json()["detail"] == f"Item Not Found (id: {item['id']})"
+
+
+@pytest.mark.parametrize("item_id", [-1, 0, 7, 2**31, 2**63 - 1, 2**63, 10**39])
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+async def test_an_id_that_nobody_has(ann: Person, method: str, item_id: int) -> None:
+    body = None if method in ("GET", "DELETE") else LAMP
+    response = await ann.client.request(method, f"/api/v1/items/{item_id}", json=body)
+    assert response.status_code == 404
+    assert response.json()["detail"] == f"Item Not Found (id: {item_id})"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+async def test_what_is_not_yours_does_not_exist(ann: Person, bob: Person, method: str) -> None:
+    item = await make(ann)
+    url = f"/api/v1/items/{item['id']}"
+    body = None if method in ("GET", "DELETE") else LAMP | {"name": "Mine"}
+    response = await bob.client.request(method, url, json=body)
+    assert response.status_code == 404
+    assert (await ann.client.get(url)).json() == item
+
+
+async def test_a_superuser_sees_and_changes_all(ann: Person, root: Person) -> None:
+    item = await make(ann)
+    url = f"/api/v1/items/{item['id']}"
+    assert (await root.client.get(url)).json() == item
+    changed = (await root.client.patch(url, json={"price": 1})).json()
+    assert changed.items() >= {"price": "1.00", "owner_id": ann.id}.items()
+    assert (await root.client.delete(url)).status_code == 204
+
+
+BAD_VALUES = [
+    {"name": ""},
+    {"name": "x" * 256},
+    {"name": None},
+    {"name": 7},
+    {"name": "a\x00b"},
+    {"description": "a\x00b"},
+    {"description": "x" * 10_001},
+    {"price": -0.01},
+    {"price": "1.999"},
+    {"price": 1.999},
+    {"price": 10_000_000_000},
+    {"price": "NaN"},
+    {"price": "Infinity"},
+    {"price": "x"},
+    {"price": None},
+    {"price": True},
+    {"is_offer": None},
+    {"is_offer": "maybe"},
+    {"owner_id": 7},
+    {"id": 7},
+    {"colour": "red"},
+]
+
+
+@pytest.mark.parametrize("bad", BAD_VALUES, ids=str)
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+async def test_a_bad_value_is_named_and_changes_nothing(
+    ann: Person, method: str, bad: dict[str, Any]
+) -> None:
+    item = await make(ann)
+    url = "/api/v1/items" if method == "POST" else f"/api/v1/items/{item['id']}"
+    response = await ann.client.request(method, url, json=bad if method == "PATCH" else LAMP | bad)
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert error["loc"][:2] == ["body", *bad]
+    assert (await ann.client.get("/api/v1/items")).json()["results"] == [item]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ('{"name": "x", "price": NaN}', 422),
+        ('{"name": "x", "price": 1e400}', 422),
+        ('{"name": "x", "price": -Infinity}', 422),
+        ('{"name": "\\ud800", "price": 1}', 422),
+        ('{"\\ud800": 1}', 422),
+        ('[{"name": "x", "price": 1}]', 422),
+        ("null", 422),
+        ("7", 422),
+        ("", 422),
+        ("{", 422),
+        ("[" * 100_000, 400),
+        (f'{{"name": "x", "price": {"9" * 5000}}}', 400),
+        (b'{"name": "\xff"}', 400),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_a_body_that_makes_no_sense(ann: Person, body: Any, status: int) -> None:
+    headers = {"Content-Type": "application/json"}
+    response = await ann.client.post("/api/v1/items", content=body, headers=headers)
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert (await ann.client.get("/api/v1/items")).json()["results"] == []
+
+
+async def test_another_media_type(ann: Person) -> None:
+    response = await ann.client.post("/api/v1/items", content=b"name=x")
+    assert response.status_code == 415
+    response = await ann.client.post("/api/v1/items", data={"name": "x"})
+    assert response.status_code == 415
+
+
+@pytest.mark.parametrize("url", ["/api/v1/items/7?verbose=1", "/api/v1/items?color=red"])
+async def test_an_unknown_parameter(ann: Person, url: str) -> None:
+    response = await ann.client.get(url)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["loc"][0] == "query"
+
+
+async def test_scopes(app: FastAPI, ann: Person) -> None:
+    form = {"grant_type": "password", "username": ann.email, "password": "correct horse battery"}
+    response = await ann.client.post("/api/v1/auth/token", data=form | {"scope": "items:read"})
+    async with client_of(app, response.json()["access_token"]) as reader:
+        assert (await reader.get("/api/v1/items")).status_code == 200
+        response = await reader.post("/api/v1/items", json=LAMP)
+    assert response.status_code == 403
+    assert response.headers["WWW-Authenticate"] == 'Bearer error="insufficient_scope"'
+    assert "items:write" in response.json()["detail"]
+
+
+async def test_a_read_costs_one_query_for_the_caller_and_one_for_the_items(
+    app: FastAPI, ann: Person
+) -> None:
+    item = await make(ann)
+    for url in ("/api/v1/items?limit=100", f"/api/v1/items/{item['id']}"):
+        async with counted_statements(app) as statements:
+            assert (await ann.client.get(url)).status_code == 200
+        assert len(statements) == 2, statements
+
+
+async def test_a_write_costs_one_statement_more_than_its_caller(app: FastAPI, ann: Person) -> None:
+    async with counted_statements(app) as statements:
+        item = await make(ann)
+        await ann.client.patch(f"/api/v1/items/{item['id']}", json={"price": 1})
+        await ann.client.delete(f"/api/v1/items/{item['id']}")
+    work = [statement for statement in statements if statement != "BEGIN IMMEDIATE"]
+    assert [statement.split()[0] for statement in work] == [
+        "SELECT", "INSERT", "SELECT", "UPDATE", "SELECT", "DELETE",
+    ]  # fmt: skip

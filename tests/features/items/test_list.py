@@ -1,0 +1,184 @@
+from typing import Any
+
+import pytest
+
+from tests.conftest import Person
+from tests.features.items.test_crud import make
+
+URL = "/api/v1/items"
+SORTS = ["id", "name", "price", "created_at", "updated_at"]
+
+
+async def pages(person: Person, **params: Any) -> list[list[dict[str, Any]]]:
+    """All of them, by the cursors."""
+    found = []
+    while True:
+        response = await person.client.get(URL, params=params)
+        assert response.status_code == 200, response.text
+        page = response.json()
+        found.append(page["results"])
+        if page["next"] is None:
+            assert "Link" not in response.headers
+            return found
+        link = response.headers["Link"]
+        assert link.startswith(f"<{URL}?")
+        assert link.endswith('>; rel="next"')
+        assert page == (await person.client.get(URL, params=params)).json()
+        params["cursor"] = page["next"]
+        next_page = (await person.client.get(link[1 : link.index(">")])).json()
+        assert next_page == (await person.client.get(URL, params=params)).json()
+
+
+async def test_nothing_yet(ann: Person) -> None:
+    assert (await ann.client.get(URL)).json() == {"results": [], "next": None}
+
+
+async def test_each_sees_their_own(ann: Person, bob: Person, root: Person) -> None:
+    mine, theirs = await make(ann), await make(bob)
+    assert (await ann.client.get(URL)).json()["results"] == [mine]
+    assert (await bob.client.get(URL)).json()["results"] == [theirs]
+    assert (await root.client.get(URL)).json()["results"] == [mine, theirs]
+
+
+@pytest.mark.parametrize("sort", [*SORTS, *(f"-{name}" for name in SORTS)])
+async def test_pages_in_every_sort(ann: Person, sort: str) -> None:
+    """With values that many share, so that the tie-break counts."""
+    items = [await make(ann, name=f"n{n % 3}", price=f"{n % 2}.10") for n in range(7)]
+    name = sort.removeprefix("-")
+    found = await pages(ann, sort=sort, limit=2)
+    assert [len(page) for page in found] == [2, 2, 2, 1]
+    flat = [item for page in found for item in page]
+    expected = sorted(items, key=lambda item: (item[name], item["id"]), reverse=sort != name)
+    assert flat == expected
+
+
+async def test_pages_while_others_write(ann: Person) -> None:
+    for n in range(4):
+        await make(ann, name=f"n{n}")
+    first = (await ann.client.get(URL, params={"sort": "-name", "limit": 2})).json()
+    await make(ann, name="n9")  # before the cursor
+    await ann.client.delete(f"{URL}/{first['results'][-1]['id']}")  # the cursor's own row
+    params = {"sort": "-name", "limit": 2, "cursor": first["next"]}
+    second = (await ann.client.get(URL, params=params)).json()
+    assert [item["name"] for item in second["results"]] == ["n1", "n0"]
+
+
+@pytest.mark.parametrize("limit", [0, 101, -1, "x", 10**39])
+async def test_a_limit_that_cannot_be(ann: Person, limit: Any) -> None:
+    response = await ann.client.get(URL, params={"limit": limit})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["loc"] == ["query", "limit"]
+
+
+async def test_a_cursor_with_any_one_character_changed(ann: Person) -> None:
+    for n in range(2):
+        await make(ann, name=f"n{n}")
+    cursor = (await ann.client.get(URL, params={"limit": 1})).json()["next"]
+    for position, character in enumerate(cursor):
+        other = "A" if character != "A" else "B"
+        tampered = cursor[:position] + other + cursor[position + 1 :]
+        response = await ann.client.get(URL, params={"limit": 1, "cursor": tampered})
+        assert response.status_code == 422, tampered
+        assert response.json()["errors"][0]["loc"] == ["query", "cursor"]
+
+
+@pytest.mark.parametrize("cursor", ["", ".", "x", "é", "W10.", "x" * 5000, "\x00"])
+async def test_a_made_up_cursor(ann: Person, cursor: str) -> None:
+    assert (await ann.client.get(URL, params={"cursor": cursor})).status_code == 422
+
+
+async def test_a_cursor_of_another_sort(ann: Person) -> None:
+    for _ in range(2):
+        await make(ann)
+    cursor = (await ann.client.get(URL, params={"limit": 1})).json()["next"]
+    response = await ann.client.get(URL, params={"cursor": cursor, "sort": "-id"})
+    assert response.status_code == 422
+
+
+async def test_a_cursor_of_the_longest_name(ann: Person) -> None:
+    for _ in range(2):
+        await make(ann, name="\x01" * 255)
+    found = await pages(ann, sort="name", limit=1)
+    assert [len(page) for page in found] == [1, 1]
+
+
+@pytest.mark.parametrize("sort", ["owner_id", "--id", "", "password_hash", "id "])
+async def test_an_unknown_sort(ann: Person, sort: str) -> None:
+    response = await ann.client.get(URL, params={"sort": sort})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["loc"] == ["query", "sort"]
+
+
+@pytest.mark.parametrize(
+    ("q", "names"),
+    [
+        ("lamp", ["Lamp", "old lamp"]),
+        ("üNÏ", ["Ünï"]),
+        ("ΟΔΟΣ", ["οδοσ"]),
+        ("100%", ["100%"]),
+        ("%", ["100%"]),
+        ("_", ["a_b"]),
+        ("\\", ["back\\slash"]),
+        ("brass", ["Lamp"]),
+        ("'", []),
+        ("", ["Lamp", "old lamp", "Ünï", "οδοσ", "100%", "a_b", "axb", "back\\slash"]),
+    ],
+)
+async def test_search_is_literal_and_of_any_case(ann: Person, q: str, names: list[str]) -> None:
+    await make(ann, name="Lamp", description="BRASS")
+    for name in ("old lamp", "Ünï", "οδοσ", "100%", "a_b", "axb", "back\\slash"):
+        await make(ann, name=name, description=None)
+    response = await ann.client.get(URL, params={"q": q})
+    assert [item["name"] for item in response.json()["results"]] == names
+
+
+@pytest.mark.parametrize("q", ["\x00", "x" * 256])
+async def test_a_search_that_cannot_be(ann: Person, q: str) -> None:
+    assert (await ann.client.get(URL, params={"q": q})).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("params", "prices"),
+    [
+        ({"min_price": "2"}, ["2.00", "10.00"]),
+        ({"max_price": "2.00"}, ["0.10", "2.00"]),
+        ({"min_price": 0.1, "max_price": 0.1}, ["0.10"]),
+        ({"min_price": 3, "max_price": 1}, []),
+        ({"is_offer": "true"}, ["2.00"]),
+        ({"is_offer": "false", "q": "lamp"}, ["0.10", "10.00"]),
+    ],
+)
+async def test_filters(ann: Person, params: dict[str, Any], prices: list[str]) -> None:
+    for price in ("0.10", "2", "10"):
+        await make(ann, price=price, is_offer=price == "2")
+    response = await ann.client.get(URL, params=params | {"with_total": True})
+    assert [item["price"] for item in response.json()["results"]] == prices
+    assert response.json()["total"] == len(prices)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"min_price": "NaN"}, {"max_price": "1.999"}, {"min_price": -1}, {"is_offer": "x"}]
+    + [{"owner_id": value} for value in (0, -1, 2**63, "x")],
+    ids=str,
+)
+async def test_a_filter_that_cannot_be(root: Person, params: dict[str, Any]) -> None:
+    response = await root.client.get(URL, params=params)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["loc"] == ["query", *params]
+
+
+async def test_total_counts_what_matches_and_not_the_page(ann: Person) -> None:
+    for n in range(3):
+        await make(ann, name=f"n{n}")
+    params = {"limit": 1, "q": "N", "with_total": True}
+    assert (await ann.client.get(URL, params=params)).json()["total"] == 3
+
+
+async def test_owner_is_for_superusers(ann: Person, bob: Person, root: Person) -> None:
+    await make(ann)
+    theirs = await make(bob)
+    response = await root.client.get(URL, params={"owner_id": bob.id})
+    assert response.json()["results"] == [theirs]
+    assert (await ann.client.get(URL, params={"owner_id": ann.id})).status_code == 200
+    assert (await ann.client.get(URL, params={"owner_id": bob.id})).status_code == 403
