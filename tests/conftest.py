@@ -1,27 +1,20 @@
 """Every test that asks for a database runs on SQLite, and on PostgreSQL too when TEST_POSTGRES_URL
-names a server (with a user who may create databases). Each test has a database of its own: a copy
-of one that was migrated."""
+names a server, with a user who may create databases there."""
 
 import asyncio
 import os
-import shutil
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import asyncpg
 import httpx
 import pytest
 from blockbuster import blockbuster_ctx
 from fastapi import FastAPI
 from passlib.context import CryptContext
-from sqlalchemy import event, make_url
+from sqlalchemy import event
 
 os.environ["ENVIRONMENT"] = "test"
 
@@ -32,8 +25,8 @@ from app.core.config import Settings
 from app.core.orm import utc_now
 from app.core.security import AccessTokens
 from app.main import create_app
+from tests.databases import Databases, Postgres, Sqlite, alembic
 
-ROOT = Path(__file__).parents[1]
 SECRET_KEY = "a secret that only the tests know"
 PASSWORD = "correct horse battery"
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL")
@@ -48,86 +41,57 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def _never_blocked() -> Iterator[None]:
-    with blockbuster_ctx():
+    with blockbuster_ctx() as blockbuster:
+        # asyncpg looks for ~/.pgpass and certificates as it connects; it has no other way.
+        for call in ("os.stat", "io.TextIOWrapper.read", "os.path.abspath"):
+            if call in blockbuster.functions:
+                function = blockbuster.functions[call]
+                function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_dsn_and_args")
         yield
 
 
-def alembic(database_url: str, *arguments: str) -> None:
-    """In a process of its own: it runs an event loop, and reads files on it."""
-    subprocess.run(
-        [sys.executable, "-m", "alembic", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": database_url},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-
-
-class Sqlite:
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def create(self, name: str, template: str | None = None) -> str:
-        path = self._folder / f"{name}.db"
-        if template:
-            shutil.copy(make_url(template).database or "", path)
-        return f"sqlite+aiosqlite:///{path}"
-
-    def drop(self, url: str) -> None:
-        Path(make_url(url).database or "").unlink()
-
-
-class Postgres:
-    def __init__(self, server: str) -> None:
-        self._server = make_url(server)
-
-    def create(self, name: str, template: str | None = None) -> str:
-        like = make_url(template).database if template else "template0"
-        # Of its own locale: Debian's default may be one that knows no "Ü".
-        locale = "ENCODING 'UTF8' LOCALE 'C.UTF-8'" if template is None else ""
-        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{like}" {locale}')
-        return self._server.set(database=name).render_as_string(hide_password=False)
-
-    def drop(self, url: str) -> None:
-        self._execute(f'DROP DATABASE "{make_url(url).database}" WITH (FORCE)')
-
-    def _execute(self, statement: str) -> None:
-        url = self._server.set(drivername="postgresql")
-
-        async def execute() -> None:
-            connection = await asyncpg.connect(url.render_as_string(hide_password=False))
-            await connection.execute(statement)
-            await connection.close()
-
-        asyncio.run(execute())
-
-
 @pytest.fixture(scope="session", params=BACKENDS)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("databases")
-    return Sqlite(folder) if request.param == "sqlite" else Postgres(POSTGRES_URL or "")
-
-
-@pytest.fixture
-def empty_database_url(server: Any) -> Iterator[str]:
-    url = server.create(f"test_{uuid4().hex}")
-    yield url
-    server.drop(url)
+def databases(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Databases]:
+    if request.param == "sqlite":
+        yield Sqlite(tmp_path_factory.mktemp("databases"))
+    else:
+        postgres = Postgres(POSTGRES_URL or "")
+        yield postgres
+        postgres.close()
 
 
 @pytest.fixture(scope="session")
-def template_url(server: Any) -> Iterator[str]:
-    url = server.create(f"test_template_{uuid4().hex}")
+def template_url(databases: Databases) -> Iterator[str]:
+    url = databases.create()
     alembic(url, "upgrade", "head")
     yield url
-    server.drop(url)
+    databases.drop(url)
 
 
 @pytest.fixture
-def database_url(server: Any, template_url: str) -> Iterator[str]:
-    url = server.create(f"test_{uuid4().hex}", template_url)
+def database_url(databases: Databases, template_url: str) -> Iterator[str]:
+    """Migrated, and without rows."""
+    url = databases.lend(template_url)
     yield url
-    server.drop(url)
+    databases.take_back(url)
+
+
+@pytest.fixture
+def own_database_url(databases: Databases, template_url: str) -> Iterator[str]:
+    """The same, for a test that changes the schema or cuts connections."""
+    url = databases.create(template_url)
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def empty_database_url(databases: Databases) -> Iterator[str]:
+    """Without tables."""
+    url = databases.create()
+    yield url
+    databases.drop(url)
 
 
 def make_settings(database_url: str, **changes: Any) -> Settings:
@@ -229,7 +193,9 @@ async def counted_statements(app: FastAPI) -> AsyncIterator[list[str]]:
     def see(*arguments: Any) -> None:
         seen.append(arguments[2])
 
-    engines = {database.engine.sync_engine, database.reader.sync_engine}
+    engines = [database.engine.sync_engine]
+    if database.is_sqlite:  # else they share their events
+        engines.append(database.reader.sync_engine)
     for engine in engines:
         event.listen(engine, "before_cursor_execute", see)
     yield seen

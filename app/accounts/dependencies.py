@@ -15,7 +15,12 @@ oauth2 = OAuth2PasswordBearer(
 
 
 async def get_account_service(request: Request, session: SessionDep) -> AccountService:
-    return AccountService(AccountRepository(session), request.app.state.passwords)
+    state = request.app.state
+    return AccountService(
+        AccountRepository(session),
+        state.passwords,
+        signup_enabled=state.settings.signup_enabled,
+    )
 
 
 AccountServiceDep = Annotated[AccountService, Depends(get_account_service)]

@@ -15,6 +15,8 @@ class AccountRepository(Repository[User]):
         return await self.one(select(User).where(User.id == user_id))
 
     async def get_by_email(self, email_key: str) -> User | None:
+        if "\x00" in email_key:  # nobody's, and PostgreSQL cannot be asked
+            return None
         return await self.one(select(User).where(User.email_key == email_key))
 
     async def is_superuser(self, user_id: int, session_id: UUID) -> bool | None:

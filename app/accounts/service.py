@@ -5,7 +5,7 @@ from datetime import timedelta
 from app.accounts.models import User
 from app.accounts.repository import AccountRepository
 from app.accounts.schemas import TokenRead, TokenRequest, UserCreate
-from app.core.errors import Conflict, InvalidTokenRequest, NotFound, Unauthenticated
+from app.core.errors import Conflict, Forbidden, InvalidTokenRequest, NotFound, Unauthenticated
 from app.core.orm import utc_now
 from app.core.repository import Units
 from app.core.security import AccessTokens, Caller, Passwords
@@ -25,11 +25,16 @@ def allowed_scopes(is_superuser: bool) -> frozenset[str]:
 
 
 class AccountService:
-    def __init__(self, accounts: AccountRepository, passwords: Passwords) -> None:
+    def __init__(
+        self, accounts: AccountRepository, passwords: Passwords, *, signup_enabled: bool
+    ) -> None:
         self._accounts = accounts
         self._passwords = passwords
+        self._signup_enabled = signup_enabled
 
     async def sign_up(self, data: UserCreate) -> User:
+        if not self._signup_enabled:
+            raise Forbidden("Sign-up is closed.")
         # Hashed first: the session has opened nothing yet, so that nobody waits for it.
         password_hash = await self._passwords.hash(data.password.get_secret_value())
         user = User(

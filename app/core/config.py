@@ -97,6 +97,13 @@ class Settings(BaseSettings):
             raise ValueError("should name a file: its readers and its writer are two connections")
         return value
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, value: list[str]) -> list[str]:
+        if any("*" in host.removeprefix("*.") and host != "*" for host in value):
+            raise ValueError("should be names, or patterns such as *.example.com")
+        return value
+
     @model_validator(mode="after")
     def _is_safe_in_production(self) -> Self:
         if self.environment != "production":

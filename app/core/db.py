@@ -54,7 +54,8 @@ class Database:
             "pool_timeout": settings.database_pool_timeout,
             "max_overflow": 0,
         }
-        if url.get_backend_name() == "sqlite":
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
             # SQLite has one writer at a time: the others wait here, in order, and not on the file.
             self.engine = create_sqlite_engine(url, **pool | {"pool_size": 1})
             self.reader = create_sqlite_reader(url, **pool)

@@ -171,7 +171,7 @@ async def test_a_filter_that_cannot_be(root: Person, params: dict[str, Any]) -> 
 async def test_total_counts_what_matches_and_not_the_page(ann: Person) -> None:
     for n in range(3):
         await make(ann, name=f"n{n}")
-    params = {"limit": 1, "q": "N", "with_total": True}
+    params: dict[str, Any] = {"limit": 1, "q": "N", "with_total": True}
     assert (await ann.client.get(URL, params=params)).json()["total"] == 3
 
 

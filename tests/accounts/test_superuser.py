@@ -1,0 +1,54 @@
+import asyncio
+
+import pytest
+from sqlalchemy import func, select
+
+from app.accounts.models import User
+from app.core.config import Settings
+from tests.conftest import PASSWORD, client_of, make_settings, running
+
+
+def settings_with_superuser(database_url: str, password: str = PASSWORD) -> Settings:
+    return make_settings(
+        database_url,
+        first_superuser_email="Root@example.com",
+        first_superuser_password=password,
+    )
+
+
+async def sign_in(settings: Settings, password: str) -> int:
+    form = {"grant_type": "password", "username": "root@example.com", "password": password}
+    async with running(settings) as app, client_of(app) as client:
+        return (await client.post("/api/v1/auth/token", data=form)).status_code
+
+
+async def test_the_first_superuser_is_made_once_and_never_changed(database_url: str) -> None:
+    assert await sign_in(settings_with_superuser(database_url), PASSWORD) == 200
+    changed = settings_with_superuser(database_url, "another password")
+    assert await sign_in(changed, "another password") == 400
+    assert await sign_in(changed, PASSWORD) == 200
+
+
+async def test_several_workers_at_once(database_url: str) -> None:
+    settings = settings_with_superuser(database_url)
+
+    async def start_and_stop() -> None:
+        async with running(settings):
+            pass
+
+    await asyncio.gather(*(start_and_stop() for _ in range(4)))
+    async with running(settings) as app, app.state.database.reading() as session:
+        assert await session.scalar(select(func.count()).select_from(User)) == 1
+        assert await session.scalar(select(User.is_superuser))
+
+
+async def test_a_schema_that_is_behind_does_not_keep_the_app_from_starting(
+    empty_database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings_with_superuser(empty_database_url)
+    async with running(settings) as app, client_of(app) as client:
+        assert (await client.get("/health/live")).status_code == 200
+        response = await client.get("/health/ready")
+    assert response.status_code == 503
+    assert "alembic upgrade head" in response.json()["detail"]
+    assert "superuser could not be made" in caplog.text

@@ -1,0 +1,211 @@
+import time
+from base64 import urlsafe_b64encode
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from jose import jwt
+from sqlalchemy import delete, update
+
+from app.accounts.models import AuthSession, User
+from tests.conftest import PASSWORD, SECRET_KEY, Person, client_of
+
+URL = "/api/v1/auth/token"
+ME = "/api/v1/users/me"
+
+
+def form_of(person: Person, **changes: Any) -> dict[str, Any]:
+    form = {"grant_type": "password", "username": person.email, "password": PASSWORD}
+    return form | changes
+
+
+async def test_sign_in(app: FastAPI, client: httpx.AsyncClient, ann: Person) -> None:
+    response = await client.post(URL, data=form_of(ann))
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-store"
+    token = response.json()
+    assert token["token_type"] == "bearer"
+    assert token["expires_in"] == 900
+    assert token["scope"] == "items:read items:write"
+    claims = jwt.get_unverified_claims(token["access_token"])
+    assert set(claims) == {"iss", "aud", "sub", "iat", "exp", "jti", "scope", "sid", "typ"}
+    assert claims["exp"] - claims["iat"] == 900
+    async with client_of(app, token["access_token"]) as signed_in:
+        me = (await signed_in.get(ME)).json()
+    assert (me["id"], me["email"]) == (ann.id, ann.email)
+
+
+async def test_the_case_of_the_address_does_not_matter(
+    client: httpx.AsyncClient, ann: Person
+) -> None:
+    response = await client.post(URL, data=form_of(ann, username="ANN@Example.com"))
+    assert response.status_code == 200
+
+
+async def test_scopes(client: httpx.AsyncClient, ann: Person, root: Person) -> None:
+    async def scope_of(person: Person, scope: str) -> Any:
+        return (await client.post(URL, data=form_of(person, scope=scope))).json().get("scope")
+
+    assert await scope_of(ann, "items:read") == "items:read"
+    assert await scope_of(ann, "  ") == "items:read items:write"
+    assert await scope_of(root, "") == "items:read items:write users:admin"
+    assert await scope_of(root, "users:admin items:read") == "items:read users:admin"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"password": "wrong"}, "invalid_grant"),
+        ({"password": "x" * 100_000}, "invalid_grant"),
+        ({"username": "nobody@example.com"}, "invalid_grant"),
+        ({"username": "a\x00b"}, "invalid_grant"),
+        ({"username": "\ud7ff" * 1000}, "invalid_grant"),
+        ({"scope": "users:admin"}, "invalid_scope"),
+        ({"scope": "items:read nonsense"}, "invalid_scope"),
+        ({"grant_type": "client_credentials"}, "unsupported_grant_type"),
+        ({"grant_type": ""}, "invalid_request"),
+        ({"password": ""}, "invalid_request"),
+        ({"username": ""}, "invalid_request"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_refusals(
+    client: httpx.AsyncClient, ann: Person, changes: dict[str, Any], error: str
+) -> None:
+    response = await client.post(URL, data=form_of(ann, **changes))
+    assert response.status_code == 400
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.headers["Cache-Control"] == "no-store"
+    problem = response.json()
+    assert problem["error"] == error
+    assert problem["error_description"]
+
+
+async def test_a_refusal_does_not_tell_who_has_an_account(
+    client: httpx.AsyncClient, ann: Person
+) -> None:
+    wrong = (await client.post(URL, data=form_of(ann, password="wrong"))).json()
+    unknown = (await client.post(URL, data=form_of(ann, username="x@example.com"))).json()
+    wrong.pop("request_id"), unknown.pop("request_id")
+    assert wrong == unknown
+
+
+async def test_unknown_form_fields_are_ignored(client: httpx.AsyncClient, ann: Person) -> None:
+    response = await client.post(URL, data=form_of(ann, client_id="x", client_secret="y"))
+    assert response.status_code == 200
+
+
+async def test_json_is_not_a_form(client: httpx.AsyncClient, ann: Person) -> None:
+    response = await client.post(URL, json=form_of(ann))
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
+
+
+async def test_who_is_deactivated_cannot_sign_in_nor_go_on(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    async with app.state.database.transaction() as session:
+        await session.execute(update(User).where(User.id == ann.id).values(is_active=False))
+    assert (await client.post(URL, data=form_of(ann))).json()["error"] == "invalid_grant"
+    assert (await ann.client.get(ME)).status_code == 401
+
+
+async def test_a_session_that_is_deleted_ends_its_access_token(app: FastAPI, ann: Person) -> None:
+    async with app.state.database.transaction() as session:
+        await session.execute(delete(AuthSession))
+    response = await ann.client.get(ME)
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+
+
+async def test_an_outdated_hash_is_renewed(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    weak = app.state.passwords._context.using(argon2__memory_cost=1024)  # as of years ago
+    async with app.state.database.transaction() as session:
+        user = await session.get_one(User, ann.id)
+        user.password_hash = old = weak.hash(PASSWORD)
+    assert (await client.post(URL, data=form_of(ann))).status_code == 200
+    async with app.state.database.reading() as session:
+        assert (await session.get_one(User, ann.id)).password_hash != old
+    assert (await client.post(URL, data=form_of(ann))).status_code == 200
+
+
+async def test_without_a_token(client: httpx.AsyncClient) -> None:
+    for headers in ({}, {"Authorization": "Basic YTpi"}, {"Authorization": "Bearer"}):
+        response = await client.get(ME, headers=headers)
+        assert response.status_code == 401
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def forge(ann: Person, key: str = SECRET_KEY, algorithm: str = "HS256", **changes: Any) -> str:
+    claims = jwt.get_unverified_claims(ann.token) | changes
+    claims = {name: value for name, value in claims.items() if value is not None}
+    return jwt.encode(claims, key, algorithm)
+
+
+async def refused(ann: Person, token: str) -> bool:
+    response = await ann.client.get(ME, headers={"Authorization": f"Bearer {token}"})
+    return (response.status_code, response.headers.get("WWW-Authenticate")) == (
+        401,
+        'Bearer error="invalid_token"',
+    )
+
+
+async def test_a_forged_token_that_changes_nothing_is_the_control(ann: Person) -> None:
+    assert not await refused(ann, forge(ann))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({name: None} for name in ("iss", "aud", "sub", "iat", "exp", "jti", "sid", "typ")),
+        {"scope": None},
+        {"iss": "other"},
+        {"aud": "other"},
+        {"aud": ["app", "other"]},
+        {"typ": "refresh"},
+        {"exp": 1},
+        {"exp": "never"},
+        {"sub": "ann"},
+        {"sub": "0"},
+        {"sub": "-1"},
+        {"sub": "999999"},
+        {"sub": "9" * 40},
+        {"sid": "x"},
+        {"sid": str(uuid4())},
+        {"scope": ["items:read"]},
+    ],
+    ids=str,
+)
+async def test_each_claim_is_required_and_checked(ann: Person, changes: dict[str, Any]) -> None:
+    assert await refused(ann, forge(ann, **changes))
+
+
+async def test_another_key_or_algorithm(ann: Person) -> None:
+    assert await refused(ann, forge(ann, key="another key of thirty-two bytes!"))
+    assert await refused(ann, forge(ann, algorithm="HS512"))
+    header, body, signature = ann.token.split(".")
+    none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0"
+    for token in (f"{none}.{body}.", f"{none}.{body}.{signature}", f"{header}.{body}."):
+        assert await refused(ann, token)
+
+
+@pytest.mark.parametrize("token", ["x", ".", "..", "a.b.c", "x" * 5000, "W1tb.W1tb.x"])
+async def test_what_is_no_token(ann: Person, token: str) -> None:
+    assert await refused(ann, token)
+
+
+async def test_nested_brackets(ann: Person) -> None:
+    """python-jose raises RecursionError on them."""
+    nested = urlsafe_b64encode(b"[" * 1400).decode().rstrip("=")
+    header, body, signature = ann.token.split(".")
+    assert await refused(ann, f"{nested}.{body}.{signature}")
+    assert await refused(ann, f"{header}.{nested}.{signature}")
+
+
+async def test_a_token_ends_with_its_time(ann: Person) -> None:
+    now = int(time.time())
+    assert not await refused(ann, forge(ann, exp=now + 60))
+    assert await refused(ann, forge(ann, exp=now - 1))
