@@ -1,4 +1,5 @@
 import logging
+import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -69,6 +70,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 def open_state(app: FastAPI) -> None:
     """What lives as long as the app, and belongs to it alone: nothing here is global."""
     state, settings = app.state, app.state.settings
+    mimetypes.init()  # StaticFiles would read its tables on the event loop
     key = settings.signing_key
     state.cursors = Cursors(derive_key(key, "cursor"))
     state.migrations = Migrations()

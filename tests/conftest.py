@@ -33,6 +33,19 @@ POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL")
 BACKENDS = ["sqlite", "postgresql"] if POSTGRES_URL else ["sqlite"]
 
 
+def only(backend: str) -> pytest.MarkDecorator:
+    """For a test of what one kind of database does."""
+    return pytest.mark.only(backend)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def fits(item: pytest.Item) -> bool:
+        mark = item.get_closest_marker("only")
+        return not mark or item.callspec.params["databases"] in mark.args  # type: ignore[attr-defined]  # of parametrized ones
+
+    items[:] = filter(fits, items)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not POSTGRES_URL:
         terminalreporter.section("PostgreSQL was NOT tested", red=True, bold=True)

@@ -53,13 +53,15 @@ def _describe_errors(operation: dict[str, Any]) -> None:
     statuses = {"500"}
     parameters = operation.get("parameters", [])
     if "requestBody" in operation:
-        statuses |= {"400", "413", "415"}
+        statuses |= {"400", "413", "503"}
+        if "application/json" in operation["requestBody"]["content"]:
+            statuses.add("415")
     if parameters or "requestBody" in operation:
         statuses.add("422")
     if any(parameter["in"] == "path" for parameter in parameters):
         statuses.add("404")
     for requirement in operation.get("security", []):
-        statuses |= {"401", "403"} if any(requirement.values()) else {"401"}
+        statuses |= {"401", "403", "503"} if any(requirement.values()) else {"401", "503"}
     responses = operation["responses"]
     responses.pop("422", None)  # FastAPI's own shape
     for status in sorted(statuses | {code for code in responses if code >= "400"}):

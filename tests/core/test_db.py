@@ -1,0 +1,248 @@
+"""What the database does to the application, and the other way round."""
+
+import asyncio
+import sqlite3
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import make_url, select, text
+from sqlalchemy.exc import DBAPIError
+
+from app.accounts.models import User
+from app.core import db
+from app.core.db import Database, SessionDep
+from app.core.errors import Unavailable
+from tests.conftest import Person, client_of, make_settings, only, running
+from tests.databases import Databases
+
+ITEMS = "/api/v1/items"
+LAMP = {"name": "Lamp", "price": "19.99"}
+
+
+def assert_is_away(response: httpx.Response) -> None:
+    assert response.status_code == 503, response.text
+    assert response.headers["Retry-After"] == "5"
+    assert response.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_the_commit_comes_before_the_answer(app: FastAPI, ann: Person) -> None:
+    """Looked at from another connection, at the moment that the answer's first byte leaves."""
+    seen = []
+
+    async def watching(scope: Any, receive: Any, send: Any) -> None:
+        async def watch(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                async with app.state.database.reading() as session:
+                    seen.append(await session.scalar(text("SELECT count(*) FROM items")))
+            await send(message)
+
+        await app(scope, receive, watch)
+
+    transport = httpx.ASGITransport(watching)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        headers = {"Authorization": f"Bearer {ann.token}"}
+        assert (await client.post(ITEMS, json=LAMP, headers=headers)).status_code == 201
+    assert seen == [1]
+
+
+async def test_an_error_after_a_write_leaves_nothing(app: FastAPI, client: Any) -> None:
+    @app.post("/fails")
+    async def fails(session: SessionDep) -> None:
+        session.add(User(email="a@b.c", email_key="a@b.c", password_hash="x"))
+        await session.flush()
+        raise ZeroDivisionError
+
+    assert (await client.post("/fails")).status_code == 500
+    async with app.state.database.reading() as session:
+        assert await session.scalar(select(User)) is None
+
+
+async def test_reading_sends_no_begin_and_no_rollback(
+    app: FastAPI, ann: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="sqlalchemy.engine")
+    await ann.client.get(ITEMS)
+    messages = [r.getMessage() for r in caplog.records if r.name.startswith("sqlalchemy.engine")]
+    assert [message for message in messages if message.startswith("SELECT")]
+    for message in messages:
+        if message.startswith(("BEGIN", "ROLLBACK", "COMMIT")):
+            assert "autocommit" in message
+
+
+@only("sqlite")
+async def test_sqlite_never_writes_while_it_reads(app: FastAPI) -> None:
+    database: Database = app.state.database
+    async with database.reading() as session:
+        with pytest.raises(DBAPIError, match="readonly"):
+            await session.execute(text("DELETE FROM users"))
+
+
+async def test_what_is_read_in_a_transaction_stays_until_it_writes(app: FastAPI) -> None:
+    """A read-modify-write in Python, as a service would do it: none of 20 is lost."""
+    database: Database = app.state.database
+    async with database.transaction() as session:
+        session.add(User(email="a@b.c", email_key="a@b.c", password_hash="x", full_name="0"))
+
+    async def add_one() -> None:
+        async with database.transaction() as session:
+            statement = select(User).with_for_update()
+            user = (await session.scalars(statement)).one()
+            await asyncio.sleep(0)
+            user.full_name = str(int(user.full_name or 0) + 1)
+
+    await asyncio.gather(*(add_one() for _ in range(20)))
+    async with database.reading() as session:
+        assert await session.scalar(select(User.full_name)) == "20"
+
+
+async def test_a_cancelled_request_gives_its_connection_back(database_url: str) -> None:
+    settings = make_settings(database_url, database_pool_size=1, database_pool_timeout=5)
+    async with running(settings) as app:
+        database: Database = app.state.database
+
+        async def hang(block: Any) -> None:
+            async with block() as session:
+                await session.execute(text("SELECT 1"))
+                await asyncio.sleep(60)
+
+        for block in (database.reading, database.transaction):
+            task = asyncio.create_task(hang(block))
+            await asyncio.sleep(0.1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            async with block() as session:
+                assert await session.scalar(text("SELECT 1")) == 1
+
+
+async def test_no_connection_is_free(database_url: str) -> None:
+    settings = make_settings(database_url, database_pool_size=1, database_pool_timeout=0.1)
+    async with running(settings) as app, client_of(app) as client:
+        async with app.state.database.reading() as session:
+            await session.execute(text("SELECT 1"))
+            assert_is_away(await client.get("/health/ready"))
+        assert (await client.get("/health/ready")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite+aiosqlite:////nowhere/app.db",
+        "postgresql+asyncpg://app@127.0.0.1:1/app",
+        "postgresql+asyncpg://app@127.0.0.1/app?host=/nowhere",
+        "postgresql+asyncpg://app@no-such-host.invalid/app",
+    ],
+)
+async def test_a_database_that_is_away(url: str) -> None:
+    async with running(make_settings(url)) as app, client_of(app) as client:
+        assert_is_away(await client.get("/health/ready"))
+        user = {"email": "ann@example.com", "password": "correct horse battery"}
+        assert_is_away(await client.post("/api/v1/users", json=user))
+        assert (await client.get("/health/live")).status_code == 200
+
+
+@only("postgresql")
+async def test_a_wrong_password_or_database_is_away_too(database_url: str) -> None:
+    url = make_url(database_url).set(database="no_such_database")
+    settings = make_settings(url.render_as_string(hide_password=False))
+    async with running(settings) as app, client_of(app) as client:
+        assert_is_away(await client.get("/health/ready"))
+
+
+@pytest.fixture
+async def cut(databases: Databases, own_database_url: str) -> Any:
+    """Cuts all the connections to its database, as a restart of the server does."""
+
+    async def cut() -> None:
+        name = make_url(own_database_url).database
+        statement = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+        )
+        await asyncio.to_thread(databases.execute, own_database_url, statement)
+
+    return cut
+
+
+@only("postgresql")
+async def test_connections_that_died_while_idle_cost_no_request(
+    own_database_url: str, cut: Any
+) -> None:
+    async with running(make_settings(own_database_url)) as app, client_of(app) as client:
+        await asyncio.gather(*(client.get("/health/ready") for _ in range(5)))
+        await cut()
+        await asyncio.sleep(0.2)
+        responses = await asyncio.gather(*(client.get("/health/ready") for _ in range(5)))
+    assert [response.status_code for response in responses] == [200] * 5
+
+
+@only("postgresql")
+async def test_a_connection_that_is_cut_in_the_middle(own_database_url: str, cut: Any) -> None:
+    async with running(make_settings(own_database_url)) as app, client_of(app) as client:
+
+        @app.post("/slow")
+        async def slow(session: SessionDep) -> None:
+            session.add(User(email="a@b.c", email_key="a@b.c", password_hash="x"))
+            await session.flush()
+            await session.execute(text("SELECT pg_sleep(5)"))
+
+        task = asyncio.create_task(client.post("/slow"))
+        await asyncio.sleep(0.5)
+        await cut()
+        assert_is_away(await task)
+        assert (await client.get("/health/ready")).status_code == 200
+        async with app.state.database.reading() as session:
+            assert await session.scalar(select(User)) is None
+
+
+@only("postgresql")
+async def test_a_connection_that_is_cut_before_the_commit(own_database_url: str, cut: Any) -> None:
+    async with running(make_settings(own_database_url)) as app:
+        database: Database = app.state.database
+        with pytest.raises(Unavailable):  # noqa: PT012 - the commit is what raises
+            async with database.transaction() as session:
+                session.add(User(email="a@b.c", email_key="a@b.c", password_hash="x"))
+                await session.flush()
+                await cut()
+        async with database.reading() as session:
+            assert await session.scalar(select(User)) is None
+
+
+@only("sqlite")
+async def test_sqlite_that_another_process_has_locked(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "SQLITE_BUSY_SECONDS", 0.1)
+    other = await asyncio.to_thread(
+        sqlite3.connect, make_url(database_url).database or "", check_same_thread=False
+    )
+    async with running(make_settings(database_url)) as app, client_of(app) as client:
+        await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
+        user = {"email": "ann@example.com", "password": "correct horse battery"}
+        assert_is_away(await client.post("/api/v1/users", json=user))
+        assert (await client.get("/health/ready")).status_code == 200  # readers go on
+        await asyncio.to_thread(other.rollback)
+        assert (await client.post("/api/v1/users", json=user)).status_code == 201
+    other.close()
+
+
+@only("postgresql")
+async def test_without_prepared_statements(database_url: str) -> None:
+    settings = make_settings(database_url, database_prepared_statements=False)
+    async with running(settings) as app, client_of(app) as client:
+        for _ in range(3):
+            assert (await client.get("/health/ready")).status_code == 200
+        async with app.state.database.reading() as session:
+            names = await session.scalars(text("SELECT name FROM pg_prepared_statements"))
+            assert len(names.all()) <= 1  # that of this query itself
+
+
+async def test_a_schema_that_is_ahead_is_ready(databases: Databases, own_database_url: str) -> None:
+    """While a roll-out is under way, the old code meets the new schema."""
+    await asyncio.to_thread(
+        databases.execute, own_database_url, "UPDATE alembic_version SET version_num = 'later'"
+    )
+    async with running(make_settings(own_database_url)) as app, client_of(app) as client:
+        assert (await client.get("/health/ready")).status_code == 200
