@@ -9,7 +9,7 @@ import typer
 import uvicorn
 from alembic import command
 
-from app.core.config import DATA_DIR, Settings, get_settings
+from app.core.config import Settings, get_settings
 from app.core.logging import configure_logging
 from app.core.migrations import alembic_config
 from app.discovery import discover
@@ -79,6 +79,5 @@ def _greet(settings: Settings) -> None:
     typer.echo(f"\n  API        {url}/docs\n  Reference  {url}/redoc")
     if settings.first_superuser:
         email, password = settings.first_superuser
-        typer.echo(f"  Sign in    {email}  {password}\n")
-    if settings.first_superuser_password is None:
-        typer.echo(f"  (made at the first start, and kept in {DATA_DIR / 'superuser_password'})\n")
+        shown = "(FIRST_SUPERUSER_PASSWORD)" if settings.first_superuser_password else password
+        typer.echo(f"  Sign in    {email}  {shown}\n")

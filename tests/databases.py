@@ -92,11 +92,11 @@ class Postgres:
         await connection.close()
 
 
-def alembic(database_url: str, *arguments: str) -> str:
+def alembic(database_url: str, *arguments: str, folder: Path = ROOT) -> str:
     """In a process of its own: it runs an event loop, and reads files on it."""
     return subprocess.run(
         [sys.executable, "-m", "alembic", *arguments],
-        cwd=ROOT,
+        cwd=folder,
         env=os.environ | {"DATABASE_URL": database_url},
         check=True,
         text=True,

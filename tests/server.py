@@ -1,0 +1,68 @@
+"""The real server, in a process of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from tests.conftest import SECRET_KEY
+
+START_SECONDS = 30
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(database_url: str, **environment: str) -> Iterator[httpx.Client]:
+    """A client of the server, which is stopped with SIGTERM at the end."""
+    port = free_port()
+    command = Path(sys.executable).with_name("app")
+    settings = {
+        "ENVIRONMENT": "test",
+        "DATABASE_URL": database_url,
+        "SECRET_KEY": SECRET_KEY,
+        "PORT": str(port),
+    }
+    process = subprocess.Popen([command, "serve"], env=os.environ | settings | environment)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            wait_until_live(process, client)
+            yield client
+    finally:
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(timeout=START_SECONDS)
+    assert status in (0, -signal.SIGTERM)  # after its shutdown, uvicorn ends as it was told to
+
+
+def wait_until_live(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the server has stopped"
+        try:
+            client.get("/health/live")
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError
+
+
+def sign_up(client: httpx.Client, name: str = "ann") -> None:
+    """The client is signed in afterwards."""
+    account = {"email": f"{name}@example.com", "password": "correct horse battery"}
+    assert client.post("/api/v1/users", json=account).status_code == 201
+    form = {"grant_type": "password", "username": account["email"]}
+    response = client.post("/api/v1/auth/token", data=form | {"password": account["password"]})
+    client.headers["Authorization"] = f"Bearer {response.json()['access_token']}"

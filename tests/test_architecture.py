@@ -1,0 +1,80 @@
+"""The rules that the folders stand for; pyproject.toml has the contracts."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.databases import ROOT
+
+LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(LINT_IMPORTS), "--no-cache"],
+        cwd=folder,
+        env={"PYTHONPATH": str(folder)},
+        check=False,
+        text=True,
+        capture_output=True,
+    )
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    for path in [ROOT / "pyproject.toml", *(ROOT / "app").rglob("*.py")]:
+        target = tmp_path / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def test_the_contracts_hold() -> None:
+    result = lint_imports(ROOT)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "contract"),
+    [
+        ("features/items/utils.py", "", "Every slice is layered"),
+        ("features/items/models.py", "from app.features.items import service", "layered"),
+        ("features/items/service.py", "import fastapi", "Services are free of HTTP and SQL"),
+        ("features/items/service.py", "import sqlalchemy", "Services are free of HTTP and SQL"),
+        ("features/items/router.py", "import sqlalchemy", "Surfaces never touch the database"),
+        ("core/orm.py", "from app.accounts import models", "The application is layered"),
+        ("accounts/service.py", "from app.features.items import models", "is layered"),
+    ],
+)
+def test_a_breach_is_found(copy: Path, file: str, line: str, contract: str) -> None:
+    with (copy / "app" / file).open("a") as module:
+        module.write(f"\n{line}\n")
+    result = lint_imports(copy)
+    assert result.returncode == 1
+    broken = [each for each in result.stdout.splitlines() if each.endswith("BROKEN")]
+    assert any(contract in each for each in broken), result.stdout
+
+
+def test_a_feature_can_be_deleted(copy: Path) -> None:
+    for path in sorted((copy / "app/features/items").iterdir()):
+        path.unlink()
+    (copy / "app/features/items").rmdir()
+    script = "from app.main import create_app; print(*create_app().openapi()['paths'])"
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=copy,
+        env={"PYTHONPATH": str(copy), "ENVIRONMENT": "test"},
+        check=True,
+        text=True,
+        capture_output=True,
+    )
+    assert "/api/v1/users" in result.stdout
+    assert "items" not in result.stdout
+
+
+def test_importing_the_app_opens_nothing(tmp_path: Path) -> None:
+    """No file, no connection: neither a database nor a key."""
+    script = "import app.main, pathlib; assert not list(pathlib.Path().iterdir())"
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env={}, check=True)

@@ -1,0 +1,76 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from app import cli
+from app.core.config import Settings, get_settings
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    get_settings.cache_clear()
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(cli.cli, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_openapi() -> None:
+    assert json.loads(run("openapi"))["paths"]["/api/v1/items"]
+
+
+def test_upgrade_makes_the_folder_and_the_tables(tmp_path: Path) -> None:
+    run("db", "upgrade")
+    run("db", "upgrade")
+    assert (tmp_path / "data" / "app.db").stat().st_size > 0
+
+
+def test_check_touches_no_database_of_the_users(tmp_path: Path) -> None:
+    run("db", "check")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = dict[str, Any]()
+    monkeypatch.setattr("uvicorn.run", lambda app, **options: served.update(options, app=app))
+    monkeypatch.setenv("PORT", "9000")
+    monkeypatch.setenv("WEB_CONCURRENCY", "3")
+    output = run("serve", "--migrate")
+    assert "http://127.0.0.1:9000/docs" in output
+    assert (tmp_path / "data" / "superuser_password").read_text() in output
+    assert (tmp_path / "data" / "app.db").exists()
+    assert (served["port"], served["workers"], served["reload"]) == (9000, 3, False)
+    assert served["access_log"] is False
+
+
+def test_production_prints_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uvicorn.run", lambda app, **options: None)
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    monkeypatch.setenv("SECRET_KEY", "x" * 32)
+    monkeypatch.setenv("FIRST_SUPERUSER_EMAIL", "root@example.com")
+    monkeypatch.setenv("FIRST_SUPERUSER_PASSWORD", "a secret of mine")
+    assert run("serve") == ""
+
+
+def test_a_given_password_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uvicorn.run", lambda app, **options: None)
+    monkeypatch.setenv("FIRST_SUPERUSER_EMAIL", "root@example.com")
+    monkeypatch.setenv("FIRST_SUPERUSER_PASSWORD", "a secret of mine")
+    output = run("serve")
+    assert "root@example.com" in output
+    assert "a secret of mine" not in output
+
+
+def test_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "x")
+    result = CliRunner().invoke(cli.cli, ["serve"])
+    assert str(result.exception).startswith("PORT: ")
+    assert result.exit_code != 0
