@@ -33,7 +33,7 @@ def serve(
     configure_logging(settings)
     if migrate:
         upgrade()
-    if settings.environment == "local":
+    if settings.environment == "local" and settings.log_format == "console":
         _greet(settings)
     uvicorn.run(
         "app.main:app",
@@ -75,7 +75,8 @@ def check() -> None:
 
 
 def _greet(settings: Settings) -> None:
-    url = f"http://{settings.host}:{settings.port}"
+    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - read, not bound
+    url = f"http://{host}:{settings.port}"
     typer.echo(f"\n  API        {url}/docs\n  Reference  {url}/redoc")
     if settings.first_superuser:
         email, password = settings.first_superuser

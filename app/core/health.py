@@ -1,3 +1,4 @@
+import asyncio
 from typing import Literal
 
 from fastapi import APIRouter, Request
@@ -5,6 +6,8 @@ from fastapi import APIRouter, Request
 from app.core.db import DatabaseDep
 from app.core.errors import Unavailable
 from app.core.schemas import Output
+
+READY_SECONDS = 3  # a probe's own patience is seldom longer
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -22,6 +25,11 @@ async def read_liveness() -> Health:
 @router.get("/ready", responses={503: {"description": "Not now"}})
 async def read_readiness(request: Request, database: DatabaseDep) -> Health:
     """It can do its work: the database answers, and its schema is not behind the code."""
-    if await request.app.state.migrations.is_behind(database):
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            behind = await request.app.state.migrations.is_behind(database)
+    except TimeoutError as error:
+        raise Unavailable("The database does not answer.") from error
+    if behind:
         raise Unavailable("The database's schema is behind the code: run `alembic upgrade head`.")
     return Health()

@@ -228,6 +228,18 @@ async def test_sqlite_that_another_process_has_locked(
     other.close()
 
 
+async def test_a_database_that_hangs_is_not_ready(
+    app: FastAPI, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(database: Database) -> bool:
+        await asyncio.sleep(60)
+        return False
+
+    monkeypatch.setattr(app.state.migrations, "is_behind", hang)
+    monkeypatch.setattr("app.core.health.READY_SECONDS", 0.01)
+    assert_is_away(await client.get("/health/ready"))
+
+
 @only("postgresql")
 async def test_without_prepared_statements(database_url: str) -> None:
     settings = make_settings(database_url, database_prepared_statements=False)
