@@ -45,11 +45,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     add_middleware(app, settings)
     add_exception_handlers(app)
-    app.include_router(health.router)
     for module in discover("router"):
         app.include_router(
             module.router, prefix="/api/v1", dependencies=[Depends(forbid_unknown_parameters)]
         )
+    app.include_router(health.router)
     add_docs(app)
     return app
 

@@ -44,11 +44,11 @@ class Problem(BaseModel):
     """RFC 9457."""
 
     type: str = "about:blank"
-    title: str = Field(examples=["Not Found"])
-    status: int = Field(examples=[404])
-    detail: str = Field(examples=["Item Not Found (id: 7)"])
-    instance: str = Field(examples=["/api/v1/items/7"])
-    request_id: str = Field(examples=["9f86d081884c7d659a2feaa0c55ad015"])
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
     errors: list[InvalidField] | None = Field(default=None, description="Only with status 422.")
 
 

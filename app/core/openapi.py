@@ -66,7 +66,15 @@ def _describe_errors(operation: dict[str, Any]) -> None:
     responses.pop("422", None)  # FastAPI's own shape
     for status in sorted(statuses | {code for code in responses if code >= "400"}):
         description = responses.get(status, {}).get("description") or title_of(int(status))
+        example = {
+            "type": "about:blank",
+            "title": title_of(int(status)),
+            "status": int(status),
+            "detail": "What went wrong, in words.",
+            "instance": "/api/v1/...",
+            "request_id": "9f86d081884c7d659a2feaa0c55ad015",
+        }
         responses[status] = {
             "description": description,
-            "content": {"application/problem+json": {"schema": REFERENCE}},
+            "content": {"application/problem+json": {"schema": REFERENCE, "example": example}},
         }
