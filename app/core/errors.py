@@ -8,6 +8,7 @@ AppError
  │    └── MissingScope
  ├── NotFound
  ├── Conflict
+ ├── TooManyRequests
  └── Unavailable          the database is away
 """
 
@@ -54,6 +55,17 @@ class NotFound(AppError): ...
 
 
 class Conflict(AppError): ...
+
+
+class TooManyRequests(AppError):
+    """`policy` lets `limit` through in `window_seconds`, and another in `reset_seconds`."""
+
+    def __init__(self, policy: str, limit: int, window_seconds: int, reset_seconds: int) -> None:
+        super().__init__(f"Too many requests: try again in {reset_seconds} s.")
+        self.policy = policy
+        self.limit = limit
+        self.window_seconds = window_seconds
+        self.reset_seconds = reset_seconds
 
 
 class Unavailable(AppError): ...

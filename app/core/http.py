@@ -25,6 +25,7 @@ STATUS: dict[type[errors.AppError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.Invalid: 422,
+    errors.TooManyRequests: 429,
     errors.Unavailable: 503,
 }
 # RFC 9110's names, which Python learned in 3.13.
@@ -95,10 +96,25 @@ async def app_error(request: Request, error: errors.AppError) -> ProblemResponse
             headers["WWW-Authenticate"] = 'Bearer error="insufficient_scope"'
         case errors.Invalid():
             members["errors"] = [{"loc": error.loc, "msg": error.detail, "type": "value_error"}]
+        case errors.TooManyRequests():
+            headers = rate_limit_fields(
+                error.policy, error.limit, error.window_seconds, 0, error.reset_seconds
+            )
+            headers["Retry-After"] = str(error.reset_seconds)
         case errors.Unavailable():
             headers["Retry-After"] = RETRY_AFTER_SECONDS
             logger.warning("%s (%r)", error.detail, error.__cause__)
     return ProblemResponse(request.scope, status, error.detail, headers, **members)
+
+
+def rate_limit_fields(
+    policy: str, limit: int, window_seconds: int, remaining: int, reset_seconds: int
+) -> dict[str, str]:
+    """draft-ietf-httpapi-ratelimit-headers-10: the rule, and where the client stands."""
+    return {
+        "RateLimit-Policy": f'"{policy}";q={limit};w={window_seconds}',
+        "RateLimit": f'"{policy}";r={remaining};t={reset_seconds}',
+    }
 
 
 async def invalid_request(request: Request, error: RequestValidationError) -> ProblemResponse:

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from starlette.responses import StreamingResponse
 
 from app.core.config import Settings
+from app.core.errors import TooManyRequests
 from app.core.logging import ConsoleFormatter, JsonFormatter
 from tests.conftest import Person, client_of, make_settings, running
 
@@ -88,6 +89,18 @@ async def test_a_bug_is_answered_without_its_inside_and_logged_once(
     line = json.loads(JsonFormatter().format(record))
     assert line["level"] == "ERROR"
     assert "ZeroDivisionError: the secret inside" in line["exception"]
+
+
+async def test_too_many_requests(app: FastAPI, client: httpx.AsyncClient) -> None:
+    @app.get("/limited")
+    async def limited() -> None:
+        raise TooManyRequests("login", 10, 60, 42)
+
+    response = await client.get("/limited")
+    assert assert_is_problem(response, 429)["detail"] == "Too many requests: try again in 42 s."
+    assert response.headers["Retry-After"] == "42"
+    assert response.headers["RateLimit-Policy"] == '"login";q=10;w=60'
+    assert response.headers["RateLimit"] == '"login";r=0;t=42'
 
 
 async def test_half_an_answer_does_not_look_whole(app: FastAPI, client: httpx.AsyncClient) -> None:
