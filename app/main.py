@@ -21,6 +21,7 @@ from app.core.middleware import add_middleware
 from app.core.migrations import Migrations
 from app.core.openapi import API, forbid_unknown_parameters, query_parameters
 from app.core.pagination import Cursors
+from app.core.rate_limit import RateLimiter
 from app.core.repository import Units
 from app.core.security import AccessTokens, Passwords, derive_key
 from app.discovery import discover
@@ -64,6 +65,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await ensure_first_superuser(app.state.auth, settings)
         yield
     finally:
+        await app.state.rate_limiter.close()
         await app.state.database.dispose()
 
 
@@ -75,6 +77,7 @@ def open_state(app: FastAPI) -> None:
     state.cursors = Cursors(derive_key(key, "cursor"))
     state.migrations = Migrations()
     state.database = Database(settings)
+    state.rate_limiter = RateLimiter(settings.redis_url, derive_key(key, "rate limit"))
     state.passwords = Passwords(PASSWORD_THREADS)
     state.auth = AuthService(
         Units(AccountRepository, state.database),

@@ -1,5 +1,6 @@
 """Every test that asks for a database runs on SQLite, and on PostgreSQL too when TEST_POSTGRES_URL
-names a server, with a user who may create databases there."""
+names a server, with a user who may create databases there. What uses Redis runs on that when
+TEST_REDIS_URL names one; nothing there is deleted, and what is written expires."""
 
 import asyncio
 import os
@@ -31,6 +32,7 @@ from tests.databases import Databases, Postgres, Sqlite, alembic
 SECRET_KEY = "a secret that only the tests know"
 PASSWORD = "correct horse battery"
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL")
+REDIS_URL = os.environ.get("TEST_REDIS_URL")
 BACKENDS = ["sqlite", "postgresql"] if POSTGRES_URL else ["sqlite"]
 
 
@@ -51,6 +53,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not POSTGRES_URL:
         terminalreporter.section("PostgreSQL was NOT tested", red=True, bold=True)
         terminalreporter.line("TEST_POSTGRES_URL=postgresql+asyncpg://USER:PASSWORD@HOST/postgres")
+    if not REDIS_URL:
+        terminalreporter.section("Redis was NOT tested", red=True, bold=True)
+        terminalreporter.line("TEST_REDIS_URL=redis://HOST:PORT/NUMBER")
 
 
 @pytest.fixture(autouse=True)
@@ -134,9 +139,11 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
         yield app
 
 
-def client_of(app: FastAPI, token: str | None = None) -> httpx.AsyncClient:
+def client_of(
+    app: FastAPI, token: str | None = None, address: str = "127.0.0.1"
+) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    transport = httpx.ASGITransport(app)
+    transport = httpx.ASGITransport(app, client=(address, 123))
     return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)
 
 

@@ -5,11 +5,14 @@ import secrets
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
+from limits import RateLimitItem, RateLimitItemPerMinute, parse_many
 from pydantic import (
     BeforeValidator,
     EmailStr,
     Field,
+    InstanceOf,
     SecretStr,
     ValidationError,
     field_validator,
@@ -22,12 +25,26 @@ from sqlalchemy.exc import ArgumentError
 DATA_DIR = Path("data")
 MIN_SECRET_KEY_BYTES = 32
 MIN_DATABASE_PASSWORD_CHARACTERS = 16
+MAX_RATE_LIMIT = 10_000  # the time of each hit is kept
 
 
 def _split(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
+def _parse_rate_limit(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        (limit,) = parse_many(value)
+        if 1 <= limit.amount <= MAX_RATE_LIMIT:
+            return limit
+    except ValueError:  # no notation at all, or several limits
+        pass
+    raise ValueError(f"should be such as 10/minute, or 100 per 5 minutes; up to {MAX_RATE_LIMIT}")
+
+
+RateLimit = Annotated[InstanceOf[RateLimitItem], BeforeValidator(_parse_rate_limit)]
 CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 
@@ -45,6 +62,8 @@ class Settings(BaseSettings):
     database_pool_timeout: float = Field(default=10, gt=0)
     database_prepared_statements: bool = True
 
+    redis_url: str | None = None
+
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     web_concurrency: int = Field(default=1, ge=1)
@@ -59,6 +78,9 @@ class Settings(BaseSettings):
     first_superuser_password: SecretStr | None = Field(default=None, min_length=10, max_length=128)
     access_token_minutes: int = Field(default=15, ge=1)
     refresh_token_days: int = Field(default=30, ge=1)
+
+    rate_limit_login: RateLimit = RateLimitItemPerMinute(10)
+    rate_limit_default: RateLimit | None = None
 
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -95,6 +117,19 @@ class Settings(BaseSettings):
             raise ValueError("should start with sqlite+aiosqlite:// or postgresql+asyncpg://")
         if url.drivername == "sqlite+aiosqlite" and url.database in (None, "", ":memory:"):
             raise ValueError("should name a file: its readers and its writer are two connections")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: str | None) -> str | None:
+        url = urlsplit(value or "redis://none")
+        database = url.path.removeprefix("/")
+        try:
+            valid = url.scheme in ("redis", "rediss") and url.hostname and url.port != 0
+        except ValueError:  # of a port that is no number
+            valid = False
+        if not valid or (database and not database.isdecimal()):
+            raise ValueError("should be redis://HOST:PORT/NUMBER, or rediss:// for TLS")
         return value
 
     @field_validator("allowed_hosts")

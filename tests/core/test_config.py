@@ -61,6 +61,15 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DATABASE_URL", "mysql://x", "sqlite+aiosqlite:// or postgresql+asyncpg://"),
         ("DATABASE_URL", "postgres", "database URL"),
         ("DATABASE_URL", "sqlite+aiosqlite:///:memory:", "file"),
+        ("REDIS_URL", "localhost", "redis://HOST:PORT/NUMBER"),
+        ("REDIS_URL", "redis://", "redis://HOST:PORT/NUMBER"),
+        ("REDIS_URL", "redis://cache:x/0", "redis://HOST:PORT/NUMBER"),
+        ("REDIS_URL", "redis://cache/zero", "redis://HOST:PORT/NUMBER"),
+        ("RATE_LIMIT_LOGIN", "often", "10/minute"),
+        ("RATE_LIMIT_LOGIN", "10/fortnight", "10/minute"),
+        ("RATE_LIMIT_LOGIN", "0/minute", "10/minute"),
+        ("RATE_LIMIT_LOGIN", "10001/minute", "up to 10000"),
+        ("RATE_LIMIT_DEFAULT", "1/second; 10/minute", "10/minute"),
         ("ALLOWED_HOSTS", "*example.com", "*.example.com"),
         ("FIRST_SUPERUSER_PASSWORD", "short", "10"),
         ("FIRST_SUPERUSER_EMAIL", "root", "email"),
@@ -76,6 +85,20 @@ def test_a_wrong_value_stops_the_start_with_one_line(
     assert line.startswith(f"{name}: ")
     assert says in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("url", ["redis://cache", "rediss://:p%40ss@cache:6380/5"])
+def test_redis(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    assert Settings().redis_url == url
+
+
+@pytest.mark.parametrize("limit", ["100/5minutes", "100 per 5 minutes", "100/5 MINUTE"])
+def test_rate_limits(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setenv("RATE_LIMIT_LOGIN", limit)
+    settings = Settings()
+    assert (settings.rate_limit_login.amount, settings.rate_limit_login.get_expiry()) == (100, 300)
+    assert settings.rate_limit_default is None
 
 
 def test_production_takes_a_strong_key() -> None:
