@@ -3,6 +3,7 @@ import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 from anyio import to_thread
 from fastapi import Depends, FastAPI
@@ -21,7 +22,7 @@ from app.core.middleware import add_middleware
 from app.core.migrations import Migrations
 from app.core.openapi import API, forbid_unknown_parameters, query_parameters
 from app.core.pagination import Cursors
-from app.core.rate_limit import RateLimiter
+from app.core.rate_limit import RateLimiter, limit_by_address
 from app.core.repository import Units
 from app.core.security import AccessTokens, Passwords, derive_key
 from app.discovery import discover
@@ -46,13 +47,22 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     add_middleware(app, settings)
     add_exception_handlers(app)
-    for module in discover("router"):
-        app.include_router(
-            module.router, prefix="/api/v1", dependencies=[Depends(forbid_unknown_parameters)]
-        )
+    add_api(app, settings)
     app.include_router(health.router)
     add_docs(app)
     return app
+
+
+def add_api(app: FastAPI, settings: Settings) -> None:
+    dependencies = [Depends(forbid_unknown_parameters)]
+    responses: dict[int | str, dict[str, Any]] = {}
+    if settings.rate_limit_default:
+        dependencies.insert(0, Depends(limit_by_address))  # what is refused costs nothing more
+        responses[429] = {"description": "Too many requests from this address"}
+    for module in discover("router"):
+        app.include_router(
+            module.router, prefix="/api/v1", dependencies=dependencies, responses=responses
+        )
 
 
 @asynccontextmanager

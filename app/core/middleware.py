@@ -21,6 +21,14 @@ from app.core.http import ProblemResponse
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 GZIP_MINIMUM_BYTES = 1000
+EXPOSED_HEADERS = [
+    "Link",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Request-ID",
+]
 
 request_id_var: ContextVar[str | None] = ContextVar("request_id", default=None)
 access_logger = logging.getLogger("app.access")
@@ -30,6 +38,8 @@ error_logger = logging.getLogger("app.error")
 def add_middleware(app: FastAPI, settings: Settings) -> None:
     """The last one added is the outermost."""
     app.add_middleware(UnexpectedErrors)
+    if settings.rate_limit_default:
+        app.add_middleware(RateLimitFields)
     app.add_middleware(HeadAsGet)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_MINIMUM_BYTES, compresslevel=5)
     if settings.cors_origins:
@@ -38,7 +48,7 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
             allow_origins=settings.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["Link", "Location", "X-Request-ID"],
+            expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(TrustedHosts, allowed_hosts=settings.allowed_hosts, www_redirect=False)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
@@ -150,6 +160,27 @@ class HeadAsGet:
             await send(message)
 
         await self.app({**scope, "method": "GET"}, receive, send_headers)
+
+
+class RateLimitFields:
+    """Where the client stands, on every answer that was counted, whoever makes it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        fields = scope["rate_limit_fields"] = dict[str, str]()
+
+        async def send_with_fields(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in fields.items():
+                    headers.append(name, value)  # a 429 of another policy has its own
+            await send(message)
+
+        await self.app(scope, receive, send_with_fields)
 
 
 class UnexpectedErrors:

@@ -20,7 +20,9 @@ from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 from starlette.requests import HTTPConnection
 
+from app.core.client import client_network
 from app.core.errors import TooManyRequests
+from app.core.http import rate_limit_fields
 
 REDIS_SECONDS = 0.5  # a login does not wait longer for it
 REDIS_CONNECTIONS = 20
@@ -148,3 +150,14 @@ async def get_rate_limiter(connection: HTTPConnection) -> RateLimiter:
 
 
 RateLimiterDep = Annotated[RateLimiter, Depends(get_rate_limiter)]
+
+
+async def limit_by_address(connection: HTTPConnection, limiter: RateLimiterDep) -> None:
+    """RATE_LIMIT_DEFAULT; `app.core.middleware` writes the fields."""
+    limit: RateLimitItem = connection.app.state.settings.rate_limit_default
+    network = client_network(connection)
+    await limiter.hit("default", limit, network)
+    if connection.scope["type"] == "http":
+        standing = await limiter.standing("default", limit, network)
+        fields = rate_limit_fields("default", limit.amount, limit.get_expiry(), *standing)
+        connection.scope["rate_limit_fields"].update(fields)

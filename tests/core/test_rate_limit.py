@@ -7,16 +7,19 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
+from fastapi import Depends, FastAPI
 from limits import parse
 from redis.asyncio import Redis
 
 from app.core import rate_limit
 from app.core.errors import TooManyRequests
-from app.core.rate_limit import MemoryWindows, RateLimiter
-from tests.conftest import REDIS_URL, make_settings, running
+from app.core.rate_limit import MemoryWindows, RateLimiter, limit_by_address
+from tests.conftest import REDIS_URL, Person, client_of, make_settings, running
 from tests.server import free_port
 
+ITEMS = "/api/v1/items"
 TEN = parse("10/minute")
 Limiters = Callable[..., RateLimiter]
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -220,3 +223,61 @@ async def test_nothing_outlives_the_application(database_url: str, url: str | No
     async with running(make_settings(database_url, redis_url=url)) as app:
         await passed(app.state.rate_limiter, 30, secrets.token_hex())
     assert asyncio.all_tasks() == before
+
+
+def stands(response: httpx.Response) -> tuple[int, str | None]:
+    return response.status_code, response.headers.get("RateLimit")
+
+
+async def test_the_default_limits_by_address(database_url: str, url: str | None) -> None:
+    settings = make_settings(
+        database_url, redis_url=url, rate_limit_default="3/minute", secret_key=secrets.token_hex()
+    )
+    async with running(settings) as app, client_of(app, address="2001:db8::1") as client:
+        response = await client.get("/api/v1/users/me")
+        assert stands(response) == (401, '"default";r=2;t=60')
+        assert response.headers["RateLimit-Policy"] == '"default";q=3;w=60'
+        assert stands(await client.head(ITEMS)) == (401, '"default";r=1;t=60')
+        async with client_of(app, address="2001:db8::2") as neighbour:
+            response = await neighbour.post("/api/v1/users", json={"email": "x"})
+            assert stands(response) == (422, '"default";r=0;t=60')
+            response = await neighbour.get(ITEMS)
+        assert stands(response) == (429, '"default";r=0;t=60')
+        assert response.headers["Retry-After"] == "60"
+        assert response.json()["status"] == 429
+        async with client_of(app, address="2001:db8:0:1::1") as stranger:
+            assert stands(await stranger.get(ITEMS)) == (401, '"default";r=2;t=60')
+        for path in ("/health/live", "/docs", "/nowhere"):
+            assert "RateLimit" not in (await client.get(path)).headers
+        read = app.openapi()["paths"][ITEMS]["get"]
+        assert read["responses"]["429"]["description"] == "Too many requests from this address"
+
+
+async def test_the_fields_are_on_whatever_is_answered(database_url: str) -> None:
+    settings = make_settings(database_url, rate_limit_default="9/minute")
+    async with running(settings) as app, client_of(app) as client:
+
+        @app.get("/bug", dependencies=[Depends(limit_by_address)])
+        async def bug() -> None:
+            raise ZeroDivisionError
+
+        @app.get("/other", dependencies=[Depends(limit_by_address)])
+        async def other() -> None:
+            raise TooManyRequests("other", 1, 1, 1)
+
+        assert stands(await client.get("/bug")) == (500, '"default";r=8;t=60')
+        response = await client.get("/other")
+        fields = ['"other";r=0;t=1', '"default";r=7;t=60']
+        assert response.headers.get_list("RateLimit") == fields
+        user = {"email": "ann@example.com", "password": "correct horse battery"}
+        response = await client.post("/api/v1/users", json=user)
+        assert stands(response) == (201, '"default";r=6;t=60')
+
+
+async def test_without_the_setting_nothing_is_limited(app: FastAPI, ann: Person) -> None:
+    response = await ann.client.get(ITEMS)
+    assert stands(response) == (200, None)
+    assert "RateLimitFields" not in {
+        getattr(each.cls, "__name__", "") for each in app.user_middleware
+    }
+    assert "429" not in app.openapi()["paths"][ITEMS]["get"]["responses"]
