@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 
@@ -19,3 +20,11 @@ def discover(name: str) -> Iterator[ModuleType]:
     for slice_ in slices():
         if find_spec(f"{slice_}.{name}"):
             yield import_module(f"{slice_}.{name}")
+
+
+def folders(name: str) -> Iterator[Path]:
+    """Those of the slices that have one of that name, such as `templates/mail`."""
+    for slice_ in slices():
+        for path in import_module(slice_).__path__:
+            if (folder := Path(path) / name).is_dir():
+                yield folder

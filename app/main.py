@@ -18,6 +18,7 @@ from app.core.docs import add_docs
 from app.core.errors import Unavailable
 from app.core.http import add_exception_handlers
 from app.core.logging import configure_logging
+from app.core.mail import Mailer
 from app.core.middleware import add_middleware
 from app.core.migrations import Migrations
 from app.core.openapi import API, forbid_unknown_parameters, query_parameters
@@ -25,7 +26,7 @@ from app.core.pagination import Cursors
 from app.core.rate_limit import RateLimiter, limit_by_address
 from app.core.repository import Units
 from app.core.security import AccessTokens, Passwords, derive_key
-from app.discovery import discover
+from app.discovery import discover, folders
 
 PASSWORD_THREADS = 4
 logger = logging.getLogger("app")
@@ -89,6 +90,7 @@ def open_state(app: FastAPI) -> None:
     state.database = Database(settings)
     state.rate_limiter = RateLimiter(settings.redis_url, derive_key(key, "rate limit"))
     state.passwords = Passwords(PASSWORD_THREADS)
+    state.mailer = Mailer(settings, folders("templates/mail"))
     state.auth = AuthService(
         Units(AccountRepository, state.database),
         state.passwords,

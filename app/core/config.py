@@ -13,6 +13,7 @@ from pydantic import (
     EmailStr,
     Field,
     InstanceOf,
+    NameEmail,
     SecretStr,
     ValidationError,
     field_validator,
@@ -45,6 +46,16 @@ def _parse_rate_limit(value: object) -> object:
 
 
 RateLimit = Annotated[InstanceOf[RateLimitItem], BeforeValidator(_parse_rate_limit)]
+
+
+def _is_url(value: str, *schemes: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # it cites the value, which may be a secret
+        return False
+
+
 CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 
@@ -81,6 +92,9 @@ class Settings(BaseSettings):
 
     rate_limit_login: RateLimit = RateLimitItemPerMinute(10)
     rate_limit_default: RateLimit | None = None
+    public_url: str = "http://127.0.0.1:8000"
+    smtp_url: SecretStr | None = None
+    mail_from: NameEmail = NameEmail("App", "noreply@example.com")
 
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -130,6 +144,20 @@ class Settings(BaseSettings):
             valid = False
         if not valid or (database and not database.isdecimal()):
             raise ValueError("should be redis://HOST:PORT/NUMBER, or rediss:// for TLS")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if not _is_url(value, "http", "https") or set("?# \n") & set(value):
+            raise ValueError("should be http:// or https://, a host, and a path or nothing")
+        return value.rstrip("/")  # links begin with a slash
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _is_a_mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not _is_url(value.get_secret_value(), "smtp", "smtp+starttls", "smtps"):
+            raise ValueError("should be smtp://, smtp+starttls:// or smtps://, and name a host")
         return value
 
     @field_validator("allowed_hosts")

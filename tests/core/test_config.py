@@ -71,6 +71,12 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("RATE_LIMIT_LOGIN", "10001/minute", "up to 10000"),
         ("RATE_LIMIT_DEFAULT", "1/second; 10/minute", "10/minute"),
         ("ALLOWED_HOSTS", "*example.com", "*.example.com"),
+        ("PUBLIC_URL", "example.com", "http:// or https://"),
+        ("PUBLIC_URL", "https://", "a host"),
+        ("PUBLIC_URL", "https://example.com/?a=1", "a path or nothing"),
+        ("SMTP_URL", "mail:25", "smtp://, smtp+starttls:// or smtps://"),
+        ("SMTP_URL", "smtp://user:s3cret@", "name a host"),
+        ("MAIL_FROM", "App <app>", "email"),
         ("FIRST_SUPERUSER_PASSWORD", "short", "10"),
         ("FIRST_SUPERUSER_EMAIL", "root", "email"),
     ],
@@ -99,6 +105,17 @@ def test_rate_limits(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     settings = Settings()
     assert (settings.rate_limit_login.amount, settings.rate_limit_login.get_expiry()) == (100, 300)
     assert settings.rate_limit_default is None
+
+
+def test_a_wrong_smtp_url_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMTP_URL", "smtp://user:s3#cret@mail:25")
+    with pytest.raises(SystemExit) as stop:
+        get_settings()
+    assert "s3" not in str(stop.value)
+
+
+def test_links_begin_with_one_slash() -> None:
+    assert Settings(public_url="https://example.com/app/").public_url == "https://example.com/app"
 
 
 def test_production_takes_a_strong_key() -> None:
