@@ -2,12 +2,14 @@
 
 import json
 import os
+from contextlib import AbstractAsyncContextManager
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 import uvicorn
 from alembic import command
+from starlette.datastructures import State
 
 from app.core.config import Settings, get_settings
 from app.core.logging import configure_logging
@@ -16,11 +18,24 @@ from app.discovery import discover
 
 GRACEFUL_SHUTDOWN_SECONDS = 20
 
+
+def open_state() -> AbstractAsyncContextManager[State]:
+    """What the slices' commands work with."""
+    from app.main import opened  # the other commands start faster without it
+
+    return opened(State({"settings": get_settings()}))
+
+
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="The application's commands.")
 db = typer.Typer(no_args_is_help=True, help="The database.")
 cli.add_typer(db, name="db")
 for module in discover("cli"):
     cli.add_typer(module.cli)
+
+
+@cli.callback()
+def root(context: typer.Context) -> None:
+    context.obj = open_state
 
 
 @cli.command()

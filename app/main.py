@@ -2,21 +2,21 @@ import logging
 import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any
 
 from anyio import to_thread
 from fastapi import Depends, FastAPI
 from sqlalchemy.exc import DBAPIError
+from starlette.datastructures import State
 
-from app.accounts.repository import AccountRepository
-from app.accounts.service import AuthService
+from app.accounts.dependencies import build_services
 from app.core import health
 from app.core.config import Settings, get_settings
 from app.core.db import Database
 from app.core.docs import add_docs
 from app.core.errors import Unavailable
 from app.core.http import add_exception_handlers
+from app.core.jobs import Jobs
 from app.core.logging import configure_logging
 from app.core.mail import Mailer
 from app.core.middleware import add_middleware
@@ -24,8 +24,7 @@ from app.core.migrations import Migrations
 from app.core.openapi import API, forbid_unknown_parameters, query_parameters
 from app.core.pagination import Cursors
 from app.core.rate_limit import RateLimiter, limit_by_address
-from app.core.repository import Units
-from app.core.security import AccessTokens, Passwords, derive_key
+from app.core.security import Passwords, derive_key
 from app.discovery import discover, folders
 
 PASSWORD_THREADS = 4
@@ -51,6 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_api(app, settings)
     app.include_router(health.router)
     add_docs(app)
+    app.state.query_parameters = query_parameters(app.openapi())
     return app
 
 
@@ -68,21 +68,28 @@ def add_api(app: FastAPI, settings: Settings) -> None:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    settings = app.state.settings
+    async with opened(app.state):
+        await ensure_first_superuser(app.state)
+        yield
+
+
+@asynccontextmanager
+async def opened(state: State) -> AsyncIterator[State]:
+    """What lives as long as an app or a command, and belongs to it alone: nothing is global."""
+    settings = state.settings
     configure_logging(settings)
     to_thread.current_default_thread_limiter().total_tokens = settings.thread_limit
-    await to_thread.run_sync(open_state, app)  # it reads files
+    await to_thread.run_sync(open_state, state)  # it reads files
     try:
-        await ensure_first_superuser(app.state.auth, settings)
-        yield
+        yield state
     finally:
-        await app.state.rate_limiter.close()
-        await app.state.database.dispose()
+        await state.jobs.close()
+        await state.rate_limiter.close()
+        await state.database.dispose()
 
 
-def open_state(app: FastAPI) -> None:
-    """What lives as long as the app, and belongs to it alone: nothing here is global."""
-    state, settings = app.state, app.state.settings
+def open_state(state: State) -> None:
+    settings = state.settings
     mimetypes.init()  # StaticFiles would read its tables on the event loop
     key = settings.signing_key
     state.cursors = Cursors(derive_key(key, "cursor"))
@@ -91,21 +98,16 @@ def open_state(app: FastAPI) -> None:
     state.rate_limiter = RateLimiter(settings.redis_url, derive_key(key, "rate limit"))
     state.passwords = Passwords(PASSWORD_THREADS)
     state.mailer = Mailer(settings, folders("templates/mail"))
-    state.auth = AuthService(
-        Units(AccountRepository, state.database),
-        state.passwords,
-        AccessTokens(key, timedelta(minutes=settings.access_token_minutes)),
-        timedelta(days=settings.refresh_token_days),
-    )
-    state.query_parameters = query_parameters(app.openapi())
+    state.jobs = Jobs((job for module in discover("jobs") for job in module.JOBS), state)
+    build_services(state, settings, key)
 
 
-async def ensure_first_superuser(auth: AuthService, settings: Settings) -> None:
-    superuser = await to_thread.run_sync(lambda: settings.first_superuser)
+async def ensure_first_superuser(state: State) -> None:
+    superuser = await to_thread.run_sync(lambda: state.settings.first_superuser)
     if superuser is None:
         return
     try:
-        await auth.ensure_superuser(*superuser)
+        await state.users.ensure_superuser(*superuser)
     except (Unavailable, DBAPIError) as error:  # /health/ready says so until it is mended
         logger.warning("The first superuser could not be made: %s", error)
 

@@ -20,9 +20,9 @@ from sqlalchemy import event
 
 os.environ["ENVIRONMENT"] = "test"
 
-from app.accounts.models import User
-from app.accounts.repository import AccountRepository
-from app.accounts.service import allowed_scopes, email_key
+from app.accounts.models import AuthSession, User, email_key
+from app.accounts.repository import Accounts
+from app.accounts.service.auth import allowed_scopes
 from app.core.config import Settings
 from app.core.orm import utc_now
 from app.core.security import AccessTokens
@@ -180,11 +180,16 @@ async def make_person(
         is_superuser=is_superuser,
     )
     async with app.state.database.transaction() as session:
-        accounts = AccountRepository(session)
-        await accounts.add(user)
-        auth_session = await accounts.open_session(user, utc_now() + timedelta(days=1))
+        accounts = Accounts(session)
+        await accounts.users.add(user)
+        scopes = allowed_scopes(is_superuser)
+        auth_session = await accounts.sessions.add(
+            AuthSession(
+                user_id=user.id, scope=" ".join(scopes), expires_at=utc_now() + timedelta(days=1)
+            )
+        )
     tokens = AccessTokens(SECRET_KEY, timedelta(minutes=15))
-    token = tokens.issue(user.id, auth_session.id, allowed_scopes(is_superuser))
+    token = tokens.issue(user.id, auth_session.id, scopes)
     return Person(user.id, email, token, client_of(app, token))
 
 

@@ -1,29 +1,61 @@
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
+from starlette.datastructures import State
 
-from app.accounts.repository import AccountRepository
-from app.accounts.service import SCOPES, AccountService, AuthService
-from app.core.db import SessionDep
+from app.accounts.repository import Accounts
+from app.accounts.schemas import SCOPES, Device
+from app.accounts.service.attempts import Attempts
+from app.accounts.service.auth import AuthService
+from app.accounts.service.emails import EmailService
+from app.accounts.service.users import UserService
+from app.core.client import client_address, client_network
+from app.core.config import Settings
 from app.core.errors import MissingScope, Unauthenticated
-from app.core.security import Caller
+from app.core.repository import Units
+from app.core.security import AccessTokens, Caller, derive_key
 
 oauth2 = OAuth2PasswordBearer(
-    tokenUrl="/api/v1/auth/token", scheme_name="OAuth2", scopes=SCOPES, auto_error=False
+    tokenUrl="/api/v1/auth/token",
+    refreshUrl="/api/v1/auth/token",
+    scheme_name="OAuth2",
+    scopes=SCOPES,
+    auto_error=False,
 )
 
 
-async def get_account_service(request: Request, session: SessionDep) -> AccountService:
-    state = request.app.state
-    return AccountService(
-        AccountRepository(session),
+def build_services(state: State, settings: Settings, key: str) -> None:
+    """They hold no request's state: one of each serves all."""
+    accounts = Units(Accounts, state.database)
+    attempts = Attempts(state.rate_limiter, settings.rate_limit_login)
+    state.auth = AuthService(
+        accounts,
         state.passwords,
-        signup_enabled=state.settings.signup_enabled,
+        AccessTokens(key, timedelta(minutes=settings.access_token_minutes)),
+        attempts,
+        session_lifetime=timedelta(days=settings.refresh_token_days),
+        reuse_grace=timedelta(seconds=settings.refresh_reuse_grace_seconds),
+        require_verified_email=settings.require_verified_email,
     )
-
-
-AccountServiceDep = Annotated[AccountService, Depends(get_account_service)]
+    state.emails = EmailService(
+        accounts,
+        state.passwords,
+        attempts,
+        state.jobs,
+        state.mailer,
+        key=derive_key(key, "email token"),
+        public_url=settings.public_url,
+    )
+    state.users = UserService(
+        accounts,
+        state.passwords,
+        attempts,
+        state.emails,
+        state.cursors,
+        signup_enabled=settings.signup_enabled,
+    )
 
 
 async def get_auth_service(request: Request) -> AuthService:
@@ -31,7 +63,28 @@ async def get_auth_service(request: Request) -> AuthService:
     return auth
 
 
+async def get_user_service(request: Request) -> UserService:
+    users: UserService = request.app.state.users
+    return users
+
+
+async def get_email_service(request: Request) -> EmailService:
+    emails: EmailService = request.app.state.emails
+    return emails
+
+
 AuthServiceDep = Annotated[AuthService, Depends(get_auth_service)]
+UserServiceDep = Annotated[UserService, Depends(get_user_service)]
+EmailServiceDep = Annotated[EmailService, Depends(get_email_service)]
+
+
+async def get_device(request: Request) -> Device:
+    return Device(
+        client_address(request), client_network(request), request.headers.get("User-Agent")
+    )
+
+
+DeviceDep = Annotated[Device, Depends(get_device)]
 
 
 async def get_caller(
@@ -46,3 +99,4 @@ async def get_caller(
 
 
 CurrentCaller = Annotated[Caller, Security(get_caller)]
+UsersAdmin = Security(get_caller, scopes=["users:admin"])

@@ -1,14 +1,19 @@
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts.models import AuthSession, User
+from app.accounts.models import AuthSession, EmailToken, RefreshToken, User
 from app.core.orm import utc_now
+from app.core.pagination import Position, Sort
 from app.core.repository import Repository
 
+CLEAN_UP_AT_ONCE = 100
 
-class AccountRepository(Repository[User]):
+
+class UserRepository(Repository[User]):
     model = User
 
     async def get(self, user_id: int) -> User | None:
@@ -18,6 +23,40 @@ class AccountRepository(Repository[User]):
         if "\x00" in email_key:  # nobody's, and PostgreSQL cannot be asked
             return None
         return await self.one(select(User).where(User.email_key == email_key))
+
+    async def get_unchanged(self, seen: User) -> User | None:
+        """The same user, kept from changing until the commit; None when the password is another
+        than was `seen`, or the user was deactivated."""
+        statement = select(User).where(User.id == seen.id, User.is_active)
+        statement = statement.where(User.password_hash == seen.password_hash)
+        # key_share: items may be added meanwhile.
+        return await self.one(statement.with_for_update(key_share=True))
+
+    async def list(
+        self, is_active: bool | None, sort: Sort, after: Position | None, limit: int
+    ) -> Sequence[User]:
+        statement = select(User)
+        if is_active is not None:
+            statement = statement.where(User.is_active == is_active)
+        return await self.page(statement, sort, after, limit)
+
+    async def total(self, is_active: bool | None) -> int:
+        statement = select(User)
+        if is_active is not None:
+            statement = statement.where(User.is_active == is_active)
+        return await self.count(statement)
+
+    async def lock_superusers(self) -> set[int]:
+        """The ids of those who can act, kept from changing until the commit."""
+        statement = select(User.id).where(User.is_superuser, User.is_active).order_by(User.id)
+        return set(await self._session.scalars(statement.with_for_update()))
+
+    async def delete(self, user_id: int) -> None:
+        await self._session.execute(delete(User).where(User.id == user_id))
+
+
+class SessionRepository(Repository[AuthSession]):
+    model = AuthSession
 
     async def is_superuser(self, user_id: int, session_id: UUID) -> bool | None:
         """None when the user may call no more: deactivated, deleted, or the session is over."""
@@ -29,15 +68,96 @@ class AccountRepository(Repository[User]):
         )
         return await self._session.scalar(statement)
 
-    async def get_unchanged(self, seen: User) -> User | None:
-        """The same user, kept from changing until the commit; None when the password is another
-        than was `seen`, or the user was deactivated."""
-        statement = select(User).where(User.id == seen.id, User.is_active)
-        statement = statement.where(User.password_hash == seen.password_hash)
-        return await self.one(statement.with_for_update(read=True))
+    async def list(self, user_id: int) -> Sequence[AuthSession]:
+        statement = select(AuthSession).where(AuthSession.user_id == user_id)
+        statement = statement.where(AuthSession.expires_at > utc_now())
+        return (await self._session.scalars(statement.order_by(AuthSession.created_at))).all()
 
-    async def open_session(self, user: User, expires_at: datetime) -> AuthSession:
-        session = AuthSession(user_id=user.id, expires_at=expires_at)
-        self._session.add(session)
+    async def lock_by_refresh_token(self, token_hash: str) -> AuthSession | None:
+        """Locked before its tokens, as everything that ends a session does: no deadlock."""
+        statement = select(AuthSession).join(RefreshToken)
+        statement = statement.where(RefreshToken.token_hash == token_hash)
+        return await self.one(statement.with_for_update(of=AuthSession))
+
+    async def add_refresh_token(self, session_id: UUID, token_hash: str) -> None:
+        self._session.add(RefreshToken(session_id=session_id, token_hash=token_hash))
         await self._session.flush()
-        return session
+
+    async def use_refresh_token(self, token_hash: str) -> bool:
+        """False when it was used before: of many at once, one gets True."""
+        statement = update(RefreshToken).values(used_at=utc_now())
+        statement = statement.where(RefreshToken.token_hash == token_hash)
+        statement = statement.where(RefreshToken.used_at.is_(None))
+        used = await self._session.scalar(statement.returning(RefreshToken.token_hash))
+        return used is not None
+
+    async def used_at(self, token_hash: str) -> datetime | None:
+        statement = select(RefreshToken.used_at).where(RefreshToken.token_hash == token_hash)
+        return await self._session.scalar(statement)
+
+    async def end(self, session_id: UUID, user_id: int | None = None) -> bool:
+        statement = delete(AuthSession).where(AuthSession.id == session_id)
+        if user_id is not None:
+            statement = statement.where(AuthSession.user_id == user_id)
+        return await self._session.scalar(statement.returning(AuthSession.id)) is not None
+
+    async def end_all(self, user_id: int, keep: UUID | None = None) -> None:
+        statement = delete(AuthSession).where(AuthSession.user_id == user_id)
+        if keep is not None:
+            statement = statement.where(AuthSession.id != keep)
+        await self._session.execute(statement)
+
+    async def clean_up(self) -> int:
+        """Deletes some that have expired, and their tokens; others may do so at once."""
+        expired = select(AuthSession.id).where(AuthSession.expires_at <= utc_now())
+        expired = expired.limit(CLEAN_UP_AT_ONCE).with_for_update(skip_locked=True)
+        statement = delete(AuthSession).where(AuthSession.id.in_(expired))
+        return len((await self._session.scalars(statement.returning(AuthSession.id))).all())
+
+
+class EmailTokenRepository(Repository[EmailToken]):
+    model = EmailToken
+
+    async def get(self, token_id: UUID) -> EmailToken | None:
+        return await self.one(select(EmailToken).where(EmailToken.id == token_id))
+
+    async def replace(self, token: EmailToken) -> EmailToken:
+        """The newest mail's link is the one that works."""
+        await self.forget(token.user_id, token.purpose)
+        return await self.add(token)
+
+    async def forget(self, user_id: int, purpose: str) -> None:
+        statement = delete(EmailToken).where(EmailToken.user_id == user_id)
+        await self._session.execute(statement.where(EmailToken.purpose == purpose))
+
+    async def is_valid(self, token_hash: str, purpose: str) -> bool:
+        return (
+            await self.one(select(EmailToken).where(*self._valid(token_hash, purpose))) is not None
+        )
+
+    async def consume(self, token_hash: str, purpose: str) -> EmailToken | None:
+        """Of many at once, one gets it."""
+        statement = delete(EmailToken).where(*self._valid(token_hash, purpose))
+        return await self.one(statement.returning(EmailToken))
+
+    async def clean_up(self) -> int:
+        expired = select(EmailToken.id).where(EmailToken.expires_at <= utc_now())
+        expired = expired.limit(CLEAN_UP_AT_ONCE).with_for_update(skip_locked=True)
+        statement = delete(EmailToken).where(EmailToken.id.in_(expired))
+        return len((await self._session.scalars(statement.returning(EmailToken.id))).all())
+
+    def _valid(self, token_hash: str, purpose: str) -> tuple[ColumnElement[bool], ...]:
+        return (
+            EmailToken.token_hash == token_hash,
+            EmailToken.purpose == purpose,
+            EmailToken.expires_at > utc_now(),
+        )
+
+
+class Accounts:
+    """The slice's repositories, in one session."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self.users = UserRepository(session)
+        self.sessions = SessionRepository(session)
+        self.email_tokens = EmailTokenRepository(session)

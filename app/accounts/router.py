@@ -1,36 +1,217 @@
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
+from uuid import UUID
 
-from fastapi import APIRouter, Form, Response, status
+from fastapi import APIRouter, Form, Query, Request, Response, status
 
-from app.accounts.dependencies import AccountServiceDep, AuthServiceDep, CurrentCaller
+from app.accounts.dependencies import (
+    AuthServiceDep,
+    CurrentCaller,
+    DeviceDep,
+    EmailServiceDep,
+    UsersAdmin,
+    UserServiceDep,
+)
 from app.accounts.models import User
-from app.accounts.schemas import TokenRead, TokenRequest, UserCreate, UserRead
+from app.accounts.schemas import (
+    Accepted,
+    EmailInput,
+    EmailVerification,
+    PasswordChange,
+    PasswordReset,
+    Revocation,
+    SessionRead,
+    TokenRead,
+    TokenRequest,
+    UserAdminUpdate,
+    UserCreate,
+    UserQuery,
+    UserRead,
+    UserUpdate,
+)
+from app.core.pagination import Page, link_to_next
 
-router = APIRouter()
+Responses = dict[int | str, dict[str, Any]]
+TAKEN: Responses = {409: {"description": "The address has an account"}}
+LAST_SUPERUSER: Responses = {409: {"description": "There would be no superuser left"}}
+CLOSED: Responses = {403: {"description": "Sign-up is closed"}}
+WRONG_PASSWORD: Responses = {403: {"description": "The current password is wrong"}}
+TOO_MANY: Responses = {429: {"description": "Too many attempts"}}
+
+auth = APIRouter(prefix="/auth", tags=["auth"])
+users = APIRouter(prefix="/users", tags=["users"])
 
 
-@router.post("/auth/token", tags=["auth"])
+@auth.post("/token", responses=TOO_MANY)
 async def create_token(
-    form: Annotated[TokenRequest, Form()], auth: AuthServiceDep, response: Response
+    form: Annotated[TokenRequest, Form()],
+    service: AuthServiceDep,
+    device: DeviceDep,
+    response: Response,
 ) -> TokenRead:
-    """Sign in: an access token for an e-mail address and a password (OAuth2)."""
+    """Sign in with an e-mail address and a password, or go on with a refresh token (OAuth2).
+
+    Each refresh token is good for one use: the answer holds its successor.
+    """
     response.headers["Cache-Control"] = "no-store"
-    return await auth.grant(form)
+    return await service.grant(form, device)
 
 
-@router.post(
-    "/users",
-    tags=["users"],
+@auth.post("/revoke", response_class=Response)
+async def revoke_token(form: Annotated[Revocation, Form()], service: AuthServiceDep) -> None:
+    """Sign out: ends the session of a refresh or access token (RFC 7009)."""
+    await service.revoke(form.token.get_secret_value())
+
+
+@auth.get("/sessions")
+async def list_sessions(service: AuthServiceDep, caller: CurrentCaller) -> Sequence[SessionRead]:
+    """The devices that are signed in."""
+    return await service.list_sessions(caller)
+
+
+@auth.delete(
+    "/sessions/{session_id}", status_code=status.HTTP_204_NO_CONTENT, response_class=Response
+)
+async def delete_session(session_id: UUID, service: AuthServiceDep, caller: CurrentCaller) -> None:
+    """Signs a device out."""
+    await service.end_session(caller, session_id)
+
+
+@auth.post("/password-reset", status_code=status.HTTP_202_ACCEPTED, responses=TOO_MANY)
+async def request_password_reset(
+    data: EmailInput, service: EmailServiceDep, device: DeviceDep
+) -> Accepted:
+    """Sends a mail with a link that sets a new password."""
+    await service.request_reset(data.email, device)
+    return Accepted()
+
+
+@auth.post(
+    "/password-reset/confirm",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    responses=TOO_MANY,
+)
+async def reset_password(data: PasswordReset, service: EmailServiceDep, device: DeviceDep) -> None:
+    """Sets a new password, and ends every session."""
+    await service.reset_password(data, device)
+
+
+@auth.post(
+    "/verify-email",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    responses=TAKEN | TOO_MANY,
+)
+async def verify_email(
+    data: EmailVerification, service: EmailServiceDep, device: DeviceDep
+) -> None:
+    """Confirms an e-mail address."""
+    await service.verify(data, device)
+
+
+@auth.post("/verify-email/resend", status_code=status.HTTP_202_ACCEPTED, responses=TOO_MANY)
+async def resend_verification(
+    data: EmailInput, service: EmailServiceDep, device: DeviceDep
+) -> Accepted:
+    """Sends the mail that confirms an address once more."""
+    await service.request_verification(data.email, device)
+    return Accepted()
+
+
+@users.post(
+    "",
     response_model=UserRead,
     status_code=status.HTTP_201_CREATED,
-    responses={403: {"description": "Sign-up is closed"}, 409: {"description": "Address taken"}},
+    responses=CLOSED | TAKEN | TOO_MANY,
 )
-async def create_user(data: UserCreate, accounts: AccountServiceDep) -> User:
-    """Sign up."""
-    return await accounts.sign_up(data)
+async def create_user(data: UserCreate, service: UserServiceDep, device: DeviceDep) -> User:
+    """Sign up. A mail asks to confirm the address."""
+    return await service.sign_up(data, device)
 
 
-@router.get("/users/me", tags=["users"], response_model=UserRead)
-async def read_current_user(caller: CurrentCaller, accounts: AccountServiceDep) -> User:
+@users.get("", dependencies=[UsersAdmin])
+async def list_users(
+    query: Annotated[UserQuery, Query()],
+    service: UserServiceDep,
+    request: Request,
+    response: Response,
+) -> Page[UserRead]:
+    """A page of the users; for superusers."""
+    page = await service.list(query)
+    if page.next:
+        response.headers["Link"] = link_to_next(request, page.next)
+    return page
+
+
+@users.get("/me", response_model=UserRead)
+async def read_current_user(caller: CurrentCaller, service: UserServiceDep) -> User:
     """Who is signed in."""
-    return await accounts.get(caller.user_id)
+    return await service.get(caller.user_id)
+
+
+@users.patch(
+    "/me",
+    response_model=UserRead,
+    responses=WRONG_PASSWORD | TOO_MANY,
+)
+async def update_current_user(
+    data: UserUpdate, caller: CurrentCaller, service: UserServiceDep
+) -> User:
+    """Changes the profile. A new e-mail address has to be confirmed by mail first."""
+    return await service.update_own(caller, data)
+
+
+@users.delete(
+    "/me",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    responses=LAST_SUPERUSER,
+)
+async def delete_current_user(caller: CurrentCaller, service: UserServiceDep) -> None:
+    """Deletes the account, and its items with it."""
+    await service.delete(caller.user_id)
+
+
+@users.post(
+    "/me/password",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    responses=WRONG_PASSWORD | TOO_MANY,
+)
+async def change_password(
+    data: PasswordChange, caller: CurrentCaller, service: UserServiceDep
+) -> None:
+    """Sets a new password, and ends every other session."""
+    await service.change_password(caller, data)
+
+
+@users.get("/{user_id}", response_model=UserRead, dependencies=[UsersAdmin])
+async def read_user(user_id: int, service: UserServiceDep) -> User:
+    """One user; for superusers."""
+    return await service.get(user_id)
+
+
+@users.patch(
+    "/{user_id}", response_model=UserRead, dependencies=[UsersAdmin], responses=LAST_SUPERUSER
+)
+async def update_user(user_id: int, data: UserAdminUpdate, service: UserServiceDep) -> User:
+    """Changes a user; for superusers. Deactivating one ends every session of theirs."""
+    return await service.update(user_id, data)
+
+
+@users.delete(
+    "/{user_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    dependencies=[UsersAdmin],
+    responses=LAST_SUPERUSER,
+)
+async def delete_user(user_id: int, service: UserServiceDep) -> None:
+    """Deletes a user, and their items; for superusers."""
+    await service.delete(user_id)
+
+
+router = APIRouter()
+router.include_router(auth)
+router.include_router(users)

@@ -1,39 +1,119 @@
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, EmailStr, Field, SecretStr
+from pydantic import MISSING, AfterValidator, BaseModel, ConfigDict, EmailStr, Field, SecretStr
 
+from app.core.pagination import PageQuery
 from app.core.schemas import Input, Output, Text
+from app.core.security import is_encodable
 
-Password = Annotated[SecretStr, Field(min_length=10, max_length=128)]
-FullName = Annotated[Text, Field(max_length=255)]
+USER_SCOPES = {"items:read": "Read items.", "items:write": "Create, change and delete items."}
+SUPERUSER_SCOPES = {"users:admin": "Manage the users."}
+SCOPES = USER_SCOPES | SUPERUSER_SCOPES
+
+
+def _check_encodable(password: SecretStr) -> SecretStr:
+    if not is_encodable(password.get_secret_value()):
+        raise ValueError("should be text that UTF-8 can hold")
+    return password
+
+
+Password = Annotated[
+    SecretStr,
+    Field(min_length=10, max_length=128, examples=["correct horse battery"]),
+    AfterValidator(_check_encodable),
+]
+CurrentPassword = Annotated[SecretStr, Field(max_length=128, examples=["correct horse battery"])]
+FullName = Annotated[Text, Field(max_length=255, examples=["Ann Example"])]
+Email = Annotated[EmailStr, Field(examples=["ann@example.com"])]
+MailToken = Annotated[
+    SecretStr,
+    Field(max_length=128, description="From the mail's link."),
+    AfterValidator(_check_encodable),
+]
+
+
+class Device(NamedTuple):
+    """What is known of who is asking, before it is known who it is."""
+
+    address: str
+    network: str  # what attempts are counted by
+    user_agent: str | None
 
 
 class UserCreate(Input):
-    email: EmailStr = Field(examples=["ann@example.com"])
-    password: Password = Field(examples=["correct horse battery"])
-    full_name: FullName | None = Field(default=None, examples=["Ann Example"])
+    email: Email
+    password: Password
+    full_name: FullName | None = None
+
+
+class UserUpdate(Input):
+    """A new `email` needs `current_password`, and takes effect when it is confirmed by mail."""
+
+    full_name: FullName | MISSING | None = MISSING
+    email: Email | MISSING = MISSING
+    current_password: CurrentPassword | MISSING = MISSING
+
+
+class UserAdminUpdate(Input):
+    full_name: FullName | MISSING | None = MISSING
+    is_active: bool | MISSING = MISSING
+    is_superuser: bool | MISSING = MISSING
 
 
 class UserRead(Output):
     id: int = Field(examples=[1])
     email: str = Field(examples=["ann@example.com"])
+    is_verified: bool = Field(description="Whether the address was confirmed by mail.")
     full_name: str | None = Field(examples=["Ann Example"])
     is_active: bool
     is_superuser: bool = Field(examples=[False])
     created_at: datetime
 
 
+class UserQuery(PageQuery):
+    sort: Literal["id", "email", "created_at", "-id", "-email", "-created_at"] = "id"
+    is_active: bool | None = None
+
+
+class PasswordChange(Input):
+    current_password: CurrentPassword
+    new_password: Password
+
+
+class EmailInput(Input):
+    email: Email
+
+
+class PasswordReset(Input):
+    token: MailToken
+    password: Password
+
+
+class EmailVerification(Input):
+    token: MailToken
+
+
+class Accepted(Output):
+    """The same whoever is asked for, so that nobody learns who has an account."""
+
+    detail: str = "If there is an account with this address, a mail is on its way."
+
+
 class TokenRequest(BaseModel):
-    """RFC 6749, section 4.3.2. Nothing is required here: its errors have their own shape."""
+    """RFC 6749, sections 4.3.2 and 6. Nothing is required here: its errors have their own shape."""
 
     model_config = ConfigDict(extra="ignore")
 
-    grant_type: str = Field(default="", examples=["password"])
+    grant_type: str = Field(
+        default="", description="password or refresh_token", examples=["password"]
+    )
     username: str = Field(
         default="", description="The e-mail address.", examples=["ann@example.com"]
     )
     password: SecretStr = Field(default=SecretStr(""), examples=["correct horse battery"])
+    refresh_token: SecretStr = SecretStr("")
     scope: str | None = Field(
         default=None,
         description="Separated by spaces; without it, all that the user may have.",
@@ -45,4 +125,22 @@ class TokenRead(Output):
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - not a password
     expires_in: int = Field(description="Seconds.", examples=[900])
+    refresh_token: str
     scope: str = Field(examples=["items:read items:write"])
+
+
+class Revocation(BaseModel):
+    """RFC 7009."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    token: SecretStr = Field(default=SecretStr(""), description="A refresh or an access token.")
+
+
+class SessionRead(Output):
+    id: UUID
+    created_at: datetime
+    last_used_at: datetime = Field(description="The last refresh.")
+    user_agent: str | None
+    address: str | None
+    is_current: bool = False

@@ -30,7 +30,9 @@ MAX_RATE_LIMIT = 10_000  # the time of each hit is kept
 
 
 def _split(value: object) -> object:
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _parse_rate_limit(value: object) -> object:
@@ -85,10 +87,12 @@ class Settings(BaseSettings):
     thread_limit: int = Field(default=40, ge=1)
 
     signup_enabled: bool = True
+    require_verified_email: bool = False
     first_superuser_email: EmailStr | None = None
     first_superuser_password: SecretStr | None = Field(default=None, min_length=10, max_length=128)
-    access_token_minutes: int = Field(default=15, ge=1)
-    refresh_token_days: int = Field(default=30, ge=1)
+    access_token_minutes: int = Field(default=15, ge=1, le=1440)
+    refresh_token_days: int = Field(default=30, ge=1, le=3650)
+    refresh_reuse_grace_seconds: int = Field(default=10, ge=0)
 
     rate_limit_login: RateLimit = RateLimitItemPerMinute(10)
     rate_limit_default: RateLimit | None = None
@@ -166,6 +170,14 @@ class Settings(BaseSettings):
         if any("*" in host.removeprefix("*.") and host != "*" for host in value):
             raise ValueError("should be names, or patterns such as *.example.com")
         return value
+
+    @model_validator(mode="after")
+    def _has_a_whole_superuser(self) -> Self:
+        if (self.first_superuser_email is None) != (self.first_superuser_password is None):
+            raise ValueError(
+                "FIRST_SUPERUSER_EMAIL: goes with FIRST_SUPERUSER_PASSWORD, or both are left out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _is_safe_in_production(self) -> Self:

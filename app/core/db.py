@@ -30,6 +30,9 @@ POSTGRES_AWAY = (
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InternalClientError,
+    # Not away, but as passing: a migration changed the table under a prepared statement.
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.OutdatedSchemaCacheError,
 )
 SQLITE_AWAY = (
     sqlite3.SQLITE_BUSY,
@@ -108,7 +111,10 @@ def create_postgres_engine(settings: Settings, **pool: Any) -> AsyncEngine:
         # A pooler that gives each transaction another server (PgBouncer before 1.21).
         options |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
         options["prepared_statement_name_func"] = lambda: f"__asyncpg_{uuid4()}__"
-    engine = create_async_engine(settings.database, connect_args=options, **pool)
+    # hide_parameters: a traceback in the log holds no password hash.
+    engine = create_async_engine(
+        settings.database, connect_args=options, hide_parameters=True, **pool
+    )
     event.listen(engine.sync_engine, "do_connect", _connect)
     event.listen(engine.sync_engine, "checkout", _discard_closed)
     event.listen(engine.sync_engine, "handle_error", _raise_if_away)
@@ -133,7 +139,7 @@ def create_sqlite_reader(url: URL, **options: Any) -> AsyncEngine:
 
 def _create_sqlite_engine(url: URL, **options: Any) -> AsyncEngine:
     options["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS}
-    engine = create_async_engine(url, **options)
+    engine = create_async_engine(url, hide_parameters=True, **options)
     event.listen(engine.sync_engine, "do_connect", _connect)
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     event.listen(engine.sync_engine, "handle_error", _raise_if_away)

@@ -7,7 +7,7 @@ from app.core.db import DatabaseDep
 from app.core.errors import Unavailable
 from app.core.schemas import Output
 
-READY_SECONDS = 3  # a probe's own patience is seldom longer
+READY_SECONDS = 1  # the driver may take two more to give up, and probes are impatient
 
 router = APIRouter(prefix="/health", tags=["health"])
 

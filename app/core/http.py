@@ -131,7 +131,8 @@ async def invalid_request(request: Request, error: RequestValidationError) -> Pr
 async def http_error(request: Request, error: HTTPException) -> ProblemResponse:
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(allowed_methods(request))
+        allowed = allowed_methods(request)
+        headers["Allow"] = ", ".join(allowed) or "GET, HEAD"  # static files are the rest
     return ProblemResponse(request.scope, error.status_code, str(error.detail), headers)
 
 

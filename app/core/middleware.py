@@ -14,6 +14,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.config import Settings
@@ -42,7 +43,9 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
         app.add_middleware(RateLimitFields)
     app.add_middleware(HeadAsGet)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_MINIMUM_BYTES, compresslevel=5)
-    if settings.cors_origins:
+    app.add_middleware(TrustedHosts, allowed_hosts=settings.allowed_hosts, www_redirect=False)
+    app.add_middleware(BodyLimit, max_body_size=settings.max_body_bytes)
+    if settings.cors_origins:  # outside of what refuses: a script may read why
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
@@ -50,8 +53,6 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
         )
-    app.add_middleware(TrustedHosts, allowed_hosts=settings.allowed_hosts, www_redirect=False)
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
     app.add_middleware(PlainErrorsAsProblems)
     app.add_middleware(RequestContext)
 
@@ -134,6 +135,19 @@ def _is_plain_error(start: Message) -> bool:
     return start["status"] >= 400 and content_type.startswith("text/plain")
 
 
+class BodyLimit(RequestBodyLimitMiddleware):
+    """Starlette's refuses when the body is read, or else as the answer leaves: an operation that
+    reads none would have done its work by then. What is announced as too large gets no further."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            length = Headers(scope=scope).get("content-length", "")
+            if length.isdecimal() and int(length) > self.max_body_size:
+                refusal = PlainTextResponse("Content Too Large", 413)
+                return await refusal(scope, receive, send)
+        await super().__call__(scope, receive, send)
+
+
 class TrustedHosts(TrustedHostMiddleware):
     """Probes ask by address, whatever the site's name."""
 
@@ -159,7 +173,9 @@ class HeadAsGet:
                 message = {**message, "body": b""}
             await send(message)
 
-        await self.app({**scope, "method": "GET"}, receive, send_headers)
+        inner = {**scope, "method": "GET"}  # the server looks at its own scope: it sends no body
+        await self.app(inner, receive, send_headers)
+        scope.update(inner, method="HEAD")  # what the log wants to know of the route
 
 
 class RateLimitFields:

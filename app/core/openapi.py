@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
+from starlette.requests import HTTPConnection
 
 from app.core.errors import Invalid
 from app.core.http import Problem, title_of
@@ -39,11 +40,11 @@ def query_parameters(document: dict[str, Any]) -> dict[str, frozenset[str]]:
     }
 
 
-async def forbid_unknown_parameters(request: Request) -> None:
+async def forbid_unknown_parameters(connection: HTTPConnection) -> None:
     """So that a misspelt filter does not answer everything."""
-    if request.query_params:
-        known = request.app.state.query_parameters[request.scope["route"].name]
-        for name in request.query_params:
+    known = connection.app.state.query_parameters.get(connection.scope["route"].name)
+    if known is not None:
+        for name in connection.query_params:
             if name not in known:
                 raise Invalid(f"There is no parameter {name!r}.", "query", name)
 
@@ -53,15 +54,13 @@ def _describe_errors(operation: dict[str, Any]) -> None:
     statuses = {"500"}
     parameters = operation.get("parameters", [])
     if "requestBody" in operation:
-        statuses |= {"400", "413", "503"}
+        statuses |= {"400", "413", "422", "503"}
         if "application/json" in operation["requestBody"]["content"]:
             statuses.add("415")
-    if parameters or "requestBody" in operation:
-        statuses.add("422")
     if any(parameter["in"] == "path" for parameter in parameters):
         statuses.add("404")
     for requirement in operation.get("security", []):
-        statuses |= {"401", "403", "503"} if any(requirement.values()) else {"401", "503"}
+        statuses |= {"401", "422", "503"} | ({"403"} if any(requirement.values()) else set())
     responses = operation["responses"]
     responses.pop("422", None)  # FastAPI's own shape
     for status in sorted(statuses | {code for code in responses if code >= "400"}):

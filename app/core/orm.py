@@ -105,4 +105,6 @@ def _simple_lower(element: lowered, compiler: Any, **options: Any) -> str:
 
 def simple_lower(text: str | None) -> str | None:
     """SQLite's own `lower` knows ASCII only; this one is registered on each connection."""
-    return text and "".join(character.lower()[0] for character in text)
+    if text is None or text.isascii():
+        return text and text.lower()
+    return "".join(character.lower()[0] for character in text)

@@ -49,16 +49,30 @@ class Page(Output, Generic[ItemT]):
     total: int | MISSING = Field(default=MISSING, description="Only with `with_total`.")
 
 
+PageT = TypeVar("PageT", bound=Page[Any])
+
+
 class Cursors:
     def __init__(self, key: bytes) -> None:
         self._key = key
+
+    def page(
+        self, type_: type[PageT], rows: Sequence[Any], limit: int, sort: Sort, total: int | None
+    ) -> PageT:
+        """`rows` has one more than `limit` where there is another page."""
+        following = self.write(sort, rows[limit - 1]) if len(rows) > limit else None
+        values = {"results": rows[:limit], "next": following}
+        return type_.model_validate(values if total is None else values | {"total": total})
 
     def write(self, sort: Sort, last: object) -> str:
         position = [getattr(last, name) for name in sort.names]
         body = urlsafe_b64encode(to_json([sort.field, position])).decode()
         return f"{body}.{self._sign(body)}"
 
-    def read(self, cursor: str, sort: Sort) -> Position:
+    def read(self, cursor: str | None, sort: Sort) -> Position | None:
+        """None is where the first page starts."""
+        if cursor is None:
+            return None
         body, _, signature = cursor.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign(body).encode()):
             raise Invalid("The cursor is not one that this server gave.", "query", "cursor")

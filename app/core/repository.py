@@ -1,8 +1,9 @@
 """What every repository does. Named queries belong to the subclass, and special cases too."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeVar
+from functools import lru_cache
+from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter
 from sqlalchemy import Select, func, select, tuple_
@@ -16,7 +17,10 @@ from app.core.orm import Base
 from app.core.pagination import Position, Sort
 
 ModelT = TypeVar("ModelT", bound=Base)
-RepositoryT = TypeVar("RepositoryT", bound="Repository[Any]")
+RepositoriesT = TypeVar("RepositoriesT")
+
+
+_adapter = lru_cache(TypeAdapter)
 
 
 class Repository(Generic[ModelT]):
@@ -51,7 +55,7 @@ class Repository(Generic[ModelT]):
         columns = [getattr(self.model, name) for name in sort.names]
         if after is not None:
             values = [
-                TypeAdapter(column.type.python_type).validate_python(value)
+                _adapter(column.type.python_type).validate_python(value)
                 for column, value in zip(columns, after, strict=True)
             ]
             key = tuple_(*columns)
@@ -60,19 +64,21 @@ class Repository(Generic[ModelT]):
         return (await self._session.scalars(statement.order_by(*order).limit(limit))).all()
 
 
-class Units(Generic[RepositoryT]):
+class Units(Generic[RepositoriesT]):
     """Short units of work, for what must let go of the database while it awaits something else."""
 
-    def __init__(self, repository: type[RepositoryT], database: Database) -> None:
-        self._repository = repository
+    def __init__(
+        self, repositories: Callable[[AsyncSession], RepositoriesT], database: Database
+    ) -> None:
+        self._repositories = repositories
         self._database = database
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[RepositoryT]:
+    async def reading(self) -> AsyncIterator[RepositoriesT]:
         async with self._database.reading() as session:
-            yield self._repository(session)
+            yield self._repositories(session)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[RepositoryT]:
+    async def transaction(self) -> AsyncIterator[RepositoriesT]:
         async with self._database.transaction() as session:
-            yield self._repository(session)
+            yield self._repositories(session)

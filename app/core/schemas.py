@@ -1,15 +1,32 @@
 """The bases of the wire shapes, and the types that they share."""
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
+MAX_FIELDS = 100
 CENT = Decimal("0.01")
 
 
 class Input(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_not_too_many_fields(cls, value: Any) -> Any:
+        """To describe thousands of unknown ones would block the event loop."""
+        if isinstance(value, Mapping) and len(value) > MAX_FIELDS:
+            raise ValueError(f"there should be at most {MAX_FIELDS} fields")
+        return value
 
 
 class Output(BaseModel):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeVar
 from uuid import UUID, uuid4
 
 from anyio import CapacityLimiter, to_thread
-from jose import jwt
+from jose import jwk, jwt
 from passlib.context import CryptContext
 from pydantic import BaseModel, Field
 
@@ -55,7 +55,8 @@ class AccessClaims(BaseModel):
 
 class AccessTokens:
     def __init__(self, key: str, lifetime: timedelta) -> None:
-        self._key = key
+        # Made once, and from bytes: as text, python-jose takes some keys for JSON or PEM.
+        self._key = jwk.construct(key.encode(), ALGORITHM)
         self.lifetime = lifetime
 
     def issue(self, user_id: int, session_id: UUID, scopes: frozenset[str]) -> str:
@@ -73,14 +74,26 @@ class AccessTokens:
         }
         return jwt.encode(claims, self._key, ALGORITHM)
 
-    def read(self, token: str) -> AccessClaims:
+    def read(self, token: str, *, also_expired: bool = False) -> AccessClaims:
+        options = {"verify_exp": not also_expired}
         try:
             if len(token) > MAX_TOKEN_BYTES:
                 raise ValueError("too long")
-            claims = jwt.decode(token, self._key, [ALGORITHM], audience=AUDIENCE, issuer=ISSUER)
+            claims = jwt.decode(
+                token, self._key, [ALGORITHM], options, audience=AUDIENCE, issuer=ISSUER
+            )
             return AccessClaims.model_validate(claims)
         except Exception as error:  # python-jose raises RecursionError too, on nested brackets
             raise Unauthenticated("The access token is not valid, or not any more.") from error
+
+
+def is_encodable(text: str) -> bool:
+    """Lone surrogates are not: neither a hash nor a database takes them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Passwords:
@@ -98,7 +111,7 @@ class Passwords:
 
         Without a hash it takes the same time, so that nobody learns who has an account.
         """
-        if len(password) > MAX_PASSWORD_CHARACTERS:
+        if len(password) > MAX_PASSWORD_CHARACTERS or not is_encodable(password):
             password, hash_ = "", None
         return await self._run(partial(self._context.verify_and_update, password, hash_))
 

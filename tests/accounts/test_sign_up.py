@@ -73,6 +73,14 @@ async def test_a_bad_value_is_named(client: httpx.AsyncClient, bad: dict[str, An
     assert str(ANN["password"]) not in response.text
 
 
+async def test_a_password_that_is_no_text(client: httpx.AsyncClient) -> None:
+    body = b'{"email": "ann@example.com", "password": "' + b"\\ud800" * 10 + b'"}'
+    headers = {"Content-Type": "application/json"}
+    response = await client.post(URL, content=body, headers=headers)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["loc"] == ["body", "password"]
+
+
 async def test_passwords_of_any_characters(client: httpx.AsyncClient) -> None:
     for n, password in enumerate(["pass\x00word" * 2, "пароль пароль", "🦉" * 128, " " * 10]):
         email = f"ann{n}@example.com"

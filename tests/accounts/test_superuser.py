@@ -1,10 +1,12 @@
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 from sqlalchemy import func, select
 
 from app.accounts.models import User
 from app.core.config import Settings
+from app.main import create_app
 from tests.conftest import PASSWORD, client_of, make_settings, running
 
 
@@ -32,11 +34,10 @@ async def test_the_first_superuser_is_made_once_and_never_changed(database_url: 
 async def test_several_workers_at_once(database_url: str) -> None:
     settings = settings_with_superuser(database_url)
 
-    async def start_and_stop() -> None:
-        async with running(settings):
-            pass
-
-    await asyncio.gather(*(start_and_stop() for _ in range(4)))
+    async with AsyncExitStack() as workers:
+        apps = [await asyncio.to_thread(create_app, settings) for _ in range(4)]
+        lifespans = [app.router.lifespan_context(app) for app in apps]
+        await asyncio.gather(*(workers.enter_async_context(each) for each in lifespans))
     async with running(settings) as app, app.state.database.reading() as session:
         assert await session.scalar(select(func.count()).select_from(User)) == 1
         assert await session.scalar(select(User.is_superuser))

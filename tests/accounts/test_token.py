@@ -1,3 +1,4 @@
+import asyncio
 import time
 from base64 import urlsafe_b64encode
 from typing import Any
@@ -7,10 +8,19 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from jose import jwt
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, text, update
 
 from app.accounts.models import AuthSession, User
-from tests.conftest import PASSWORD, SECRET_KEY, Person, client_of
+from app.core.orm import utc_now
+from tests.conftest import (
+    PASSWORD,
+    SECRET_KEY,
+    Person,
+    client_of,
+    make_person,
+    make_settings,
+    running,
+)
 
 URL = "/api/v1/auth/token"
 ME = "/api/v1/users/me"
@@ -209,3 +219,116 @@ async def test_a_token_ends_with_its_time(ann: Person) -> None:
     now = int(time.time())
     assert not await refused(ann, forge(ann, exp=now + 60))
     assert await refused(ann, forge(ann, exp=now - 1))
+
+
+async def test_a_session_that_has_expired_ends_its_access_token(app: FastAPI, ann: Person) -> None:
+    async with app.state.database.transaction() as session:
+        await session.execute(update(AuthSession).values(expires_at=utc_now()))
+    assert (await ann.client.get(ME)).status_code == 401
+
+
+async def test_many_who_sign_in_while_the_hash_is_outdated(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    weak = app.state.passwords._context.using(argon2__memory_cost=1024)
+    async with app.state.database.transaction() as session:
+        await session.execute(update(User).values(password_hash=weak.hash(PASSWORD)))
+    responses = await asyncio.gather(*(client.post(URL, data=form_of(ann)) for _ in range(6)))
+    assert {response.status_code for response in responses} == {200}
+
+
+async def test_a_password_that_changes_during_the_sign_in(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old one was right when it was looked at; no session may come of it."""
+    verify = app.state.passwords.verify
+
+    async def verify_while_it_changes(password: str, hash_: str | None) -> Any:
+        result = await verify(password, hash_)
+        async with app.state.database.transaction() as session:
+            values = {"password_hash": await app.state.passwords.hash("another one")}
+            await session.execute(update(User).values(values))
+        return result
+
+    monkeypatch.setattr(app.state.passwords, "verify", verify_while_it_changes)
+    response = await client.post(URL, data=form_of(ann))
+    assert response.json()["error"] == "invalid_grant"
+    async with app.state.database.reading() as session:
+        assert len((await session.scalars(select(AuthSession))).all()) == 1
+
+
+async def test_an_unknown_address_costs_a_hash_too(
+    app: FastAPI, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    verify = app.state.passwords.verify
+
+    async def see(password: str, hash_: str | None) -> Any:
+        seen.append(hash_)
+        return await verify(password, hash_)
+
+    monkeypatch.setattr(app.state.passwords, "verify", see)
+    for username in ("nobody@example.com", "x" * 100_000, "\x00"):
+        form = {"grant_type": "password", "username": username, "password": PASSWORD}
+        assert (await client.post(URL, data=form)).status_code == 400
+    assert seen == [None, None, None]
+
+
+async def test_no_connection_is_held_while_a_password_is_hashed(
+    database_url: str, password_hash: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings(database_url, database_pool_size=1, database_pool_timeout=1)
+    async with running(settings) as app, client_of(app) as client:
+        ann = await make_person(app, password_hash, "ann")
+        passwords, database = app.state.passwords, app.state.database
+        verify, hash_ = passwords.verify, passwords.hash
+
+        async def with_the_whole_pool() -> None:
+            for unit in (database.reading, database.transaction):
+                async with unit() as session:
+                    await session.execute(text("SELECT 1"))
+
+        async def slow_verify(*arguments: Any) -> Any:
+            await with_the_whole_pool()
+            return await verify(*arguments)
+
+        async def slow_hash(password: str) -> Any:
+            await with_the_whole_pool()
+            return await hash_(password)
+
+        monkeypatch.setattr(passwords, "verify", slow_verify)
+        monkeypatch.setattr(passwords, "hash", slow_hash)
+        assert (await client.post(URL, data=form_of(ann))).status_code == 200
+        account = {"email": "eve@example.com", "password": PASSWORD}
+        assert (await client.post("/api/v1/users", json=account)).status_code == 201
+        body = {"current_password": PASSWORD, "new_password": "another one of mine"}
+        assert (await ann.client.post(f"{ME}/password", json=body)).status_code == 204
+        await ann.client.aclose()
+
+
+@pytest.mark.parametrize("charset", ["utf-7", "unicode_escape"])
+async def test_surrogates_in_a_form(client: httpx.AsyncClient, charset: str) -> None:
+    value = b"+2AA-" if charset == "utf-7" else b"\\ud800"
+    parts = {"grant_type": b"password", "username": value, "password": value}
+    body = b"".join(
+        b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (name.encode(), part)
+        for name, part in parts.items()
+    )
+    content_type = f"multipart/form-data; boundary=b; charset={charset}"
+    response = await client.post(
+        URL, content=body + b"--b--\r\n", headers={"Content-Type": content_type}
+    )
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
+
+
+async def test_a_key_that_looks_like_json(database_url: str, password_hash: str) -> None:
+    key = '"a secret in quotes, 32 bytes or more"'
+    async with (
+        running(make_settings(database_url, secret_key=key)) as app,
+        client_of(app) as client,
+    ):
+        ann = await make_person(app, password_hash, "ann")
+        access = (await client.post(URL, data=form_of(ann))).json()["access_token"]
+        headers = {"Authorization": f"Bearer {access}"}
+        assert (await client.get(ME, headers=headers)).status_code == 200
+        await ann.client.aclose()

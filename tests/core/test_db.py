@@ -211,6 +211,50 @@ async def test_a_connection_that_is_cut_before_the_commit(own_database_url: str,
 
 
 @only("sqlite")
+async def test_sqlite_minds_foreign_keys_and_writes_ahead(app: FastAPI) -> None:
+    async with app.state.database.transaction() as session:
+        assert await session.scalar(text("PRAGMA foreign_keys")) == 1
+        assert await session.scalar(text("PRAGMA journal_mode")) == "wal"
+
+
+async def test_two_processes_that_read_modify_and_write(
+    database_url: str, password_hash: str
+) -> None:
+    """Each has a pool of its own, as two workers have: what one has read, the other waits for."""
+    settings = make_settings(database_url)
+    one, two = [await asyncio.to_thread(Database, settings) for _ in range(2)]
+    async with one.transaction() as session:
+        session.add(User(email="a@b.c", email_key="a@b.c", password_hash="x", full_name="0"))
+
+    async def add_one(database: Database) -> None:
+        async with database.transaction() as session:
+            user = (await session.scalars(select(User).with_for_update())).one()
+            await asyncio.sleep(0.001)
+            user.full_name = str(int(user.full_name or 0) + 1)
+
+    await asyncio.gather(*(add_one(each) for each in (one, two) * 10))
+    async with one.reading() as session:
+        assert await session.scalar(select(User.full_name)) == "20"
+    await one.dispose()
+    await two.dispose()
+
+
+@only("postgresql")
+async def test_a_migration_under_a_running_server_is_a_503_at_most(
+    databases: Databases, own_database_url: str
+) -> None:
+    async with running(make_settings(own_database_url)) as app, client_of(app) as client:
+        form = {"grant_type": "password", "username": "x@example.com", "password": "x"}
+        await client.post("/api/v1/auth/token", data=form)
+        change = "ALTER TABLE users ALTER COLUMN full_name TYPE text"
+        await asyncio.to_thread(databases.execute, own_database_url, change)
+        first = await client.post("/api/v1/auth/token", data=form)
+        second = await client.post("/api/v1/auth/token", data=form)
+    assert first.status_code in (400, 503)
+    assert second.status_code == 400
+
+
+@only("sqlite")
 async def test_sqlite_that_another_process_has_locked(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

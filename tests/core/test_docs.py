@@ -8,7 +8,10 @@ from fastapi import FastAPI
 from app.core.docs import FOREIGN_LOGO
 
 OPERATIONS = {
-    "create_token", "create_user", "read_current_user",
+    "create_token", "revoke_token", "list_sessions", "delete_session",
+    "request_password_reset", "reset_password", "verify_email", "resend_verification",
+    "create_user", "read_current_user", "update_current_user", "delete_current_user",
+    "change_password", "list_users", "read_user", "update_user", "delete_user",
     "create_item", "list_items", "read_item", "replace_item", "update_item", "delete_item",
     "read_liveness", "read_readiness",
 }  # fmt: skip
@@ -59,9 +62,9 @@ async def test_every_operation_is_described(app: FastAPI) -> None:
         ("create_item", {"201", "400", "401", "403", "413", "415", "422", "500", "503"}),
         ("read_item", {"200", "401", "403", "404", "422", "500", "503"}),
         ("delete_item", {"204", "401", "403", "404", "422", "500", "503"}),
-        ("create_token", {"200", "400", "413", "422", "500", "503"}),
-        ("create_user", {"201", "400", "403", "409", "413", "415", "422", "500", "503"}),
-        ("read_current_user", {"200", "401", "500", "503"}),
+        ("create_token", {"200", "400", "413", "422", "429", "500", "503"}),
+        ("create_user", {"201", "400", "403", "409", "413", "415", "422", "429", "500", "503"}),
+        ("read_current_user", {"200", "401", "422", "500", "503"}),
         ("read_liveness", {"200", "500"}),
     ],
 )

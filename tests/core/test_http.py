@@ -42,6 +42,7 @@ async def test_an_unknown_path(client: httpx.AsyncClient) -> None:
         ("DELETE", "/docs", "GET, HEAD"),
         ("HEAD", "/api/v1/auth/token", "POST"),
         ("PROPFIND", "/health/live", "GET, HEAD"),
+        ("DELETE", "/static/docs/favicon.png", "GET, HEAD"),
     ],
 )
 async def test_405_names_every_method_of_the_path(
@@ -122,7 +123,10 @@ async def test_the_access_log(
     caplog.set_level(logging.INFO)
     await ann.client.get("/api/v1/items/7?token=secret", headers={"X-Request-ID": "the-id"})
     await client.get("/a%0Ab")
-    first, second = (record for record in caplog.records if record.name == "app.access")
+    await ann.client.head("/api/v1/items/7")
+    first, second, head = (record for record in caplog.records if record.name == "app.access")
+    assert head.__dict__["route"] == "/api/v1/items/{item_id}"
+    assert head.__dict__["method"] == "HEAD"
     line = json.loads(JsonFormatter().format(first))
     assert line["method"] == "GET"
     assert line["path"] == "/api/v1/items/7"
@@ -166,6 +170,9 @@ async def test_a_body_that_is_too_large(database_url: str) -> None:
             response = await client.post("/api/v1/users", content=content)
             assert_is_problem(response, 413)
         assert_is_problem(await client.post("/nowhere", content=b"x" * 101), 413)
+        assert_is_problem(await client.delete("/api/v1/users/me"), 401)
+        response = await client.request("DELETE", "/api/v1/users/me", content=b"x" * 101)
+        assert_is_problem(response, 413)  # and not when it has been done
         assert_is_problem(await client.post("/api/v1/users", content=b"x" * 100), 422)
 
 
@@ -205,8 +212,12 @@ async def test_cors(database_url: str) -> None:
             raise ZeroDivisionError
 
         origin = {"Origin": "https://front.example"}
-        for path in ("/health/live", "/nowhere", "/bug"):  # a script can read the errors too
-            response = await client.get(path, headers=origin)
+        for path in ("/health/live", "/nowhere", "/bug", "/large"):  # a script can read errors too
+            length = {"Content-Length": "9999999"} if path == "/large" else {}
+            response = await client.get(path, headers=origin | length)
+            assert response.status_code == {"/bug": 500, "/nowhere": 404, "/large": 413}.get(
+                path, 200
+            )
             assert response.headers["Access-Control-Allow-Origin"] == "https://front.example"
             assert response.headers["X-Request-ID"]
         preflight = {"Access-Control-Request-Method": "PATCH"}

@@ -15,17 +15,10 @@ class ItemService:
         if query.owner_id not in (None, caller.user_id) and not caller.is_superuser:
             raise Forbidden("owner_id is for superusers.")
         sort = Sort(query.sort)
-        after = None if query.cursor is None else self._cursors.read(query.cursor, sort)
+        after = self._cursors.read(query.cursor, sort)
         items = await self._items.list(caller, query, after, query.limit + 1)
-        page = Page[ItemRead](
-            results=[ItemRead.model_validate(item) for item in items[: query.limit]],
-            next=self._cursors.write(sort, items[query.limit - 1])
-            if len(items) > query.limit
-            else None,
-        )
-        if query.with_total:
-            page.total = await self._items.total(caller, query)
-        return page
+        total = await self._items.total(caller, query) if query.with_total else None
+        return self._cursors.page(Page[ItemRead], items, query.limit, sort, total)
 
     async def get(self, caller: Caller, item_id: int) -> Item:
         return self._found(await self._items.get(caller, item_id), item_id)

@@ -1,0 +1,108 @@
+"""`app users ...` and `app auth ...`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, Any, TypeVar
+
+import typer
+from pydantic import ValidationError
+from starlette.datastructures import State
+
+from app.accounts.schemas import UserAdminUpdate, UserCreate, UserQuery
+from app.core.errors import AppError
+
+ResultT = TypeVar("ResultT")
+OpenState = Callable[[], AbstractAsyncContextManager[State]]
+
+cli = typer.Typer()
+users = typer.Typer(no_args_is_help=True, help="The accounts.")
+auth = typer.Typer(no_args_is_help=True, help="The sessions.")
+cli.add_typer(users, name="users")
+cli.add_typer(auth, name="auth")
+
+Email = Annotated[str, typer.Argument(help="The e-mail address.")]
+Password = Annotated[
+    str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, envvar="PASSWORD")
+]
+
+
+def run(context: typer.Context, work: Callable[[State], Awaitable[ResultT]]) -> ResultT:
+    """Errors are one line, and not a traceback."""
+    open_state: OpenState = context.obj
+
+    async def within_state() -> ResultT:
+        async with open_state() as state:
+            return await work(state)
+
+    try:
+        return asyncio.run(within_state())
+    except AppError as error:
+        raise SystemExit(error.detail) from None
+
+
+@users.command()
+def create(
+    context: typer.Context, email: Email, password: Password, superuser: bool = False
+) -> None:
+    """Make an account whose address needs no confirmation."""
+    data = checked(email=email, password=password)
+
+    async def work(state: State) -> Any:
+        given = data.password.get_secret_value()
+        return await state.users.create(data.email, given, is_superuser=superuser)
+
+    typer.echo(f"{run(context, work).id}  {data.email}")
+
+
+@users.command(name="list")
+def list_(context: typer.Context, limit: int = 100) -> None:
+    """The newest accounts."""
+
+    async def work(state: State) -> Any:
+        return await state.users.list(UserQuery(limit=limit, sort="-id"))
+
+    for user in run(context, work).results:
+        marks = [("superuser", user.is_superuser), ("inactive", not user.is_active)]
+        typer.echo(f"{user.id}  {user.email}  {' '.join(mark for mark, on in marks if on)}")
+
+
+@users.command()
+def deactivate(context: typer.Context, email: Email) -> None:
+    """End every session of an account, and let nobody sign in to it."""
+
+    async def work(state: State) -> Any:
+        user = await state.users.get_by_email(email)
+        return await state.users.update(user.id, UserAdminUpdate(is_active=False))
+
+    run(context, work)
+
+
+@users.command()
+def set_password(context: typer.Context, email: Email, password: Password) -> None:
+    """Set another password, and end every session."""
+    data = checked(email=email, password=password)
+
+    async def work(state: State) -> Any:
+        user = await state.users.get_by_email(email)
+        await state.users.set_password(user.id, data.password.get_secret_value())
+
+    run(context, work)
+
+
+@auth.command()
+def cleanup(context: typer.Context) -> None:
+    """Delete all sessions and mail tokens that have expired."""
+
+    async def work(state: State) -> Any:
+        return await state.auth.clean_up()
+
+    typer.echo(f"{run(context, work)} deleted")
+
+
+def checked(**values: str) -> UserCreate:
+    try:
+        return UserCreate.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise SystemExit(f"{first['loc'][0]}: {first['msg']}") from None

@@ -1,0 +1,226 @@
+"""Who is calling: OAuth2 grants (RFC 6749), their end (RFC 7009), and the sessions behind them."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from uuid import UUID
+
+from app.accounts.models import AuthSession, User, email_key
+from app.accounts.repository import Accounts
+from app.accounts.schemas import (
+    SCOPES,
+    USER_SCOPES,
+    Device,
+    SessionRead,
+    TokenRead,
+    TokenRequest,
+)
+from app.accounts.service.attempts import Attempts
+from app.core.errors import InvalidTokenRequest, NotFound, Unauthenticated
+from app.core.orm import utc_now
+from app.core.repository import Units
+from app.core.security import AccessTokens, Caller, Passwords, is_encodable
+
+MAX_EMAIL = 320
+MAX_USER_AGENT = 255
+
+
+class AuthService:
+    """In short units of work: no connection may be held while a password is hashed."""
+
+    def __init__(
+        self,
+        accounts: Units[Accounts],
+        passwords: Passwords,
+        tokens: AccessTokens,
+        attempts: Attempts,
+        *,
+        session_lifetime: timedelta,
+        reuse_grace: timedelta,
+        require_verified_email: bool,
+    ) -> None:
+        self._accounts = accounts
+        self._passwords = passwords
+        self._tokens = tokens
+        self._attempts = attempts
+        self._session_lifetime = session_lifetime
+        self._reuse_grace = reuse_grace
+        self._require_verified_email = require_verified_email
+
+    async def grant(self, request: TokenRequest, device: Device) -> TokenRead:
+        match request.grant_type:
+            case "password":
+                return await self._sign_in(request, device)
+            case "refresh_token":
+                return await self._refresh(request)
+            case "":
+                raise InvalidTokenRequest("invalid_request", "grant_type is missing.")
+            case _:
+                raise InvalidTokenRequest(
+                    "unsupported_grant_type", "grant_type should be password or refresh_token."
+                )
+
+    async def authenticate(self, token: str) -> Caller:
+        claims = self._tokens.read(token)
+        async with self._accounts.reading() as accounts:
+            is_superuser = await accounts.sessions.is_superuser(claims.sub, claims.sid)
+        if is_superuser is None:
+            raise Unauthenticated("The session has ended.")
+        scopes = frozenset(claims.scope.split()) & allowed_scopes(is_superuser)
+        return Caller(claims.sub, claims.sid, is_superuser, scopes)
+
+    async def revoke(self, token: str) -> None:
+        """Ends the session of a refresh token or an access token; of any other it says nothing."""
+        async with self._accounts.transaction() as accounts:
+            session = await accounts.sessions.lock_by_refresh_token(digest(token))
+            session_id = session.id if session else None
+            if session_id is None:
+                with suppress(Unauthenticated):
+                    session_id = self._tokens.read(token, also_expired=True).sid
+            if session_id is not None:
+                await accounts.sessions.end(session_id)
+
+    async def list_sessions(self, caller: Caller) -> Sequence[SessionRead]:
+        async with self._accounts.reading() as accounts:
+            sessions = await accounts.sessions.list(caller.user_id)
+        found = [SessionRead.model_validate(session) for session in sessions]
+        for session in found:
+            session.is_current = session.id == caller.session_id
+        return found
+
+    async def end_session(self, caller: Caller, session_id: UUID) -> None:
+        async with self._accounts.transaction() as accounts:
+            if not await accounts.sessions.end(session_id, caller.user_id):
+                raise NotFound(f"Session Not Found (id: {session_id})")
+
+    async def clean_up(self) -> int:
+        """Deletes all that has expired, a few at a time; how many sessions and mail tokens."""
+        total = 0
+        while True:
+            async with self._accounts.transaction() as accounts:
+                deleted = (
+                    await accounts.sessions.clean_up() + await accounts.email_tokens.clean_up()
+                )
+            if not deleted:
+                return total
+            total += deleted
+
+    async def _sign_in(self, request: TokenRequest, device: Device) -> TokenRead:
+        username, password = request.username, request.password.get_secret_value()
+        if not username or not password:
+            raise InvalidTokenRequest("invalid_request", "username or password is missing.")
+        # Nobody has an address that is no text or too long, and to normalise one takes a while.
+        is_sane = len(username) <= MAX_EMAIL and is_encodable(username)
+        key = email_key(username) if is_sane else ""
+        await self._attempts.sign_in(device.network, key)
+        for _ in range(2):  # once more when the password changed meanwhile, or its hash was renewed
+            user, new_hash = await self._check_password(key, password)
+            token = await self._open_session(user, new_hash, request.scope, device)
+            if token is not None:
+                return token
+        raise wrong_password()
+
+    async def _open_session(
+        self, user: User, new_hash: str | None, scope: str | None, device: Device
+    ) -> TokenRead | None:
+        scopes = requested_scopes(scope, allowed_scopes(user.is_superuser))
+        session = AuthSession(
+            user_id=user.id,
+            scope=" ".join(sorted(scopes)),
+            address=device.address,
+            user_agent=device.user_agent and device.user_agent[:MAX_USER_AGENT],
+            expires_at=utc_now() + self._session_lifetime,
+        )
+        async with self._accounts.transaction() as accounts:
+            unchanged = await accounts.users.get_unchanged(user)
+            if unchanged is None:
+                return None
+            if new_hash:
+                unchanged.password_hash = new_hash
+            await accounts.sessions.add(session)
+            refresh_token = await self._issue_refresh_token(accounts, session)
+        return self._token(user.id, session, scopes, refresh_token)
+
+    async def _check_password(self, key: str, password: str) -> tuple[User, str | None]:
+        """Whose it is, and a new hash where the old one has fallen behind."""
+        async with self._accounts.reading() as accounts:
+            user = await accounts.users.get_by_email(key)
+        stored = user.password_hash if user else None
+        matches, new_hash = await self._passwords.verify(password, stored)
+        if user is None or not matches or not user.is_active:
+            raise wrong_password()
+        if self._require_verified_email and not user.is_verified:
+            raise InvalidTokenRequest("invalid_grant", "The e-mail address is not confirmed yet.")
+        return user, new_hash
+
+    async def _refresh(self, request: TokenRequest) -> TokenRead:
+        refresh_token = request.refresh_token.get_secret_value()
+        if not refresh_token:
+            raise InvalidTokenRequest("invalid_request", "refresh_token is missing.")
+        token_hash = digest(refresh_token)
+        async with self._accounts.transaction() as accounts:
+            session = await accounts.sessions.lock_by_refresh_token(token_hash)
+            if session is None:
+                raise wrong_refresh_token()
+            user = await accounts.users.get(session.user_id)
+            if user is None or not user.is_active:
+                raise wrong_refresh_token()
+            stolen = await self._is_stolen(accounts, token_hash)
+            if stolen or session.expires_at <= utc_now():
+                await accounts.sessions.end(session.id)
+            else:
+                granted = frozenset(session.scope.split()) & allowed_scopes(user.is_superuser)
+                scopes = requested_scopes(request.scope, granted)
+                session.last_used_at = utc_now()
+                successor = await self._issue_refresh_token(accounts, session)
+                return self._token(user.id, session, scopes, successor)
+        raise wrong_refresh_token()  # after the commit: the session has ended all the same
+
+    async def _is_stolen(self, accounts: Accounts, token_hash: str) -> bool:
+        """Used before, and not a moment ago by a client that lost the answer."""
+        if await accounts.sessions.use_refresh_token(token_hash):
+            return False
+        used_at = await accounts.sessions.used_at(token_hash)
+        return used_at is None or utc_now() - used_at > self._reuse_grace
+
+    async def _issue_refresh_token(self, accounts: Accounts, session: AuthSession) -> str:
+        token = secrets.token_urlsafe(32)
+        await accounts.sessions.add_refresh_token(session.id, digest(token))
+        await accounts.sessions.clean_up()
+        return token
+
+    def _token(
+        self, user_id: int, session: AuthSession, scopes: frozenset[str], refresh_token: str
+    ) -> TokenRead:
+        return TokenRead(
+            access_token=self._tokens.issue(user_id, session.id, scopes),
+            expires_in=int(self._tokens.lifetime.total_seconds()),
+            refresh_token=refresh_token,
+            scope=" ".join(sorted(scopes)),
+        )
+
+
+def digest(token: str) -> str:
+    """Tokens are random: a plain hash keeps them as well as a slow one."""
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
+
+
+def allowed_scopes(is_superuser: bool) -> frozenset[str]:
+    return frozenset(SCOPES if is_superuser else USER_SCOPES)
+
+
+def requested_scopes(requested: str | None, allowed: frozenset[str]) -> frozenset[str]:
+    scopes = frozenset((requested or "").split())
+    if not scopes <= allowed:
+        raise InvalidTokenRequest("invalid_scope", "These are not all scopes that may be had.")
+    return scopes or allowed
+
+
+def wrong_password() -> InvalidTokenRequest:
+    return InvalidTokenRequest("invalid_grant", "The e-mail address or password is wrong.")
+
+
+def wrong_refresh_token() -> InvalidTokenRequest:
+    return InvalidTokenRequest("invalid_grant", "The refresh token does not hold, or not any more.")

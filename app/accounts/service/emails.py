@@ -1,0 +1,151 @@
+"""What is proven by mail: that an address is one's own, and so that a password may be reset."""
+
+import hmac
+from base64 import urlsafe_b64encode
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from app.accounts.models import EmailToken, User, email_key
+from app.accounts.repository import Accounts
+from app.accounts.schemas import Device, EmailVerification, PasswordReset
+from app.accounts.service.attempts import Attempts
+from app.accounts.service.auth import digest
+from app.core.errors import Conflict, Invalid
+from app.core.jobs import Jobs
+from app.core.mail import Mailer
+from app.core.orm import utc_now
+from app.core.repository import Units
+from app.core.security import Passwords
+
+VERIFY, RESET = "verify", "reset"
+LIFETIMES = {VERIFY: timedelta(days=2), RESET: timedelta(minutes=30)}
+PAGES = {VERIFY: "verify-email", RESET: "reset-password"}
+
+
+class EmailService:
+    """Jobs carry ids alone. A token is made of its id by a key of ours when its mail is written:
+    neither the database nor the queue holds what would open an account."""
+
+    def __init__(
+        self,
+        accounts: Units[Accounts],
+        passwords: Passwords,
+        attempts: Attempts,
+        jobs: Jobs,
+        mailer: Mailer,
+        *,
+        key: bytes,
+        public_url: str,
+    ) -> None:
+        self._accounts = accounts
+        self._passwords = passwords
+        self._attempts = attempts
+        self._jobs = jobs
+        self._mailer = mailer
+        self._key = key
+        self._public_url = public_url
+
+    async def add_verification(self, accounts: Accounts, user_id: int, email: str) -> EmailToken:
+        """`email` becomes the user's when its reader confirms it."""
+        return await self._add_token(accounts, VERIFY, user_id, email)
+
+    async def send(self, token: EmailToken) -> None:
+        """After the commit."""
+        await self._jobs.enqueue("send_token_mail", str(token.id))
+
+    async def send_change_notice(self, user_id: int) -> None:
+        await self._jobs.enqueue("send_change_notice", user_id)
+
+    async def request_reset(self, email: str, device: Device) -> None:
+        await self._request(RESET, email, device)
+
+    async def request_verification(self, email: str, device: Device) -> None:
+        await self._request(VERIFY, email, device)
+
+    async def verify(self, data: EmailVerification, device: Device) -> None:
+        await self._attempts.mail_token(device.network)
+        token_hash = digest(data.token.get_secret_value())
+        async with self._accounts.transaction() as accounts:
+            used = await accounts.email_tokens.consume(token_hash, VERIFY)
+            user = await accounts.users.get(used.user_id) if used else None
+            if used is None or user is None:
+                raise invalid_token()
+            owner = await accounts.users.get_by_email(email_key(used.email))
+            if owner is not None and owner.id != user.id:
+                raise Conflict("There is an account with this e-mail address already.")
+            user.email, user.email_key = used.email, email_key(used.email)
+            user.email_verified_at = utc_now()
+            await accounts.users.add(user)  # two that confirm the same address: one conflicts
+
+    async def reset_password(self, data: PasswordReset, device: Device) -> None:
+        """Ends every session. Whoever reads the mail has confirmed the address too."""
+        await self._attempts.mail_token(device.network)
+        token_hash = digest(data.token.get_secret_value())
+        async with self._accounts.reading() as accounts:
+            if not await accounts.email_tokens.is_valid(token_hash, RESET):
+                raise invalid_token()  # before the cost of hashing
+        password_hash = await self._passwords.hash(data.password.get_secret_value())
+        async with self._accounts.transaction() as accounts:
+            used = await accounts.email_tokens.consume(token_hash, RESET)
+            user = await accounts.users.get(used.user_id) if used else None
+            if used is None or user is None:
+                raise invalid_token()
+            user.password_hash = password_hash
+            if user.email == used.email:
+                user.email_verified_at = user.email_verified_at or utc_now()
+            await accounts.sessions.end_all(user.id)
+
+    async def start(self, purpose: str, email: str) -> None:
+        """A job: nobody learns whether it finds an account."""
+        async with self._accounts.transaction() as accounts:
+            user = await accounts.users.get_by_email(email_key(email))
+            if user is None or not user.is_active or (purpose == VERIFY and user.is_verified):
+                return
+            token = await self._add_token(accounts, purpose, user.id, user.email)
+        await self.send(token)
+
+    async def send_token_mail(self, token_id: UUID) -> None:
+        """A job. A token that is used or replaced by now needs no mail."""
+        async with self._accounts.reading() as accounts:
+            token = await accounts.email_tokens.get(token_id)
+        if token is not None:
+            link = f"{self._public_url}/{PAGES[token.purpose]}?token={self._secret_of(token_id)}"
+            hours = LIFETIMES[token.purpose] / timedelta(hours=1)
+            await self._mailer.send(token.email, token.purpose, link=link, hours=hours)
+
+    async def send_notice(self, user_id: int) -> None:
+        """A job: the old address is told that another was asked for."""
+        async with self._accounts.reading() as accounts:
+            user: User | None = await accounts.users.get(user_id)
+        if user is not None:
+            await self._mailer.send(
+                user.email, "change", link=f"{self._public_url}/forgot-password"
+            )
+
+    async def _request(self, purpose: str, email: str, device: Device) -> None:
+        """Looked up in the job: the answer takes the same time whoever is asked for."""
+        await self._attempts.mail(device.network, email_key(email))
+        await self._jobs.enqueue("request_mail", purpose, email)
+
+    async def _add_token(
+        self, accounts: Accounts, purpose: str, user_id: int, email: str
+    ) -> EmailToken:
+        token_id = uuid4()
+        token = EmailToken(
+            id=token_id,
+            user_id=user_id,
+            purpose=purpose,
+            email=email,
+            token_hash=digest(self._secret_of(token_id)),
+            expires_at=utc_now() + LIFETIMES[purpose],
+        )
+        await accounts.email_tokens.clean_up()
+        return await accounts.email_tokens.replace(token)
+
+    def _secret_of(self, token_id: UUID) -> str:
+        """256 bits that nobody can compute without our key."""
+        return urlsafe_b64encode(hmac.digest(self._key, token_id.bytes, "sha256")).decode()
+
+
+def invalid_token() -> Invalid:
+    return Invalid("The token does not hold, or not any more.", "body", "token")

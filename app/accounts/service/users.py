@@ -1,0 +1,181 @@
+"""The accounts themselves: made, changed and deleted, by their owners and by superusers."""
+
+from contextlib import suppress
+from typing import Any
+
+from pydantic import SecretStr
+
+from app.accounts.models import User, email_key
+from app.accounts.repository import Accounts
+from app.accounts.schemas import (
+    Device,
+    PasswordChange,
+    UserAdminUpdate,
+    UserCreate,
+    UserQuery,
+    UserRead,
+    UserUpdate,
+)
+from app.accounts.service.attempts import Attempts
+from app.accounts.service.emails import RESET, EmailService
+from app.core.errors import Conflict, Forbidden, NotFound
+from app.core.orm import utc_now
+from app.core.pagination import Cursors, Page, Sort
+from app.core.repository import Units
+from app.core.security import Caller, Passwords
+
+
+class UserService:
+    def __init__(
+        self,
+        accounts: Units[Accounts],
+        passwords: Passwords,
+        attempts: Attempts,
+        emails: EmailService,
+        cursors: Cursors,
+        *,
+        signup_enabled: bool,
+    ) -> None:
+        self._accounts = accounts
+        self._passwords = passwords
+        self._attempts = attempts
+        self._emails = emails
+        self._cursors = cursors
+        self._signup_enabled = signup_enabled
+
+    async def sign_up(self, data: UserCreate, device: Device) -> User:
+        if not self._signup_enabled:
+            raise Forbidden("Sign-up is closed.")
+        await self._attempts.sign_up(device.network)
+        user = User(
+            email=data.email,
+            email_key=email_key(data.email),
+            password_hash=await self._passwords.hash(data.password.get_secret_value()),
+            full_name=data.full_name,
+        )
+        async with self._accounts.transaction() as accounts:
+            await add(accounts, user)
+            token = await self._emails.add_verification(accounts, user.id, user.email)
+        await self._emails.send(token)
+        return user
+
+    async def create(self, email: str, password: str, *, is_superuser: bool) -> User:
+        """By who knows that the address is right: the command line, the settings."""
+        user = User(
+            email=email,
+            email_key=email_key(email),
+            email_verified_at=utc_now(),
+            password_hash=await self._passwords.hash(password),
+            is_superuser=is_superuser,
+        )
+        async with self._accounts.transaction() as accounts:
+            return await add(accounts, user)
+
+    async def ensure_superuser(self, email: str, password: str) -> None:
+        """Made when it is absent, and never changed; several workers may do so at once."""
+        async with self._accounts.reading() as accounts:
+            if await accounts.users.get_by_email(email_key(email)):
+                return
+        with suppress(Conflict):
+            await self.create(email, password, is_superuser=True)
+
+    async def get(self, user_id: int) -> User:
+        async with self._accounts.reading() as accounts:
+            return found(await accounts.users.get(user_id), user_id)
+
+    async def get_by_email(self, email: str) -> User:
+        async with self._accounts.reading() as accounts:
+            return found(await accounts.users.get_by_email(email_key(email)), email)
+
+    async def list(self, query: UserQuery) -> Page[UserRead]:
+        sort = Sort(query.sort)
+        after = self._cursors.read(query.cursor, sort)
+        async with self._accounts.reading() as accounts:
+            users = await accounts.users.list(query.is_active, sort, after, query.limit + 1)
+            total = await accounts.users.total(query.is_active) if query.with_total else None
+        return self._cursors.page(Page[UserRead], users, query.limit, sort, total)
+
+    async def update_own(self, caller: Caller, data: UserUpdate) -> User:
+        """A new address is only noted here: see `EmailService.verify`."""
+        sent = data.model_dump()
+        email, password = sent.pop("email", None), sent.pop("current_password", SecretStr(""))
+        if email is not None:
+            await self._check_password(caller.user_id, password)
+        async with self._accounts.transaction() as accounts:
+            user = changed(await accounts.users.get(caller.user_id), caller.user_id, sent)
+            if email is None:
+                return user
+            token = await self._emails.add_verification(accounts, user.id, email)
+        await self._emails.send(token)
+        await self._emails.send_change_notice(user.id)
+        return user
+
+    async def change_password(self, caller: Caller, data: PasswordChange) -> None:
+        """Ends every other session, and the links of mails that would set another one."""
+        seen = await self._check_password(caller.user_id, data.current_password)
+        password_hash = await self._passwords.hash(data.new_password.get_secret_value())
+        async with self._accounts.transaction() as accounts:
+            user = await accounts.users.get_unchanged(seen)
+            if user is None:  # another change was faster
+                raise Forbidden("The current password is wrong.")
+            user.password_hash = password_hash
+            await accounts.sessions.end_all(user.id, keep=caller.session_id)
+            await accounts.email_tokens.forget(user.id, RESET)
+
+    async def set_password(self, user_id: int, password: str) -> None:
+        """By an administrator: ends every session."""
+        password_hash = await self._passwords.hash(password)
+        async with self._accounts.transaction() as accounts:
+            user = found(await accounts.users.get(user_id), user_id)
+            user.password_hash = password_hash
+            await accounts.sessions.end_all(user_id)
+            await accounts.email_tokens.forget(user_id, RESET)
+
+    async def update(self, user_id: int, data: UserAdminUpdate) -> User:
+        changes = data.model_dump()
+        async with self._accounts.transaction() as accounts:
+            if False in (changes.get("is_active"), changes.get("is_superuser")):
+                await self._keep_a_superuser(accounts, user_id)
+            user = changed(await accounts.users.get(user_id), user_id, changes)
+            if not user.is_active:
+                await accounts.sessions.end_all(user_id)
+        return user
+
+    async def delete(self, user_id: int) -> None:
+        """The items go with their owner."""
+        async with self._accounts.transaction() as accounts:
+            await self._keep_a_superuser(accounts, user_id)
+            found(await accounts.users.get(user_id), user_id)
+            await accounts.users.delete(user_id)
+
+    async def _keep_a_superuser(self, accounts: Accounts, leaving: int) -> None:
+        if await accounts.users.lock_superusers() == {leaving}:
+            raise Conflict("Nobody else could manage the users: make another superuser first.")
+
+    async def _check_password(self, user_id: int, password: SecretStr) -> User:
+        await self._attempts.current_password(user_id)
+        user = await self.get(user_id)
+        matches, _ = await self._passwords.verify(password.get_secret_value(), user.password_hash)
+        if not matches:
+            raise Forbidden("The current password is wrong.")
+        return user
+
+
+async def add(accounts: Accounts, user: User) -> User:
+    try:
+        return await accounts.users.add(user)
+    except Conflict as error:
+        raise Conflict("There is an account with this e-mail address already.") from error
+
+
+def found(user: User | None, who: int | str) -> User:
+    if user is None:
+        raise NotFound(f"User Not Found ({'id' if isinstance(who, int) else 'email'}: {who})")
+    return user
+
+
+def changed(user: User | None, user_id: int, changes: dict[str, Any]) -> User:
+    user = found(user, user_id)
+    for name, value in changes.items():
+        setattr(user, name, value)
+    return user

@@ -1,0 +1,108 @@
+"""How often one may guess."""
+
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from limits import parse
+
+from tests.conftest import PASSWORD, Person, client_of, make_settings, running
+
+TOKEN = "/api/v1/auth/token"
+
+
+@pytest.fixture
+def settings(database_url: str) -> Any:
+    return make_settings(database_url, rate_limit_login=parse("2/minute"))
+
+
+def from_address(app: FastAPI, address: str) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app, client=(address, 1234))
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
+
+
+async def sign_in(client: httpx.AsyncClient, username: str, password: str = "wrong") -> Any:
+    form = {"grant_type": "password", "username": username, "password": password}
+    return await client.post(TOKEN, data=form)
+
+
+async def test_an_address_may_not_guess_an_account_for_long(
+    client: httpx.AsyncClient, ann: Person
+) -> None:
+    for _ in range(2):
+        assert (await sign_in(client, ann.email)).status_code == 400
+    response = await sign_in(client, ann.email.upper(), PASSWORD)
+    assert response.status_code == 429
+    assert 0 < int(response.headers["Retry-After"]) <= 60
+    assert response.headers["RateLimit-Policy"] == '"login";q=2;w=60'
+    assert response.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_nor_many_accounts(client: httpx.AsyncClient) -> None:
+    for n in range(20):
+        assert (await sign_in(client, f"user{n}@example.com")).status_code == 400
+    assert (await sign_in(client, "another@example.com")).status_code == 429
+
+
+async def test_nobody_locks_another_out(app: FastAPI, ann: Person) -> None:
+    async with from_address(app, "192.0.2.1") as stranger:
+        for _ in range(3):
+            response = await sign_in(stranger, ann.email)
+        assert response.status_code == 429
+    async with from_address(app, "192.0.2.2") as owner:
+        assert (await sign_in(owner, ann.email, PASSWORD)).status_code == 200
+
+
+async def test_many_addresses_cannot_guess_an_account_for_ever(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def verify(password: str, hash_: str | None) -> tuple[bool, None]:
+        return False, None
+
+    monkeypatch.setattr(app.state.passwords, "verify", verify)  # 200 take a while
+    statuses = []
+    for n in range(201):
+        async with from_address(app, f"192.0.2.{n}") as client:
+            form = {"grant_type": "password", "username": "x@example.com", "password": "wrong"}
+            statuses.append((await client.post(TOKEN, data=form)).status_code)
+    assert statuses == [400] * 200 + [429]
+
+
+async def test_a_stolen_access_token_does_not_find_the_password(ann: Person) -> None:
+    body = {"current_password": "wrong", "new_password": "a better horse battery"}
+    url = "/api/v1/users/me/password"
+    for expected in (403, 403, 429):
+        assert (await ann.client.post(url, json=body)).status_code == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/users", {"email": "eve@example.com", "password": PASSWORD}),
+        ("/api/v1/auth/password-reset", {"email": "eve@example.com"}),
+        ("/api/v1/auth/verify-email/resend", {"email": "eve@example.com"}),
+    ],
+)
+async def test_sign_up_and_mails(client: httpx.AsyncClient, path: str, body: Any) -> None:
+    for _ in range(2):
+        assert (await client.post(path, json=body)).status_code < 429
+    assert (await client.post(path, json=body)).status_code == 429
+
+
+async def test_mails_to_one_account_from_many_addresses(app: FastAPI) -> None:
+    statuses = []
+    for n in range(3):
+        async with from_address(app, f"192.0.2.{n}") as client:
+            body = {"email": "eve@example.com"}
+            response = await client.post("/api/v1/auth/password-reset", json=body)
+            statuses.append(response.status_code)
+    assert statuses == [202, 202, 429]
+
+
+async def test_a_refresh_is_not_limited(database_url: str) -> None:
+    settings = make_settings(database_url, rate_limit_login=parse("1/minute"))
+    async with running(settings) as app, client_of(app) as client:
+        form = {"grant_type": "refresh_token", "refresh_token": "x"}
+        for _ in range(3):
+            assert (await client.post(TOKEN, data=form)).status_code == 400

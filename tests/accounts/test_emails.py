@@ -1,0 +1,243 @@
+import asyncio
+import re
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import func, select, update
+
+from app.accounts.models import EmailToken, User
+from app.core.orm import utc_now
+from tests.accounts.test_refresh import sign_in, works
+from tests.conftest import PASSWORD, Person, client_of, make_settings, running
+
+AUTH = "/api/v1/auth"
+NEW = "a better horse battery"
+
+
+class Outbox:
+    """The mails that were sent, in the place of a server."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self.sent: list[tuple[str, str, dict[str, Any]]] = []
+        app.state.mailer.send = self.send
+
+    async def send(self, to: str, template: str, **context: Any) -> None:
+        self.sent.append((to, template, context))
+
+    async def token(self, to: str, template: str) -> str:
+        """That of the newest mail."""
+        await self._app.state.jobs.wait()
+        link = [context["link"] for *mail, context in self.sent if mail == [to, template]][-1]
+        assert link.startswith("http://127.0.0.1:8000/")
+        return re.sub(".*token=", "", link)
+
+    async def to(self) -> list[tuple[str, str]]:
+        await self._app.state.jobs.wait()
+        return [(to, template) for to, template, _ in self.sent]
+
+
+@pytest.fixture
+async def outbox(app: FastAPI) -> Outbox:
+    return Outbox(app)
+
+
+async def post(client: httpx.AsyncClient, path: str, **body: Any) -> int:
+    return (await client.post(f"{AUTH}/{path}", json=body)).status_code
+
+
+async def test_sign_up_and_confirm(client: httpx.AsyncClient, outbox: Outbox) -> None:
+    account = {"email": "eve@example.com", "password": PASSWORD}
+    user = (await client.post("/api/v1/users", json=account)).json()
+    assert user["is_verified"] is False
+    token = await outbox.token("eve@example.com", "verify")
+    assert await post(client, "verify-email", token=token) == 204
+    assert await post(client, "verify-email", token=token) == 422  # once
+    form = {"grant_type": "password", "username": "eve@example.com", "password": PASSWORD}
+    access = (await client.post(f"{AUTH}/token", data=form)).json()["access_token"]
+    headers = {"Authorization": f"Bearer {access}"}
+    assert (await client.get("/api/v1/users/me", headers=headers)).json()["is_verified"] is True
+
+
+async def test_the_token_is_neither_in_the_database_nor_in_the_queue(
+    app: FastAPI, client: httpx.AsyncClient, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queued: list[Any] = []
+    enqueue = app.state.jobs.enqueue
+
+    async def see(*arguments: Any) -> None:
+        queued.extend(arguments)
+        await enqueue(*arguments)
+
+    monkeypatch.setattr(app.state.jobs, "enqueue", see)
+    await client.post("/api/v1/users", json={"email": "eve@example.com", "password": PASSWORD})
+    token = await outbox.token("eve@example.com", "verify")
+    async with app.state.database.reading() as session:
+        stored = (await session.scalars(select(EmailToken))).one()
+    assert token not in (stored.token_hash, str(stored.id))
+    assert queued == ["send_token_mail", str(stored.id)]
+
+
+async def test_reset(app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox) -> None:
+    assert await post(client, "password-reset", email="ANN@example.com") == 202
+    token = await outbox.token(ann.email, "reset")
+    assert await post(client, "password-reset/confirm", token=token, password="short") == 422
+    assert await post(client, "password-reset/confirm", token=token, password=NEW) == 204
+    assert await post(client, "password-reset/confirm", token=token, password=NEW) == 422
+    assert not await works(app, ann.token)
+    form = {"grant_type": "password", "username": ann.email, "password": NEW}
+    assert (await client.post(f"{AUTH}/token", data=form)).status_code == 200
+
+
+async def test_of_many_that_use_one_token_one_wins(
+    client: httpx.AsyncClient, ann: Person, outbox: Outbox
+) -> None:
+    await post(client, "password-reset", email=ann.email)
+    token = await outbox.token(ann.email, "reset")
+    statuses = await asyncio.gather(
+        *(post(client, "password-reset/confirm", token=token, password=NEW) for _ in range(4))
+    )
+    assert sorted(statuses) == [204, 422, 422, 422]
+
+
+async def test_the_newest_mail_is_the_one_that_works(
+    client: httpx.AsyncClient, ann: Person, outbox: Outbox
+) -> None:
+    await post(client, "password-reset", email=ann.email)
+    old = await outbox.token(ann.email, "reset")
+    await post(client, "password-reset", email=ann.email)
+    new = await outbox.token(ann.email, "reset")
+    assert await post(client, "password-reset/confirm", token=old, password=NEW) == 422
+    assert await post(client, "password-reset/confirm", token=new, password=NEW) == 204
+
+
+async def test_a_token_expires(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
+) -> None:
+    await post(client, "password-reset", email=ann.email)
+    token = await outbox.token(ann.email, "reset")
+    async with app.state.database.transaction() as session:
+        expires_at = await session.scalar(select(EmailToken.expires_at))
+        assert timedelta(minutes=29) < expires_at - utc_now() <= timedelta(minutes=30)
+        await session.execute(update(EmailToken).values(expires_at=utc_now()))
+    assert await post(client, "password-reset/confirm", token=token, password=NEW) == 422
+
+
+async def test_a_token_is_good_for_its_purpose_alone(
+    client: httpx.AsyncClient, ann: Person, outbox: Outbox
+) -> None:
+    await post(client, "password-reset", email=ann.email)
+    token = await outbox.token(ann.email, "reset")
+    assert await post(client, "verify-email", token=token) == 422
+
+
+async def test_a_password_change_makes_the_reset_mail_worthless(
+    client: httpx.AsyncClient, ann: Person, outbox: Outbox
+) -> None:
+    await post(client, "password-reset", email=ann.email)
+    token = await outbox.token(ann.email, "reset")
+    body = {"current_password": PASSWORD, "new_password": NEW}
+    await ann.client.post("/api/v1/users/me/password", json=body)
+    assert await post(client, "password-reset/confirm", token=token, password=NEW) == 422
+
+
+@pytest.mark.parametrize("path", ["password-reset", "verify-email/resend"])
+async def test_an_unknown_address_gets_the_same_answer_and_no_mail(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox, path: str
+) -> None:
+    known = await client.post(f"{AUTH}/{path}", json={"email": ann.email})
+    unknown = await client.post(f"{AUTH}/{path}", json={"email": "nobody@example.com"})
+    assert (known.status_code, known.content) == (unknown.status_code, unknown.content)
+    assert {to for to, _ in await outbox.to()} == {ann.email}
+
+
+async def test_who_is_confirmed_gets_no_second_mail(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
+) -> None:
+    async with app.state.database.transaction() as session:
+        await session.execute(update(User).values(email_verified_at=utc_now()))
+    assert await post(client, "verify-email/resend", email=ann.email) == 202
+    assert await outbox.to() == []
+
+
+@pytest.mark.parametrize("token", ["", "x", "\x00", "x" * 128])
+async def test_a_made_up_token(client: httpx.AsyncClient, token: str) -> None:
+    assert await post(client, "verify-email", token=token) == 422
+    assert await post(client, "password-reset/confirm", token=token, password=NEW) == 422
+
+
+async def change_email(person: Person, email: str) -> None:
+    body = {"email": email, "current_password": PASSWORD}
+    assert (await person.client.patch("/api/v1/users/me", json=body)).status_code == 200
+
+
+async def test_a_new_address_takes_effect_when_it_is_confirmed(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
+) -> None:
+    await change_email(ann, "new@example.com")
+    assert await outbox.to() == [("new@example.com", "verify"), (ann.email, "change")]
+    token = await outbox.token("new@example.com", "verify")
+    assert await post(client, "verify-email", token=token) == 204
+    me = (await ann.client.get("/api/v1/users/me")).json()
+    assert (me["email"], me["is_verified"]) == ("new@example.com", True)
+    form = {"grant_type": "password", "username": ann.email, "password": PASSWORD}
+    assert (await client.post(f"{AUTH}/token", data=form)).status_code == 400
+    form["username"] = "new@example.com"
+    assert (await client.post(f"{AUTH}/token", data=form)).status_code == 200
+
+
+async def test_an_address_that_somebody_has_cannot_be_taken_over(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person, bob: Person, outbox: Outbox
+) -> None:
+    await change_email(ann, "BOB@example.com")
+    token = await outbox.token("BOB@example.com", "verify")
+    assert await post(client, "verify-email", token=token) == 409
+    assert (await ann.client.get("/api/v1/users/me")).json()["email"] == ann.email
+
+
+async def test_of_two_who_confirm_one_address_at_once_one_gets_it(
+    client: httpx.AsyncClient, ann: Person, bob: Person, outbox: Outbox
+) -> None:
+    await change_email(ann, "new@example.com")
+    first = await outbox.token("new@example.com", "verify")
+    await change_email(bob, "New@example.com")
+    second = await outbox.token("New@example.com", "verify")
+    statuses = await asyncio.gather(
+        *(post(client, "verify-email", token=token) for token in (first, second))
+    )
+    assert sorted(statuses) == [204, 409]
+
+
+async def test_the_unconfirmed_can_be_kept_from_signing_in(
+    database_url: str, password_hash: str
+) -> None:
+    async with running(make_settings(database_url, require_verified_email=True)) as app:
+        outbox = Outbox(app)
+        async with client_of(app) as client:
+            account = {"email": "eve@example.com", "password": PASSWORD}
+            await client.post("/api/v1/users", json=account)
+            form = {"grant_type": "password", "username": "eve@example.com", "password": PASSWORD}
+            response = await client.post(f"{AUTH}/token", data=form)
+            assert response.json()["error"] == "invalid_grant"
+            wrong = await client.post(f"{AUTH}/token", data=form | {"password": "wrong"})
+            assert wrong.json()["detail"] != response.json()["detail"]
+            token = await outbox.token("eve@example.com", "verify")
+            await post(client, "verify-email", token=token)
+            assert (await client.post(f"{AUTH}/token", data=form)).status_code == 200
+
+
+async def test_expired_mail_tokens_are_deleted_in_passing(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person, bob: Person, outbox: Outbox
+) -> None:
+    await post(client, "password-reset", email=ann.email)
+    await outbox.token(ann.email, "reset")
+    async with app.state.database.transaction() as session:
+        await session.execute(update(EmailToken).values(expires_at=utc_now()))
+    await post(client, "password-reset", email=bob.email)
+    await outbox.token(bob.email, "reset")
+    async with app.state.database.reading() as session:
+        assert await session.scalar(select(func.count()).select_from(EmailToken)) == 1
+    await sign_in(client, ann)

@@ -1,0 +1,167 @@
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from tests.accounts.test_refresh import refresh, sign_in, works
+from tests.conftest import PASSWORD, Person, client_of
+
+ME = "/api/v1/users/me"
+NEW = "a better horse battery"
+
+
+async def test_the_name(ann: Person) -> None:
+    assert (await ann.client.patch(ME, json={"full_name": "Ann"})).json()["full_name"] == "Ann"
+    assert (await ann.client.patch(ME, json={})).json()["full_name"] == "Ann"
+    assert (await ann.client.patch(ME, json={"full_name": None})).json()["full_name"] is None
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"is_superuser": True}, {"is_active": False}, {"email": None}, {"full_name": "\x00"}],
+    ids=str,
+)
+async def test_what_one_cannot_change(ann: Person, bad: dict[str, Any]) -> None:
+    assert (await ann.client.patch(ME, json=bad)).status_code == 422
+
+
+async def test_a_new_address_needs_the_password(ann: Person) -> None:
+    for body in ({}, {"current_password": "wrong"}):
+        response = await ann.client.patch(ME, json={"email": "new@example.com"} | body)
+        assert response.status_code == 403
+    body = {"email": "new@example.com", "current_password": PASSWORD}
+    response = await ann.client.patch(ME, json=body)
+    assert response.status_code == 200
+    assert response.json()["email"] == ann.email  # until it is confirmed
+
+
+async def test_a_password_change_ends_every_other_session(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    other = await sign_in(client, ann)
+    body = {"current_password": PASSWORD, "new_password": NEW}
+    response = await ann.client.post(f"{ME}/password", json=body)
+    assert (response.status_code, response.content) == (204, b"")
+    assert await works(app, ann.token)
+    assert not await works(app, other["access_token"])
+    assert (await refresh(client, other["refresh_token"])).status_code == 400
+    form = {"grant_type": "password", "username": ann.email}
+    url = "/api/v1/auth/token"
+    assert (await client.post(url, data=form | {"password": PASSWORD})).status_code == 400
+    assert (await client.post(url, data=form | {"password": NEW})).status_code == 200
+
+
+async def test_a_password_change_needs_the_current_one(ann: Person) -> None:
+    body = {"current_password": "wrong", "new_password": NEW}
+    assert (await ann.client.post(f"{ME}/password", json=body)).status_code == 403
+    body = {"current_password": PASSWORD, "new_password": "short"}
+    assert (await ann.client.post(f"{ME}/password", json=body)).status_code == 422
+
+
+async def test_of_two_password_changes_at_once_one_wins(ann: Person) -> None:
+    responses = await asyncio.gather(
+        *(
+            ann.client.post(
+                f"{ME}/password", json={"current_password": PASSWORD, "new_password": NEW + str(n)}
+            )
+            for n in range(2)
+        )
+    )
+    assert sorted(response.status_code for response in responses) == [204, 403]
+
+
+async def test_deleting_oneself_takes_the_items_along(
+    app: FastAPI, ann: Person, root: Person
+) -> None:
+    await ann.client.post("/api/v1/items", json={"name": "Lamp", "price": 1})
+    assert (await ann.client.delete(ME)).status_code == 204
+    assert (await ann.client.get(ME)).status_code == 401
+    assert (await root.client.get("/api/v1/items")).json()["results"] == []
+
+
+async def test_the_last_superuser_stays(ann: Person, root: Person) -> None:
+    url = f"/api/v1/users/{root.id}"
+    for response in (
+        await root.client.delete(ME),
+        await root.client.delete(url),
+        await root.client.patch(url, json={"is_active": False}),
+        await root.client.patch(url, json={"is_superuser": False}),
+    ):
+        assert response.status_code == 409
+    await root.client.patch(f"/api/v1/users/{ann.id}", json={"is_superuser": True})
+    assert (await root.client.delete(ME)).status_code == 204
+
+
+async def test_of_two_superusers_who_leave_at_once_one_stays(
+    app: FastAPI, ann: Person, root: Person
+) -> None:
+    await root.client.patch(f"/api/v1/users/{ann.id}", json={"is_superuser": True})
+    responses = await asyncio.gather(ann.client.delete(ME), root.client.delete(ME))
+    assert sorted(response.status_code for response in responses) == [204, 409]
+
+
+async def test_the_users_are_for_superusers(ann: Person, root: Person) -> None:
+    for method, url in (
+        ("GET", "/api/v1/users"),
+        ("GET", f"/api/v1/users/{root.id}"),
+        ("PATCH", f"/api/v1/users/{root.id}"),
+        ("DELETE", f"/api/v1/users/{root.id}"),
+    ):
+        response = await ann.client.request(method, url, json={} if method == "PATCH" else None)
+        assert response.status_code == 403
+        assert response.headers["WWW-Authenticate"] == 'Bearer error="insufficient_scope"'
+
+
+async def test_who_was_a_superuser_is_none_at_the_next_request(
+    app: FastAPI, ann: Person, root: Person
+) -> None:
+    await root.client.patch(f"/api/v1/users/{ann.id}", json={"is_superuser": True})
+    async with client_of(app) as client:
+        token = await sign_in(client, ann)
+    async with client_of(app, token["access_token"]) as admin:
+        assert (await admin.get("/api/v1/users")).status_code == 200
+        await root.client.patch(f"/api/v1/users/{ann.id}", json={"is_superuser": False})
+        assert (await admin.get("/api/v1/users")).status_code == 403
+
+
+async def test_pages_of_users(ann: Person, bob: Person, root: Person) -> None:
+    params: dict[str, Any] = {"limit": 2, "sort": "-email", "with_total": True}
+    first = await root.client.get("/api/v1/users", params=params)
+    assert [user["email"][:3] for user in first.json()["results"]] == ["roo", "bob"]
+    assert first.json()["total"] == 3
+    assert 'rel="next"' in first.headers["Link"]
+    params["cursor"] = first.json()["next"]
+    second = (await root.client.get("/api/v1/users", params=params)).json()
+    assert [user["email"] for user in second["results"]] == [ann.email]
+    assert second["next"] is None
+    assert "hash" not in first.text
+
+
+async def test_deactivating_ends_every_session_and_activating_revives_none(
+    app: FastAPI, ann: Person, root: Person
+) -> None:
+    url = f"/api/v1/users/{ann.id}"
+    response = await root.client.patch(url, json={"is_active": False})
+    assert response.json()["is_active"] is False
+    assert not await works(app, ann.token)
+    params = {"is_active": False}
+    found = (await root.client.get("/api/v1/users", params=params)).json()["results"]
+    assert [user["id"] for user in found] == [ann.id]
+    await root.client.patch(url, json={"is_active": True})
+    assert not await works(app, ann.token)
+
+
+@pytest.mark.parametrize("user_id", [-1, 0, 999, 2**63, 10**39])
+async def test_a_user_that_does_not_exist(root: Person, user_id: int) -> None:
+    for method in ("GET", "PATCH", "DELETE"):
+        body = {"full_name": "x"} if method == "PATCH" else None
+        response = await root.client.request(method, f"/api/v1/users/{user_id}", json=body)
+        assert response.status_code == 404
+
+
+async def test_a_superuser_deletes_a_user(app: FastAPI, ann: Person, root: Person) -> None:
+    assert (await root.client.delete(f"/api/v1/users/{ann.id}")).status_code == 204
+    assert not await works(app, ann.token)
+    assert (await root.client.get(f"/api/v1/users/{ann.id}")).status_code == 404

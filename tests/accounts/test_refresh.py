@@ -1,0 +1,218 @@
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import func, select, update
+
+from app.accounts.models import AuthSession, RefreshToken, User
+from app.core.orm import utc_now
+from tests.conftest import PASSWORD, Person, client_of
+
+URL = "/api/v1/auth/token"
+ME = "/api/v1/users/me"
+
+
+async def sign_in(client: httpx.AsyncClient, person: Person, **more: Any) -> dict[str, Any]:
+    form = {"grant_type": "password", "username": person.email, "password": PASSWORD}
+    response = await client.post(URL, data=form | more)
+    assert response.status_code == 200, response.text
+    token: dict[str, Any] = response.json()
+    return token
+
+
+async def refresh(client: httpx.AsyncClient, token: Any, **more: Any) -> httpx.Response:
+    form = {"grant_type": "refresh_token", "refresh_token": token}
+    return await client.post(URL, data=form | more)
+
+
+async def works(app: FastAPI, access_token: Any) -> bool:
+    """Seen from a new connection."""
+    async with client_of(app, access_token) as client:
+        return (await client.get(ME)).status_code == 200
+
+
+async def age(app: FastAPI, seconds: float) -> None:
+    """As if the refresh tokens had been used that much earlier."""
+    async with app.state.database.transaction() as session:
+        await session.execute(
+            update(RefreshToken)
+            .values(used_at=utc_now() - timedelta(seconds=seconds))
+            .where(RefreshToken.used_at.is_not(None))
+        )
+
+
+async def test_each_refresh_token_has_a_successor(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    first = await sign_in(client, ann)
+    second = (await refresh(client, first["refresh_token"])).json()
+    assert set(second) == set(first)
+    assert second["refresh_token"] != first["refresh_token"]
+    assert await works(app, second["access_token"])
+    third = await refresh(client, second["refresh_token"])
+    assert third.status_code == 200
+    assert third.headers["Cache-Control"] == "no-store"
+
+
+async def test_no_token_is_stored_as_it_is(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    token = await sign_in(client, ann)
+    async with app.state.database.reading() as session:
+        stored = (await session.scalars(select(RefreshToken.token_hash))).all()
+    assert token["refresh_token"] not in stored
+    assert {len(each) for each in stored} == {64}
+
+
+async def test_a_lost_answer_is_forgiven_within_the_grace(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    token = await sign_in(client, ann)
+    first = await refresh(client, token["refresh_token"])
+    again = await refresh(client, token["refresh_token"])
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert first.json()["refresh_token"] != again.json()["refresh_token"]
+
+
+async def test_reuse_after_the_grace_ends_the_session_although_the_answer_is_an_error(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    token = await sign_in(client, ann)
+    successor = (await refresh(client, token["refresh_token"])).json()
+    await age(app, 11)
+    response = await refresh(client, token["refresh_token"])
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
+    assert not await works(app, successor["access_token"])
+    assert (await refresh(client, successor["refresh_token"])).status_code == 400
+
+
+async def test_16_at_once_lose_nothing_and_make_one_family(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    token = await sign_in(client, ann)
+    responses = await asyncio.gather(*(refresh(client, token["refresh_token"]) for _ in range(16)))
+    assert {response.status_code for response in responses} == {200}
+    async with app.state.database.reading() as session:
+        statement = select(func.count(RefreshToken.session_id.distinct()))
+        assert await session.scalar(statement) == 1
+    assert await works(app, responses[0].json()["access_token"])
+
+
+async def test_refreshing_while_the_session_ends(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    """They lock in the same order: one waits for the other, and neither is answered a 5xx."""
+    for _ in range(5):
+        token = await sign_in(client, ann)
+        calls = [refresh(client, token["refresh_token"]) for _ in range(4)]
+        calls += [client.post("/api/v1/auth/revoke", data={"token": token["refresh_token"]})]
+        responses = await asyncio.gather(*calls)
+        assert {response.status_code for response in responses} <= {200, 400}
+        assert not await works(app, token["access_token"])
+
+
+async def test_the_scope_can_be_narrowed_and_never_widened(
+    client: httpx.AsyncClient, ann: Person
+) -> None:
+    token = await sign_in(client, ann, scope="items:read")
+    wider = await refresh(client, token["refresh_token"], scope="items:read items:write")
+    assert (wider.status_code, wider.json()["error"]) == (400, "invalid_scope")
+    same = await refresh(client, token["refresh_token"])  # the error did not use it up
+    assert same.json()["scope"] == "items:read"
+    both = await sign_in(client, ann)
+    narrow = (await refresh(client, both["refresh_token"], scope="items:read")).json()
+    assert narrow["scope"] == "items:read"
+    again = (await refresh(client, narrow["refresh_token"])).json()
+    assert again["scope"] == "items:read items:write"  # RFC 6749, section 6: what was granted
+
+
+async def test_a_session_ends_at_its_time_however_often_it_is_refreshed(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    token = await sign_in(client, ann)
+    token = (await refresh(client, token["refresh_token"])).json()
+    async with app.state.database.transaction() as session:
+        await session.execute(update(AuthSession).values(expires_at=utc_now()))
+    assert (await refresh(client, token["refresh_token"])).status_code == 400
+    assert not await works(app, token["access_token"])
+
+
+@pytest.mark.parametrize("token", ["", "x", "\x00", "é" * 5000])
+async def test_an_unknown_refresh_token(client: httpx.AsyncClient, token: str) -> None:
+    response = await refresh(client, token)
+    assert response.status_code == 400
+    assert response.json()["error"] == ("invalid_grant" if token else "invalid_request")
+
+
+async def test_a_deactivated_user_cannot_refresh(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    token = await sign_in(client, ann)
+    async with app.state.database.transaction() as session:
+        await session.execute(update(User).values(is_active=False))
+    assert (await refresh(client, token["refresh_token"])).status_code == 400
+
+
+async def test_an_expired_session_is_deleted_when_somebody_signs_in(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person, bob: Person
+) -> None:
+    await sign_in(client, ann)
+    async with app.state.database.transaction() as session:
+        await session.execute(
+            update(AuthSession).values(expires_at=utc_now()).where(AuthSession.user_id == ann.id)
+        )
+    await sign_in(client, bob)
+    async with app.state.database.reading() as session:
+        assert set(await session.scalars(select(AuthSession.user_id))) == {bob.id}
+        statement = select(func.count()).select_from(RefreshToken)
+        assert await session.scalar(statement) == 1
+
+
+@pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
+async def test_revoke_ends_the_whole_session(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person, kind: str
+) -> None:
+    token, other = await sign_in(client, ann), await sign_in(client, ann)
+    form = {"token": token[kind], "token_type_hint": kind}
+    response = await client.post("/api/v1/auth/revoke", data=form)
+    assert (response.status_code, response.content) == (200, b"")
+    assert not await works(app, token["access_token"])
+    assert (await refresh(client, token["refresh_token"])).status_code == 400
+    assert await works(app, other["access_token"])
+    assert (await client.post("/api/v1/auth/revoke", data=form)).status_code == 200
+
+
+@pytest.mark.parametrize("token", ["", "x", "a.b.c", "\x00", "x" * 10_000])
+async def test_revoke_says_nothing_of_a_token_that_does_not_hold(
+    client: httpx.AsyncClient, token: str
+) -> None:
+    response = await client.post("/api/v1/auth/revoke", data={"token": token})
+    assert response.status_code == 200
+
+
+async def test_the_sessions(app: FastAPI, client: httpx.AsyncClient, ann: Person) -> None:
+    client.headers["User-Agent"] = "Browser/1.0 " + "x" * 300
+    token = await sign_in(client, ann)
+    await refresh(client, token["refresh_token"])
+    async with client_of(app, token["access_token"]) as device:
+        sessions = (await device.get("/api/v1/auth/sessions")).json()
+        first, second = sessions
+        assert [session["is_current"] for session in sessions] == [False, True]
+        assert second["user_agent"] == client.headers["User-Agent"][:255]
+        assert second["address"] == "127.0.0.1"
+        assert second["last_used_at"] > second["created_at"]
+        response = await device.delete(f"/api/v1/auth/sessions/{first['id']}")
+        assert response.status_code == 204
+        assert not await works(app, ann.token)
+        response = await device.delete(f"/api/v1/auth/sessions/{first['id']}")
+        assert response.status_code == 404
+
+
+async def test_another_users_session_does_not_exist(app: FastAPI, ann: Person, bob: Person) -> None:
+    (session,) = (await ann.client.get("/api/v1/auth/sessions")).json()
+    response = await bob.client.delete(f"/api/v1/auth/sessions/{session['id']}")
+    assert response.status_code == 404
+    assert await works(app, ann.token)
