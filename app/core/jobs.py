@@ -43,17 +43,19 @@ class Jobs:
         self._state = state
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._running = dict[asyncio.Task[Any], str]()
-        self._tasks: dict[str, Any] = {}
+        self._tasks: dict[Job, Any] = {}
+        names = set[str]()
         for job in jobs:
-            name = job.__name__
-            if name in self._tasks or not inspect.iscoroutinefunction(job):
-                raise ValueError(f"{name} is not an async function, or two jobs have this name")
-            self._tasks[name] = self._broker.register_task(self._runner(name, job), task_name=name)
+            name = f"{job.__module__}.{job.__name__}"
+            if name in names or not inspect.iscoroutinefunction(job):
+                raise ValueError(f"{name} is not an async function, or listed in JOBS twice")
+            names.add(name)
+            self._tasks[job] = self._broker.register_task(self._runner(name, job), task_name=name)
 
-    async def enqueue(self, name: str, *ids: int | str) -> None:
-        """By name, since services come before jobs. To be called after the commit. A queue that is
-        away is an error in the log and not in the answer: what the request was for is done."""
-        task = self._tasks[name]
+    async def enqueue(self, job: Job, *ids: int | str) -> None:
+        """To be called after the commit. A queue that is away is an error in the log and not in
+        the answer: what the request was for is done."""
+        task = self._tasks[job]
         try:
             async with asyncio.timeout(ENQUEUE_SECONDS):
                 await task.kiq(request_id_var.get(), *ids)
@@ -61,15 +63,9 @@ class Jobs:
             cause = error.__cause__ or error
             logger.error("Job %s%r is not queued: %r", task.task_name, ids, cause)
 
-    async def wait(self) -> None:
-        """For what is running in this process, and for what that queues in turn."""
-        while tasks := self._broker._running_tasks:
-            await asyncio.wait(tasks)
-            await asyncio.sleep(0)  # for those that are done to leave the set
-
     async def close(self) -> None:
         """Waits for what is running, for STOP_SECONDS. The rest is cut off, and the log has it."""
-        ended = asyncio.create_task(self.wait())
+        ended = asyncio.create_task(self._broker.wait_all())
         await asyncio.wait([ended], timeout=STOP_SECONDS)
         for task in self._running:
             task.cancel()

@@ -51,6 +51,8 @@ def configure_logging(settings: Settings) -> None:
     root.setLevel(settings.log_level)
     root.handlers = [each for each in root.handlers if not isinstance(each, AppHandler)] + [handler]
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # the reloader says what has changed
+    logging.getLogger("taskiq").setLevel(logging.WARNING)
+    logging.getLogger("stamina").setLevel(logging.ERROR)  # app.core.jobs says more
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = name != "uvicorn.access"  # RequestContext writes those
