@@ -1,5 +1,6 @@
 """The command line: `app --help`."""
 
+import asyncio
 import json
 import os
 from contextlib import AbstractAsyncContextManager
@@ -63,6 +64,19 @@ def serve(
         access_log=False,  # app.core.middleware writes one
         log_config=None,
     )
+
+
+@cli.command()
+def worker() -> None:
+    """Run the jobs that are queued on Redis."""
+    settings = get_settings()
+    if settings.redis_url is None:
+        raise SystemExit(
+            "REDIS_URL is not set: the server does the jobs, a worker has nothing to do"
+        )
+    from app.main import work
+
+    asyncio.run(work(settings))
 
 
 @cli.command()

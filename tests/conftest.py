@@ -16,6 +16,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from fastapi import FastAPI
 from passlib.context import CryptContext
+from redis import Redis
 from sqlalchemy import event
 
 os.environ["ENVIRONMENT"] = "test"
@@ -55,7 +56,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line("TEST_POSTGRES_URL=postgresql+asyncpg://USER:PASSWORD@HOST/postgres")
     if not REDIS_URL:
         terminalreporter.section("Redis was NOT tested", red=True, bold=True)
-        terminalreporter.line("TEST_REDIS_URL=redis://HOST:PORT/NUMBER")
+        terminalreporter.line("TEST_REDIS_URL=redis://HOST:PORT/NUMBER (it is emptied)")
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +107,17 @@ def own_database_url(databases: Databases, template_url: str) -> Iterator[str]:
     url = databases.create(template_url)
     yield url
     databases.drop(url)
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    """Of a database that is empty; without TEST_REDIS_URL the test is skipped."""
+    if not REDIS_URL:
+        pytest.skip("TEST_REDIS_URL is not set")
+    with Redis.from_url(REDIS_URL) as redis:
+        redis.flushdb()
+        yield REDIS_URL
+        redis.flushdb()
 
 
 @pytest.fixture

@@ -74,8 +74,8 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(default=10, ge=1)
     database_pool_timeout: float = Field(default=10, gt=0)
     database_prepared_statements: bool = True
-
     redis_url: str | None = None
+
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)

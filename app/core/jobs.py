@@ -21,6 +21,8 @@ from app.core.middleware import request_id_var
 if TYPE_CHECKING:  # a third of a second, that only a running app is to wait
     from taskiq import InMemoryBroker
 
+    from app.core.redis_queue import RedisQueue
+
 Job = Callable[..., Awaitable[None]]
 
 AT_ONCE = 10
@@ -38,38 +40,48 @@ class Jobs:
     def __init__(self, jobs: Iterable[Job], state: State) -> None:
         from taskiq.exceptions import SendTaskError
 
-        self._broker = in_process()
+        self._broker = open_broker(state.settings.redis_url)
         self._away = (SendTaskError, TimeoutError)
         self._state = state
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._running = dict[asyncio.Task[Any], str]()
-        self._tasks: dict[Job, Any] = {}
-        names = set[str]()
+        self._tasks: dict[str, Any] = {}
         for job in jobs:
-            name = f"{job.__module__}.{job.__name__}"
-            if name in names or not inspect.iscoroutinefunction(job):
-                raise ValueError(f"{name} is not an async function, or listed in JOBS twice")
-            names.add(name)
-            self._tasks[job] = self._broker.register_task(self._runner(name, job), task_name=name)
+            name = job.__name__
+            if name in self._tasks or not inspect.iscoroutinefunction(job):
+                raise ValueError(f"{name} is not an async function, or two jobs have this name")
+            self._tasks[name] = self._broker.register_task(self._runner(name, job), task_name=name)
 
-    async def enqueue(self, job: Job, *ids: int | str) -> None:
-        """To be called after the commit. A queue that is away is an error in the log and not in
-        the answer: what the request was for is done."""
-        task = self._tasks[job]
+    async def enqueue(self, name: str, *ids: int | str) -> None:
+        """By name, since a service cannot import the jobs that call it. After the commit: a queue
+        that is away is an error in the log and not in the answer, since the work is done."""
+        task = self._tasks[name]
         try:
             async with asyncio.timeout(ENQUEUE_SECONDS):
                 await task.kiq(request_id_var.get(), *ids)
         except self._away as error:
-            cause = error.__cause__ or error
+            cause = error if isinstance(error, TimeoutError) else error.__cause__
             logger.error("Job %s%r is not queued: %r", task.task_name, ids, cause)
+
+    async def work(self) -> None:
+        """Runs what is queued on Redis until SIGTERM or SIGINT; close() is to follow."""
+        queue: Any = self._broker  # a RedisQueue: `app worker` has seen to that
+        await queue.work(STOP_SECONDS)
+
+    async def wait(self) -> None:
+        """For what runs in this process, and for what that queues in turn."""
+        await self._broker.wait_all()
+        while tasks := getattr(self._broker, "_running_tasks", None):  # InMemoryBroker's
+            await asyncio.wait(tasks)
+            await asyncio.sleep(0)  # for those that are done to leave the set
 
     async def close(self) -> None:
         """Waits for what is running, for STOP_SECONDS. The rest is cut off, and the log has it."""
-        ended = asyncio.create_task(self._broker.wait_all())
+        ended = asyncio.create_task(self.wait())
         await asyncio.wait([ended], timeout=STOP_SECONDS)
         for task in self._running:
             task.cancel()
-        await ended
+        await asyncio.wait([ended, *self._running])
         await self._broker.shutdown()
 
     def _runner(self, name: str, job: Job) -> Callable[..., Awaitable[None]]:
@@ -81,7 +93,7 @@ class Jobs:
             try:
                 await self._try(label, job, ids)
                 logger.info("Job %s is done", label)
-            except asyncio.CancelledError:  # by close(), and nothing follows
+            except asyncio.CancelledError:  # by close(): nothing follows, and on Redis it stays
                 logger.error("Job %s was cut off by the stop", label)
             except Exception:
                 logger.exception("Job %s has failed", label)
@@ -107,7 +119,11 @@ class Jobs:
                         raise
 
 
-def in_process() -> "InMemoryBroker":
+def open_broker(redis_url: str | None) -> "InMemoryBroker | RedisQueue":
+    if redis_url:
+        from app.core.redis_queue import RedisQueue
+
+        return RedisQueue(redis_url)
     from taskiq import InMemoryBroker
     from taskiq.result_backends.dummy import DummyResultBackend
 

@@ -6,21 +6,20 @@ import pytest
 import stamina
 from starlette.datastructures import State
 
-from app import discovery
 from app.core import jobs as core_jobs
 from app.core.errors import Unavailable
 from app.core.jobs import Jobs
 from app.core.middleware import request_id_var
 from tests.conftest import make_settings, running
+from tests.greeter import add_greeter
 from tests.greeter.jobs import greet
 from tests.smtp import Inbox, receiving
 
 
 @pytest.fixture(autouse=True)
-def _with_greeter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The tests' own slice is found as the others are, and nobody waits between the attempts."""
-    slices = discovery.slices()
-    monkeypatch.setattr(discovery, "slices", lambda: [*slices, "tests.greeter"])
+    add_greeter(monkeypatch)
     with stamina.set_testing(True, attempts=core_jobs.ATTEMPTS):
         yield
 
@@ -39,7 +38,7 @@ async def make_jobs(*jobs: Any) -> Jobs:
 
 async def test_a_job_sends_a_mail(database_url: str, inbox: Inbox) -> None:
     async with running(make_settings(database_url, smtp_url=inbox.url)) as app:
-        await app.state.jobs.enqueue(greet, "ann", 7)
+        await app.state.jobs.enqueue(greet.__name__, "ann", 7)
     (message,) = inbox.messages  # the end of the lifespan has waited for it
     assert message["To"] == "ann@example.com"
 
@@ -49,7 +48,7 @@ async def test_a_server_that_is_away_twice(
 ) -> None:
     inbox.answers = ["450 not now", "451 not yet"]
     async with running(make_settings(database_url, smtp_url=inbox.url)) as app:
-        await app.state.jobs.enqueue(greet, "ann", 7)
+        await app.state.jobs.enqueue(greet.__name__, "ann", 7)
     assert len(inbox.messages) == 1
     retries = [each for each in caplog.messages if "attempt" in each]
     assert len(retries) == 2
@@ -61,7 +60,7 @@ async def test_what_cannot_succeed_is_tried_once(
 ) -> None:
     inbox.answers = ["550 nobody here"]
     async with running(make_settings(database_url, smtp_url=inbox.url)) as app:
-        await app.state.jobs.enqueue(greet, "ann", 7)
+        await app.state.jobs.enqueue(greet.__name__, "ann", 7)
     assert inbox.messages == []
     errors = [record for record in caplog.records if record.levelname == "ERROR"]
     assert [each.getMessage() for each in errors] == [
@@ -78,7 +77,7 @@ async def test_the_last_try_is_the_end(caplog: pytest.LogCaptureFixture) -> None
         raise Unavailable("It is away.")
 
     jobs = await make_jobs(fail)
-    await jobs.enqueue(fail, 7)
+    await jobs.enqueue(fail.__name__, 7)
     await jobs.close()
     assert tries == [7] * core_jobs.ATTEMPTS
     assert len([each for each in caplog.messages if "has failed" in each]) == 1
@@ -93,7 +92,7 @@ async def test_an_app_waits_between_the_attempts() -> None:
 
     with stamina.set_testing(False):
         jobs = await make_jobs(fail_once)
-        await jobs.enqueue(fail_once)
+        await jobs.enqueue(fail_once.__name__)
         await jobs.close()  # a retry that is due is waited for too
     assert asyncio.get_running_loop().time() >= started + 1
 
@@ -110,7 +109,7 @@ async def test_what_takes_too_long_is_cut_off(
 
     jobs = await make_jobs(work)
     for seconds in (60, 0, 60):
-        await jobs.enqueue(work, seconds)
+        await jobs.enqueue(work.__name__, seconds)
     await asyncio.wait_for(jobs.close(), 5)
     assert done == [0]
     cut_off = [each for each in caplog.messages if "cut off" in each]
@@ -130,7 +129,7 @@ async def test_so_many_at_once() -> None:
 
     jobs = await make_jobs(work)
     for _ in range(50):
-        await jobs.enqueue(work)
+        await jobs.enqueue(work.__name__)
     await jobs.close()
     assert (now, most) == (0, core_jobs.AT_ONCE)
 
@@ -143,7 +142,7 @@ async def test_the_log_has_the_id_of_the_request(caplog: pytest.LogCaptureFixtur
 
     jobs = await make_jobs(look)
     request_id_var.set("abc")
-    await jobs.enqueue(look)
+    await jobs.enqueue(look.__name__)
     request_id_var.set("another")
     await jobs.close()
     assert seen == ["abc"]
@@ -179,5 +178,5 @@ async def test_what_is_no_job_cannot_be_queued() -> None:
 
     jobs = await make_jobs(greet)
     with pytest.raises(KeyError):
-        await jobs.enqueue(job)
+        await jobs.enqueue(job.__name__)
     await jobs.close()
