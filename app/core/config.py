@@ -76,7 +76,6 @@ class Settings(BaseSettings):
     database_prepared_statements: bool = True
     redis_url: str | None = None
 
-
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     web_concurrency: int = Field(default=1, ge=1)

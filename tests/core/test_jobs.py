@@ -52,7 +52,7 @@ async def test_a_server_that_is_away_twice(
     assert len(inbox.messages) == 1
     retries = [each for each in caplog.messages if "attempt" in each]
     assert len(retries) == 2
-    assert retries[0].startswith("Job tests.greeter.jobs.greet('ann', 7), attempt 1: Unavailable(")
+    assert retries[0].startswith("Job greet('ann', 7), attempt 1: Unavailable(")
 
 
 async def test_what_cannot_succeed_is_tried_once(
@@ -64,7 +64,7 @@ async def test_what_cannot_succeed_is_tried_once(
     assert inbox.messages == []
     errors = [record for record in caplog.records if record.levelname == "ERROR"]
     assert [each.getMessage() for each in errors] == [
-        "Job tests.greeter.jobs.greet('ann', 7) has failed"
+        "Job greet('ann', 7) has failed"
     ]
     assert not [each for each in caplog.messages if "attempt" in each]
 
@@ -155,8 +155,8 @@ async def test_two_apps_share_nothing(database_url: str) -> None:
         seen.append(state)
 
     one, two = await make_jobs(look), await make_jobs(look)
-    await one.enqueue(look)
-    await two.enqueue(look)
+    await one.enqueue(look.__name__)
+    await two.enqueue(look.__name__)
     await one.close()
     await two.close()
     assert seen == [one._state, two._state]

@@ -143,7 +143,7 @@ async def test_a_redis_that_is_away(unused_tcp_port: int, caplog: pytest.LogCapt
     async with queueing(f"redis://127.0.0.1:{unused_tcp_port}") as jobs:
         await asyncio.wait_for(jobs.enqueue(greet.__name__, "ann", 7), 3)
     (error,) = [each for each in caplog.messages if "not queued" in each]
-    assert error.startswith("Job tests.greeter.jobs.greet('ann', 7) is not queued: ")
+    assert error.startswith("Job greet('ann', 7) is not queued: ")
     assert "onnect" in error
 
 
