@@ -169,7 +169,7 @@ async def test_a_wrong_list_stops_the_start() -> None:
     def sync(state: State) -> None: ...
 
     for wrong in ([job, job], [sync]):
-        with pytest.raises(ValueError, match="listed in JOBS twice"):
+        with pytest.raises(ValueError, match="is not an async function, or two jobs"):
             await make_jobs(*wrong)
 
 
