@@ -61,7 +61,8 @@ class Jobs:
                 await task.kiq(request_id_var.get(), *ids)
         except self._away as error:
             cause = error if isinstance(error, TimeoutError) else error.__cause__
-            logger.error("Job %s%r is not queued: %r", task.task_name, ids, cause)
+            what = f"{type(cause).__name__}: {cause}"
+            logger.error("Job %s%r may be lost, not queued: %s", task.task_name, ids, what)
 
     async def work(self) -> None:
         """Runs what is queued on Redis until SIGTERM or SIGINT; close() is to follow."""

@@ -63,9 +63,7 @@ async def test_what_cannot_succeed_is_tried_once(
         await app.state.jobs.enqueue(greet.__name__, "ann", 7)
     assert inbox.messages == []
     errors = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert [each.getMessage() for each in errors] == [
-        "Job greet('ann', 7) has failed"
-    ]
+    assert [each.getMessage() for each in errors] == ["Job greet('ann', 7) has failed"]
     assert not [each for each in caplog.messages if "attempt" in each]
 
 

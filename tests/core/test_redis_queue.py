@@ -143,8 +143,7 @@ async def test_a_redis_that_is_away(unused_tcp_port: int, caplog: pytest.LogCapt
     async with queueing(f"redis://127.0.0.1:{unused_tcp_port}") as jobs:
         await asyncio.wait_for(jobs.enqueue(greet.__name__, "ann", 7), 3)
     (error,) = [each for each in caplog.messages if "not queued" in each]
-    assert error.startswith("Job greet('ann', 7) is not queued: ")
-    assert "onnect" in error
+    assert error.startswith("Job greet('ann', 7) may be lost, not queued: ConnectionError: ")
 
 
 async def test_a_redis_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
@@ -160,7 +159,7 @@ async def test_a_redis_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
     port = server.sockets[0].getsockname()[1]
     async with server, queueing(f"redis://127.0.0.1:{port}") as jobs:
         await asyncio.wait_for(jobs.enqueue(greet.__name__, "ann", 7), 3)
-        assert "is not queued: TimeoutError" in caplog.text
+        assert "may be lost, not queued: TimeoutError" in caplog.text
     await asyncio.wait_for(hung_up.wait(), 3)
 
 
