@@ -48,6 +48,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_middleware(app, settings)
     add_exception_handlers(app)
     add_api(app, settings)
+    for module in discover("pages"):
+        app.include_router(module.router)
     app.include_router(health.router)
     add_docs(app)
     app.state.query_parameters = query_parameters(app.openapi())

@@ -1,6 +1,6 @@
 """Every test that asks for a database runs on SQLite, and on PostgreSQL too when TEST_POSTGRES_URL
 names a server, with a user who may create databases there. What uses Redis runs on that when
-TEST_REDIS_URL names one; nothing there is deleted, and what is written expires."""
+TEST_REDIS_URL names one: that database, and the next for a second process, are emptied."""
 
 import asyncio
 import os
@@ -34,6 +34,10 @@ SECRET_KEY = "a secret that only the tests know"
 PASSWORD = "correct horse battery"
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL")
 REDIS_URL = os.environ.get("TEST_REDIS_URL")
+if REDIS_URL:  # a database for each process of the tests: NUMBER, NUMBER + 1...
+    _server, _, _number = REDIS_URL.rpartition("/")
+    _worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    REDIS_URL = f"{_server}/{int(_number) + int(_worker)}"
 BACKENDS = ["sqlite", "postgresql"] if POSTGRES_URL else ["sqlite"]
 
 
@@ -137,6 +141,8 @@ def make_settings(database_url: str, **changes: Any) -> Settings:
 async def running(settings: Settings) -> AsyncIterator[FastAPI]:
     app = await asyncio.to_thread(create_app, settings)  # it looks for files
     async with app.router.lifespan_context(app):
+        # As argon2 as ever, and a hundred times as fast.
+        app.state.passwords._context.update(argon2__memory_cost=512, argon2__time_cost=1)
         yield app
 
 
@@ -177,7 +183,8 @@ class Person:
 @pytest.fixture(scope="session")
 def password_hash() -> str:
     """Hashing takes a while, so that all the test users share one."""
-    return CryptContext(["argon2"]).hash(PASSWORD)
+    cheap = CryptContext(["argon2"], argon2__memory_cost=512, argon2__time_cost=1)
+    return cheap.hash(PASSWORD)
 
 
 async def make_person(

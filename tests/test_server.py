@@ -104,7 +104,8 @@ def test_a_database_that_is_away_at_the_start(database_url: str) -> None:
 
 
 def test_hashing_leaves_the_event_loop_free(database_url: str) -> None:
-    with serving(database_url) as client, ThreadPoolExecutor(30) as threads:
+    limit = {"RATE_LIMIT_LOGIN": "1000/minute"}
+    with serving(database_url, **limit) as client, ThreadPoolExecutor(30) as threads:
         form = {"grant_type": "password", "username": "x@example.com", "password": "wrong"}
         logins = [threads.submit(client.post, "/api/v1/auth/token", data=form) for _ in range(20)]
         while not all(login.done() for login in logins):
