@@ -144,7 +144,8 @@ class EmailService:
 
     def _secret_of(self, token_id: UUID) -> str:
         """256 bits that nobody can compute without our key."""
-        return urlsafe_b64encode(hmac.digest(self._key, token_id.bytes, "sha256")).decode()
+        token = urlsafe_b64encode(hmac.digest(self._key, token_id.bytes, "sha256")).decode()
+        return token.rstrip("=")  # at the end of a link, mail programs may lose it
 
 
 def invalid_token() -> Invalid:
