@@ -1,0 +1,112 @@
+"""`app users ...` and `app auth ...`, on a database of their own."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+from typer.testing import CliRunner, Result
+
+from app.accounts.models import AuthSession
+from app.cli import cli
+from app.core.config import Settings, get_settings
+from app.core.db import Database
+from app.core.orm import utc_now
+from tests.conftest import PASSWORD, SECRET_KEY, client_of, make_settings, running
+
+
+@pytest.fixture(autouse=True)
+def environment(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("ENVIRONMENT", "test")
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("SECRET_KEY", SECRET_KEY)
+    get_settings.cache_clear()
+
+
+def invoke(*arguments: str, password: str | None = PASSWORD) -> Result:
+    typed = f"{password}\n{password}\n" if password else None
+    return CliRunner().invoke(cli, arguments, input=typed)
+
+
+def run(*arguments: str) -> str:
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    assert PASSWORD not in result.output
+    return result.output
+
+
+def sign_in(database_url: str, email: str, password: str) -> int:
+    async def call() -> int:
+        async with running(make_settings(database_url)) as app, client_of(app) as client:
+            form = {"grant_type": "password", "username": email, "password": password}
+            return (await client.post("/api/v1/auth/token", data=form)).status_code
+
+    return asyncio.run(call())
+
+
+def test_create_and_list(database_url: str) -> None:
+    assert "1  ann@example.com" in run("users", "create", "ann@example.com")
+    run("users", "create", "root@example.com", "--superuser")
+    listed = run("users", "list").splitlines()
+    assert [line.split() for line in listed if "@" in line] == [
+        ["2", "root@example.com", "superuser"],
+        ["1", "ann@example.com"],
+    ]
+    assert sign_in(database_url, "ann@example.com", PASSWORD) == 200
+
+
+def test_deactivate_and_set_password(database_url: str) -> None:
+    run("users", "create", "ann@example.com")
+    result = invoke("users", "set-password", "ANN@example.com", password="a better horse battery")
+    assert result.exit_code == 0, result.output
+    assert sign_in(database_url, "ann@example.com", PASSWORD) == 400
+    assert sign_in(database_url, "ann@example.com", "a better horse battery") == 200
+    run("users", "deactivate", "ann@example.com")
+    assert "inactive" in run("users", "list")
+    assert sign_in(database_url, "ann@example.com", "a better horse battery") == 400
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["users", "create", "ann"], "email: "),
+        (["users", "deactivate", "nobody@example.com"], "User Not Found (email: nobody@"),
+        (["users", "set-password", "nobody@example.com"], "User Not Found"),
+    ],
+)
+def test_an_error_is_one_line(arguments: list[str], says: str) -> None:
+    result = invoke(*arguments)
+    assert isinstance(result.exception, SystemExit)
+    assert str(result.exception).startswith(says)
+
+
+def test_an_address_that_is_taken_and_a_password_that_is_weak() -> None:
+    run("users", "create", "ann@example.com")
+    assert "already" in str(invoke("users", "create", "Ann@example.com").exception)
+    result = invoke("users", "create", "bob@example.com", password="short")
+    assert str(result.exception).startswith("password: ")
+
+
+def test_the_last_superuser_cannot_be_deactivated() -> None:
+    run("users", "create", "root@example.com", "--superuser")
+    assert "superuser" in str(invoke("users", "deactivate", "root@example.com").exception)
+
+
+def test_cleanup(database_url: str) -> None:
+    run("users", "create", "ann@example.com")
+    assert sign_in(database_url, "ann@example.com", PASSWORD) == 200
+
+    async def expire() -> None:
+        database = Database(make_settings(database_url))
+        async with database.transaction() as session:
+            past = utc_now() - timedelta(days=1)
+            await session.execute(update(AuthSession).values(expires_at=past))
+        await database.dispose()
+
+    assert "0 deleted" in run("auth", "cleanup")
+    asyncio.run(expire())
+    assert "1 deleted" in run("auth", "cleanup")
