@@ -9,11 +9,12 @@ from pydantic import ValidationError
 from starlette.responses import HTMLResponse
 
 from app.accounts.dependencies import DeviceDep, EmailServiceDep
-from app.accounts.schemas import EmailVerification, PasswordReset
+from app.accounts.schemas import Accepted, EmailInput, EmailVerification, PasswordReset
 from app.core.errors import Conflict, Invalid
 
-VERIFY = {"title": "Confirm your e-mail address", "button": "Confirm", "asks_password": False}
-RESET = {"title": "Set a new password", "button": "Set password", "asks_password": True}
+VERIFY = {"title": "Confirm your e-mail address", "button": "Confirm", "asks": None}
+FORGOT = {"title": "Forgot your password?", "button": "Send a link", "asks": "email"}
+RESET = {"title": "Set a new password", "button": "Set password", "asks": "password"}
 TEMPLATE = Environment(autoescape=True, undefined=StrictUndefined).from_string(
     (Path(__file__).parent / "templates" / "mail_link.html").read_text()
 )
@@ -36,6 +37,23 @@ async def submit_verify_email(
     except (ValidationError, Invalid, Conflict) as error:
         return page(VERIFY, message=reason(error), status=422)
     return page(VERIFY, message="Your address is confirmed.")
+
+
+@router.get("/forgot-password")
+async def show_forgot_password() -> HTMLResponse:
+    return page(FORGOT)
+
+
+@router.post("/forgot-password")
+async def submit_forgot_password(
+    email: Field, service: EmailServiceDep, device: DeviceDep
+) -> HTMLResponse:
+    try:
+        data = EmailInput.model_validate({"email": email})
+    except ValidationError as error:
+        return page(FORGOT, message=reason(error), status=422)
+    await service.request_reset(data.email, device)
+    return page(FORGOT, message=Accepted().detail)
 
 
 @router.get("/reset-password")

@@ -28,7 +28,11 @@ async def test_the_link_of_a_mail_sets_a_password(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     outbox = Outbox(app)
-    await client.post("/api/v1/auth/password-reset", json={"email": ann.email})
+    assert (await client.get("/forgot-password")).status_code == 200
+    assert (await client.post("/forgot-password", data={"email": "ann"})).status_code == 422
+    known = await client.post("/forgot-password", data={"email": ann.email})
+    unknown = await client.post("/forgot-password", data={"email": "nobody@example.com"})
+    assert (known.status_code, known.text) == (200, unknown.text)
     token = await outbox.token(ann.email, "reset")
     form = {"token": token, "password": "short"}
     refused = await client.post("/reset-password", data=form)
