@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request
 
 from app.core.db import DatabaseDep
 from app.core.errors import Unavailable
+from app.core.rate_limit import RateLimiterDep
 from app.core.schemas import Output
 
 READY_SECONDS = 1  # the driver may take two more to give up, and probes are impatient
@@ -13,7 +14,7 @@ router = APIRouter(prefix="/health", tags=["health"])
 
 
 class Health(Output):
-    status: Literal["ok"] = "ok"
+    status: Literal["ok", "degraded"] = "ok"
 
 
 @router.get("/live")
@@ -23,8 +24,13 @@ async def read_liveness() -> Health:
 
 
 @router.get("/ready", responses={503: {"description": "Not now"}})
-async def read_readiness(request: Request, database: DatabaseDep) -> Health:
-    """It can do its work: the database answers, and its schema is not behind the code."""
+async def read_readiness(
+    request: Request, database: DatabaseDep, limiter: RateLimiterDep
+) -> Health:
+    """It can do its work: the database answers, and its schema is not behind the code.
+
+    Degraded, and still at work, while Redis is away.
+    """
     try:
         async with asyncio.timeout(READY_SECONDS):
             behind = await request.app.state.migrations.is_behind(database)
@@ -32,4 +38,4 @@ async def read_readiness(request: Request, database: DatabaseDep) -> Health:
         raise Unavailable("The database does not answer.") from error
     if behind:
         raise Unavailable("The database's schema is behind the code: run `alembic upgrade head`.")
-    return Health()
+    return Health(status="ok" if await limiter.is_whole() else "degraded")

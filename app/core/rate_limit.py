@@ -16,7 +16,7 @@ from fastapi import Depends
 from limits import RateLimitItem
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 from starlette.requests import HTTPConnection
 
@@ -62,6 +62,17 @@ class RateLimiter:
         digest = self._digest(key)
         stats = await self._ask(lambda windows: windows.get_window_stats(limit, policy, digest))
         return Standing(stats.remaining, max(1, ceil(stats.reset_time - time.time())))
+
+    async def is_whole(self) -> bool:
+        """False while Redis is away, and each process counts by itself."""
+        if self._pool is None:
+            return True
+        try:
+            async with asyncio.timeout(REDIS_SECONDS):
+                await Redis(connection_pool=self._pool).ping()
+        except REDIS_AWAY:
+            return False
+        return True
 
     async def close(self) -> None:
         if self._pool:

@@ -283,3 +283,20 @@ async def test_without_the_setting_nothing_is_limited(app: FastAPI, ann: Person)
         getattr(each.cls, "__name__", "") for each in app.user_middleware
     }
     assert "429" not in app.openapi()["paths"][ITEMS]["get"]["responses"]
+
+
+async def test_readiness_is_degraded_while_redis_is_away(
+    database_url: str, unused_tcp_port: int
+) -> None:
+    for url, status in ((None, "ok"), (f"redis://127.0.0.1:{unused_tcp_port}", "degraded")):
+        settings = make_settings(database_url, redis_url=url)
+        async with running(settings) as app, client_of(app) as client:
+            response = await client.get("/health/ready")
+        assert (response.status_code, response.json()) == (200, {"status": status})
+
+
+@needs_redis
+async def test_readiness_with_redis(database_url: str) -> None:
+    settings = make_settings(database_url, redis_url=REDIS_URL)
+    async with running(settings) as app, client_of(app) as client:
+        assert (await client.get("/health/ready")).json() == {"status": "ok"}

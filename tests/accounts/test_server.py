@@ -1,0 +1,75 @@
+"""Sessions against a real server with two workers: what one has ended, the other knows."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.server import serving, sign_up
+
+TOKEN = "/api/v1/auth/token"
+ME = "/api/v1/users/me"
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def client(database_url: str) -> Iterator[httpx.Client]:
+    with serving(database_url, WEB_CONCURRENCY="2", RATE_LIMIT_LOGIN="1000/minute") as client:
+        sign_up(client)
+        yield client
+
+
+def post(client: httpx.Client, **form: Any) -> httpx.Response:
+    """On a connection of its own."""
+    return httpx.post(f"{client.base_url}{TOKEN}".replace("//api", "/api"), data=form, timeout=30)
+
+
+def sign_in(client: httpx.Client) -> dict[str, str]:
+    form = {"grant_type": "password", "username": "ann@example.com", "password": PASSWORD}
+    token: dict[str, str] = post(client, **form).json()
+    return token
+
+
+def refresh(client: httpx.Client, token: str) -> httpx.Response:
+    return post(client, grant_type="refresh_token", refresh_token=token)
+
+
+def works(client: httpx.Client, access_token: str) -> bool:
+    url = f"{client.base_url}{ME}".replace("//api", "/api")
+    headers = {"Authorization": f"Bearer {access_token}"}
+    # Several connections, so that both workers are asked.
+    statuses = {httpx.get(url, headers=headers).status_code for _ in range(4)}
+    assert statuses in ({200}, {401})
+    return statuses == {200}
+
+
+def test_16_refreshes_at_once_keep_the_session(client: httpx.Client) -> None:
+    token = sign_in(client)
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda _: refresh(client, token["refresh_token"]), range(16)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert works(client, answers[-1].json()["access_token"])
+
+
+def test_a_stolen_refresh_token_ends_the_session_everywhere(database_url: str) -> None:
+    with serving(database_url, WEB_CONCURRENCY="2", REFRESH_REUSE_GRACE_SECONDS="0") as client:
+        sign_up(client)
+        token = sign_in(client)
+        successor = refresh(client, token["refresh_token"]).json()
+        assert works(client, successor["access_token"])
+        assert refresh(client, token["refresh_token"]).json()["error"] == "invalid_grant"
+        assert not works(client, successor["access_token"])
+        assert refresh(client, successor["refresh_token"]).status_code == 400
+
+
+def test_what_ends_the_other_sessions(client: httpx.Client) -> None:
+    revoked, other = sign_in(client), sign_in(client)
+    client.post("/api/v1/auth/revoke", data={"token": revoked["refresh_token"]})
+    assert not works(client, revoked["access_token"])
+    assert works(client, other["access_token"])
+    body = {"current_password": PASSWORD, "new_password": "a better horse battery"}
+    assert client.post(f"{ME}/password", json=body).status_code == 204
+    assert not works(client, other["access_token"])
+    assert client.get(ME).status_code == 200
