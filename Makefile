@@ -23,7 +23,7 @@ install: .venv/installed  ## .venv from the lock; does nothing when it is up to 
 
 test: install  ## On SQLite, and on PostgreSQL where TEST_POSTGRES_URL says
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses=logical
+	$(BIN)/coverage run -m pytest --numprocesses=logical --maxprocesses=4
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
