@@ -1,5 +1,6 @@
 import logging
 import mimetypes
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -27,7 +28,7 @@ from app.core.rate_limit import RateLimiter, limit_by_address
 from app.core.security import Passwords, derive_key
 from app.discovery import discover, folders
 
-PASSWORD_THREADS = 4
+PASSWORD_THREADS = max(1, (os.cpu_count() or 1) // 2)
 logger = logging.getLogger("app")
 
 

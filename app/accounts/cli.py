@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
 from starlette.datastructures import State
 
 from app.accounts.schemas import UserAdminUpdate, UserCreate, UserQuery
@@ -39,6 +40,8 @@ def run(context: typer.Context, work: Callable[[State], Awaitable[ResultT]]) -> 
         return asyncio.run(within_state())
     except AppError as error:
         raise SystemExit(error.detail) from None
+    except DBAPIError as error:
+        raise SystemExit(f"{error.orig} (`app db upgrade`?)") from None
 
 
 @users.command()
@@ -56,7 +59,9 @@ def create(
 
 
 @users.command(name="list")
-def list_(context: typer.Context, limit: int = 100) -> None:
+def list_(
+    context: typer.Context, limit: Annotated[int, typer.Option(min=1, max=100)] = 100
+) -> None:
     """The newest accounts."""
 
     async def work(state: State) -> Any:

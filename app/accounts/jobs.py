@@ -9,8 +9,8 @@ async def send_token_mail(state: State, token_id: str) -> None:
     await state.emails.send_token_mail(UUID(token_id))
 
 
-async def send_change_notice(state: State, user_id: int) -> None:
-    await state.emails.send_notice(user_id)
+async def send_change_notice(state: State, old_email: str) -> None:
+    await state.emails.send_notice(old_email)
 
 
 async def request_mail(state: State, purpose: str, email: str) -> None:

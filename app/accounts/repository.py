@@ -19,6 +19,12 @@ class UserRepository(Repository[User]):
     async def get(self, user_id: int) -> User | None:
         return await self.one(select(User).where(User.id == user_id))
 
+    async def lock(self, user_id: int) -> User | None:
+        """Before anything else of the user's is locked or changed, so that there is no deadlock.
+        Items may be added meanwhile."""
+        statement = select(User).where(User.id == user_id)
+        return await self.one(statement.with_for_update(key_share=True))
+
     async def get_by_email(self, email_key: str) -> User | None:
         if "\x00" in email_key:  # nobody's, and PostgreSQL cannot be asked
             return None
@@ -126,14 +132,24 @@ class EmailTokenRepository(Repository[EmailToken]):
         await self.forget(token.user_id, token.purpose)
         return await self.add(token)
 
-    async def forget(self, user_id: int, purpose: str) -> None:
+    async def forget(self, user_id: int, purpose: str | None = None) -> None:
         statement = delete(EmailToken).where(EmailToken.user_id == user_id)
-        await self._session.execute(statement.where(EmailToken.purpose == purpose))
+        if purpose is not None:
+            statement = statement.where(EmailToken.purpose == purpose)
+        await self._session.execute(statement)
 
-    async def is_valid(self, token_hash: str, purpose: str) -> bool:
-        return (
-            await self.one(select(EmailToken).where(*self._valid(token_hash, purpose))) is not None
+    async def get_valid(self, token_hash: str, purpose: str) -> EmailToken | None:
+        return await self.one(select(EmailToken).where(*self._valid(token_hash, purpose)))
+
+    async def get_sent(self, user: User, purpose: str, until: datetime) -> EmailToken | None:
+        """One to the user's address that is good until then."""
+        statement = select(EmailToken).where(
+            EmailToken.user_id == user.id,
+            EmailToken.purpose == purpose,
+            EmailToken.email == user.email,
+            EmailToken.expires_at > until,
         )
+        return await self.one(statement)
 
     async def consume(self, token_hash: str, purpose: str) -> EmailToken | None:
         """Of many at once, one gets it."""

@@ -9,6 +9,7 @@ from app.accounts.dependencies import (
     CurrentCaller,
     DeviceDep,
     EmailServiceDep,
+    ItemsWriter,
     UsersAdmin,
     UserServiceDep,
 )
@@ -53,7 +54,7 @@ async def create_token(
 
     Each refresh token is good for one use: the answer holds its successor.
     """
-    response.headers["Cache-Control"] = "no-store"
+    response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})
     return await service.grant(form, device)
 
 
@@ -168,8 +169,8 @@ async def update_current_user(
     response_class=Response,
     responses=LAST_SUPERUSER,
 )
-async def delete_current_user(caller: CurrentCaller, service: UserServiceDep) -> None:
-    """Deletes the account, and its items with it."""
+async def delete_current_user(caller: ItemsWriter, service: UserServiceDep) -> None:
+    """Deletes the account, and its items with it: a token that may not write them may not do it."""
     await service.delete(caller.user_id)
 
 

@@ -15,7 +15,7 @@ def client_address(connection: HTTPConnection) -> str:
     """
     host = connection.client.host if connection.client else ""
     try:
-        address = ip_address(host)
+        address = ip_address(host.partition("%")[0])  # without the zone: it can be any text
     except ValueError:  # a Unix socket has none, and a proxy may send anything
         return UNKNOWN
     # A socket for both families shows an IPv4 client as ::ffff:192.0.2.1.

@@ -90,8 +90,8 @@ async def app_error(request: Request, error: errors.AppError) -> ProblemResponse
             headers["Cache-Control"] = "no-store"
             members = {"error": error.error, "error_description": error.detail}
         case errors.Unauthenticated():
-            invalid = ' error="invalid_token"' if error.token_given else ""
-            headers["WWW-Authenticate"] = f"Bearer{invalid}"
+            reason = 'error="invalid_token"' if error.token_given else 'realm="app"'
+            headers["WWW-Authenticate"] = f"Bearer {reason}"
         case errors.MissingScope():
             headers["WWW-Authenticate"] = 'Bearer error="insufficient_scope"'
         case errors.Invalid():

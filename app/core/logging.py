@@ -53,6 +53,7 @@ def configure_logging(settings: Settings) -> None:
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # the reloader says what has changed
     logging.getLogger("taskiq").setLevel(logging.WARNING)
     logging.getLogger("stamina").setLevel(logging.ERROR)  # app.core.jobs says more
+    logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # at DEBUG: every parameter
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = name != "uvicorn.access"  # RequestContext writes those

@@ -22,6 +22,8 @@ from app.core.http import ProblemResponse
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 GZIP_MINIMUM_BYTES = 1000
+MAX_FORM_BYTES = 65_536
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 EXPOSED_HEADERS = [
     "Link",
     "Location",
@@ -139,13 +141,25 @@ class BodyLimit(RequestBodyLimitMiddleware):
     """Starlette's refuses when the body is read, or else as the answer leaves: an operation that
     reads none would have done its work by then. What is announced as too large gets no further."""
 
+    def __init__(self, app: ASGIApp, max_body_size: int) -> None:
+        super().__init__(app, max_body_size)
+        # To parse a form takes the event loop a while, and ours are short.
+        self._forms = RequestBodyLimitMiddleware(app, min(max_body_size, MAX_FORM_BYTES))
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            length = Headers(scope=scope).get("content-length", "")
-            if length.isdecimal() and int(length) > self.max_body_size:
-                refusal = PlainTextResponse("Content Too Large", 413)
-                return await refusal(scope, receive, send)
-        await super().__call__(scope, receive, send)
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        headers = Headers(scope=scope)
+        is_form = headers.get("content-type", "").lower().startswith(FORMS)
+        limit = self._forms.max_body_size if is_form else self.max_body_size
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > limit:
+            refusal = PlainTextResponse("Content Too Large", 413)
+            await refusal(scope, receive, send)
+        elif is_form:
+            await self._forms(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class TrustedHosts(TrustedHostMiddleware):

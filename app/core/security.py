@@ -97,10 +97,11 @@ def is_encodable(text: str) -> bool:
 
 
 class Passwords:
-    """argon2id, in a bounded number of threads: each takes a core for tens of milliseconds."""
+    """argon2id, in a bounded number of threads of one lane each: more would take the cores that
+    the event loop needs, and be done no sooner."""
 
     def __init__(self, threads: int) -> None:
-        self._context = CryptContext(["argon2"])
+        self._context = CryptContext(["argon2"], argon2__parallelism=1)
         self._limiter = CapacityLimiter(threads)
 
     async def hash(self, password: str) -> str:

@@ -67,7 +67,8 @@ async def test_scopes(client: httpx.AsyncClient, ann: Person, root: Person) -> N
     ("changes", "error"),
     [
         ({"password": "wrong"}, "invalid_grant"),
-        ({"password": "x" * 100_000}, "invalid_grant"),
+        ({"password": "x" * 10_000}, "invalid_grant"),
+        ({"scope": "x " * 10_000}, "invalid_scope"),
         ({"username": "nobody@example.com"}, "invalid_grant"),
         ({"username": "a\x00b"}, "invalid_grant"),
         ({"username": "\ud7ff" * 1000}, "invalid_grant"),
@@ -267,7 +268,7 @@ async def test_an_unknown_address_costs_a_hash_too(
         return await verify(password, hash_)
 
     monkeypatch.setattr(app.state.passwords, "verify", see)
-    for username in ("nobody@example.com", "x" * 100_000, "\x00"):
+    for username in ("nobody@example.com", "x" * 10_000, "\x00"):
         form = {"grant_type": "password", "username": username, "password": PASSWORD}
         assert (await client.post(URL, data=form)).status_code == 400
     assert seen == [None, None, None]

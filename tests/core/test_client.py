@@ -15,7 +15,7 @@ from tests.server import serving
         ("2001:DB8:0:1::2", "2001:db8:0:1::2", "2001:db8:0:1::/64"),
         ("2001:db8:0:1:ffff::3", "2001:db8:0:1:ffff::3", "2001:db8:0:1::/64"),
         ("::1", "::1", "::/64"),
-        ("fe80::1%eth0", "fe80::1%eth0", "fe80::/64"),
+        ("fe80::1%eth0", "fe80::1", "fe80::/64"),
         ("", "unknown", "unknown"),
         ("nonsense", "unknown", "unknown"),
         (None, "unknown", "unknown"),

@@ -31,7 +31,7 @@ class Attempts:
 
     async def mail(self, network: str, email_key: str) -> None:
         await self._limiter.hit("mail", self._limit, network)
-        await self._limiter.hit("mail-account", self._limit, email_key)
+        await self._limiter.hit("mail-account", self._by_account, email_key)
 
     async def mail_token(self, network: str) -> None:
         await self._limiter.hit("mail-token", self._by_address, network)

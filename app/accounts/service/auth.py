@@ -24,6 +24,7 @@ from app.core.repository import Units
 from app.core.security import AccessTokens, Caller, Passwords, is_encodable
 
 MAX_EMAIL = 320
+MAX_SCOPE = 1000
 MAX_USER_AGENT = 255
 
 
@@ -212,6 +213,8 @@ def allowed_scopes(is_superuser: bool) -> frozenset[str]:
 
 
 def requested_scopes(requested: str | None, allowed: frozenset[str]) -> frozenset[str]:
+    if len(requested or "") > MAX_SCOPE:
+        raise InvalidTokenRequest("invalid_scope", "The scope is too long.")
     scopes = frozenset((requested or "").split())
     if not scopes <= allowed:
         raise InvalidTokenRequest("invalid_scope", "These are not all scopes that may be had.")

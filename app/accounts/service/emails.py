@@ -53,8 +53,9 @@ class EmailService:
         """After the commit."""
         await self._jobs.enqueue("send_token_mail", str(token.id))
 
-    async def send_change_notice(self, user_id: int) -> None:
-        await self._jobs.enqueue("send_change_notice", user_id)
+    async def send_change_notice(self, old_email: str) -> None:
+        """To the address as it was: by the time of the mail it may be another."""
+        await self._jobs.enqueue("send_change_notice", old_email)
 
     async def request_reset(self, email: str, device: Device) -> None:
         await self._request(RESET, email, device)
@@ -66,15 +67,14 @@ class EmailService:
         await self._attempts.mail_token(device.network)
         token_hash = digest(data.token.get_secret_value())
         async with self._accounts.transaction() as accounts:
-            used = await accounts.email_tokens.consume(token_hash, VERIFY)
-            user = await accounts.users.get(used.user_id) if used else None
-            if used is None or user is None:
-                raise invalid_token()
+            user, used = await self._consume(accounts, token_hash, VERIFY)
             owner = await accounts.users.get_by_email(email_key(used.email))
             if owner is not None and owner.id != user.id:
                 raise Conflict("There is an account with this e-mail address already.")
             user.email, user.email_key = used.email, email_key(used.email)
             user.email_verified_at = utc_now()
+            # A link to the old address, which may be lost to another, sets no password any more.
+            await accounts.email_tokens.forget(user.id)
             await accounts.users.add(user)  # two that confirm the same address: one conflicts
 
     async def reset_password(self, data: PasswordReset, device: Device) -> None:
@@ -82,26 +82,30 @@ class EmailService:
         await self._attempts.mail_token(device.network)
         token_hash = digest(data.token.get_secret_value())
         async with self._accounts.reading() as accounts:
-            if not await accounts.email_tokens.is_valid(token_hash, RESET):
+            if await accounts.email_tokens.get_valid(token_hash, RESET) is None:
                 raise invalid_token()  # before the cost of hashing
         password_hash = await self._passwords.hash(data.password.get_secret_value())
         async with self._accounts.transaction() as accounts:
-            used = await accounts.email_tokens.consume(token_hash, RESET)
-            user = await accounts.users.get(used.user_id) if used else None
-            if used is None or user is None:
+            user, used = await self._consume(accounts, token_hash, RESET)
+            if user.email != used.email:
                 raise invalid_token()
             user.password_hash = password_hash
-            if user.email == used.email:
-                user.email_verified_at = user.email_verified_at or utc_now()
+            user.email_verified_at = user.email_verified_at or utc_now()
             await accounts.sessions.end_all(user.id)
+            # And a change of the address, by whoever knew the old password.
+            await accounts.email_tokens.forget(user.id)
 
     async def start(self, purpose: str, email: str) -> None:
         """A job: nobody learns whether it finds an account."""
         async with self._accounts.transaction() as accounts:
-            user = await accounts.users.get_by_email(email_key(email))
+            found = await accounts.users.get_by_email(email_key(email))
+            user = await accounts.users.lock(found.id) if found else None
             if user is None or not user.is_active or (purpose == VERIFY and user.is_verified):
                 return
-            token = await self._add_token(accounts, purpose, user.id, user.email)
+            # The same link again: a stranger who asks does not make the first one worthless.
+            until = utc_now() + LIFETIMES[purpose] / 2
+            token = await accounts.email_tokens.get_sent(user, purpose, until)
+            token = token or await self._add_token(accounts, purpose, user.id, user.email)
         await self.send(token)
 
     async def send_token_mail(self, token_id: UUID) -> None:
@@ -113,14 +117,20 @@ class EmailService:
             hours = LIFETIMES[token.purpose] / timedelta(hours=1)
             await self._mailer.send(token.email, token.purpose, link=link, hours=hours)
 
-    async def send_notice(self, user_id: int) -> None:
+    async def send_notice(self, old_email: str) -> None:
         """A job: the old address is told that another was asked for."""
-        async with self._accounts.reading() as accounts:
-            user: User | None = await accounts.users.get(user_id)
-        if user is not None:
-            await self._mailer.send(
-                user.email, "change", link=f"{self._public_url}/forgot-password"
-            )
+        await self._mailer.send(old_email, "change", link=f"{self._public_url}/forgot-password")
+
+    async def _consume(
+        self, accounts: Accounts, token_hash: str, purpose: str
+    ) -> tuple[User, EmailToken]:
+        """The user is locked before the token, as everywhere."""
+        token = await accounts.email_tokens.get_valid(token_hash, purpose)
+        user = await accounts.users.lock(token.user_id) if token else None
+        used = await accounts.email_tokens.consume(token_hash, purpose)
+        if user is None or used is None:
+            raise invalid_token()
+        return user, used
 
     async def _request(self, purpose: str, email: str, device: Device) -> None:
         """Looked up in the job: the answer takes the same time whoever is asked for."""
@@ -139,8 +149,9 @@ class EmailService:
             token_hash=digest(self._secret_of(token_id)),
             expires_at=utc_now() + LIFETIMES[purpose],
         )
+        await accounts.email_tokens.replace(token)
         await accounts.email_tokens.clean_up()
-        return await accounts.email_tokens.replace(token)
+        return token
 
     def _secret_of(self, token_id: UUID) -> str:
         """256 bits that nobody can compute without our key."""

@@ -17,7 +17,7 @@ from app.accounts.schemas import (
     UserUpdate,
 )
 from app.accounts.service.attempts import Attempts
-from app.accounts.service.emails import RESET, EmailService
+from app.accounts.service.emails import EmailService
 from app.core.errors import Conflict, Forbidden, NotFound
 from app.core.orm import utc_now
 from app.core.pagination import Cursors, Page, Sort
@@ -99,44 +99,46 @@ class UserService:
         """A new address is only noted here: see `EmailService.verify`."""
         sent = data.model_dump()
         email, password = sent.pop("email", None), sent.pop("current_password", SecretStr(""))
-        if email is not None:
-            await self._check_password(caller.user_id, password)
+        seen = await self._check_password(caller.user_id, password) if email is not None else None
         async with self._accounts.transaction() as accounts:
-            user = changed(await accounts.users.get(caller.user_id), caller.user_id, sent)
-            if email is None:
+            user = changed(await accounts.users.lock(caller.user_id), caller.user_id, sent)
+            if email is None or seen is None:
                 return user
+            if user.password_hash != seen.password_hash:  # a change was faster
+                raise wrong_password()
             token = await self._emails.add_verification(accounts, user.id, email)
         await self._emails.send(token)
-        await self._emails.send_change_notice(user.id)
+        await self._emails.send_change_notice(user.email)
         return user
 
     async def change_password(self, caller: Caller, data: PasswordChange) -> None:
-        """Ends every other session, and the links of mails that would set another one."""
+        """Ends every other session, and what was asked for by mail: whoever knew the old password
+        may have asked for it."""
         seen = await self._check_password(caller.user_id, data.current_password)
         password_hash = await self._passwords.hash(data.new_password.get_secret_value())
         async with self._accounts.transaction() as accounts:
             user = await accounts.users.get_unchanged(seen)
             if user is None:  # another change was faster
-                raise Forbidden("The current password is wrong.")
+                raise wrong_password()
             user.password_hash = password_hash
             await accounts.sessions.end_all(user.id, keep=caller.session_id)
-            await accounts.email_tokens.forget(user.id, RESET)
+            await accounts.email_tokens.forget(user.id)
 
     async def set_password(self, user_id: int, password: str) -> None:
         """By an administrator: ends every session."""
         password_hash = await self._passwords.hash(password)
         async with self._accounts.transaction() as accounts:
-            user = found(await accounts.users.get(user_id), user_id)
+            user = found(await accounts.users.lock(user_id), user_id)
             user.password_hash = password_hash
             await accounts.sessions.end_all(user_id)
-            await accounts.email_tokens.forget(user_id, RESET)
+            await accounts.email_tokens.forget(user_id)
 
     async def update(self, user_id: int, data: UserAdminUpdate) -> User:
         changes = data.model_dump()
         async with self._accounts.transaction() as accounts:
             if False in (changes.get("is_active"), changes.get("is_superuser")):
                 await self._keep_a_superuser(accounts, user_id)
-            user = changed(await accounts.users.get(user_id), user_id, changes)
+            user = changed(await accounts.users.lock(user_id), user_id, changes)
             if not user.is_active:
                 await accounts.sessions.end_all(user_id)
         return user
@@ -145,7 +147,7 @@ class UserService:
         """The items go with their owner."""
         async with self._accounts.transaction() as accounts:
             await self._keep_a_superuser(accounts, user_id)
-            found(await accounts.users.get(user_id), user_id)
+            found(await accounts.users.lock(user_id), user_id)
             await accounts.users.delete(user_id)
 
     async def _keep_a_superuser(self, accounts: Accounts, leaving: int) -> None:
@@ -157,7 +159,7 @@ class UserService:
         user = await self.get(user_id)
         matches, _ = await self._passwords.verify(password.get_secret_value(), user.password_hash)
         if not matches:
-            raise Forbidden("The current password is wrong.")
+            raise wrong_password()
         return user
 
 
@@ -166,6 +168,10 @@ async def add(accounts: Accounts, user: User) -> User:
         return await accounts.users.add(user)
     except Conflict as error:
         raise Conflict("There is an account with this e-mail address already.") from error
+
+
+def wrong_password() -> Forbidden:
+    return Forbidden("The current password is wrong.")
 
 
 def found(user: User | None, who: int | str) -> User:
