@@ -41,10 +41,12 @@ class RedisQueue(RedisStreamBroker):
             consumer_name="worker",  # one for all: Redis would keep the names of those gone
             consumer_id="0",  # with what was queued before the first worker
             driver_info=DriverInfo(),  # else each connection looks for files to know its version
+            socket_timeout=None,  # with one, a cancellation can be lost; reading blocks anyway
         )
         self._redis = Redis(connection_pool=self.connection_pool)
         self._names = (self.queue_name, self.consumer_group_name, self.consumer_name)
         self._held = set[bytes]()
+        self._stop = asyncio.Event()
         self._stopped = False
 
     async def work(self, stop_seconds: float) -> None:
@@ -56,12 +58,11 @@ class RedisQueue(RedisStreamBroker):
             run_startup=False,
             wait_tasks_timeout=stop_seconds,
         )
-        stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         renewal = asyncio.create_task(self._renew())
         logger.info("The worker is ready")
-        await receiver.listen(stop)
+        await receiver.listen(self._stop)
         renewal.cancel()
 
     async def wait_all(self) -> None:
@@ -70,7 +71,7 @@ class RedisQueue(RedisStreamBroker):
 
     async def listen(self) -> AsyncGenerator[AckableMessage, None]:
         cursor, is_away = b"0-0", True
-        while True:
+        while not self._stop.is_set():  # the driver may have swallowed the receiver's cancellation
             try:
                 if is_away:
                     await self.startup()  # Redis may have lost the group too
