@@ -73,9 +73,9 @@ class EmailService:
                 raise Conflict("There is an account with this e-mail address already.")
             user.email, user.email_key = used.email, email_key(used.email)
             user.email_verified_at = utc_now()
+            await accounts.users.add(user)  # two that confirm the same address: one conflicts
             # A link to the old address, which may be lost to another, sets no password any more.
             await accounts.email_tokens.forget(user.id)
-            await accounts.users.add(user)  # two that confirm the same address: one conflicts
 
     async def reset_password(self, data: PasswordReset, device: Device) -> None:
         """Ends every session. Whoever reads the mail has confirmed the address too."""
