@@ -74,9 +74,12 @@ def worker() -> None:
         raise SystemExit(
             "REDIS_URL is not set: the server does the jobs, a worker has nothing to do"
         )
-    from app.main import work
 
-    asyncio.run(work(settings))
+    async def work() -> None:
+        async with open_state() as state:
+            await state.jobs.work()
+
+    asyncio.run(work())
 
 
 @cli.command()

@@ -91,13 +91,6 @@ async def opened(state: State) -> AsyncIterator[State]:
         await state.database.dispose()
 
 
-async def work(settings: Settings) -> None:
-    """The worker: all that an app has, but for the requests."""
-    state = State({"settings": settings})
-    async with opened(state):
-        await state.jobs.work()
-
-
 def open_state(state: State) -> None:
     settings = state.settings
     mimetypes.init()  # StaticFiles would read its tables on the event loop

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from inspect import iscoroutinefunction
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,7 +25,7 @@ os.environ["ENVIRONMENT"] = "test"
 from app.accounts.models import AuthSession, User, email_key
 from app.accounts.repository import Accounts
 from app.accounts.service.auth import allowed_scopes
-from app.core.config import Settings
+from app.core.config import Settings, get_settings
 from app.core.orm import utc_now
 from app.core.security import AccessTokens
 from app.main import create_app
@@ -170,6 +171,15 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """Nobody is signed in."""
     async with client_of(app) as client:
         yield client
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an empty folder, without the settings of whoever runs the tests."""
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    get_settings.cache_clear()
 
 
 @dataclass

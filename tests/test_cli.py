@@ -6,15 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from app import cli
-from app.core.config import Settings, get_settings
 
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    get_settings.cache_clear()
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def run(*arguments: str) -> str:

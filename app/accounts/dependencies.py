@@ -99,5 +99,5 @@ async def get_caller(
 
 
 CurrentCaller = Annotated[Caller, Security(get_caller)]
-ItemsWriter = Annotated[Caller, Security(get_caller, scopes=["items:write"])]
+AccountDeleter = Annotated[Caller, Security(get_caller, scopes=["items:write"])]
 UsersAdmin = Security(get_caller, scopes=["users:admin"])

@@ -2,10 +2,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, Select, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.models import AuthSession, EmailToken, RefreshToken, User
+from app.core.errors import Conflict
 from app.core.orm import utc_now
 from app.core.pagination import Position, Sort
 from app.core.repository import Repository
@@ -13,8 +14,27 @@ from app.core.repository import Repository
 CLEAN_UP_AT_ONCE = 100
 
 
+def users_that_are(active: bool | None) -> Select[User]:
+    return select(User) if active is None else select(User).where(User.is_active == active)
+
+
+async def delete_expired(session: AsyncSession, model: type[AuthSession] | type[EmailToken]) -> int:
+    """Some of them, and how many; others may do so at once."""
+    expired = select(model.id).where(model.expires_at <= utc_now())
+    expired = expired.limit(CLEAN_UP_AT_ONCE).with_for_update(skip_locked=True)
+    statement = delete(model).where(model.id.in_(expired)).returning(model.id)
+    return len((await session.scalars(statement)).all())
+
+
 class UserRepository(Repository[User]):
     model = User
+
+    async def add(self, record: User) -> User:
+        """A new one, or one with a new address."""
+        try:
+            return await super().add(record)
+        except Conflict as error:
+            raise Conflict("There is an account with this e-mail address already.") from error
 
     async def get(self, user_id: int) -> User | None:
         return await self.one(select(User).where(User.id == user_id))
@@ -41,16 +61,10 @@ class UserRepository(Repository[User]):
     async def list(
         self, is_active: bool | None, sort: Sort, after: Position | None, limit: int
     ) -> Sequence[User]:
-        statement = select(User)
-        if is_active is not None:
-            statement = statement.where(User.is_active == is_active)
-        return await self.page(statement, sort, after, limit)
+        return await self.page(users_that_are(is_active), sort, after, limit)
 
     async def total(self, is_active: bool | None) -> int:
-        statement = select(User)
-        if is_active is not None:
-            statement = statement.where(User.is_active == is_active)
-        return await self.count(statement)
+        return await self.count(users_that_are(is_active))
 
     async def lock_superusers(self) -> set[int]:
         """The ids of those who can act, kept from changing until the commit."""
@@ -114,11 +128,7 @@ class SessionRepository(Repository[AuthSession]):
         await self._session.execute(statement)
 
     async def clean_up(self) -> int:
-        """Deletes some that have expired, and their tokens; others may do so at once."""
-        expired = select(AuthSession.id).where(AuthSession.expires_at <= utc_now())
-        expired = expired.limit(CLEAN_UP_AT_ONCE).with_for_update(skip_locked=True)
-        statement = delete(AuthSession).where(AuthSession.id.in_(expired))
-        return len((await self._session.scalars(statement.returning(AuthSession.id))).all())
+        return await delete_expired(self._session, self.model)
 
 
 class EmailTokenRepository(Repository[EmailToken]):
@@ -157,10 +167,7 @@ class EmailTokenRepository(Repository[EmailToken]):
         return await self.one(statement.returning(EmailToken))
 
     async def clean_up(self) -> int:
-        expired = select(EmailToken.id).where(EmailToken.expires_at <= utc_now())
-        expired = expired.limit(CLEAN_UP_AT_ONCE).with_for_update(skip_locked=True)
-        statement = delete(EmailToken).where(EmailToken.id.in_(expired))
-        return len((await self._session.scalars(statement.returning(EmailToken.id))).all())
+        return await delete_expired(self._session, self.model)
 
     def _valid(self, token_hash: str, purpose: str) -> tuple[ColumnElement[bool], ...]:
         return (

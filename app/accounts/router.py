@@ -5,11 +5,11 @@ from uuid import UUID
 from fastapi import APIRouter, Form, Query, Request, Response, status
 
 from app.accounts.dependencies import (
+    AccountDeleter,
     AuthServiceDep,
     CurrentCaller,
     DeviceDep,
     EmailServiceDep,
-    ItemsWriter,
     UsersAdmin,
     UserServiceDep,
 )
@@ -169,7 +169,7 @@ async def update_current_user(
     response_class=Response,
     responses=LAST_SUPERUSER,
 )
-async def delete_current_user(caller: ItemsWriter, service: UserServiceDep) -> None:
+async def delete_current_user(caller: AccountDeleter, service: UserServiceDep) -> None:
     """Deletes the account, and its items with it: a token that may not write them may not do it."""
     await service.delete(caller.user_id)
 

@@ -139,13 +139,11 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: str | None) -> str | None:
-        url = urlsplit(value or "redis://none")
-        database = url.path.removeprefix("/")
-        try:
-            valid = url.scheme in ("redis", "rediss") and url.hostname and url.port != 0
-        except ValueError:  # of a port that is no number
-            valid = False
-        if not valid or (database and not database.isdecimal()):
+        if value is None:
+            return None
+        is_url = _is_url(value, "redis", "rediss")
+        database = urlsplit(value).path.removeprefix("/") if is_url else ""
+        if not is_url or (database and not database.isdecimal()):
             raise ValueError("should be redis://HOST:PORT/NUMBER, or rediss:// for TLS")
         return value
 

@@ -9,10 +9,9 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import stamina
-from fastapi import Depends, Request
 from starlette.datastructures import State
 
 from app.core.errors import Unavailable
@@ -130,11 +129,3 @@ def open_broker(redis_url: str | None) -> "InMemoryBroker | RedisQueue":
 
     broker = InMemoryBroker(sync_tasks_pool_size=1, cast_types=False)
     return broker.with_result_backend(DummyResultBackend())  # nobody asks for the results
-
-
-async def get_jobs(request: Request) -> Jobs:
-    jobs: Jobs = request.app.state.jobs
-    return jobs
-
-
-JobsDep = Annotated[Jobs, Depends(get_jobs)]

@@ -235,10 +235,8 @@ class UnexpectedErrors:
         try:
             await self.app(scope, receive, watch)
         except Exception:
-            if (
-                started
-            ):  # the server logs it, and cuts the connection: half an answer must not look whole
-                raise
+            if started:
+                raise  # the server logs it and hangs up: half an answer must not look whole
             error_logger.exception("Unexpected error")
             problem = ProblemResponse(scope, 500, "The server failed. Its log has the request id.")
             await problem(scope, receive, send)

@@ -18,8 +18,6 @@ from app.core.pagination import Position, Sort
 
 ModelT = TypeVar("ModelT", bound=Base)
 RepositoriesT = TypeVar("RepositoriesT")
-
-
 _adapter = lru_cache(TypeAdapter)
 
 

@@ -17,11 +17,6 @@ def settings(database_url: str) -> Any:
     return make_settings(database_url, rate_limit_login=parse("2/minute"))
 
 
-def from_address(app: FastAPI, address: str) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app, client=(address, 1234))
-    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
-
-
 async def sign_in(client: httpx.AsyncClient, username: str, password: str = "wrong") -> Any:
     form = {"grant_type": "password", "username": username, "password": password}
     return await client.post(TOKEN, data=form)
@@ -46,11 +41,11 @@ async def test_nor_many_accounts(client: httpx.AsyncClient) -> None:
 
 
 async def test_nobody_locks_another_out(app: FastAPI, ann: Person) -> None:
-    async with from_address(app, "192.0.2.1") as stranger:
+    async with client_of(app, address="192.0.2.1") as stranger:
         for _ in range(3):
             response = await sign_in(stranger, ann.email)
         assert response.status_code == 429
-    async with from_address(app, "192.0.2.2") as owner:
+    async with client_of(app, address="192.0.2.2") as owner:
         assert (await sign_in(owner, ann.email, PASSWORD)).status_code == 200
 
 
@@ -63,7 +58,7 @@ async def test_many_addresses_cannot_guess_an_account_for_ever(
     monkeypatch.setattr(app.state.passwords, "verify", verify)  # 200 take a while
     statuses = []
     for n in range(201):
-        async with from_address(app, f"192.0.2.{n}") as client:
+        async with client_of(app, address=f"192.0.2.{n}") as client:
             form = {"grant_type": "password", "username": "x@example.com", "password": "wrong"}
             statuses.append((await client.post(TOKEN, data=form)).status_code)
     assert statuses == [400] * 200 + [429]
@@ -92,10 +87,10 @@ async def test_sign_up_and_mails(client: httpx.AsyncClient, path: str, body: Any
 
 async def test_a_stranger_does_not_keep_one_from_a_reset(app: FastAPI) -> None:
     url, body = "/api/v1/auth/password-reset", {"email": "eve@example.com"}
-    async with from_address(app, "192.0.2.1") as stranger:
+    async with client_of(app, address="192.0.2.1") as stranger:
         statuses = [(await stranger.post(url, json=body)).status_code for _ in range(3)]
     assert statuses == [202, 202, 429]
-    async with from_address(app, "192.0.2.2") as owner:
+    async with client_of(app, address="192.0.2.2") as owner:
         assert (await owner.post(url, json=body)).status_code == 202
 
 

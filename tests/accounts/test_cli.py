@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -10,21 +9,16 @@ from typer.testing import CliRunner, Result
 
 from app.accounts.models import AuthSession
 from app.cli import cli
-from app.core.config import Settings, get_settings
 from app.core.db import Database
 from app.core.orm import utc_now
 from tests.conftest import PASSWORD, SECRET_KEY, client_of, make_settings, running
 
 
 @pytest.fixture(autouse=True)
-def environment(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+def environment(database_url: str, elsewhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVIRONMENT", "test")
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("SECRET_KEY", SECRET_KEY)
-    get_settings.cache_clear()
 
 
 def invoke(*arguments: str, password: str | None = PASSWORD) -> Result:

@@ -23,7 +23,7 @@ def client(database_url: str) -> Iterator[httpx.Client]:
 
 def post(client: httpx.Client, **form: Any) -> httpx.Response:
     """On a connection of its own."""
-    return httpx.post(f"{client.base_url}{TOKEN}".replace("//api", "/api"), data=form, timeout=30)
+    return httpx.post(client.base_url.join(TOKEN), data=form, timeout=30)
 
 
 def sign_in(client: httpx.Client) -> dict[str, str]:
@@ -37,7 +37,7 @@ def refresh(client: httpx.Client, token: str) -> httpx.Response:
 
 
 def works(client: httpx.Client, access_token: str) -> bool:
-    url = f"{client.base_url}{ME}".replace("//api", "/api")
+    url = client.base_url.join(ME)
     headers = {"Authorization": f"Bearer {access_token}"}
     # Several connections, so that both workers are asked.
     statuses = {httpx.get(url, headers=headers).status_code for _ in range(4)}

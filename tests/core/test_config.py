@@ -12,13 +12,7 @@ STRONG = "0123456789abcdef0123456789abcdef"
 POSTGRES = "postgresql+asyncpg://app@db/app"
 
 
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In an empty folder, without the environment of whoever runs this."""
-    monkeypatch.chdir(tmp_path)
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    get_settings.cache_clear()
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def production(**changes: Any) -> Settings:

@@ -10,7 +10,7 @@ from app.accounts.repository import Accounts
 from app.accounts.schemas import Device, EmailVerification, PasswordReset
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import digest
-from app.core.errors import Conflict, Invalid
+from app.core.errors import Invalid
 from app.core.jobs import Jobs
 from app.core.mail import Mailer
 from app.core.orm import utc_now
@@ -68,12 +68,9 @@ class EmailService:
         token_hash = digest(data.token.get_secret_value())
         async with self._accounts.transaction() as accounts:
             user, used = await self._consume(accounts, token_hash, VERIFY)
-            owner = await accounts.users.get_by_email(email_key(used.email))
-            if owner is not None and owner.id != user.id:
-                raise Conflict("There is an account with this e-mail address already.")
             user.email, user.email_key = used.email, email_key(used.email)
             user.email_verified_at = utc_now()
-            await accounts.users.add(user)  # two that confirm the same address: one conflicts
+            await accounts.users.add(user)  # conflicts when another has the address by now
             # A link to the old address, which may be lost to another, sets no password any more.
             await accounts.email_tokens.forget(user.id)
 

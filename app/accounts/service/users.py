@@ -54,7 +54,7 @@ class UserService:
             full_name=data.full_name,
         )
         async with self._accounts.transaction() as accounts:
-            await add(accounts, user)
+            await accounts.users.add(user)
             token = await self._emails.add_verification(accounts, user.id, user.email)
         await self._emails.send(token)
         return user
@@ -69,7 +69,7 @@ class UserService:
             is_superuser=is_superuser,
         )
         async with self._accounts.transaction() as accounts:
-            return await add(accounts, user)
+            return await accounts.users.add(user)
 
     async def ensure_superuser(self, email: str, password: str) -> None:
         """Made when it is absent, and never changed; several workers may do so at once."""
@@ -161,13 +161,6 @@ class UserService:
         if not matches:
             raise wrong_password()
         return user
-
-
-async def add(accounts: Accounts, user: User) -> User:
-    try:
-        return await accounts.users.add(user)
-    except Conflict as error:
-        raise Conflict("There is an account with this e-mail address already.") from error
 
 
 def wrong_password() -> Forbidden:

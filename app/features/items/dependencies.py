@@ -2,16 +2,15 @@ from typing import Annotated
 
 from fastapi import Depends, Security
 
-from app.accounts.dependencies import ItemsWriter, get_caller
+from app.accounts.dependencies import get_caller
 from app.core.db import SessionDep
 from app.core.pagination import CursorsDep
 from app.core.security import Caller
 from app.features.items.repository import ItemRepository
 from app.features.items.service import ItemService
 
-__all__ = ["ItemServiceDep", "ItemsReader", "ItemsWriter"]
-
 ItemsReader = Annotated[Caller, Security(get_caller, scopes=["items:read"])]
+ItemsWriter = Annotated[Caller, Security(get_caller, scopes=["items:write"])]
 
 
 async def get_item_service(session: SessionDep, cursors: CursorsDep) -> ItemService:
