@@ -98,7 +98,7 @@ def open_state(state: State) -> None:
     state.cursors = Cursors(derive_key(key, "cursor"))
     state.migrations = Migrations()
     state.database = Database(settings)
-    state.rate_limiter = RateLimiter(settings.redis_url, derive_key(key, "rate limit"))
+    state.rate_limiter = RateLimiter(settings.redis, derive_key(key, "rate limit"))
     state.passwords = Passwords(PASSWORD_THREADS)
     state.mailer = Mailer(settings, folders("templates/mail"))
     state.jobs = Jobs((job for module in discover("jobs") for job in module.JOBS), state)

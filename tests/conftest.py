@@ -1,6 +1,7 @@
 """Every test that asks for a database runs on SQLite, and on PostgreSQL too when TEST_POSTGRES_URL
-names a server, with a user who may create databases there. What uses Redis runs on that when
-TEST_REDIS_URL names one: that database, and the next for a second process, are emptied."""
+names a server, with a user who may create databases there. TEST_REDIS_URL names a Redis database,
+which is emptied, and so is the next for each further process. The application has it wherever it is
+on PostgreSQL: the whole suite runs with Redis and without."""
 
 import asyncio
 import os
@@ -114,15 +115,19 @@ def own_database_url(databases: Databases, template_url: str) -> Iterator[str]:
     databases.drop(url)
 
 
+@pytest.fixture(autouse=True)
+def _empty_redis() -> None:
+    if REDIS_URL:
+        with Redis.from_url(REDIS_URL) as redis:
+            redis.flushdb()
+
+
 @pytest.fixture
-def redis_url() -> Iterator[str]:
+def redis_url() -> str:
     """Of a database that is empty; without TEST_REDIS_URL the test is skipped."""
     if not REDIS_URL:
         pytest.skip("TEST_REDIS_URL is not set")
-    with Redis.from_url(REDIS_URL) as redis:
-        redis.flushdb()
-        yield REDIS_URL
-        redis.flushdb()
+    return REDIS_URL
 
 
 @pytest.fixture
@@ -133,8 +138,18 @@ def empty_database_url(databases: Databases) -> Iterator[str]:
     databases.drop(url)
 
 
+def redis_beside(database_url: str) -> str | None:
+    """As in production, PostgreSQL comes with Redis, and SQLite without."""
+    return REDIS_URL if database_url.startswith("postgresql") else None
+
+
 def make_settings(database_url: str, **changes: Any) -> Settings:
-    values = {"environment": "test", "secret_key": SECRET_KEY, "database_url": database_url}
+    values = {
+        "environment": "test",
+        "secret_key": SECRET_KEY,
+        "database_url": database_url,
+        "redis_url": redis_beside(database_url),
+    }
     return Settings(_env_file=None, **values | changes)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.conftest import SECRET_KEY
+from tests.conftest import SECRET_KEY, redis_beside
 
 START_SECONDS = 30
 
@@ -32,6 +32,7 @@ def serving(database_url: str, **environment: str) -> Iterator[httpx.Client]:
     settings = {
         "ENVIRONMENT": "test",
         "DATABASE_URL": database_url,
+        "REDIS_URL": redis_beside(database_url) or "",
         "SECRET_KEY": SECRET_KEY,
         "PORT": str(port),
     }

@@ -13,7 +13,7 @@ from app.accounts.service.emails import EmailService
 from app.accounts.service.users import UserService
 from app.core.client import client_address, client_network
 from app.core.config import Settings
-from app.core.errors import MissingScope, Unauthenticated
+from app.core.errors import InvalidTokenRequest, MissingScope, Unauthenticated
 from app.core.repository import Units
 from app.core.security import AccessTokens, Caller, derive_key
 
@@ -85,6 +85,14 @@ async def get_device(request: Request) -> Device:
 
 
 DeviceDep = Annotated[Device, Depends(get_device)]
+
+
+async def forbid_odd_fields(request: Request) -> None:
+    """RFC 6749, section 3.2: a parameter comes once. The framework would take the last one."""
+    form = await request.form()  # parsed before, and kept
+    for name, value in form.items():
+        if len(form.getlist(name)) > 1 or not isinstance(value, str):
+            raise InvalidTokenRequest("invalid_request", f"{name} should be one text.")
 
 
 async def get_caller(

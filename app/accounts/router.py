@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Form, Query, Request, Response, status
+from fastapi import APIRouter, Depends, Form, Query, Request, Response, status
 
 from app.accounts.dependencies import (
     AccountDeleter,
@@ -12,6 +12,7 @@ from app.accounts.dependencies import (
     EmailServiceDep,
     UsersAdmin,
     UserServiceDep,
+    forbid_odd_fields,
 )
 from app.accounts.models import User
 from app.accounts.schemas import (
@@ -43,7 +44,7 @@ auth = APIRouter(prefix="/auth", tags=["auth"])
 users = APIRouter(prefix="/users", tags=["users"])
 
 
-@auth.post("/token", responses=TOO_MANY)
+@auth.post("/token", dependencies=[Depends(forbid_odd_fields)], responses=TOO_MANY)
 async def create_token(
     form: Annotated[TokenRequest, Form()],
     service: AuthServiceDep,

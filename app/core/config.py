@@ -69,12 +69,12 @@ class Settings(BaseSettings):
     environment: Literal["local", "test", "production"] = "local"
     secret_key: SecretStr | None = None
 
-    database_url: str = "sqlite+aiosqlite:///./data/app.db"
+    database_url: SecretStr = SecretStr("sqlite+aiosqlite:///./data/app.db")
     postgres_password: SecretStr | None = None
     database_pool_size: int = Field(default=10, ge=1)
     database_pool_timeout: float = Field(default=10, gt=0)
     database_prepared_statements: bool = True
-    redis_url: str | None = None
+    redis_url: SecretStr | None = None
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
@@ -104,10 +104,14 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> URL:
-        url = make_url(self.database_url)
+        url = make_url(self.database_url.get_secret_value())
         if self.postgres_password and url.password is None and url.get_backend_name() != "sqlite":
             url = url.set(password=self.postgres_password.get_secret_value())
         return url
+
+    @property
+    def redis(self) -> str | None:
+        return self.redis_url.get_secret_value() if self.redis_url else None
 
     @property
     def signing_key(self) -> str:
@@ -125,9 +129,9 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _is_supported(cls, value: str) -> str:
+    def _is_supported(cls, value: SecretStr) -> SecretStr:
         try:
-            url = make_url(value)
+            url = make_url(value.get_secret_value())
         except ArgumentError as error:
             raise ValueError("should be a database URL") from error
         if url.drivername not in ("sqlite+aiosqlite", "postgresql+asyncpg"):
@@ -138,11 +142,10 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _is_redis(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        is_url = _is_url(value, "redis", "rediss")
-        database = urlsplit(value).path.removeprefix("/") if is_url else ""
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        url = value.get_secret_value() if value else "redis://none"
+        is_url = _is_url(url, "redis", "rediss")
+        database = urlsplit(url).path.removeprefix("/") if is_url else ""
         if not is_url or (database and not database.isdecimal()):
             raise ValueError("should be redis://HOST:PORT/NUMBER, or rediss:// for TLS")
         return value

@@ -39,7 +39,7 @@ class Jobs:
     def __init__(self, jobs: Iterable[Job], state: State) -> None:
         from taskiq.exceptions import SendTaskError
 
-        self._broker = open_broker(state.settings.redis_url)
+        self._broker = open_broker(state.settings.redis)
         self._away = (SendTaskError, TimeoutError)
         self._state = state
         self._slots = asyncio.Semaphore(AT_ONCE)

@@ -92,7 +92,7 @@ class RedisQueue(RedisStreamBroker):
         cursor, entries, *_ = await self._redis.xautoclaim(*self._names, idle, cursor, count=1)
         if not entries:
             _, group, consumer = self._names
-            block = BLOCK_SECONDS * 1000
+            block = int(BLOCK_SECONDS * 1000)
             streams: Any = await self._redis.xreadgroup(
                 group, consumer, {self.queue_name: ">"}, count=1, block=block
             )

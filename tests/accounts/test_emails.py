@@ -1,5 +1,4 @@
 import asyncio
-import re
 from datetime import timedelta
 from typing import Any
 
@@ -10,39 +9,12 @@ from sqlalchemy import func, select, update
 
 from app.accounts.models import EmailToken, User
 from app.core.orm import utc_now
+from tests.accounts.conftest import Outbox, outbox_of
 from tests.accounts.test_refresh import sign_in, works
 from tests.conftest import PASSWORD, Person, client_of, make_settings, running
 
 AUTH = "/api/v1/auth"
 NEW = "a better horse battery"
-
-
-class Outbox:
-    """The mails that were sent, in the place of a server."""
-
-    def __init__(self, app: FastAPI) -> None:
-        self._app = app
-        self.sent: list[tuple[str, str, dict[str, Any]]] = []
-        app.state.mailer.send = self.send
-
-    async def send(self, to: str, template: str, **context: Any) -> None:
-        self.sent.append((to, template, context))
-
-    async def token(self, to: str, template: str) -> str:
-        """That of the newest mail."""
-        await self._app.state.jobs.wait()
-        link = [context["link"] for *mail, context in self.sent if mail == [to, template]][-1]
-        assert link.startswith("http://127.0.0.1:8000/")
-        return re.sub(".*token=", "", link)
-
-    async def to(self) -> list[tuple[str, str]]:
-        await self._app.state.jobs.wait()
-        return [(to, template) for to, template, _ in self.sent]
-
-
-@pytest.fixture
-async def outbox(app: FastAPI) -> Outbox:
-    return Outbox(app)
 
 
 async def post(client: httpx.AsyncClient, path: str, **body: Any) -> int:
@@ -217,19 +189,18 @@ async def test_of_two_who_confirm_one_address_at_once_one_gets_it(
 async def test_the_unconfirmed_can_be_kept_from_signing_in(
     database_url: str, password_hash: str
 ) -> None:
-    async with running(make_settings(database_url, require_verified_email=True)) as app:
-        outbox = Outbox(app)
-        async with client_of(app) as client:
-            account = {"email": "eve@example.com", "password": PASSWORD}
-            await client.post("/api/v1/users", json=account)
-            form = {"grant_type": "password", "username": "eve@example.com", "password": PASSWORD}
-            response = await client.post(f"{AUTH}/token", data=form)
-            assert response.json()["error"] == "invalid_grant"
-            wrong = await client.post(f"{AUTH}/token", data=form | {"password": "wrong"})
-            assert wrong.json()["detail"] != response.json()["detail"]
-            token = await outbox.token("eve@example.com", "verify")
-            await post(client, "verify-email", token=token)
-            assert (await client.post(f"{AUTH}/token", data=form)).status_code == 200
+    settings = make_settings(database_url, require_verified_email=True)
+    async with running(settings) as app, outbox_of(app) as outbox, client_of(app) as client:
+        account = {"email": "eve@example.com", "password": PASSWORD}
+        await client.post("/api/v1/users", json=account)
+        form = {"grant_type": "password", "username": "eve@example.com", "password": PASSWORD}
+        response = await client.post(f"{AUTH}/token", data=form)
+        assert response.json()["error"] == "invalid_grant"
+        wrong = await client.post(f"{AUTH}/token", data=form | {"password": "wrong"})
+        assert wrong.json()["detail"] != response.json()["detail"]
+        token = await outbox.token("eve@example.com", "verify")
+        await post(client, "verify-email", token=token)
+        assert (await client.post(f"{AUTH}/token", data=form)).status_code == 200
 
 
 async def test_expired_mail_tokens_are_deleted_in_passing(

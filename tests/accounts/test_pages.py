@@ -1,16 +1,15 @@
 import re
 
 import httpx
-from fastapi import FastAPI
 
-from tests.accounts.test_emails import NEW, Outbox
+from tests.accounts.conftest import Outbox
+from tests.accounts.test_emails import NEW
 from tests.conftest import PASSWORD, Person
 
 
 async def test_the_link_of_a_mail_confirms_the_address(
-    app: FastAPI, client: httpx.AsyncClient
+    client: httpx.AsyncClient, outbox: Outbox
 ) -> None:
-    outbox = Outbox(app)
     await client.post("/api/v1/users", json={"email": "eve@example.com", "password": PASSWORD})
     token = await outbox.token("eve@example.com", "verify")
     for _ in range(2):  # a mail program that looks at it uses nothing up
@@ -25,9 +24,8 @@ async def test_the_link_of_a_mail_confirms_the_address(
 
 
 async def test_the_link_of_a_mail_sets_a_password(
-    app: FastAPI, client: httpx.AsyncClient, ann: Person
+    client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
-    outbox = Outbox(app)
     assert (await client.get("/forgot-password")).status_code == 200
     assert (await client.post("/forgot-password", data={"email": "ann"})).status_code == 422
     known = await client.post("/forgot-password", data={"email": ann.email})

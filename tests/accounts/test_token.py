@@ -107,6 +107,19 @@ async def test_unknown_form_fields_are_ignored(client: httpx.AsyncClient, ann: P
     assert response.status_code == 200
 
 
+@pytest.mark.parametrize("name", ["grant_type", "username", "password", "scope", "x"])
+async def test_a_parameter_comes_once(client: httpx.AsyncClient, ann: Person, name: str) -> None:
+    twice = form_of(ann) | {name: ["items:read", "items:read"]}
+    response = await client.post(URL, data=twice)
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
+    assert name in response.json()["error_description"]
+
+
+async def test_a_file_is_no_parameter(client: httpx.AsyncClient, ann: Person) -> None:
+    response = await client.post(URL, data=form_of(ann), files={"password": b"secret"})
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
+
+
 async def test_json_is_not_a_form(client: httpx.AsyncClient, ann: Person) -> None:
     response = await client.post(URL, json=form_of(ann))
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")

@@ -92,7 +92,7 @@ def test_a_wrong_value_stops_the_start_with_one_line(
 @pytest.mark.parametrize("url", ["redis://cache", "rediss://:p%40ss@cache:6380/5"])
 def test_redis(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("REDIS_URL", url)
-    assert Settings().redis_url == url
+    assert Settings().redis == url
 
 
 @pytest.mark.parametrize("limit", ["100/5minutes", "100 per 5 minutes", "100/5 MINUTE"])

@@ -37,7 +37,7 @@ async def make_jobs(*jobs: Any) -> Jobs:
 
 
 async def test_a_job_sends_a_mail(database_url: str, inbox: Inbox) -> None:
-    async with running(make_settings(database_url, smtp_url=inbox.url)) as app:
+    async with running(make_settings(database_url, redis_url=None, smtp_url=inbox.url)) as app:
         await app.state.jobs.enqueue(greet.__name__, "ann", 7)
     (message,) = inbox.messages  # the end of the lifespan has waited for it
     assert message["To"] == "ann@example.com"
@@ -47,7 +47,7 @@ async def test_a_server_that_is_away_twice(
     database_url: str, inbox: Inbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     inbox.answers = ["450 not now", "451 not yet"]
-    async with running(make_settings(database_url, smtp_url=inbox.url)) as app:
+    async with running(make_settings(database_url, redis_url=None, smtp_url=inbox.url)) as app:
         await app.state.jobs.enqueue(greet.__name__, "ann", 7)
     assert len(inbox.messages) == 1
     retries = [each for each in caplog.messages if "attempt" in each]
@@ -59,7 +59,7 @@ async def test_what_cannot_succeed_is_tried_once(
     database_url: str, inbox: Inbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     inbox.answers = ["550 nobody here"]
-    async with running(make_settings(database_url, smtp_url=inbox.url)) as app:
+    async with running(make_settings(database_url, redis_url=None, smtp_url=inbox.url)) as app:
         await app.state.jobs.enqueue(greet.__name__, "ann", 7)
     assert inbox.messages == []
     errors = [record for record in caplog.records if record.levelname == "ERROR"]

@@ -1,0 +1,58 @@
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+
+class Outbox:
+    """The mails that were sent, in the place of a server."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self.sent: list[tuple[str, str, dict[str, Any]]] = []
+        app.state.mailer.send = self.send
+
+    async def send(self, to: str, template: str, **context: Any) -> None:
+        self.sent.append((to, template, context))
+
+    async def token(self, to: str, template: str) -> str:
+        """That of the newest mail."""
+        await self._settled()
+        link = [context["link"] for *mail, context in self.sent if mail == [to, template]][-1]
+        assert link.startswith("http://127.0.0.1:8000/")
+        return re.sub(".*token=", "", link)
+
+    async def to(self) -> list[tuple[str, str]]:
+        await self._settled()
+        return [(to, template) for to, template, _ in self.sent]
+
+    async def _settled(self) -> None:
+        """Nothing is queued, and nothing runs."""
+        jobs = self._app.state.jobs
+        if self._app.state.settings.redis is None:
+            await jobs.wait()
+            return
+        async with asyncio.timeout(20):
+            while await jobs._broker._redis.xlen("jobs"):  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def outbox_of(app: FastAPI) -> AsyncIterator[Outbox]:
+    """With a worker, where the jobs are on Redis."""
+    worker = asyncio.create_task(app.state.jobs.work()) if app.state.settings.redis else None
+    yield Outbox(app)
+    if worker:
+        app.state.jobs._broker._stop.set()
+        await worker
+
+
+@pytest.fixture
+async def outbox(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Outbox]:
+    monkeypatch.setattr("app.core.redis_queue.BLOCK_SECONDS", 0.1)
+    async with outbox_of(app) as outbox:
+        yield outbox
