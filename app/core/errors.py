@@ -8,6 +8,7 @@ AppError
  │    └── MissingScope
  ├── NotFound
  ├── Conflict
+ ├── Stale                it has changed since the client saw it
  ├── TooManyRequests
  └── Unavailable          the database is away
 """
@@ -55,6 +56,9 @@ class NotFound(AppError): ...
 
 
 class Conflict(AppError): ...
+
+
+class Stale(AppError): ...
 
 
 class TooManyRequests(AppError):

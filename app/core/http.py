@@ -24,6 +24,7 @@ STATUS: dict[type[errors.AppError], int] = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.Stale: 412,
     errors.Invalid: 422,
     errors.TooManyRequests: 429,
     errors.Unavailable: 503,
@@ -120,11 +121,11 @@ def rate_limit_fields(
 async def invalid_request(request: Request, error: RequestValidationError) -> ProblemResponse:
     if isinstance(error.body, bytes):  # FastAPI parses nothing but JSON
         return ProblemResponse(request.scope, 415, "The body should be application/json.")
+    details = error.errors()
+    if len(details) > MAX_ERRORS:  # the first of each field, or of each element of a list
+        details = list({each["loc"][:2]: each for each in reversed(details)}.values())[::-1]
     # Never `input`: it may be a password, or NaN.
-    found = [
-        {"loc": each["loc"], "msg": each["msg"], "type": each["type"]}
-        for each in error.errors()[:MAX_ERRORS]
-    ]
+    found = [{"loc": each["loc"], "msg": each["msg"], "type": each["type"]} for each in details]
     return ProblemResponse(request.scope, 422, "The request is not valid.", errors=found)
 
 

@@ -25,6 +25,7 @@ GZIP_MINIMUM_BYTES = 1000
 MAX_FORM_BYTES = 65_536
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 EXPOSED_HEADERS = [
+    "ETag",
     "Link",
     "Location",
     "RateLimit",

@@ -59,6 +59,8 @@ def _describe_errors(operation: dict[str, Any]) -> None:
             statuses.add("415")
     if any(parameter["in"] == "path" for parameter in parameters):
         statuses.add("404")
+    if any(parameter["name"] == "If-Match" for parameter in parameters):
+        statuses.add("412")
     for requirement in operation.get("security", []):
         statuses |= {"401", "422", "503"} | ({"403"} if any(requirement.values()) else set())
     responses = operation["responses"]

@@ -1,12 +1,12 @@
 """What every repository does. Named queries belong to the subclass, and special cases too."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy import Select, func, insert, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.base import Executable
@@ -35,11 +35,15 @@ class Repository(Generic[ModelT]):
     async def add(self, record: ModelT) -> ModelT:
         """Flushed here, so that a constraint speaks here and not at the commit."""
         self._session.add(record)
-        try:
+        with self._conflicts():
             await self._session.flush()
-        except IntegrityError as error:
-            raise Conflict(f"{self.model.__name__} conflicts with what is stored.") from error
         return record
+
+    async def add_all(self, records: Iterable[Mapping[str, Any]]) -> Sequence[ModelT]:
+        """In one INSERT, and answered in their order."""
+        statement = insert(self.model).returning(self.model, sort_by_parameter_order=True)
+        with self._conflicts():
+            return (await self._session.scalars(statement, list(records))).all()
 
     async def count(self, statement: Select[ModelT]) -> int:
         return (
@@ -60,6 +64,13 @@ class Repository(Generic[ModelT]):
             statement = statement.where(key < values if sort.descending else key > values)
         order = [column.desc() if sort.descending else column.asc() for column in columns]
         return (await self._session.scalars(statement.order_by(*order).limit(limit))).all()
+
+    @contextmanager
+    def _conflicts(self) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError as error:
+            raise Conflict(f"{self.model.__name__} conflicts with what is stored.") from error
 
 
 class Units(Generic[RepositoriesT]):

@@ -3,6 +3,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, delete, or_, select, true, update
 
+from app.core.conditional import Versions
 from app.core.orm import lowered
 from app.core.pagination import Position, Sort
 from app.core.repository import Repository
@@ -14,6 +15,11 @@ from app.features.items.schemas import ItemQuery
 def visible_to(caller: Caller) -> ColumnElement[bool]:
     """Ownership is part of each query: what is not yours does not exist."""
     return true() if caller.is_superuser else Item.owner_id == caller.user_id
+
+
+def still(expected: Versions, caller: Caller, item_id: int) -> list[ColumnElement[bool]]:
+    conditions = [Item.id == item_id, visible_to(caller)]
+    return conditions if expected is None else [*conditions, Item.version.in_(expected)]
 
 
 def contains(q: str) -> ColumnElement[bool]:
@@ -53,12 +59,14 @@ class ItemRepository(Repository[Item]):
     async def total(self, caller: Caller, query: ItemQuery) -> int:
         return await self.count(matching(caller, query))
 
-    async def change(self, caller: Caller, item_id: int, changes: Mapping[str, Any]) -> Item | None:
-        """One statement, so that of many at once each is counted and none is lost."""
-        statement = update(Item).where(Item.id == item_id, visible_to(caller))
+    async def change(
+        self, caller: Caller, item_id: int, changes: Mapping[str, Any], expected: Versions
+    ) -> Item | None:
+        """One statement, so that of many at once each is counted and none is lost, and of many
+        that expect the same version one finds it."""
+        statement = update(Item).where(*still(expected, caller, item_id))
         statement = statement.values({**changes, "version": Item.version + 1})
         return await self.one(statement.returning(Item))
 
-    async def delete(self, caller: Caller, item_id: int) -> Item | None:
-        statement = delete(Item).where(Item.id == item_id, visible_to(caller))
-        return await self.one(statement.returning(Item))
+    async def delete(self, caller: Caller, item_id: int, expected: Versions) -> Item | None:
+        return await self.one(delete(Item).where(*still(expected, caller, item_id)).returning(Item))

@@ -1,16 +1,23 @@
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response, status
+from fastapi import APIRouter, Body, Query, Request, Response, status
 
+from app.core.conditional import ETAG, NOT_MODIFIED, IfMatch, IfNoneMatch, not_modified, tagged
 from app.core.pagination import Page, link_to_next
 from app.features.items.dependencies import ItemServiceDep, ItemsReader, ItemsWriter
 from app.features.items.models import Item
 from app.features.items.schemas import ItemCreate, ItemQuery, ItemRead, ItemUpdate
 
+MAX_BATCH = 1000
+Responses = dict[int | str, dict[str, Any]]
+FOUND: Responses = {200: ETAG}
+CREATED: Responses = {201: ETAG}
+
 router = APIRouter(prefix="/items", tags=["items"])
 
 
-@router.post("", response_model=ItemRead, status_code=status.HTTP_201_CREATED)
+@router.post("", response_model=ItemRead, status_code=status.HTTP_201_CREATED, responses=CREATED)
 async def create_item(
     data: ItemCreate,
     items: ItemServiceDep,
@@ -21,7 +28,17 @@ async def create_item(
     """Creates an item of your own."""
     item = await items.create(caller, data)
     response.headers["Location"] = f"{request.url.path}/{item.id}"
-    return item
+    return tagged(response, item)
+
+
+@router.post("/batch", response_model=list[ItemRead], status_code=status.HTTP_201_CREATED)
+async def create_items(
+    data: Annotated[list[ItemCreate], Body(min_length=1, max_length=MAX_BATCH)],
+    items: ItemServiceDep,
+    caller: ItemsWriter,
+) -> Sequence[Item]:
+    """Creates all of them or none, and answers them in their order."""
+    return await items.create_many(caller, data)
 
 
 @router.get("")
@@ -39,29 +56,44 @@ async def list_items(
     return page
 
 
-@router.get("/{item_id}", response_model=ItemRead)
-async def read_item(item_id: int, items: ItemServiceDep, caller: ItemsReader) -> Item:
+@router.get("/{item_id}", response_model=ItemRead, responses=FOUND | {304: NOT_MODIFIED})
+async def read_item(
+    item_id: int, items: ItemServiceDep, caller: ItemsReader, known: IfNoneMatch, response: Response
+) -> Item | Response:
     """One item."""
-    return await items.get(caller, item_id)
+    item = await items.get(caller, item_id)
+    return not_modified(known, item) or tagged(response, item)
 
 
-@router.put("/{item_id}", response_model=ItemRead)
+@router.put("/{item_id}", response_model=ItemRead, responses=FOUND)
 async def replace_item(
-    item_id: int, data: ItemCreate, items: ItemServiceDep, caller: ItemsWriter
+    item_id: int,
+    data: ItemCreate,
+    items: ItemServiceDep,
+    caller: ItemsWriter,
+    expected: IfMatch,
+    response: Response,
 ) -> Item:
     """Replaces all that a client may set; what is absent gets its default."""
-    return await items.replace(caller, item_id, data)
+    return tagged(response, await items.replace(caller, item_id, data, expected))
 
 
-@router.patch("/{item_id}", response_model=ItemRead)
+@router.patch("/{item_id}", response_model=ItemRead, responses=FOUND)
 async def update_item(
-    item_id: int, data: ItemUpdate, items: ItemServiceDep, caller: ItemsWriter
+    item_id: int,
+    data: ItemUpdate,
+    items: ItemServiceDep,
+    caller: ItemsWriter,
+    expected: IfMatch,
+    response: Response,
 ) -> Item:
     """Changes what is sent: absent is unchanged, null is a value."""
-    return await items.update(caller, item_id, data)
+    return tagged(response, await items.update(caller, item_id, data, expected))
 
 
 @router.delete("/{item_id}", status_code=status.HTTP_204_NO_CONTENT, response_class=Response)
-async def delete_item(item_id: int, items: ItemServiceDep, caller: ItemsWriter) -> None:
+async def delete_item(
+    item_id: int, items: ItemServiceDep, caller: ItemsWriter, expected: IfMatch
+) -> None:
     """Deletes an item for good."""
-    await items.delete(caller, item_id)
+    await items.delete(caller, item_id, expected)

@@ -1,4 +1,8 @@
-from app.core.errors import Forbidden, NotFound
+from collections.abc import Sequence
+from typing import NoReturn
+
+from app.core.conditional import Versions
+from app.core.errors import Forbidden, NotFound, Stale
 from app.core.pagination import Cursors, Page, Sort
 from app.core.security import Caller
 from app.features.items.models import Item
@@ -21,24 +25,45 @@ class ItemService:
         return self._cursors.page(Page[ItemRead], items, query.limit, sort, total)
 
     async def get(self, caller: Caller, item_id: int) -> Item:
-        return self._found(await self._items.get(caller, item_id), item_id)
+        item = await self._items.get(caller, item_id)
+        if item is None:
+            raise NotFound(f"Item Not Found (id: {item_id})")
+        return item
 
     async def create(self, caller: Caller, data: ItemCreate) -> Item:
         return await self._items.add(Item(owner_id=caller.user_id, **data.model_dump()))
 
-    async def replace(self, caller: Caller, item_id: int, data: ItemCreate) -> Item:
-        return self._found(await self._items.change(caller, item_id, data.model_dump()), item_id)
+    async def create_many(self, caller: Caller, data: Sequence[ItemCreate]) -> Sequence[Item]:
+        """All or none, in their order."""
+        return await self._items.add_all(
+            {"owner_id": caller.user_id, **each.model_dump()} for each in data
+        )
 
-    async def update(self, caller: Caller, item_id: int, data: ItemUpdate) -> Item:
+    async def replace(
+        self, caller: Caller, item_id: int, data: ItemCreate, expected: Versions
+    ) -> Item:
+        changed = await self._items.change(caller, item_id, data.model_dump(), expected)
+        return changed or await self._refuse(caller, item_id)
+
+    async def update(
+        self, caller: Caller, item_id: int, data: ItemUpdate, expected: Versions
+    ) -> Item:
         changes = data.model_dump()  # without what is MISSING
-        if not changes:
-            return await self.get(caller, item_id)
-        return self._found(await self._items.change(caller, item_id, changes), item_id)
-
-    async def delete(self, caller: Caller, item_id: int) -> None:
-        self._found(await self._items.delete(caller, item_id), item_id)
-
-    def _found(self, item: Item | None, item_id: int) -> Item:
-        if item is None:
-            raise NotFound(f"Item Not Found (id: {item_id})")
+        if changes:
+            changed = await self._items.change(caller, item_id, changes, expected)
+            return changed or await self._refuse(caller, item_id)
+        item = await self.get(caller, item_id)
+        if expected is not None and item.version not in expected:
+            raise stale(item)
         return item
+
+    async def delete(self, caller: Caller, item_id: int, expected: Versions) -> None:
+        if not await self._items.delete(caller, item_id, expected):
+            await self._refuse(caller, item_id)
+
+    async def _refuse(self, caller: Caller, item_id: int) -> NoReturn:
+        raise stale(await self.get(caller, item_id))
+
+
+def stale(item: Item) -> Stale:
+    return Stale(f"The item has changed: it is version {item.version} now.")

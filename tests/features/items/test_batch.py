@@ -1,0 +1,86 @@
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from tests.conftest import Person, counted_statements
+from tests.features.items.test_crud import LAMP
+
+URL = "/api/v1/items/batch"
+
+
+async def names(person: Person) -> list[str]:
+    page = (await person.client.get("/api/v1/items", params={"limit": 100})).json()
+    return [item["name"] for item in page["results"]]
+
+
+@pytest.mark.parametrize("count", [1, 2, 1000])
+async def test_all_are_made_in_their_order(ann: Person, count: int) -> None:
+    batch = [LAMP | {"name": f"n{n}", "price": n} for n in range(count)]
+    response = await ann.client.post(URL, json=batch)
+    assert response.status_code == 201
+    made = response.json()
+    assert [item["name"] for item in made] == [each["name"] for each in batch]
+    assert [item["price"] for item in made] == [f"{each['price']}.00" for each in batch]
+    assert {(item["owner_id"], item["version"]) for item in made} == {(ann.id, 1)}
+    last = made[-1]
+    assert last["created_at"] == last["updated_at"]
+    assert (await ann.client.get(f"/api/v1/items/{last['id']}")).json() == last
+    total = (await ann.client.get("/api/v1/items", params={"with_total": True})).json()["total"]
+    assert total == count
+
+
+async def test_a_thousand_cost_one_statement(app: FastAPI, ann: Person) -> None:
+    async with counted_statements(app) as statements:
+        await ann.client.post(URL, json=[LAMP] * 1000)
+    work = [statement for statement in statements if statement != "BEGIN IMMEDIATE"]
+    assert [statement.split()[0] for statement in work] == ["SELECT", "INSERT"]
+
+
+@pytest.mark.parametrize("count", [0, 1001])
+async def test_too_few_and_too_many(ann: Person, count: int) -> None:
+    response = await ann.client.post(URL, json=[LAMP] * count)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["loc"] == ["body"]
+    assert await names(ann) == []
+
+
+async def test_every_bad_one_is_named_and_none_is_made(ann: Person) -> None:
+    batch: list[Any] = [LAMP] * 1000
+    batch[3] = LAMP | {"price": -1}
+    batch[500] = LAMP | {"name": "", "colour": "red"}
+    batch[999] = None
+    response = await ann.client.post(URL, json=batch)
+    assert response.status_code == 422
+    found = [error["loc"] for error in response.json()["errors"]]
+    assert found == [
+        ["body", 3, "price"],
+        ["body", 500, "name"],
+        ["body", 500, "colour"],
+        ["body", 999],
+    ]
+    assert await names(ann) == []
+
+
+async def test_a_thousand_bad_ones_are_all_named(ann: Person) -> None:
+    response = await ann.client.post(URL, json=[{"name": "", "colour": "red"}] * 1000)
+    assert response.status_code == 422
+    found = [error["loc"][1] for error in response.json()["errors"]]
+    assert found == list(range(1000))
+
+
+@pytest.mark.parametrize("body", [LAMP, None, "x", {"0": LAMP}], ids=str)
+async def test_what_is_no_list(ann: Person, body: Any) -> None:
+    assert (await ann.client.post(URL, json=body)).status_code == 422
+
+
+async def test_the_last_one_that_the_database_refuses_takes_the_others_along(
+    app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a bug in the validation would have it."""
+    service = "app.features.items.service.ItemCreate.model_dump"
+    monkeypatch.setattr(service, lambda each: vars(each) | {"version": 2 - len(each.name)})
+    batch = [LAMP | {"name": "x"}, LAMP | {"name": "xx"}]
+    response = await ann.client.post(URL, json=batch)
+    assert response.status_code == 409
+    assert await names(ann) == []

@@ -1,0 +1,128 @@
+"""ETag, If-None-Match and If-Match (RFC 9110, section 13)."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.conftest import Person
+from tests.features.items.test_crud import LAMP, make
+from tests.server import serving, sign_up
+
+URL = "/api/v1/items"
+DESK = {"name": "Desk", "price": "5.00"}
+
+
+def writes(item: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [("PUT", DESK), ("PATCH", {"price": 1}), ("PATCH", {}), ("DELETE", None)]
+
+
+async def test_every_answer_of_one_item_has_its_tag(ann: Person) -> None:
+    created = await ann.client.post(URL, json=LAMP)
+    url = created.headers["Location"]
+    assert created.headers["ETag"] == '"1"'
+    assert (await ann.client.get(url)).headers["ETag"] == '"1"'
+    assert (await ann.client.put(url, json=DESK)).headers["ETag"] == '"2"'
+    assert (await ann.client.patch(url, json={"price": 1})).headers["ETag"] == '"3"'
+    assert (await ann.client.patch(url, json={})).headers["ETag"] == '"3"'
+    assert (await ann.client.head(url)).headers["ETag"] == '"3"'
+
+
+@pytest.mark.parametrize(
+    ("known", "status"),
+    [
+        ('"1"', 304),
+        ('W/"1"', 304),
+        ('"9", "1"', 304),
+        ('"a,b" ,, "1"', 304),
+        ("*", 304),
+        ('"2"', 200),
+        ('"01"', 200),
+        ('""', 200),
+        ('"' + "1" * 400 + '"', 200),
+        ("", 200),
+    ],
+)
+async def test_if_none_match(ann: Person, known: str, status: int) -> None:
+    item = await make(ann)
+    headers = {"If-None-Match": known}
+    for method in ("GET", "HEAD"):
+        response = await ann.client.request(method, f"{URL}/{item['id']}", headers=headers)
+        assert response.status_code == status
+        assert response.headers["ETag"] == '"1"'
+    assert (await ann.client.get(f"{URL}/{item['id'] + 1}", headers=headers)).status_code == 404
+
+
+@pytest.mark.parametrize("expected", ['"1"', '"7", "1"', "*", ' "1" ,'])
+async def test_if_match_that_holds(ann: Person, expected: str) -> None:
+    for method, body in writes(LAMP):
+        item = await make(ann)
+        url, headers = f"{URL}/{item['id']}", {"If-Match": expected}
+        response = await ann.client.request(method, url, json=body, headers=headers)
+        assert response.status_code in (200, 204), (method, body)
+
+
+@pytest.mark.parametrize(
+    "expected", ['"2"', 'W/"1"', '"a"', '"1 "'[:-2] + '0"', "", '"' + "9" * 40 + '"']
+)
+async def test_if_match_that_is_stale(ann: Person, expected: str) -> None:
+    item = await make(ann)
+    url, headers = f"{URL}/{item['id']}", {"If-Match": expected}
+    for method, body in writes(item):
+        response = await ann.client.request(method, url, json=body, headers=headers)
+        assert response.status_code == 412, (method, body)
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert response.json()["detail"] == "The item has changed: it is version 1 now."
+    assert (await ann.client.get(url)).json() == item
+
+
+@pytest.mark.parametrize(
+    "tag", ["1", '"1', '1"', '"1" "2"', '"a b"', "W/1", '*, "1"', "w/" + '"1"']
+)
+async def test_what_is_no_tag(ann: Person, tag: str) -> None:
+    item = await make(ann)
+    url = f"{URL}/{item['id']}"
+    for method, body in writes(item):
+        response = await ann.client.request(method, url, json=body, headers={"If-Match": tag})
+        assert response.status_code == 422, (method, body)
+        assert response.json()["errors"][0]["loc"] == ["header", "If-Match"]
+    assert (await ann.client.get(url, headers={"If-None-Match": tag})).status_code == 422
+    assert (await ann.client.get(url)).json() == item
+
+
+async def test_if_none_match_is_for_reading(ann: Person) -> None:
+    item = await make(ann)
+    url, headers = f"{URL}/{item['id']}", {"If-None-Match": "*"}
+    for method, body in writes(item):
+        response = await ann.client.request(method, url, json=body, headers=headers)
+        assert response.status_code == 422, (method, body)
+    assert (await ann.client.get(url)).json() == item
+
+
+async def test_what_does_not_exist_is_404_whatever_is_expected(ann: Person, bob: Person) -> None:
+    item = await make(ann)
+    for item_id in (item["id"], item["id"] + 1):
+        for method, body in writes(item):
+            response = await bob.client.request(
+                method, f"{URL}/{item_id}", json=body, headers={"If-Match": '"1"'}
+            )
+            assert response.status_code == 404, (method, body)
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_of_20_writers_with_one_tag_one_wins(database_url: str, method: str) -> None:
+    with serving(database_url, WEB_CONCURRENCY="2") as client:
+        sign_up(client)
+        created = client.post(URL, json=LAMP)
+        url, headers = created.headers["Location"], {"If-Match": created.headers["ETag"]}
+
+        def write(n: int) -> int:
+            body = None if method == "DELETE" else DESK | {"price": n}
+            return client.request(method, url, json=body, headers=headers).status_code
+
+        with ThreadPoolExecutor(20) as pool:
+            statuses = sorted(pool.map(write, range(20)))
+        won, lost = (204, 404) if method == "DELETE" else (200, 412)
+        assert statuses == [won] + [lost] * 19
+        if method != "DELETE":
+            assert client.get(url).json()["version"] == 2
