@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Select, func, insert, select, tuple_
+from sqlalchemy import Select, func, insert, inspect, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.base import Executable
@@ -19,6 +19,10 @@ from app.core.pagination import Position, Sort
 ModelT = TypeVar("ModelT", bound=Base)
 RepositoriesT = TypeVar("RepositoriesT")
 _adapter = lru_cache(TypeAdapter)
+
+
+def identity_of(record: Base) -> Any:
+    return inspect(record).identity
 
 
 class Repository(Generic[ModelT]):
@@ -41,9 +45,13 @@ class Repository(Generic[ModelT]):
 
     async def add_all(self, records: Iterable[Mapping[str, Any]]) -> Sequence[ModelT]:
         """In one INSERT, and answered in their order."""
-        statement = insert(self.model).returning(self.model, sort_by_parameter_order=True)
+        # To have them in order, SQLAlchemy would send them to SQLite one by one; that numbers them
+        # in order, too.
+        is_sqlite = self._session.get_bind().dialect.name == "sqlite"
+        statement = insert(self.model).returning(self.model, sort_by_parameter_order=not is_sqlite)
         with self._conflicts():
-            return (await self._session.scalars(statement, list(records))).all()
+            added = (await self._session.scalars(statement, list(records))).all()
+        return sorted(added, key=identity_of) if is_sqlite else added
 
     async def count(self, statement: Select[ModelT]) -> int:
         return (
