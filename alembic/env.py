@@ -8,6 +8,7 @@ from alembic import context
 from sqlalchemy import Connection, event, text
 from sqlalchemy.pool import NullPool
 
+import app.core.idempotency_records  # noqa: F401 - a table that belongs to no slice
 from app.core.config import get_settings
 from app.core.db import create_postgres_engine, create_sqlite_engine
 from app.core.orm import Base, Id, Money, UtcDateTime

@@ -18,6 +18,9 @@ from app.core.migrations import alembic_config
 from app.discovery import discover
 
 GRACEFUL_SHUTDOWN_SECONDS = 20
+# A worker that does not answer for so long is started again; on a machine that is short of breath,
+# to import the application takes more than uvicorn's 5.
+HUNG_WORKER_SECONDS = 60
 
 
 def open_state() -> AbstractAsyncContextManager[State]:
@@ -60,6 +63,7 @@ def serve(
         workers=None if reload else settings.web_concurrency,
         forwarded_allow_ips=settings.forwarded_allow_ips,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+        timeout_worker_healthcheck=HUNG_WORKER_SECONDS,
         server_header=False,
         access_log=False,  # app.core.middleware writes one
         log_config=None,

@@ -14,7 +14,7 @@ import httpx
 
 from tests.conftest import SECRET_KEY, redis_beside
 
-START_SECONDS = 30
+START_SECONDS = 60
 
 
 def free_port() -> int:
@@ -24,10 +24,7 @@ def free_port() -> int:
         return port
 
 
-@contextmanager
-def serving(database_url: str, **environment: str) -> Iterator[httpx.Client]:
-    """A client of the server, which is stopped with SIGTERM at the end."""
-    port = free_port()
+def start(database_url: str, port: int, **environment: str) -> subprocess.Popen[bytes]:
     command = Path(sys.executable).with_name("app")
     settings = {
         "ENVIRONMENT": "test",
@@ -36,7 +33,14 @@ def serving(database_url: str, **environment: str) -> Iterator[httpx.Client]:
         "SECRET_KEY": SECRET_KEY,
         "PORT": str(port),
     }
-    process = subprocess.Popen([command, "serve"], env=os.environ | settings | environment)
+    return subprocess.Popen([command, "serve"], env=os.environ | settings | environment)
+
+
+@contextmanager
+def serving(database_url: str, **environment: str) -> Iterator[httpx.Client]:
+    """A client of the server, which is stopped with SIGTERM at the end."""
+    port = free_port()
+    process = start(database_url, port, **environment)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             wait_until_live(process, client)

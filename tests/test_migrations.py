@@ -27,7 +27,14 @@ ROWS = (
        VALUES (1, 'Lamp', 1, false, 1, 1, '2026-01-01', '2026-01-01'),
               (2, 'Desk', 2, false, 1, 1, '2026-01-01', '2026-01-01')""",
 )
-TABLES = ("users", "auth_sessions", "refresh_tokens", "email_tokens", "items")
+TABLES = (
+    "users",
+    "auth_sessions",
+    "refresh_tokens",
+    "email_tokens",
+    "items",
+    "idempotency_records",
+)
 
 
 def describe(connection: Connection) -> dict[str, tuple[Any, ...]]:

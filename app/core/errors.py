@@ -8,6 +8,7 @@ AppError
  │    └── MissingScope
  ├── NotFound
  ├── Conflict
+ │    └── InProgress
  ├── Stale                it has changed since the client saw it
  ├── TooManyRequests
  └── Unavailable          the database is away
@@ -59,6 +60,10 @@ class Conflict(AppError): ...
 
 
 class Stale(AppError): ...
+
+
+class InProgress(Conflict):
+    """The same is being done right now: its outcome can be asked for in a moment."""
 
 
 class TooManyRequests(AppError):

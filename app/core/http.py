@@ -97,6 +97,8 @@ async def app_error(request: Request, error: errors.AppError) -> ProblemResponse
             headers["WWW-Authenticate"] = 'Bearer error="insufficient_scope"'
         case errors.Invalid():
             members["errors"] = [{"loc": error.loc, "msg": error.detail, "type": "value_error"}]
+        case errors.InProgress():
+            headers["Retry-After"] = RETRY_AFTER_SECONDS
         case errors.TooManyRequests():
             headers = rate_limit_fields(
                 error.policy, error.limit, error.window_seconds, 0, error.reset_seconds

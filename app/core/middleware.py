@@ -26,6 +26,7 @@ MAX_FORM_BYTES = 65_536
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 EXPOSED_HEADERS = [
     "ETag",
+    "Idempotency-Replayed",
     "Link",
     "Location",
     "RateLimit",

@@ -7,6 +7,7 @@ from starlette.requests import HTTPConnection
 
 from app.core.errors import Invalid
 from app.core.http import Problem, title_of
+from app.core.idempotency import KEY, REPLAYED
 
 SCHEMA = "#/components/schemas/"
 REFERENCE = {"$ref": f"{SCHEMA}Problem"}
@@ -65,6 +66,8 @@ def _describe_errors(operation: dict[str, Any]) -> None:
         statuses |= {"401", "422", "503"} | ({"403"} if any(requirement.values()) else set())
     responses = operation["responses"]
     responses.pop("422", None)  # FastAPI's own shape
+    if any(parameter["name"] == KEY for parameter in parameters):
+        _describe_replays(responses)
     for status in sorted(statuses | {code for code in responses if code >= "400"}):
         description = responses.get(status, {}).get("description") or title_of(int(status))
         example = {
@@ -79,3 +82,15 @@ def _describe_errors(operation: dict[str, Any]) -> None:
             "description": description,
             "content": {"application/problem+json": {"schema": REFERENCE, "example": example}},
         }
+
+
+def _describe_replays(responses: dict[str, Any]) -> None:
+    replayed = {
+        "description": "There when this is the first answer to the key, again.",
+        "schema": {"type": "string", "const": "true"},
+    }
+    for status, response in responses.items():
+        if status < "300":
+            response.setdefault("headers", {})[REPLAYED] = replayed
+    responses["409"] = {"description": "The first request with the key is still under way"}
+    responses["422"] = {"description": "Not valid, or the key was used with another request"}

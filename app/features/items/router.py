@@ -4,6 +4,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request, Response, status
 
 from app.core.conditional import ETAG, NOT_MODIFIED, IfMatch, IfNoneMatch, not_modified, tagged
+from app.core.idempotency import IdempotencyDep, IdempotentRoute
 from app.core.pagination import Page, link_to_next
 from app.features.items.dependencies import ItemServiceDep, ItemsReader, ItemsWriter
 from app.features.items.models import Item
@@ -14,7 +15,7 @@ Responses = dict[int | str, dict[str, Any]]
 FOUND: Responses = {200: ETAG}
 CREATED: Responses = {201: ETAG}
 
-router = APIRouter(prefix="/items", tags=["items"])
+router = APIRouter(prefix="/items", tags=["items"], route_class=IdempotentRoute)
 
 
 @router.post("", response_model=ItemRead, status_code=status.HTTP_201_CREATED, responses=CREATED)
@@ -22,10 +23,13 @@ async def create_item(
     data: ItemCreate,
     items: ItemServiceDep,
     caller: ItemsWriter,
+    idempotency: IdempotencyDep,
     request: Request,
     response: Response,
-) -> Item:
+) -> Item | Response:
     """Creates an item of your own."""
+    if replay := await idempotency.replay(caller):
+        return replay
     item = await items.create(caller, data)
     response.headers["Location"] = f"{request.url.path}/{item.id}"
     return tagged(response, item)
@@ -36,8 +40,11 @@ async def create_items(
     data: Annotated[list[ItemCreate], Body(min_length=1, max_length=MAX_BATCH)],
     items: ItemServiceDep,
     caller: ItemsWriter,
-) -> Sequence[Item]:
+    idempotency: IdempotencyDep,
+) -> Sequence[Item] | Response:
     """Creates all of them or none, and answers them in their order."""
+    if replay := await idempotency.replay(caller):
+        return replay
     return await items.create_many(caller, data)
 
 

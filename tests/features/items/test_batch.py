@@ -84,3 +84,15 @@ async def test_the_last_one_that_the_database_refuses_takes_the_others_along(
     response = await ann.client.post(URL, json=batch)
     assert response.status_code == 409
     assert await names(ann) == []
+
+
+async def test_a_retry_with_the_same_key_makes_nothing(ann: Person) -> None:
+    headers, batch = {"Idempotency-Key": "k"}, [LAMP | {"name": f"n{n}"} for n in range(3)]
+    first = await ann.client.post(URL, json=batch, headers=headers)
+    assert first.status_code == 201
+    retry = await ann.client.post(URL, json=batch, headers=headers)
+    assert (retry.status_code, retry.content) == (201, first.content)
+    assert retry.headers["Idempotency-Replayed"] == "true"
+    other = await ann.client.post(URL, json=batch[:2], headers=headers)
+    assert other.status_code == 422
+    assert await names(ann) == ["n0", "n1", "n2"]

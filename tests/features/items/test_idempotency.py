@@ -1,0 +1,317 @@
+import asyncio
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import func, make_url, select, text, update
+
+from app.core.idempotency_records import LIFETIME, IdempotencyRecord
+from app.core.orm import utc_now
+from app.features.items.models import Item
+from app.features.items.repository import ItemRepository
+from tests.conftest import (
+    PASSWORD,
+    Person,
+    counted_statements,
+    make_person,
+    make_settings,
+    running,
+)
+from tests.core.test_idempotency import BAD_KEYS, everything
+from tests.databases import Databases
+from tests.features.items.test_crud import LAMP
+from tests.server import free_port, serving, sign_up, start, wait_until_live
+from tests.test_server import FAILING_COMMIT
+
+ITEMS = "/api/v1/items"
+
+
+async def post(person: Person, key: str, **changes: Any) -> httpx.Response:
+    headers = {b"Idempotency-Key": key.encode()}
+    return await person.client.post(ITEMS, json=LAMP | changes, headers=headers)
+
+
+async def items_of(person: Person) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await person.client.get(ITEMS)).json()["results"]
+    return found
+
+
+async def records_in(app: FastAPI) -> int | None:
+    async with app.state.database.reading() as session:
+        count: int | None = await session.scalar(select(func.count(IdempotencyRecord.key)))
+    return count
+
+
+async def test_a_retry_makes_nothing_and_gets_the_first_answer(ann: Person) -> None:
+    first = await post(ann, "k")
+    assert first.status_code == 201
+    assert "Idempotency-Replayed" not in first.headers
+    await ann.client.patch(first.headers["Location"], json={"name": "Desk"})
+    for key in ("k", '"k"'):
+        retry = await post(ann, key)
+        assert everything(retry) == everything(first)
+        assert retry.headers["Idempotency-Replayed"] == "true"
+    await ann.client.delete(first.headers["Location"])
+    assert everything(await post(ann, "k")) == everything(first)
+    assert await items_of(ann) == []
+
+
+async def test_the_same_key_with_another_body(ann: Person) -> None:
+    first = (await post(ann, "k")).json()
+    response = await post(ann, "k", name="Desk")
+    assert response.status_code == 422
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json()["errors"][0]["loc"] == ["header", "Idempotency-Key"]
+    assert await items_of(ann) == [first]
+
+
+async def test_the_same_key_of_another_user(ann: Person, bob: Person) -> None:
+    mine, theirs = await post(ann, "k"), await post(bob, "k", name="Bob's")
+    assert (mine.status_code, theirs.status_code) == (201, 201)
+    assert "Idempotency-Replayed" not in theirs.headers
+    assert await items_of(ann) == [mine.json()]
+    assert await items_of(bob) == [theirs.json()]
+
+
+@pytest.mark.parametrize("key", [key for key in BAD_KEYS if key.strip() == key])
+async def test_a_bad_key_writes_nothing(app: FastAPI, ann: Person, key: str) -> None:
+    response = await post(ann, key)
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert error["loc"] == ["header", "Idempotency-Key"]
+    assert await items_of(ann) == []
+    assert await records_in(app) == 0
+
+
+async def test_without_a_key_each_is_another_and_no_statement_more(
+    app: FastAPI, ann: Person
+) -> None:
+    async with counted_statements(app) as statements:
+        for _ in range(2):
+            assert (await ann.client.post(ITEMS, json=LAMP)).status_code == 201
+    work = [each.split()[0] for each in statements]
+    assert [each for each in work if each != "BEGIN"] == ["SELECT", "INSERT"] * 2
+    assert len(await items_of(ann)) == 2
+
+
+async def test_after_a_day_the_key_is_new(app: FastAPI, ann: Person) -> None:
+    first = await post(ann, "k")
+    async with app.state.database.transaction() as session:
+        record = (await session.scalars(select(IdempotencyRecord))).one()
+        age = record.expires_at - utc_now()
+        assert LIFETIME - timedelta(minutes=1) < age <= LIFETIME == timedelta(hours=24)
+        await session.execute(update(IdempotencyRecord).values(expires_at=utc_now()))
+    second = await post(ann, "k", name="Desk")
+    assert second.status_code == 201
+    assert "Idempotency-Replayed" not in second.headers
+    assert await items_of(ann) == [first.json(), second.json()]
+    assert everything(await post(ann, "k", name="Desk")) == everything(second)
+
+
+async def test_the_records_go_with_the_account(app: FastAPI, ann: Person) -> None:
+    await post(ann, "k")
+    assert await records_in(app) == 1
+    response = await ann.client.request(
+        "DELETE", "/api/v1/users/me", json={"current_password": PASSWORD}
+    )
+    assert response.status_code == 204, response.text
+    assert await records_in(app) == 0
+
+
+async def test_the_document_tells_of_it(app: FastAPI) -> None:
+    operation = app.openapi()["paths"][ITEMS]["post"]
+    (parameter,) = operation["parameters"]
+    assert (parameter["name"], parameter["in"]) == ("Idempotency-Key", "header")
+    assert not parameter["required"]
+    assert parameter["schema"]["examples"]
+    responses = operation["responses"]
+    assert "Idempotency-Replayed" in responses["201"]["headers"]
+    assert "under way" in responses["409"]["description"]
+    assert "key" in responses["422"]["description"]
+    assert "headers" not in app.openapi()["paths"]["/api/v1/users"]["post"]["responses"]["201"]
+
+
+async def assert_the_key_is_new(app: FastAPI, person: Person) -> None:
+    assert await items_of(person) == []
+    assert await records_in(app) == 0
+    response = await post(person, "k")
+    assert response.status_code == 201
+    assert "Idempotency-Replayed" not in response.headers
+    assert await items_of(person) == [response.json()]
+
+
+async def test_a_refused_body_leaves_no_record(app: FastAPI, ann: Person) -> None:
+    assert (await post(ann, "k", price=-1)).status_code == 422
+    await assert_the_key_is_new(app, ann)
+
+
+async def test_an_error_after_the_insert_leaves_no_record(
+    app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(items: ItemRepository, item: Item) -> Item:
+        await add(items, item)
+        raise ZeroDivisionError
+
+    add = ItemRepository.add
+    with monkeypatch.context() as patch:
+        patch.setattr(ItemRepository, "add", fail)
+        assert (await post(ann, "k")).status_code == 500
+    await assert_the_key_is_new(app, ann)
+
+
+async def test_a_commit_that_fails_leaves_no_record(
+    databases: Databases, own_database_url: str, password_hash: str
+) -> None:
+    statements = FAILING_COMMIT[own_database_url.partition("+")[0]]
+    await asyncio.to_thread(databases.execute, own_database_url, *statements)
+    async with running(make_settings(own_database_url)) as app:
+        ann = await make_person(app, password_hash, "ann")
+        async with ann.client:
+            assert (await post(ann, "k")).status_code == 500
+            undo = "DROP TRIGGER break" + ("" if app.state.database.is_sqlite else " ON items")
+            await asyncio.to_thread(databases.execute, own_database_url, undo)
+            await assert_the_key_is_new(app, ann)
+
+
+async def test_when_the_first_fails_one_of_those_who_wait_is_the_first(
+    app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, fails = asyncio.Event(), asyncio.Event()
+
+    async def fail_at_first(items: ItemRepository, item: Item) -> Item:
+        await add(items, item)
+        if not started.is_set():
+            started.set()
+            await fails.wait()
+            raise ZeroDivisionError
+        return item
+
+    add = ItemRepository.add
+    monkeypatch.setattr(ItemRepository, "add", fail_at_first)
+    first = asyncio.create_task(post(ann, "k"))
+    await started.wait()
+    others = [asyncio.create_task(post(ann, "k")) for _ in range(3)]
+    if not app.state.database.is_sqlite:  # there, they wait for the one connection that writes
+        await until_waiting(app, 3)
+    fails.set()
+    assert (await first).status_code == 500
+    responses = [await other for other in others]
+    assert [response.status_code for response in responses] == [201] * 3
+    assert len({response.content for response in responses}) == 1
+    replays = ["Idempotency-Replayed" in response.headers for response in responses]
+    assert sorted(replays) == [False, True, True]
+    assert await items_of(ann) == [responses[0].json()]
+
+
+async def until_waiting(app: FastAPI, many: int) -> None:
+    count = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with app.state.database.reading() as session:
+        while (await session.scalar(count)) < many:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_of_16_at_once_one_makes_the_item(database_url: str, workers: str) -> None:
+    pool = {"DATABASE_POOL_SIZE": "5"}  # fewer than those who wait
+    with serving(database_url, WEB_CONCURRENCY=workers, **pool) as client:
+        sign_up(client)
+        headers = dict(client.headers) | {"Idempotency-Key": "k"}
+
+        def send(_: int) -> httpx.Response:
+            """On a connection of its own, so that each worker gets some."""
+            return httpx.post(client.base_url.join(ITEMS), json=LAMP, headers=headers, timeout=30)
+
+        with ThreadPoolExecutor(16) as threads:
+            responses = list(threads.map(send, range(16)))
+        assert {response.status_code for response in responses} == {201}
+        assert len({(r.content, r.headers["Location"]) for r in responses}) == 1
+        replays = [response.headers.get("Idempotency-Replayed") for response in responses]
+        assert (replays.count(None), replays.count("true")) == (1, 15)
+        assert client.get(ITEMS).json()["results"] == [responses[0].json()]
+
+
+# A trigger that keeps the item's insertion from ending.
+STUCK = {
+    "sqlite": (
+        """CREATE TRIGGER stuck AFTER INSERT ON items BEGIN
+             SELECT count(*) FROM (WITH RECURSIVE n (i) AS
+               (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1e12) SELECT i FROM n); END""",
+    ),
+    "postgresql": (
+        """CREATE FUNCTION stuck() RETURNS trigger AS
+           'BEGIN PERFORM pg_sleep(3600); RETURN NEW; END' LANGUAGE plpgsql""",
+        "CREATE TRIGGER stuck AFTER INSERT ON items FOR EACH ROW EXECUTE FUNCTION stuck()",
+    ),
+}
+SLEEPERS = """SELECT pid FROM pg_stat_activity
+              WHERE datname = current_database() AND wait_event = 'PgSleep'"""
+
+
+@contextmanager
+def killed_at_the_end(database_url: str) -> Iterator[httpx.Client]:
+    port = free_port()
+    process = start(database_url, port)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            wait_until_live(process, client)
+            yield client
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_server_that_is_killed_in_the_middle_leaves_nothing(
+    databases: Databases, own_database_url: str
+) -> None:
+    url = own_database_url
+    is_sqlite = url.startswith("sqlite")
+    databases.execute(url, *STUCK[url.partition("+")[0]])
+    with ThreadPoolExecutor(1) as threads:
+        with killed_at_the_end(url) as client:
+            sign_up(client)
+            headers = dict(client.headers) | {"Idempotency-Key": "k"}
+            target = client.base_url.join(ITEMS)
+            future = threads.submit(httpx.post, target, json=LAMP, headers=headers, timeout=60)
+            while not is_stuck(url):
+                time.sleep(0.05)
+        with pytest.raises(httpx.TransportError):
+            future.result()
+    if not is_sqlite:  # which does not look whether its client is there, as long as it works
+        databases.execute(url, f"SELECT pg_terminate_backend(pid) FROM ({SLEEPERS}) AS sleepers")
+    databases.execute(url, "DROP TRIGGER stuck" + ("" if is_sqlite else " ON items"))
+    with serving(url) as client:
+        client.headers.update(headers)
+        assert client.get(ITEMS).json()["results"] == []
+        response = client.post(ITEMS, json=LAMP)
+        assert response.status_code == 201
+        assert "Idempotency-Replayed" not in response.headers
+        assert client.get(ITEMS).json()["results"] == [response.json()]
+
+
+def is_stuck(url: str) -> bool:
+    if url.startswith("sqlite"):  # the one that writes is stuck
+        with closing(sqlite3.connect(make_url(url).database or "", timeout=0)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            return False
+
+    async def look() -> bool:
+        connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+        stuck = await connection.fetchval(f"SELECT EXISTS ({SLEEPERS})")
+        await connection.close()
+        return bool(stuck)
+
+    return asyncio.run(look())
