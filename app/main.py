@@ -12,6 +12,7 @@ from starlette.datastructures import State
 
 from app.accounts.dependencies import build_services
 from app.core import health
+from app.core.broadcast import Broadcast
 from app.core.config import Settings, get_settings
 from app.core.db import Database
 from app.core.docs import add_docs
@@ -25,6 +26,7 @@ from app.core.migrations import Migrations
 from app.core.openapi import API, forbid_unknown_parameters, query_parameters
 from app.core.pagination import Cursors
 from app.core.rate_limit import RateLimiter, limit_by_address
+from app.core.redis_broadcast import RedisBroadcast
 from app.core.security import Passwords, derive_key
 from app.discovery import discover, folders
 
@@ -83,10 +85,12 @@ async def opened(state: State) -> AsyncIterator[State]:
     configure_logging(settings)
     to_thread.current_default_thread_limiter().total_tokens = settings.thread_limit
     await to_thread.run_sync(open_state, state)  # it reads files
+    state.broadcast.start()
     try:
         yield state
     finally:
         await state.jobs.close()
+        await state.broadcast.close()
         await state.rate_limiter.close()
         await state.database.dispose()
 
@@ -97,8 +101,10 @@ def open_state(state: State) -> None:
     key = settings.signing_key
     state.cursors = Cursors(derive_key(key, "cursor"))
     state.migrations = Migrations()
-    state.database = Database(settings)
-    state.rate_limiter = RateLimiter(settings.redis, derive_key(key, "rate limit"))
+    redis = settings.redis
+    state.broadcast = RedisBroadcast(redis) if redis else Broadcast()
+    state.database = Database(settings, state.broadcast.publish)
+    state.rate_limiter = RateLimiter(redis, derive_key(key, "rate limit"))
     state.passwords = Passwords(PASSWORD_THREADS)
     state.mailer = Mailer(settings, folders("templates/mail"))
     state.jobs = Jobs((job for module in discover("jobs") for job in module.JOBS), state)

@@ -1,7 +1,7 @@
 """The engines, the sessions, and the only transaction boundary of the application."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any
 from uuid import uuid4
@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import (
 
 from app.core.config import Settings
 from app.core.errors import Unavailable
+from app.core.events import Event, recorded
 from app.core.orm import simple_lower
 
 # What PostgreSQL or the network say as they go away. Everything else is a bug, and answered as one.
@@ -42,6 +43,8 @@ SQLITE_AWAY = (
 )
 SQLITE_BUSY_SECONDS = 10
 
+Publish = Callable[[Sequence[Event]], object]
+
 
 class Database:
     """`reading()` for what changes nothing, `transaction()` for what does.
@@ -49,8 +52,9 @@ class Database:
     A session takes a connection at its first statement and gives it back at the end of its block.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, publish: Publish = lambda events: None) -> None:
         url = settings.database
+        self._publish = publish
         # No overflow: such a connection is opened and closed for a single use.
         pool: dict[str, Any] = {
             "pool_size": settings.database_pool_size,
@@ -77,10 +81,13 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """Committed at the end of the block, rolled back by any exception."""
+        """Committed at the end of the block, rolled back by any exception. Its events are
+        published as soon as it is committed."""
         with _pool_timeouts():
             async with self._writing.begin() as session:
                 yield session
+        if events := recorded(session):
+            self._publish(events)
 
     async def dispose(self) -> None:
         await self.reader.dispose()

@@ -1,0 +1,111 @@
+"""Events are published by the commit, and by nothing else."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import select
+
+from app.accounts.models import User
+from app.core.broadcast import Broadcast
+from app.core.db import Database, SessionDep
+from app.core.errors import Conflict
+from app.core.events import Event, Events
+from tests.conftest import client_of, make_settings
+
+USER = {"email": "ann@example.com", "email_key": "ann@example.com", "password_hash": "x"}
+
+
+class Happened(Event):
+    number: int
+
+    @property
+    def topic(self) -> str:
+        return "numbers"
+
+
+@asynccontextmanager
+async def publishing(url: str) -> AsyncIterator[tuple[Database, list[Event]]]:
+    published = list[Event]()
+
+    def publish(events: Sequence[Event]) -> None:
+        published.extend(events)
+
+    database = await asyncio.to_thread(Database, make_settings(url), publish)  # reads files
+    yield database, published
+    await database.dispose()
+
+
+async def test_in_their_order_after_the_commit(database_url: str) -> None:
+    async with publishing(database_url) as (database, published):
+        async with database.transaction() as session:
+            for number in range(3):
+                Events(session).record(Happened(number=number))
+            session.add(User(**USER))
+            await session.flush()
+            assert published == []
+        assert published == [Happened(number=number) for number in range(3)]
+
+
+async def test_what_is_rolled_back_has_not_happened(database_url: str) -> None:
+    async with publishing(database_url) as (database, published):
+        with suppress(Conflict):
+            async with database.transaction() as session:
+                Events(session).record(Happened(number=1))
+                raise Conflict("no")
+        async with database.transaction():
+            pass
+        assert published == []
+
+
+async def test_they_are_of_one_unit_of_work(database_url: str) -> None:
+    async with publishing(database_url) as (database, published):
+        async with database.transaction() as outer:
+            Events(outer).record(Happened(number=1))
+            async with database.reading() as inner:
+                Events(inner).record(Happened(number=2))
+                await inner.scalars(select(User))
+        assert published == [Happened(number=1)]
+
+
+def test_a_failure_to_publish_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Broadcast):
+        def _forward(self, topic: str, message: str) -> None:
+            raise OSError("away")
+
+    heard, broadcast = list[str](), Broken()
+
+    def fail(message: str) -> None:
+        raise ValueError("a bug")
+
+    with broadcast.listening("numbers", fail), broadcast.listening("numbers", heard.append):
+        broadcast.publish([Happened(number=1), Happened(number=2)])
+    assert heard == ['{"number":1}', '{"number":2}']
+    assert caplog.text.count("OSError: away") == 2
+    assert caplog.text.count("ValueError: a bug") == 2
+    broadcast.publish([Happened(number=3)])
+    assert len(heard) == 2  # nobody listens any more
+
+
+@pytest.fixture
+async def numbers(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    @app.post("/numbers/{number}")
+    async def record(number: int, session: SessionDep, fail: bool = False) -> None:
+        Events(session).record(Happened(number=number))
+        if fail:
+            raise Conflict("no")
+
+    async with client_of(app) as client:
+        yield client
+
+
+async def test_a_request(app: FastAPI, numbers: httpx.AsyncClient) -> None:
+    heard = list[str]()
+    with app.state.broadcast.listening("numbers", heard.append):
+        assert (await numbers.post("/numbers/1")).status_code == 200
+        assert (await numbers.post("/numbers/2?fail=true")).status_code == 409
+        assert (await numbers.post("/numbers/3")).status_code == 200
+    assert heard == ['{"number":1}', '{"number":3}']
