@@ -28,6 +28,7 @@ from app.core.pagination import Cursors
 from app.core.rate_limit import RateLimiter, limit_by_address
 from app.core.redis_broadcast import RedisBroadcast
 from app.core.security import Passwords, derive_key
+from app.core.sockets import Sockets
 from app.discovery import discover, folders
 
 PASSWORD_THREADS = max(1, (os.cpu_count() or 1) // 2)
@@ -65,7 +66,7 @@ def add_api(app: FastAPI, settings: Settings) -> None:
     if settings.rate_limit_default:
         dependencies.insert(0, Depends(limit_by_address))  # what is refused costs nothing more
         responses[429] = {"description": "Too many requests from this address"}
-    for module in discover("router"):
+    for module in (*discover("router"), *discover("live")):
         app.include_router(
             module.router, prefix="/api/v1", dependencies=dependencies, responses=responses
         )
@@ -86,9 +87,11 @@ async def opened(state: State) -> AsyncIterator[State]:
     to_thread.current_default_thread_limiter().total_tokens = settings.thread_limit
     await to_thread.run_sync(open_state, state)  # it reads files
     state.broadcast.start()
+    state.sockets.start()
     try:
         yield state
     finally:
+        await state.sockets.close()
         await state.jobs.close()
         await state.broadcast.close()
         await state.rate_limiter.close()
@@ -109,6 +112,7 @@ def open_state(state: State) -> None:
     state.mailer = Mailer(settings, folders("templates/mail"))
     state.jobs = Jobs((job for module in discover("jobs") for job in module.JOBS), state)
     build_services(state, settings, key)
+    state.sockets = Sockets(state.broadcast, state.auth.standing)
 
 
 async def ensure_first_superuser(state: State) -> None:

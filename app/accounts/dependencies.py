@@ -1,9 +1,10 @@
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Request, Security, WebSocket
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from starlette.datastructures import State
+from starlette.requests import HTTPConnection
 
 from app.accounts.repository import Accounts
 from app.accounts.schemas import SCOPES, Device
@@ -16,6 +17,7 @@ from app.core.config import Settings
 from app.core.errors import InvalidTokenRequest, MissingScope, Unauthenticated
 from app.core.repository import Units
 from app.core.security import AccessTokens, Caller, derive_key
+from app.core.sockets import SUBPROTOCOL
 
 oauth2 = OAuth2PasswordBearer(
     tokenUrl="/api/v1/auth/token",
@@ -58,8 +60,8 @@ def build_services(state: State, settings: Settings, key: str) -> None:
     )
 
 
-async def get_auth_service(request: Request) -> AuthService:
-    auth: AuthService = request.app.state.auth
+async def get_auth_service(connection: HTTPConnection) -> AuthService:
+    auth: AuthService = connection.app.state.auth
     return auth
 
 
@@ -104,6 +106,25 @@ async def get_caller(
     if missing := set(required.scopes) - caller.scopes:
         raise MissingScope(f"The access token lacks the scope {' '.join(sorted(missing))}.")
     return caller
+
+
+async def get_live_token(
+    websocket: WebSocket, token: Annotated[str | None, Depends(oauth2)]
+) -> str | None:
+    """As a header, or by the subprotocols `bearer, TOKEN`: a browser's script can send those."""
+    match websocket.scope["subprotocols"]:
+        case [protocol, offered, *_] if token is None and protocol == SUBPROTOCOL:
+            return str(offered)
+    return token
+
+
+async def get_live_caller(
+    required: SecurityScopes,
+    token: Annotated[str | None, Depends(get_live_token)],
+    auth: AuthServiceDep,
+) -> Caller:
+    """Of a WebSocket's handshake."""
+    return await get_caller(required, token, auth)
 
 
 CurrentCaller = Annotated[Caller, Security(get_caller)]

@@ -1,12 +1,14 @@
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, delete, select, update
+from sqlalchemy import ColumnElement, Delete, Select, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.accounts.events import SessionEnded
 from app.accounts.models import AuthSession, EmailToken, RefreshToken, User
 from app.core.errors import Conflict
+from app.core.events import Events
 from app.core.orm import utc_now
 from app.core.pagination import Position, Sort
 from app.core.repository import Repository
@@ -76,7 +78,13 @@ class UserRepository(Repository[User]):
 
 
 class SessionRepository(Repository[AuthSession]):
+    """Whatever ends a session comes through here, and is told to its sockets."""
+
     model = AuthSession
+
+    def __init__(self, session: AsyncSession) -> None:
+        super().__init__(session)
+        self._events = Events(session)
 
     async def is_superuser(self, user_id: int, session_id: UUID) -> bool | None:
         """None when the user may call no more: deactivated, deleted, or the session is over."""
@@ -87,6 +95,12 @@ class SessionRepository(Repository[AuthSession]):
             .where(AuthSession.id == session_id, AuthSession.expires_at > utc_now())
         )
         return await self._session.scalar(statement)
+
+    async def standing(self, session_ids: Collection[UUID]) -> Sequence[UUID]:
+        """Those that have not ended."""
+        statement = select(AuthSession.id).join(User).where(User.is_active)
+        statement = statement.where(AuthSession.expires_at > utc_now())
+        return (await self._session.scalars(statement.where(AuthSession.id.in_(session_ids)))).all()
 
     async def list(self, user_id: int) -> Sequence[AuthSession]:
         statement = select(AuthSession).where(AuthSession.user_id == user_id)
@@ -119,13 +133,19 @@ class SessionRepository(Repository[AuthSession]):
         statement = delete(AuthSession).where(AuthSession.id == session_id)
         if user_id is not None:
             statement = statement.where(AuthSession.user_id == user_id)
-        return await self._session.scalar(statement.returning(AuthSession.id)) is not None
+        return await self._end(statement)
 
     async def end_all(self, user_id: int, keep: UUID | None = None) -> None:
         statement = delete(AuthSession).where(AuthSession.user_id == user_id)
         if keep is not None:
             statement = statement.where(AuthSession.id != keep)
-        await self._session.execute(statement)
+        await self._end(statement)
+
+    async def _end(self, statement: Delete) -> bool:
+        ended = (await self._session.scalars(statement.returning(AuthSession.id))).all()
+        for session_id in ended:
+            self._events.record(SessionEnded(session_id=session_id))
+        return bool(ended)
 
     async def clean_up(self) -> int:
         return await delete_expired(self._session, self.model)

@@ -11,6 +11,7 @@ AppError
  │    └── InProgress
  ├── Stale                it has changed since the client saw it
  ├── TooManyRequests
+ ├── TooManySockets
  └── Unavailable          the database is away
 """
 
@@ -75,6 +76,9 @@ class TooManyRequests(AppError):
         self.limit = limit
         self.window_seconds = window_seconds
         self.reset_seconds = reset_seconds
+
+
+class TooManySockets(AppError): ...
 
 
 class Unavailable(AppError): ...

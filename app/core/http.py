@@ -27,6 +27,7 @@ STATUS: dict[type[errors.AppError], int] = {
     errors.Stale: 412,
     errors.Invalid: 422,
     errors.TooManyRequests: 429,
+    errors.TooManySockets: 429,
     errors.Unavailable: 503,
 }
 # RFC 9110's names, which Python learned in 3.13.

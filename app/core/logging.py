@@ -44,6 +44,11 @@ class AppHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscr
     pass
 
 
+def _is_of_no_socket(record: logging.LogRecord) -> bool:
+    """uvicorn's lines have the query string; RequestContext and app.core.sockets write others."""
+    return not str(record.msg).startswith(('%s - "WebSocket ', "connection "))
+
+
 def configure_logging(settings: Settings) -> None:
     handler = AppHandler(sys.stdout)
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else ConsoleFormatter())
@@ -54,6 +59,7 @@ def configure_logging(settings: Settings) -> None:
     logging.getLogger("taskiq").setLevel(logging.WARNING)
     logging.getLogger("stamina").setLevel(logging.ERROR)  # app.core.jobs says more
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # at DEBUG: every parameter
+    logging.getLogger("uvicorn.error").addFilter(_is_of_no_socket)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = name != "uvicorn.access"  # RequestContext writes those

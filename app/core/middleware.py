@@ -24,6 +24,7 @@ SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 GZIP_MINIMUM_BYTES = 1000
 MAX_FORM_BYTES = 65_536
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 EXPOSED_HEADERS = [
     "ETag",
     "Idempotency-Replayed",
@@ -62,13 +63,14 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
 
 
 class RequestContext:
-    """The request's id, and its line in the access log, in the place of uvicorn's."""
+    """The request's id, and its line in the access log, in the place of uvicorn's. That of a
+    WebSocket is of its handshake."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if SANE_REQUEST_ID.fullmatch(given) else uuid4().hex
@@ -78,31 +80,38 @@ class RequestContext:
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            if message["type"] in STARTS:
+                status = message.get("status", 101)
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                if status == 101:
+                    _log_access(scope, status, started)
             await send(message)
 
         try:
             await self.app(scope, receive, send_with_id)
         finally:
-            milliseconds = round(1000 * (time.perf_counter() - started), 1)
-            access_logger.info(
-                "request",
-                extra={
-                    "method": scope["method"],
-                    "path": quote(scope["path"]),  # without the query string: it may hold secrets
-                    "route": _route_of(scope),
-                    "status": status,
-                    "duration_ms": milliseconds,
-                },
-            )
+            if status != 101:
+                _log_access(scope, status, started)
+
+
+def _log_access(scope: Scope, status: int, started: float) -> None:
+    access_logger.info(
+        "request",
+        extra={
+            "method": scope.get("method", "WEBSOCKET"),
+            "path": quote(scope["path"]),  # without the query string: it may hold secrets
+            "route": _route_of(scope),
+            "status": status,
+            "duration_ms": round(1000 * (time.perf_counter() - started), 1),
+        },
+    )
 
 
 def _route_of(scope: Scope) -> str | None:
     """The path's template. Starlette's "route" lacks the prefix that it was included under."""
-    route: Any = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
-    return getattr(route, "path_format", None)
+    included: Any = scope.get("fastapi", {}).get("effective_route_context")
+    path = getattr(included, "path_format", None)  # of a WebSocket it is empty
+    return path or getattr(scope.get("route"), "path_format", None)
 
 
 class PlainErrorsAsProblems:
@@ -112,14 +121,14 @@ class PlainErrorsAsProblems:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         start: Message | None = None
         text = b""
 
         async def send_problem(message: Message) -> None:
             nonlocal start, text
-            if message["type"] == "http.response.start" and _is_plain_error(message):
+            if message["type"] in STARTS and _is_plain_error(message):
                 start = message
             elif start is None:
                 await send(message)
@@ -136,7 +145,7 @@ class PlainErrorsAsProblems:
 
 def _is_plain_error(start: Message) -> bool:
     content_type = Headers(raw=start["headers"]).get("content-type", "")
-    return start["status"] >= 400 and content_type.startswith("text/plain")
+    return start.get("status", 101) >= 400 and content_type.startswith("text/plain")
 
 
 class BodyLimit(RequestBodyLimitMiddleware):

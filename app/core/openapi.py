@@ -43,7 +43,8 @@ def query_parameters(document: dict[str, Any]) -> dict[str, frozenset[str]]:
 
 async def forbid_unknown_parameters(connection: HTTPConnection) -> None:
     """So that a misspelt filter does not answer everything."""
-    known = connection.app.state.query_parameters.get(connection.scope["route"].name)
+    takes_none = frozenset[str]() if connection.scope["type"] == "websocket" else None
+    known = connection.app.state.query_parameters.get(connection.scope["route"].name, takes_none)
     if known is not None:
         for name in connection.query_params:
             if name not in known:

@@ -112,6 +112,7 @@ class RedisBroadcast(Broadcast):
                 continue
             if sender != self._name:
                 self._tell(topic, text)
+                await asyncio.sleep(0)  # many may have come at once
 
     async def _send(self) -> None:
         while True:

@@ -148,6 +148,7 @@ class UserService:
         async with self._accounts.transaction() as accounts:
             await self._keep_a_superuser(accounts, user_id)
             found(await accounts.users.lock(user_id), user_id)
+            await accounts.sessions.end_all(user_id)
             await accounts.users.delete(user_id)
 
     async def _keep_a_superuser(self, accounts: Accounts, leaving: int) -> None:

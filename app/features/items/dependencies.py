@@ -4,6 +4,7 @@ from fastapi import Depends, Security
 
 from app.accounts.dependencies import get_caller
 from app.core.db import SessionDep
+from app.core.events import Events
 from app.core.pagination import CursorsDep
 from app.core.security import Caller
 from app.features.items.repository import ItemRepository
@@ -14,7 +15,7 @@ ItemsWriter = Annotated[Caller, Security(get_caller, scopes=["items:write"])]
 
 
 async def get_item_service(session: SessionDep, cursors: CursorsDep) -> ItemService:
-    return ItemService(ItemRepository(session), cursors)
+    return ItemService(ItemRepository(session), Events(session), cursors)
 
 
 ItemServiceDep = Annotated[ItemService, Depends(get_item_service)]

@@ -3,16 +3,19 @@ from typing import NoReturn
 
 from app.core.conditional import Versions
 from app.core.errors import Forbidden, NotFound, Stale
+from app.core.events import Events
 from app.core.pagination import Cursors, Page, Sort
 from app.core.security import Caller
+from app.features.items.events import ItemChange, ItemCreated, ItemDeleted, ItemUpdated
 from app.features.items.models import Item
 from app.features.items.repository import ItemRepository
 from app.features.items.schemas import ItemCreate, ItemQuery, ItemRead, ItemUpdate
 
 
 class ItemService:
-    def __init__(self, items: ItemRepository, cursors: Cursors) -> None:
+    def __init__(self, items: ItemRepository, events: Events, cursors: Cursors) -> None:
         self._items = items
+        self._events = events
         self._cursors = cursors
 
     async def list(self, caller: Caller, query: ItemQuery) -> Page[ItemRead]:
@@ -31,35 +34,41 @@ class ItemService:
         return item
 
     async def create(self, caller: Caller, data: ItemCreate) -> Item:
-        return await self._items.add(Item(owner_id=caller.user_id, **data.model_dump()))
+        item = await self._items.add(Item(owner_id=caller.user_id, **data.model_dump()))
+        return self._tell(ItemCreated, item)
 
     async def create_many(self, caller: Caller, data: Sequence[ItemCreate]) -> Sequence[Item]:
         """All or none, in their order."""
-        return await self._items.add_all(
+        items = await self._items.add_all(
             {"owner_id": caller.user_id, **each.model_dump()} for each in data
         )
+        return [self._tell(ItemCreated, item) for item in items]
 
     async def replace(
         self, caller: Caller, item_id: int, data: ItemCreate, expected: Versions
     ) -> Item:
-        changed = await self._items.change(caller, item_id, data.model_dump(), expected)
-        return changed or await self._refuse(caller, item_id)
+        item = await self._items.change(caller, item_id, data.model_dump(), expected)
+        return self._tell(ItemUpdated, item or await self._refuse(caller, item_id))
 
     async def update(
         self, caller: Caller, item_id: int, data: ItemUpdate, expected: Versions
     ) -> Item:
         changes = data.model_dump()  # without what is MISSING
         if changes:
-            changed = await self._items.change(caller, item_id, changes, expected)
-            return changed or await self._refuse(caller, item_id)
+            item = await self._items.change(caller, item_id, changes, expected)
+            return self._tell(ItemUpdated, item or await self._refuse(caller, item_id))
         item = await self.get(caller, item_id)
         if expected is not None and item.version not in expected:
             raise stale(item)
         return item
 
     async def delete(self, caller: Caller, item_id: int, expected: Versions) -> None:
-        if not await self._items.delete(caller, item_id, expected):
-            await self._refuse(caller, item_id)
+        item = await self._items.delete(caller, item_id, expected)
+        self._tell(ItemDeleted, item or await self._refuse(caller, item_id))
+
+    def _tell(self, event: type[ItemChange], item: Item) -> Item:
+        self._events.record(event(item_id=item.id, version=item.version, owner_id=item.owner_id))
+        return item
 
     async def _refuse(self, caller: Caller, item_id: int) -> NoReturn:
         raise stale(await self.get(caller, item_id))

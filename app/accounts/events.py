@@ -1,0 +1,12 @@
+from uuid import UUID
+
+from app.core.events import Event
+from app.core.sockets import session_topic
+
+
+class SessionEnded(Event):
+    session_id: UUID
+
+    @property
+    def topic(self) -> str:
+        return session_topic(self.session_id)

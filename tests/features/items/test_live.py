@@ -1,0 +1,317 @@
+"""What the owner's sockets are told, in one process; `test_live_server.py` has real servers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import update
+
+from app.accounts.models import AuthSession
+from app.core import sockets
+from app.core.errors import Unauthenticated, Unavailable
+from app.core.orm import utc_now
+from app.core.security import AccessTokens
+from app.features.items.events import ItemCreated
+from tests.conftest import PASSWORD, SECRET_KEY, Person, make_person
+from tests.sockets import connected, connecting, refused
+
+ITEMS = "/api/v1/items"
+LAMP = {"name": "Lamp", "price": "19.99"}
+
+
+def told(what: str, item_id: int, version: int) -> dict[str, Any]:
+    return {"type": f"item.{what}", "item_id": item_id, "version": version}
+
+
+def token_of(person: Person, **changes: Any) -> str:
+    """A new token of the same session."""
+    claims = AccessTokens(SECRET_KEY, timedelta(minutes=15)).read(person.token)
+    lifetime = changes.get("lifetime", timedelta(minutes=15))
+    scopes = changes.get("scopes", frozenset(claims.scope.split()))
+    return AccessTokens(SECRET_KEY, lifetime).issue(claims.sub, claims.sid, scopes)
+
+
+def session_of(person: Person) -> str:
+    return str(AccessTokens(SECRET_KEY, timedelta(minutes=15)).read(person.token).sid)
+
+
+@pytest.fixture
+def checked_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "CHECK_SECONDS", 0.05)
+
+
+async def test_every_change_in_its_order(app: FastAPI, ann: Person) -> None:
+    async with connected(app, ann.token) as socket:
+        url = (await ann.client.post(ITEMS, json=LAMP)).headers["Location"]
+        item_id = int(url.rpartition("/")[2])
+        await ann.client.patch(url, json={"price": "5"})
+        await ann.client.put(url, json=LAMP)
+        await ann.client.delete(url)
+        assert await socket.receive() == told("created", item_id, 1)
+        assert await socket.receive() == told("updated", item_id, 2)
+        assert await socket.receive() == told("updated", item_id, 3)
+        assert await socket.receive() == told("deleted", item_id, 3)
+        assert socket.sent.empty()
+
+
+async def test_the_change_is_committed_when_it_is_told(app: FastAPI, ann: Person) -> None:
+    async with connected(app, ann.token) as socket:
+        creating = asyncio.create_task(ann.client.post(ITEMS, json=LAMP))
+        item_id = (await socket.receive())["item_id"]
+        assert (await ann.client.get(f"{ITEMS}/{item_id}")).status_code == 200
+        await creating
+
+
+@pytest.mark.parametrize("changers", [20])
+async def test_changes_at_once_are_told_in_the_order_of_their_commits(
+    app: FastAPI, ann: Person, changers: int
+) -> None:
+    url = (await ann.client.post(ITEMS, json=LAMP)).headers["Location"]
+    async with connected(app, ann.token) as socket:
+        await asyncio.gather(
+            *(ann.client.patch(url, json={"price": n}) for n in range(changers)),
+        )
+        versions = [(await socket.receive())["version"] for _ in range(changers)]
+    assert versions == list(range(2, changers + 2))
+
+
+async def test_what_changes_nothing_tells_nothing(app: FastAPI, ann: Person, bob: Person) -> None:
+    url = (await ann.client.post(ITEMS, json=LAMP)).headers["Location"]
+    async with connected(app, ann.token) as socket:
+        assert (await ann.client.patch(url, json={})).status_code == 200
+        assert (await ann.client.patch(url, json={"price": "-1"})).status_code == 422
+        assert (await ann.client.patch(f"{ITEMS}/999", json={"price": "1"})).status_code == 404
+        assert (await bob.client.delete(url)).status_code == 404
+        await ann.client.get(url)
+        assert socket.sent.empty()
+
+
+async def test_only_the_owner_is_told(app: FastAPI, ann: Person, bob: Person, root: Person) -> None:
+    url = (await ann.client.post(ITEMS, json=LAMP)).headers["Location"]
+    async with (
+        connected(app, ann.token) as one,
+        connected(app, ann.token) as two,
+        connected(app, bob.token) as of_bob,
+        connected(app, root.token) as of_root,
+    ):
+        assert (await root.client.patch(url, json={"price": "5"})).status_code == 200
+        assert await one.receive() == await two.receive() == told("updated", 1, 2)
+        assert of_bob.sent.empty()
+        assert of_root.sent.empty()
+
+
+async def test_a_client_that_goes_away_is_forgotten(app: FastAPI, ann: Person) -> None:
+    listeners = app.state.broadcast._listeners
+    async with connected(app, ann.token) as socket:
+        assert listeners
+        await socket.said.put({"type": "websocket.receive", "text": "what clients say is ignored"})
+        await ann.client.post(ITEMS, json=LAMP)
+        await socket.receive()
+    assert not listeners
+    assert not app.state.sockets._by_user
+
+
+async def test_the_access_log(app: FastAPI, ann: Person, caplog: pytest.LogCaptureFixture) -> None:
+    async with connected(app, ann.token):
+        pass
+    await refused(app)
+    opened, refusal = [each for each in caplog.records if each.name == "app.access"]
+    assert opened.__dict__["method"] == "WEBSOCKET"
+    assert opened.__dict__["route"] == opened.__dict__["path"] == f"{ITEMS}/live"
+    assert (opened.__dict__["status"], refusal.__dict__["status"]) == (101, 401)
+
+
+async def test_who_may_not_listen(app: FastAPI, ann: Person) -> None:
+    problem = await refused(app)
+    assert (problem["status"], problem["detail"]) == (401, "Not authenticated.")
+    assert problem["request_id"]
+    assert (await refused(app, "nonsense"))["status"] == 401
+    assert (await refused(app, subprotocols=("bearer", "nonsense")))["status"] == 401
+    assert (await refused(app, subprotocols=("bearer",)))["status"] == 401
+    assert (await refused(app, subprotocols=("chat", ann.token)))["status"] == 401
+    assert (await refused(app, path=f"{ITEMS}/live?token={ann.token}"))["status"] == 422
+    assert (await refused(app, token_of(ann, lifetime=timedelta(-1))))["status"] == 401
+    assert (await refused(app, token_of(ann, scopes=frozenset({"items:write"}))))["status"] == 403
+    assert (await refused(app, ann.token, headers={"Host": "evil.example"}))["status"] == 400
+    await ann.client.delete(f"/api/v1/auth/sessions/{session_of(ann)}")
+    assert (await refused(app, ann.token))["status"] == 401
+
+
+async def test_a_token_as_a_browser_can_send_it(app: FastAPI, ann: Person) -> None:
+    other_site = {"Origin": "https://app.example"}
+    options: dict[str, Any] = {"subprotocols": ("bearer", ann.token), "headers": other_site}
+    async with connecting(app, **options) as socket:
+        answer = await socket.next()
+    assert (answer["type"], answer["subprotocol"]) == ("websocket.accept", "bearer")
+    async with connecting(app, ann.token) as socket:
+        assert (await socket.next())["subprotocol"] is None
+
+
+async def test_an_open_socket_outlives_its_token(
+    checked_often: None, app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standing, checked = app.state.auth.standing, asyncio.Event()
+
+    async def check(session_ids: Any) -> Any:
+        found = await standing(session_ids)
+        checked.set()
+        return found
+
+    def expired(token: str) -> Any:
+        raise Unauthenticated("The access token is not valid, or not any more.")
+
+    async with connected(app, ann.token) as socket:
+        monkeypatch.setattr(app.state.auth._tokens, "read", expired)
+        monkeypatch.setattr(app.state.sockets, "_standing", check)
+        assert (await ann.client.get(ITEMS)).status_code == 401
+        await asyncio.wait_for(checked.wait(), 5)
+        app.state.broadcast.publish([ItemCreated(item_id=7, version=1, owner_id=ann.id)])
+        assert await socket.receive() == told("created", 7, 1)
+
+
+async def revoke(ann: Person, root: Person) -> httpx.Response:
+    return await ann.client.post("/api/v1/auth/revoke", data={"token": ann.token})
+
+
+async def delete_session(ann: Person, root: Person) -> httpx.Response:
+    return await ann.client.delete(f"/api/v1/auth/sessions/{session_of(ann)}")
+
+
+async def deactivate(ann: Person, root: Person) -> httpx.Response:
+    return await root.client.patch(f"/api/v1/users/{ann.id}", json={"is_active": False})
+
+
+async def delete_user(ann: Person, root: Person) -> httpx.Response:
+    return await root.client.delete(f"/api/v1/users/{ann.id}")
+
+
+async def delete_account(ann: Person, root: Person) -> httpx.Response:
+    await ann.client.post(ITEMS, json=LAMP)
+    return await ann.client.delete("/api/v1/users/me")
+
+
+@pytest.mark.parametrize("end", [revoke, delete_session, deactivate, delete_user, delete_account])
+async def test_the_end_of_the_session_ends_the_socket(
+    app: FastAPI,
+    ann: Person,
+    root: Person,
+    end: Callable[[Person, Person], Awaitable[httpx.Response]],
+) -> None:
+    async with connected(app, ann.token) as socket, connected(app, root.token) as other:
+        assert (await end(ann, root)).is_success
+        message = await socket.next()
+        if message["type"] == "websocket.send":  # the item of the account that is deleted then
+            message = await socket.next()
+        assert (message["type"], message["code"]) == ("websocket.close", 4401)
+        assert other.sent.empty()
+
+
+async def test_a_new_password_ends_the_other_sockets(
+    app: FastAPI, ann: Person, client: httpx.AsyncClient
+) -> None:
+    form = {"grant_type": "password", "username": ann.email, "password": PASSWORD}
+    token = (await client.post("/api/v1/auth/token", data=form)).json()["access_token"]
+    async with connected(app, ann.token) as kept, connected(app, token) as ended:
+        body = {"current_password": PASSWORD, "new_password": "a better horse battery"}
+        response = await ann.client.post("/api/v1/users/me/password", json=body)
+        assert response.status_code == 204
+        assert await ended.closed() == 4401
+        assert kept.sent.empty()
+
+
+async def test_a_session_that_ends_during_the_handshake(
+    app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its token was read, and before anybody listens for its end."""
+    authenticate = app.state.auth.authenticate
+
+    async def authenticate_and_end(token: str) -> Any:
+        caller = await authenticate(token)
+        await app.state.auth.end_session(caller, caller.session_id)
+        return caller
+
+    monkeypatch.setattr(app.state.auth, "authenticate", authenticate_and_end)
+    assert (await refused(app, ann.token))["status"] == 401
+
+
+async def test_a_session_that_expires(checked_often: None, app: FastAPI, ann: Person) -> None:
+    async with connected(app, ann.token) as socket:
+        async with app.state.database.transaction() as session:
+            expired = utc_now() - timedelta(seconds=1)
+            await session.execute(update(AuthSession).values(expires_at=expired))
+        assert await socket.closed() == 4401
+
+
+async def test_a_database_that_is_away_ends_no_socket(
+    checked_often: None, app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standing, asked = app.state.sockets._standing, asyncio.Event()
+
+    async def away(session_ids: Any) -> Any:
+        asked.set()
+        raise Unavailable("The database is not reachable.")
+
+    async with connected(app, ann.token) as socket:
+        monkeypatch.setattr(app.state.sockets, "_standing", away)
+        await asyncio.wait_for(asked.wait(), 5)
+        monkeypatch.setattr(app.state.sockets, "_standing", standing)
+        await ann.client.post(ITEMS, json=LAMP)
+        assert (await socket.receive())["type"] == "item.created"
+
+
+async def test_who_does_not_read_is_dropped(
+    app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "MAX_WAITING", 3)
+    async with connected(app, ann.token) as slow, connected(app, ann.token) as quick:
+        slow.reads.clear()
+        for n in range(10):
+            await ann.client.post(ITEMS, json=LAMP)
+            assert await quick.receive() == told("created", n + 1, 1)
+        (dropped,) = [each for each in app.state.sockets._all() if each._end.done()]
+        assert dropped._waiting.empty()
+        slow.reads.set()
+        assert await slow.closed() == 1013
+
+
+async def test_a_user_has_so_many_sockets_and_no_more(
+    app: FastAPI, ann: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "MAX_PER_USER", 2)
+    async with connected(app, ann.token), connected(app, ann.token):
+        assert (await refused(app, ann.token))["status"] == 429
+        async with connected(app, bob.token):
+            pass
+    async with connected(app, ann.token):
+        pass
+
+
+async def test_a_stop_closes_the_sockets(app: FastAPI, ann: Person) -> None:
+    async with connected(app, ann.token) as socket:
+        await app.state.sockets.close()
+        assert await socket.closed() == 1012
+
+
+async def test_a_socket_holds_no_connection(app: FastAPI, ann: Person) -> None:
+    async with connected(app, ann.token):
+        assert app.state.database.engine.pool.checkedout() == 0
+        assert app.state.database.reader.pool.checkedout() == 0
+
+
+async def test_nothing_is_open_to_a_session_that_never_was(app: FastAPI, ann: Person) -> None:
+    stranger = AccessTokens(SECRET_KEY, timedelta(minutes=15))
+    token = stranger.issue(ann.id, uuid4(), frozenset({"items:read"}))
+    assert (await refused(app, token))["status"] == 401
+
+
+async def test_many_sessions_at_once(app: FastAPI, password_hash: str) -> None:
+    person = await make_person(app, password_hash, "one")
+    async with person.client:
+        ids = [uuid4() for _ in range(25_000)]
+        session_id = AccessTokens(SECRET_KEY, timedelta(1)).read(person.token).sid
+        assert await app.state.auth.standing([*ids, session_id]) == {session_id}

@@ -1,0 +1,202 @@
+"""WS /items/live on real servers: with several workers, many sockets, and as they stop."""
+
+import asyncio
+import json
+import resource
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis import Redis
+from websockets.asyncio.client import connect as connect_async
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from app.accounts.models import AuthSession, User
+from app.accounts.repository import Accounts
+from app.cli import GRACEFUL_SHUTDOWN_SECONDS
+from app.core.db import Database
+from app.core.orm import utc_now
+from app.core.security import AccessTokens
+from app.core.sockets import MAX_PER_USER
+from tests.conftest import SECRET_KEY, make_settings
+from tests.databases import Databases
+from tests.server import serving, sign_up
+from tests.sockets import LIVE
+from tests.test_server import FAILING_COMMIT
+
+ITEMS = "/api/v1/items"
+LAMP = {"name": "Lamp", "price": "19.99"}
+SECONDS = 20
+
+
+def live_url(client: httpx.Client) -> str:
+    return f"ws://127.0.0.1:{client.base_url.port}{LIVE}"
+
+
+def listen(client: httpx.Client, **options: Any) -> ClientConnection:
+    headers = {"Authorization": client.headers["Authorization"]}
+    connection: ClientConnection = connect(live_url(client), additional_headers=headers, **options)
+    return connection
+
+
+def receive(connection: ClientConnection) -> dict[str, Any]:
+    message: dict[str, Any] = json.loads(connection.recv(SECONDS))
+    return message
+
+
+def closed(connection: ClientConnection) -> int:
+    with suppress(ConnectionClosed):
+        while True:
+            connection.recv(SECONDS)
+    assert connection.close_code
+    return connection.close_code
+
+
+def test_two_workers(database_url: str, redis_url: str) -> None:
+    workers = {"WEB_CONCURRENCY": "2", "REDIS_URL": redis_url}
+    with serving(database_url, **workers) as client, ExitStack() as sockets:
+        sign_up(client, "bob")
+        bob = client.headers["Authorization"]
+        of_bob = sockets.enter_context(listen(client))
+        sign_up(client, "ann")
+        url = client.post(ITEMS, json=LAMP).headers["Location"]
+        connections = [sockets.enter_context(listen(client)) for _ in range(8)]
+
+        with ThreadPoolExecutor(10) as threads:
+            list(threads.map(lambda n: client.patch(url, json={"price": n}), range(20)))
+        for each in connections:
+            messages = [receive(each) for _ in range(20)]
+            assert {message["type"] for message in messages} == {"item.updated"}
+            assert sorted(message["version"] for message in messages) == list(range(2, 22))
+
+        client.post(ITEMS, json=LAMP, headers={"Authorization": bob})
+        assert receive(of_bob)["type"] == "item.created"  # the first thing that he hears
+
+        token = client.headers["Authorization"].removeprefix("Bearer ")
+        client.post("/api/v1/auth/revoke", data={"token": token})
+        assert [closed(each) for each in connections] == [4401] * 8
+        assert of_bob.ping().wait(SECONDS)
+
+
+def test_a_command_ends_sockets(database_url: str, redis_url: str) -> None:
+    with serving(database_url, REDIS_URL=redis_url) as client:
+        sign_up(client)
+        with listen(client) as connection:
+            command = [str(Path(sys.executable).with_name("app")), "users", "deactivate"]
+            environment = {"ENVIRONMENT": "test", "DATABASE_URL": database_url}
+            environment |= {"SECRET_KEY": SECRET_KEY, "REDIS_URL": redis_url}
+            subprocess.run([*command, "ann@example.com"], env=environment, check=True)
+            assert closed(connection) == 4401
+
+
+def test_who_reads_nothing_is_dropped(database_url: str, redis_url: str) -> None:
+    with serving(database_url, REDIS_URL=redis_url) as client:
+        sign_up(client)
+        # It reads 16 messages, and leaves the others to the network: a few megabytes.
+        options = {"max_queue": 16, "ping_interval": None}
+        with listen(client, **options) as connection, Redis.from_url(redis_url) as redis:
+            message = json.dumps(["another process", "items/1", json.dumps({"x": 4000 * "x"})])
+            channel = f"events:{redis_url.rpartition('/')[2]}"
+            for _ in range(100):
+                with redis.pipeline() as pipeline:
+                    for _ in range(100):
+                        pipeline.publish(channel, message)
+                    pipeline.execute()
+            assert client.get(ITEMS).status_code == 200
+            assert closed(connection) == 1013
+
+
+def test_a_stop(database_url: str) -> None:
+    with ExitStack() as sockets:
+        with serving(database_url) as client:
+            sign_up(client)
+            connections = [sockets.enter_context(listen(client)) for _ in range(5)]
+            stopping = time.monotonic()
+        assert time.monotonic() - stopping < GRACEFUL_SHUTDOWN_SECONDS / 2  # nobody is waited for
+        assert [closed(each) for each in connections] == [1012] * 5
+
+
+def test_a_commit_that_fails_is_not_told(databases: Databases, own_database_url: str) -> None:
+    with serving(own_database_url) as client:
+        sign_up(client)
+        url = client.post(ITEMS, json=LAMP).headers["Location"]
+        databases.execute(own_database_url, *FAILING_COMMIT[own_database_url.partition("+")[0]])
+        with listen(client) as connection:
+            assert client.post(ITEMS, json=LAMP).status_code == 500
+            client.patch(url, json={"price": "5"})
+            assert receive(connection) == {"type": "item.updated", "item_id": 1, "version": 2}
+
+
+def test_the_handshake(database_url: str) -> None:
+    with serving(database_url) as client:
+        with pytest.raises(InvalidStatus) as caught, connect(live_url(client)):
+            pass
+        response = caught.value.response
+        assert response.status_code == 401
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert response.headers["WWW-Authenticate"] == 'Bearer realm="app"'
+        assert json.loads(response.body)["request_id"] == response.headers["X-Request-ID"]
+
+        sign_up(client)
+        token = client.headers["Authorization"].removeprefix("Bearer ")
+        protocols = [Subprotocol("bearer"), Subprotocol(token)]
+        with connect(live_url(client), subprotocols=protocols) as connection:
+            assert connection.subprotocol == "bearer"
+            connection.send(2000 * "x")
+            assert closed(connection) == 1009
+
+
+async def make_tokens(database_url: str, count: int) -> list[str]:
+    """Of as many users."""
+    database, tokens = Database(make_settings(database_url)), []
+    signer = AccessTokens(SECRET_KEY, timedelta(minutes=15))
+    async with database.transaction() as session:
+        accounts = Accounts(session)
+        for n in range(count):
+            address = f"user{n}@example.com"
+            user = User(email=address, email_key=address, password_hash="x")
+            user = await accounts.users.add(user)
+            expires_at = utc_now() + timedelta(days=1)
+            auth_session = AuthSession(user_id=user.id, scope="", expires_at=expires_at)
+            auth_session = await accounts.sessions.add(auth_session)
+            scopes = frozenset({"items:read", "items:write"})
+            tokens.append(signer.issue(user.id, auth_session.id, scopes))
+    await database.dispose()
+    return tokens
+
+
+def test_a_thousand_sockets_on_five_connections(database_url: str) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
+    tokens = asyncio.run(make_tokens(database_url, 1000 // MAX_PER_USER))
+    pool = {"DATABASE_POOL_SIZE": "5", "DATABASE_POOL_TIMEOUT": "5"}
+    with serving(database_url, **pool) as client:
+
+        async def open_all() -> None:
+            connections = []
+            for token in tokens:
+                headers = {"Authorization": f"Bearer {token}"}
+                opening = (
+                    connect_async(live_url(client), additional_headers=headers)
+                    for _ in range(MAX_PER_USER)
+                )
+                connections += await asyncio.gather(*opening)
+            async with httpx.AsyncClient(base_url=client.base_url) as other:
+                for token in tokens[:10]:
+                    headers = {"Authorization": f"Bearer {token}"}
+                    assert (await other.get(ITEMS, headers=headers)).status_code == 200
+                    await other.post(ITEMS, headers=headers, json=LAMP)
+            told = await asyncio.gather(*(each.recv() for each in connections[: 10 * MAX_PER_USER]))
+            assert len({json.loads(message)["item_id"] for message in told}) == 10
+            await asyncio.gather(*(each.close() for each in connections))
+
+        asyncio.run(open_all())

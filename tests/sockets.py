@@ -1,0 +1,104 @@
+"""A WebSocket's client in the test's own event loop, without a server: what is sent, in order."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import Message, Scope
+
+LIVE = "/api/v1/items/live"
+
+
+class Socket:
+    def __init__(self) -> None:
+        self.sent = asyncio.Queue[Message]()  # by the application
+        self.said = asyncio.Queue[Message]()  # by the client
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self.said.put_nowait({"type": "websocket.connect"})
+
+    async def send(self, message: Message) -> None:
+        await self.reads.wait()  # as uvicorn's does when the network takes no more
+        await self.sent.put(message)
+        if message["type"] == "websocket.close":
+            await self.said.put({"type": "websocket.disconnect", "code": message["code"]})
+
+    async def next(self) -> Message:
+        return await asyncio.wait_for(self.sent.get(), 5)
+
+    async def receive(self) -> dict[str, Any]:
+        message = await self.next()
+        assert message["type"] == "websocket.send", message
+        received: dict[str, Any] = json.loads(message["text"])
+        return received
+
+    async def closed(self) -> int:
+        """The code; what was sent before has been received."""
+        message = await self.next()
+        assert message["type"] == "websocket.close", message
+        code: int = message["code"]
+        return code
+
+
+def scope_of(path: str, headers: dict[str, str], subprotocols: list[str]) -> Scope:
+    return {
+        "type": "websocket",
+        "path": path.partition("?")[0],
+        "raw_path": path.partition("?")[0].encode(),
+        "query_string": path.partition("?")[2].encode(),
+        "root_path": "",
+        "scheme": "ws",
+        "headers": [
+            (name.lower().encode(), value.encode())
+            for name, value in ({"Host": "localhost"} | headers).items()
+        ],
+        "subprotocols": subprotocols,
+        "client": ("127.0.0.1", 123),
+        "server": ("localhost", 80),
+        "extensions": {"websocket.http.response": {}},
+    }
+
+
+@asynccontextmanager
+async def connecting(
+    app: FastAPI,
+    token: str | None = None,
+    *,
+    path: str = LIVE,
+    headers: dict[str, str] | None = None,
+    subprotocols: tuple[str, ...] = (),
+) -> AsyncIterator[Socket]:
+    """In the middle of the handshake: the answer is the first that is sent. The client goes away
+    at the end."""
+    socket = Socket()
+    headers = ({"Authorization": f"Bearer {token}"} if token else {}) | (headers or {})
+    scope = scope_of(path, headers, list(subprotocols))
+    task = asyncio.create_task(app(scope, socket.said.get, socket.send))
+    try:
+        yield socket
+    finally:
+        socket.reads.set()
+        await socket.said.put({"type": "websocket.disconnect", "code": 1001})
+        await asyncio.wait_for(task, 5)
+
+
+@asynccontextmanager
+async def connected(app: FastAPI, token: str, path: str = LIVE) -> AsyncIterator[Socket]:
+    async with connecting(app, token, path=path) as socket:
+        answer = await socket.next()
+        assert answer["type"] == "websocket.accept", answer
+        yield socket
+
+
+async def refused(app: FastAPI, token: str | None = None, **options: Any) -> dict[str, Any]:
+    """The problem document."""
+    async with connecting(app, token, **options) as socket:
+        start, body = await socket.next(), await socket.next()
+    assert start["type"] == "websocket.http.response.start", start
+    assert (b"content-type", b"application/problem+json") in start["headers"]
+    problem: dict[str, Any] = json.loads(body["body"])
+    assert problem["status"] == start["status"]
+    return problem
