@@ -7,7 +7,7 @@ PIP = $(PYTHON) -m pip --python .venv --disable-pip-version-check install --quie
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
 	--python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: run install test check format lock migration
+.PHONY: run install test check bench bench-check format lock migration
 
 run: install  ## Serve on 127.0.0.1:8000 with reload (PORT= moves it)
 	@$(BIN)/app serve --migrate --reload
@@ -37,6 +37,12 @@ check: install
 	@$(LOCK) --group build --group dev -o .venv/lock/dev.txt > /dev/null
 	@$(LOCK) --group build -c requirements/dev.txt -o .venv/lock/app.txt > /dev/null
 	diff -r requirements .venv/lock  # empty, or pyproject.toml has changed: make lock
+
+bench: install  ## Against the floors, on PostgreSQL; keeps the result: bench/README.md
+	$(BIN)/python -m bench run --output bench/results
+
+bench-check: install  ## Fails when a workload lost more than the noise since the result that is kept
+	$(BIN)/python -m bench check
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,1 @@
+"""The benchmark: `python -m bench --help`, and README.md on how to read it."""

@@ -1,0 +1,93 @@
+"""`python -m bench COMMAND`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bench import bulk as bulk_
+from bench import report
+from bench import scale as scale_
+from bench.chart import draw
+from bench.compare import compare
+from bench.contenders import PROJECT, ROOT
+from bench.errors import BenchError
+from bench.results import Result
+from bench.rounds import chosen
+from bench.rounds import run as run_rounds
+
+SERVER_URL = os.environ.get(
+    "BENCH_POSTGRES_URL", "postgresql+asyncpg://postgres@127.0.0.1:5432/postgres"
+)
+RESULTS = ROOT / "bench/results"
+
+Rounds = Annotated[int, typer.Option(min=1)]
+Seconds = Annotated[int, typer.Option(min=1, help="Of each measurement.")]
+Only = Annotated[list[str] | None, typer.Option(help="A workload; can be given again.")]
+console = Console()
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _run(rounds: int, seconds: int, only: list[str] | None) -> Result:
+    columns = (TextColumn("{task.description:<36}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        return run_rounds(SERVER_URL, rounds, seconds, chosen(only or []), progress)
+
+
+@cli.command()
+def run(
+    rounds: Rounds = 5,
+    seconds: Seconds = 4,
+    only: Only = None,
+    output: Annotated[Path | None, typer.Option(help="A folder for the result.")] = None,
+) -> None:
+    """Measure the project against the floors."""
+    result = _run(rounds, seconds, only)
+    tables = (report.speeds(result), report.lives(result))
+    for table in tables:
+        table.show(console)
+    console.print(report.origin(result))
+    if output:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "latest.json").write_text(result.model_dump_json(indent=1) + "\n")
+        (output / "chart.svg").write_text(draw(result))
+        texts = [*(table.markdown() for table in tables), report.origin(result) + "\n"]
+        (output / "latest.md").write_text("\n".join(texts))
+
+
+@cli.command()
+def check(rounds: Rounds = 5, seconds: Seconds = 4, only: Only = None) -> None:
+    """Measure again, and fail when a workload lost more than the noise since the kept result."""
+    file = RESULTS / "latest.json"
+    if not file.exists():
+        raise BenchError("There is no result to compare with: make bench")
+    before = Result.model_validate_json(file.read_text())
+    found = compare(before, _run(rounds, seconds, only), PROJECT.name)
+    report.changes(found).show(console)
+    raise typer.Exit(any(each.verdict == "LOSS" for each in found))
+
+
+@cli.command()
+def bulk(seconds: Seconds = 4, items: int = 1_000_000) -> None:
+    """Batches of 1,000, and the export of all items."""
+    for table in bulk_.run(SERVER_URL, seconds, items):
+        table.show(console)
+        console.print(table.markdown())
+
+
+@cli.command()
+def scale(small: int = 10_000, large: int = 1_000_000) -> None:
+    """Lists and searches of one owner's items, few and many."""
+    table = scale_.run(SERVER_URL, small, large, console)
+    table.show(console)
+    console.print(table.markdown())
+
+
+if __name__ == "__main__":
+    try:
+        cli()
+    except BenchError as error:
+        raise SystemExit(f"bench: {error}") from None

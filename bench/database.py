@@ -1,0 +1,127 @@
+"""A database for the run: made, migrated, filled, and dropped at the end."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+from sqlalchemy import make_url
+
+from app.accounts.models import AuthSession, User
+from app.accounts.service.auth import allowed_scopes
+from app.core.config import Settings
+from app.core.db import Database as Sessions
+from app.core.orm import utc_now
+from app.core.security import AccessTokens
+
+BIN = Path(sys.executable).parent
+SECRET_KEY = "a key that signs tokens for the time of a benchmark, and no others"
+LIFETIME = timedelta(days=1)
+ITEMS = """INSERT INTO items
+    (name, description, price, is_offer, owner_id, created_at, updated_at, version)
+    SELECT 'Item ' || n,
+        'The ' || n || 'th of its kind, of brass and green glass: ' || md5(n::text),
+        (n * 7919 % 100000)::numeric / 100, n % 10 = 0, ($1::bigint[])[(n - 1) % $2 + 1],
+        now() + n * interval '1 ms', now() + (n * 7919 % 1000003) * interval '1 ms', 1
+    FROM generate_series($3::bigint, $4) n ORDER BY n"""
+
+
+@dataclass(frozen=True)
+class Person:
+    id: int
+    session_id: UUID
+    token: str
+
+
+class Database:
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.name = make_url(url).database or ""
+
+    def execute(self, statement: str, *arguments: Any) -> None:
+        self._run("execute", statement, *arguments)
+
+    def rows(self, statement: str, *arguments: Any) -> list[dict[str, Any]]:
+        return [dict(row) for row in self._run("fetch", statement, *arguments)]
+
+    def value(self, statement: str, *arguments: Any) -> Any:
+        return self._run("fetchval", statement, *arguments)
+
+    def _run(self, method: str, statement: str, *arguments: Any) -> Any:
+        async def run() -> Any:
+            connection = await asyncpg.connect(self.url.replace("+asyncpg", ""))
+            try:
+                return await getattr(connection, method)(statement, *arguments)
+            finally:
+                await connection.close()
+
+        return asyncio.run(run())
+
+    def backends(self) -> list[int]:
+        """The process ids that serve this database; this connection's is gone as it returns."""
+        found = self.rows(
+            "SELECT pid FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'",
+            self.name,
+        )
+        return [row["pid"] for row in found]
+
+    def add_people(self, count: int, *, is_superuser: bool = False) -> list[Person]:
+        """Users who are signed in, by the project's own models."""
+        return asyncio.run(self._add_people(count, is_superuser))
+
+    async def _add_people(self, count: int, is_superuser: bool) -> list[Person]:
+        tokens = AccessTokens(SECRET_KEY, LIFETIME)
+        scopes = allowed_scopes(is_superuser)
+        people = []
+        sessions = Sessions(Settings(_env_file=None, environment="test", database_url=self.url))
+        async with sessions.transaction() as session:
+            for _ in range(count):
+                email = f"{uuid4().hex}@example.com"
+                user = User(
+                    email=email, email_key=email, password_hash="", is_superuser=is_superuser
+                )
+                session.add(user)
+                await session.flush()
+                device = AuthSession(
+                    user_id=user.id,
+                    scope=" ".join(sorted(scopes)),
+                    expires_at=utc_now() + LIFETIME,
+                )
+                session.add(device)
+                await session.flush()
+                token = tokens.issue(user.id, device.id, scopes)
+                people.append(Person(user.id, device.id, token))
+        await sessions.dispose()
+        return people
+
+    def add_items(self, owners: list[Person], first: int, last: int) -> None:
+        """Item `n` is that of `owners[(n - 1) % len(owners)]`."""
+        self.execute(ITEMS, [owner.id for owner in owners], len(owners), first, last)
+        self.tidy()
+
+    def tidy(self) -> None:
+        self.execute("VACUUM (ANALYZE) items")
+
+
+@contextmanager
+def made(server_url: str) -> Iterator[Database]:
+    server = Database(server_url)
+    name = f"bench_{uuid4().hex}"
+    # The locale of compose: a search in any case knows more than ASCII.
+    server.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'")
+    try:
+        url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
+        environment = os.environ | {"ENVIRONMENT": "test", "DATABASE_URL": url}
+        subprocess.run([BIN / "app", "db", "upgrade"], env=environment, check=True)
+        yield Database(url)
+    finally:
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")

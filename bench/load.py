@@ -1,0 +1,81 @@
+"""wrk, and what it and Linux say of a server under its load."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from pydantic import BaseModel
+
+from bench.contenders import Server
+from bench.database import Database
+from bench.errors import BenchError
+from bench.process import cores, cpu_seconds, pin
+from bench.workloads import Request
+
+SCRIPT = Path(__file__).with_name("load.lua")
+CONNECTIONS = 32
+WARM_UP_SECONDS = 1
+
+
+class Measurement(BaseModel):
+    requests: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float  # of the server, for each request
+    pinned: bool  # whether PostgreSQL's backends were
+
+    @property
+    def per_second(self) -> float:
+        return self.requests / self.seconds
+
+
+def require_wrk() -> str:
+    path = shutil.which("wrk")
+    if path is None:
+        raise BenchError("wrk is not installed: apt-get install wrk")
+    return path
+
+
+def measure(
+    server: Server,
+    database: Database,
+    requests: Iterable[Request],
+    seconds: int,
+    written: str | None = None,
+    connections: int = CONNECTIONS,
+) -> Measurement:
+    """After a warm-up, in which the server opens its connections to PostgreSQL."""
+    load_core = cores()[1]
+    with NamedTemporaryFile("w", suffix=".requests") as file:
+        file.writelines(request.line() for request in requests)
+        file.flush()
+        _run_wrk(server, file.name, WARM_UP_SECONDS, connections)
+        unpinned = [pid for pid in database.backends() if not pin(pid, load_core)]
+        wrote = database.value(written) if written else 0
+        cpu = cpu_seconds(server.pid)
+        found = _run_wrk(server, file.name, seconds, connections)
+        cpu = cpu_seconds(server.pid) - cpu
+    if written and database.value(written) - wrote < found["requests"]:
+        raise BenchError(f"{server.contender.title} answered writes that are not in the database.")
+    return Measurement(cpu_us=cpu / found["requests"] * 1e6, pinned=not unpinned, **found)
+
+
+def _run_wrk(server: Server, file: str, seconds: int, connections: int) -> dict[str, float]:
+    command = [require_wrk(), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
+    process = subprocess.Popen(
+        [*command, "-s", str(SCRIPT), server.url, "--", file], stdout=subprocess.PIPE, text=True
+    )
+    pin(process.pid, cores()[1])
+    output, _ = process.communicate()
+    found: dict[str, float] = json.loads(output.strip().splitlines()[-1])
+    refused, broken = found.pop("refused"), found.pop("broken")
+    if refused or broken or not found["requests"]:
+        raise BenchError(
+            f"{server.contender.title}: of {found['requests']} requests {refused} were answered "
+            f"with an error, and {broken} connections broke or timed out."
+        )
+    return found
