@@ -1,6 +1,7 @@
 """`python -m bench COMMAND`."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -27,35 +28,19 @@ RESULTS = ROOT / "bench/results"
 Rounds = Annotated[int, typer.Option(min=1)]
 Seconds = Annotated[int, typer.Option(min=1, help="Of each measurement.")]
 Only = Annotated[list[str] | None, typer.Option(help="A workload; can be given again.")]
+Output = Annotated[Path | None, typer.Option(help="A folder, for the tables in Markdown and more.")]
 console = Console()
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
-def _run(rounds: int, seconds: int, only: list[str] | None) -> Result:
-    columns = (TextColumn("{task.description:<36}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        return run_rounds(SERVER_URL, rounds, seconds, chosen(only or []), progress)
-
-
 @cli.command()
-def run(
-    rounds: Rounds = 5,
-    seconds: Seconds = 4,
-    only: Only = None,
-    output: Annotated[Path | None, typer.Option(help="A folder for the result.")] = None,
-) -> None:
+def run(rounds: Rounds = 5, seconds: Seconds = 4, only: Only = None, output: Output = None) -> None:
     """Measure the project against the floors."""
     result = _run(rounds, seconds, only)
-    tables = (report.speeds(result), report.lives(result))
-    for table in tables:
-        table.show(console)
-    console.print(report.origin(result))
+    _show([report.speeds(result), report.lives(result)], output, "latest", report.origin(result))
     if output:
-        output.mkdir(parents=True, exist_ok=True)
         (output / "latest.json").write_text(result.model_dump_json(indent=1) + "\n")
         (output / "chart.svg").write_text(draw(result))
-        texts = [*(table.markdown() for table in tables), report.origin(result) + "\n"]
-        (output / "latest.md").write_text("\n".join(texts))
 
 
 @cli.command()
@@ -71,19 +56,37 @@ def check(rounds: Rounds = 5, seconds: Seconds = 4, only: Only = None) -> None:
 
 
 @cli.command()
-def bulk(seconds: Seconds = 4, items: int = 1_000_000) -> None:
+def bulk(seconds: Seconds = 4, items: int = 1_000_000, output: Output = None) -> None:
     """Batches of 1,000, and the export of all items."""
-    for table in bulk_.run(SERVER_URL, seconds, items):
-        table.show(console)
-        console.print(table.markdown())
+    _show([*bulk_.run(SERVER_URL, seconds, items)], output, "bulk")
 
 
 @cli.command()
-def scale(small: int = 10_000, large: int = 1_000_000) -> None:
+def scale(small: int = 10_000, large: int = 1_000_000, output: Output = None) -> None:
     """Lists and searches of one owner's items, few and many."""
-    table = scale_.run(SERVER_URL, small, large, console)
-    table.show(console)
-    console.print(table.markdown())
+    with _progress() as progress:
+        table = scale_.run(SERVER_URL, small, large, progress)
+    _show([table], output, "scale")
+
+
+def _run(rounds: int, seconds: int, only: list[str] | None) -> Result:
+    with _progress() as progress:
+        return run_rounds(SERVER_URL, rounds, seconds, chosen(only or []), progress)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=console)
+
+
+def _show(tables: Sequence[report.Table], output: Path | None, name: str, note: str = "") -> None:
+    for table in tables:
+        table.show(console)
+    console.print(note)
+    if output:
+        output.mkdir(parents=True, exist_ok=True)
+        texts = [table.markdown() for table in tables]
+        (output / f"{name}.md").write_text("\n".join([*texts, note] if note else texts))
 
 
 if __name__ == "__main__":

@@ -39,14 +39,16 @@ def draw(result: Result) -> str:
 
 
 def _legend(result: Result, contenders: list[str]) -> str:
-    title = f"Requests per second, as a ratio to {result.contenders[FLOOR].title} by hand"
+    title = (
+        f"Requests per second, as a ratio to {result.contenders[FLOOR].title} with asyncpg by hand"
+    )
     parts = [f'<text x="{LEFT}" y="18">{title}</text>']
     x = LEFT
     for name in contenders:
         label = result.contenders[name].title
         parts.append(f'<rect class="{name}" x="{x}" y="31" width="11" height="11" rx="2"/>')
         parts.append(f'<text class="soft" x="{x + 17}" y="41">{label}</text>')
-        x += 150
+        x += 110
     parts.append(f'<text class="soft" x="{x}" y="41">thin line: lowest to highest round</text>')
     return "\n".join(parts)
 

@@ -35,8 +35,8 @@ def _floor(module: str) -> tuple[str, ...]:
     return (str(BIN / "uvicorn"), f"bench.floor.{module}:app", *options)
 
 
-FLOOR = Contender("starlette", "Starlette + asyncpg", _floor("starlette_asyncpg"))
-FASTAPI = Contender("fastapi", "FastAPI + asyncpg", _floor("fastapi_asyncpg"))
+FLOOR = Contender("starlette", "Starlette", _floor("starlette_asyncpg"))
+FASTAPI = Contender("fastapi", "FastAPI", _floor("fastapi_asyncpg"))
 PROJECT = Contender("project", "this project", (str(BIN / "app"), "serve"))
 CONTENDERS = (FLOOR, FASTAPI, PROJECT)
 

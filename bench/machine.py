@@ -16,7 +16,7 @@ PACKAGES = (
 
 
 def describe(database: Database) -> dict[str, str]:
-    found = {
+    return {
         "date": datetime.now(UTC).date().isoformat(),
         "revision": revision(),
         "cpu": _cpu_model(),
@@ -27,7 +27,10 @@ def describe(database: Database) -> dict[str, str]:
         "fsync": database.value("SHOW fsync"),
         "synchronous_commit": database.value("SHOW synchronous_commit"),
     }
-    return found | {name: version(name) for name in PACKAGES}
+
+
+def packages() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES}
 
 
 def revision() -> str:

@@ -18,14 +18,17 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def show(self, console: Console) -> None:
-        table = RichTable(*self.head, title=self.title)
+        table = RichTable(title=self.title)
+        for name in self.head:
+            table.add_column(name, overflow="fold")
         for row in self.rows:
             table.add_row(*row)
         console.print(table)
 
     def markdown(self) -> str:
-        lines = [self.head, ["---"] * len(self.head), *self.rows]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        rule = ["---", *["---:"] * (len(self.head) - 1)]
+        lines = "".join(f"| {' | '.join(line)} |\n" for line in (self.head, rule, *self.rows))
+        return f"{self.title}:\n\n{lines}"
 
 
 def speeds(result: Result) -> Table:
@@ -34,19 +37,19 @@ def speeds(result: Result) -> Table:
         for workload in result.workloads
         for contender in result.contenders
     ]
-    head = ("workload", "contender", "ratio", "requests/s", "CPU µs", "p50 ms", "p99 ms")
-    return Table("Requests, and the ratio to the floor (lowest to highest round)", head, rows)
+    head = ("workload", "ratio", "in the rounds", "requests/s", "CPU µs", "p50 ms", "p99 ms")
+    return Table("Requests, and their ratio to the floor", head, rows)
 
 
 def _speed(result: Result, workload: str, contender: str) -> list[str]:
     def figure(name: str) -> float:
         return result.of(workload, contender, name).median
 
-    ratio = "1" if contender == FLOOR else spread(result.ratio(workload, contender))
+    ratio = result.ratio(workload, contender)
     return [
-        workload,
-        result.contenders[contender].title,
-        ratio,
+        f"{workload}: {result.contenders[contender].title}",
+        f"{ratio.median:.2f}",
+        "" if contender == FLOOR else span(ratio),
         f"{figure('per_second'):,.0f}",
         f"{figure('cpu_us'):,.0f}",
         f"{figure('p50_ms'):.1f}",
@@ -64,50 +67,41 @@ def lives(result: Result) -> Table:
         ]
         for life in result.contenders.values()
     ]
-    head = ("contender", "start s", "MB at rest", "after a round", "at the end", "requests by then")
-    return Table("Start and memory of the worker", head, rows)
+    head = ("worker", "starts in s", "MB at rest", "after a round", "at the end", "after requests")
+    return Table("Start and memory", head, rows)
 
 
 def changes(found: Sequence[Change]) -> Table:
     rows = [
         [
             each.workload,
-            spread(each.before),
-            spread(each.after),
+            f"{each.before.median:.2f}",
+            span(each.before),
+            f"{each.after.median:.2f}",
+            span(each.after),
             f"{each.after.median / each.before.median - 1:+.0%}",
             each.verdict,
         ]
         for each in found
     ]
-    head = ("workload", "before", "now", "change", "verdict")
+    head = ("workload", "before", "its rounds", "now", "its rounds", "change", "verdict")
     return Table("The ratio to the floor, against the last result", head, rows)
 
 
-def spread(values: Spread) -> str:
-    return f"{values.median:.2f} ({values.low:.2f} to {values.high:.2f})"
+def span(values: Spread) -> str:
+    return f"{values.low:.2f} to {values.high:.2f}"
 
 
 def origin(result: Result) -> str:
-    machine = result.machine
-    packages = ", ".join(f"{name} {machine[name]}" for name in machine if name not in NOT_A_PACKAGE)
-    pinned = all(
-        each.pinned
-        for rounds in result.workloads.values()
-        for one in rounds.values()
-        for each in one
-    )
+    machine, settings = result.machine, result.settings
+    rounds = [one for each in result.workloads.values() for found in each.values() for one in found]
+    pinned = "pinned" if all(each.pinned for each in rounds) else "NOT pinned, for want of rights"
+    packages = ", ".join(f"{name} {number}" for name, number in result.packages.items())
     return (
-        f"{machine['date']}, revision {machine['revision']}; {machine['cpu']}, "
-        f"{machine['cores']} cores, Linux {machine['kernel']}; Python {machine['python']}, "
-        f"PostgreSQL {machine['postgresql']} (fsync {machine['fsync']}, synchronous_commit "
-        f"{machine['synchronous_commit']}), its backends "
-        f"{'pinned' if pinned else 'NOT pinned: not permitted'}; {packages}. "
-        f"{result.settings['rounds']} rounds of {result.settings['seconds']} s, "
-        f"{result.settings['connections']} connections."
+        f"{machine['date']}, revision {machine['revision']}. {machine['cpu']}, "
+        f"{machine['cores']} cores, Linux {machine['kernel']}. "
+        f"PostgreSQL {machine['postgresql']}, fsync {machine['fsync']}, synchronous_commit "
+        f"{machine['synchronous_commit']}, its backends {pinned}. Python {machine['python']}, "
+        f"{packages}. {settings['rounds']} rounds of {settings['seconds']} s, "
+        f"{settings['connections']} connections.\n"
     )
-
-
-NOT_A_PACKAGE = {
-    "date", "revision", "cpu", "cores", "kernel", "python", "postgresql", "fsync",
-    "synchronous_commit",
-}  # fmt: skip

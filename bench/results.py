@@ -33,6 +33,7 @@ class Life(BaseModel):
 
 class Result(BaseModel):
     machine: dict[str, str]
+    packages: dict[str, str]
     settings: dict[str, int]
     contenders: dict[str, Life]
     workloads: dict[str, dict[str, list[Measurement]]]  # by workload and contender: the rounds

@@ -10,7 +10,7 @@ from bench.contenders import CONTENDERS, Contender, Server, serving
 from bench.database import Database, Person, made
 from bench.errors import BenchError
 from bench.load import CONNECTIONS, measure, require_wrk
-from bench.machine import describe
+from bench.machine import describe, packages
 from bench.process import resident_mb
 from bench.results import Life, Result
 from bench.workloads import ITEMS, PEOPLE, WORKLOADS, Workload
@@ -30,6 +30,7 @@ def run(
         _check_answers(servers, database, people)
         result = Result(
             machine=describe(database),
+            packages=packages(),
             settings={"rounds": rounds, "seconds": seconds, "connections": CONNECTIONS},
             contenders=lives,
             workloads={each.name: {c.name: [] for c in CONTENDERS} for each in workloads},

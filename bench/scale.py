@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from statistics import median
 from types import SimpleNamespace
 
 import httpx
-from rich.console import Console
+from rich.progress import Progress
 
 from app.core.pagination import Cursors, Sort
 from app.core.security import derive_key
@@ -39,64 +40,84 @@ SEARCHES = (
 
 @dataclass(frozen=True)
 class Case:
-    title: str
-    person: Person
     query: str
-    sort: str = "id"
-    rows: str = "true"
-    middle: bool = False
+    sort: str
+    rows: str = "true"  # the same in SQL
+    matches: str = ""
+    of_superuser: bool = False
+
+    @property
+    def path(self) -> str:
+        return f"{API}?" + f"{self.query}&sort={self.sort}".lstrip("&")
 
 
-def run(server_url: str, small: int, large: int, console: Console) -> Table:
+CASES = (
+    *(Case("", sign + name) for name in SORTS for sign in ("", "-")),
+    *(Case(query, sort, rows) for query, sort, rows in FILTERS),
+    Case("owner_id=1", "id", of_superuser=True),
+    *(Case(query, "id", matches=matches) for query, matches in SEARCHES),
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    database: Database
+    server: Server
+    owner: Person
+    superuser: Person
+
+
+def run(server_url: str, small: int, large: int, progress: Progress) -> Table:
+    """Both sizes side by side, each case by the one and then by the other."""
+    with ExitStack() as stack:
+        task = progress.add_task("filling the databases", total=len(CASES))
+        sites = [stack.enter_context(_site(server_url, size)) for size in (small, large)]
+        rows = []
+        for case in CASES:
+            progress.update(task, description=case.path.partition("?")[2])
+            rows.append(_row(case, sites))
+            progress.advance(task)
+    each = (f"of {small:,}", f"of {large:,}", "ratio")
+    title = "p50 in ms of GET /items, 20 of so many: the first page, and a page in the middle"
+    return Table(title, ("query", *each, *each), rows)
+
+
+@contextmanager
+def _site(server_url: str, size: int) -> Iterator[Site]:
     with made(server_url) as database:
         (owner,), (superuser,) = database.add_people(1), database.add_people(1, is_superuser=True)
-        cases = [*_cases(owner, superuser)]
-        found = []
-        for first, last in ((1, small), (small + 1, large)):
-            with console.status(f"{last:,} items: filling the database"):
-                database.add_items([owner], first, last)
-            with (
-                console.status(f"{last:,} items: measuring"),
-                serving(PROJECT, database.url) as server,
-            ):
-                found.append([_p50_ms(server, database, case) for case in cases])
-    rows = [
-        [case.title, f"{few:.2f}", f"{many:.2f}", f"{many / few:.2f}"]
-        for case, few, many in zip(cases, *found, strict=True)
-    ]
-    head = ("GET /items?limit=20&", f"p50 ms of {small:,}", f"of {large:,}", "ratio")
-    return Table("Lists and searches, one request at a time", head, rows)
+        database.add_items([owner], 1, size)
+        with serving(PROJECT, database.url) as server:
+            yield Site(database, server, owner, superuser)
 
 
-def _cases(owner: Person, superuser: Person) -> Iterator[Case]:
-    for name in SORTS:
-        for sort in (name, f"-{name}"):
-            yield Case(f"sort={sort}", owner, "", sort)
-            yield Case(f"sort={sort}, a page in the middle", owner, "", sort, middle=True)
-    filters = [(*each, owner) for each in FILTERS]
-    filters.append((f"owner_id={owner.id}", "id", "true", superuser))
-    for query, sort, rows, person in filters:
-        title = f"{query}&sort={sort}"
-        yield Case(title, person, query, sort, rows)
-        yield Case(f"{title}, a page in the middle", person, query, sort, rows, middle=True)
-    for query, matched in SEARCHES:
-        yield Case(f"{query} ({matched})", owner, query)
+def _row(case: Case, sites: list[Site]) -> list[str]:
+    title = case.path.partition("?")[2]
+    if case.matches:  # of a search the first page alone
+        return [f"{title} ({case.matches})", *_cells(case, sites, is_first=True), "", "", ""]
+    return [title, *_cells(case, sites, is_first=True), *_cells(case, sites, is_first=False)]
 
 
-def _p50_ms(server: Server, database: Database, case: Case) -> float:
-    query = f"{case.query}&sort={case.sort}".lstrip("&")
-    if case.middle:
-        query += f"&cursor={_cursor_in_the_middle(database, case)}"
-    headers = {"Authorization": f"Bearer {case.person.token}"}
+def _cells(case: Case, sites: list[Site], *, is_first: bool) -> list[str]:
+    few, many = (_p50_ms(site, case, is_first) for site in sites)
+    return [f"{few:.2f}", f"{many:.2f}", f"{many / few:.2f}"]
+
+
+def _p50_ms(site: Site, case: Case, is_first: bool) -> float:
+    path = case.path
+    if not is_first:
+        path += f"&cursor={_cursor_in_the_middle(site.database, case)}"
+    person = site.superuser if case.of_superuser else site.owner
+    headers = {"Authorization": f"Bearer {person.token}"}
     seconds: list[float] = []
-    with httpx.Client(base_url=server.url, headers=headers, timeout=120) as client:
+    with httpx.Client(base_url=site.server.url, headers=headers, timeout=120) as client:
         for _ in range(WARM_UPS):
-            response = client.get(f"{API}?{query}")
+            response = client.get(path)
             if not response.is_success:
-                raise BenchError(f"GET {API}?{query} answers {response.text}")
+                raise BenchError(f"GET {path} answers {response.text}")
         while len(seconds) < MOST_REQUESTS and sum(seconds) < MOST_SECONDS:
             started = time.perf_counter()
-            client.get(f"{API}?{query}")
+            client.get(path)
             seconds.append(time.perf_counter() - started)
     return median(seconds) * 1000
 

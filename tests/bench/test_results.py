@@ -1,0 +1,99 @@
+import pytest
+
+from bench.compare import Verdict, compare
+from bench.load import Measurement
+from bench.report import Table, speeds
+from bench.results import Life, Result, Spread, paired
+
+
+def measurement(per_second: float) -> Measurement:
+    requests = round(per_second * 4)
+    return Measurement(
+        requests=requests, seconds=4, p50_ms=1, p99_ms=per_second / 10, cpu_us=1, pinned=True
+    )
+
+
+def result(project: list[float], starlette: list[float]) -> Result:
+    contenders = {"starlette": starlette, "project": project}
+    return Result(
+        machine={},
+        packages={},
+        settings={},
+        contenders={
+            name: Life(title=name.title(), start_seconds=[1], resident_mb=[1, 1])
+            for name in contenders
+        },
+        workloads={
+            "one": {
+                name: [measurement(each) for each in found] for name, found in contenders.items()
+            }
+        },
+    )
+
+
+def test_a_round_is_paired_with_the_floor_of_the_same_round() -> None:
+    """The machine was half as fast in the second round; the ratio is that of the others."""
+    found = result(project=[300, 150, 330], starlette=[600, 300, 600])
+    rounds = found.workloads["one"]
+    assert paired(rounds["project"], rounds["starlette"]) == pytest.approx([0.5, 0.5, 0.55])
+    assert found.ratio("one", "project") == pytest.approx((0.5, 0.5, 0.55))
+
+
+def test_the_median_of_the_ratios_is_not_the_ratio_of_the_medians() -> None:
+    found = result(project=[100, 900, 500], starlette=[1000, 1000, 500])
+    assert found.ratio("one", "project").median == pytest.approx(0.9)
+
+
+def test_rounds_that_do_not_pair_are_refused() -> None:
+    with pytest.raises(ValueError, match="longer"):
+        paired([measurement(1)], [measurement(1), measurement(1)])
+
+
+def test_a_figure_has_the_median_and_the_extremes_of_its_rounds() -> None:
+    found = result(project=[30, 10, 20], starlette=[1, 1, 1])
+    assert found.of("one", "project", "p99_ms") == Spread(median=2, low=1, high=3)
+    assert found.of("one", "project", "per_second") == Spread(median=20, low=10, high=30)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        ([50, 52, 54], [55, 56, 57], "gain"),
+        ([50, 52, 54], [47, 48, 49], "LOSS"),
+        ([50, 52, 54], [40, 45, 50], "same"),  # its best round is among those of before
+        ([40, 52, 64], [41, 42, 43], "same"),  # 19 % less, in the noise
+        ([50, 50, 50], [50, 50, 50], "same"),
+    ],
+)
+def test_what_moved_by_more_than_the_noise(
+    before: list[float], after: list[float], verdict: Verdict
+) -> None:
+    floor = [100.0] * 3
+    (change,) = compare(result(before, floor), result(after, floor), "project")
+    assert change.verdict == verdict
+
+
+def test_a_faster_machine_is_no_gain() -> None:
+    before, after = result([50, 51, 52], [100] * 3), result([500, 510, 520], [1000] * 3)
+    (change,) = compare(before, after, "project")
+    assert change.verdict == "same"
+
+
+def test_a_workload_that_is_new_is_not_compared() -> None:
+    before, after = result([1], [1]), result([1], [1])
+    after.workloads["two"] = after.workloads["one"]
+    assert [each.workload for each in compare(before, after, "project")] == ["one"]
+
+
+def test_a_result_can_be_kept() -> None:
+    found = result([50, 51], [100, 100])
+    assert Result.model_validate_json(found.model_dump_json()) == found
+
+
+def test_a_table_in_markdown() -> None:
+    assert Table("Sizes", ["what", "MB"], [["a", "1"]]).markdown() == (
+        "Sizes:\n\n| what | MB |\n| --- | ---: |\n| a | 1 |\n"
+    )
+    rows = speeds(result([50, 51], [100, 100])).rows
+    assert rows[0][:4] == ["one: Starlette", "1.00", "", "100"]
+    assert rows[1][:4] == ["one: Project", "0.51", "0.50 to 0.51", "50"]
