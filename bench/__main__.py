@@ -44,7 +44,9 @@ def run(rounds: Rounds = 5, seconds: Seconds = 4, only: Only = None, output: Out
 
 
 @cli.command()
-def check(rounds: Rounds = 5, seconds: Seconds = 4, only: Only = None) -> None:
+def check(
+    rounds: Annotated[int, typer.Option(min=3)] = 5, seconds: Seconds = 4, only: Only = None
+) -> None:
     """Measure again, and fail when a workload lost more than the noise since the kept result."""
     file = RESULTS / "latest.json"
     if not file.exists():

@@ -5,6 +5,7 @@ from typing import Literal
 
 from bench.results import Result, Spread
 
+LEAST = 0.05  # two quiet runs can differ by a few hundredths, and each agree with itself
 Verdict = Literal["same", "gain", "LOSS"]
 
 
@@ -18,9 +19,15 @@ class Change:
     def verdict(self) -> Verdict:
         """The rounds' own spread is the noise: it moved when no round of the one result lies
         among those of the other. With five rounds each, chance does that once in 126 times."""
+        if abs(self.change) < LEAST:
+            return "same"
         if self.after.low > self.before.high:
             return "gain"
         return "LOSS" if self.after.high < self.before.low else "same"
+
+    @property
+    def change(self) -> float:
+        return self.after.median / self.before.median - 1
 
 
 def compare(before: Result, after: Result, contender: str) -> list[Change]:

@@ -21,6 +21,7 @@ from app.core.config import Settings
 from app.core.db import Database as Sessions
 from app.core.orm import utc_now
 from app.core.security import AccessTokens
+from bench.errors import BenchError
 
 BIN = Path(sys.executable).parent
 SECRET_KEY = "a key that signs tokens for the time of a benchmark, and no others"
@@ -117,7 +118,11 @@ def made(server_url: str) -> Iterator[Database]:
     server = Database(server_url)
     name = f"bench_{uuid4().hex}"
     # The locale of compose: a search in any case knows more than ASCII.
-    server.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'")
+    create = f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'"
+    try:
+        server.execute(create)
+    except (OSError, asyncpg.PostgresError) as error:
+        raise BenchError(f"PostgreSQL, which BENCH_POSTGRES_URL names: {error}") from error
     try:
         url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
         environment = os.environ | {"ENVIRONMENT": "test", "DATABASE_URL": url}

@@ -21,6 +21,7 @@ def describe(database: Database) -> dict[str, str]:
         "revision": revision(),
         "cpu": _cpu_model(),
         "cores": str(os.cpu_count()),
+        "load": f"{os.getloadavg()[0]:.1f}",
         "kernel": platform.release(),
         "python": platform.python_version(),
         "postgresql": database.value("SHOW server_version"),

@@ -79,7 +79,7 @@ def changes(found: Sequence[Change]) -> Table:
             span(each.before),
             f"{each.after.median:.2f}",
             span(each.after),
-            f"{each.after.median / each.before.median - 1:+.0%}",
+            f"{each.change:+.0%}",
             each.verdict,
         ]
         for each in found
@@ -99,7 +99,8 @@ def origin(result: Result) -> str:
     packages = ", ".join(f"{name} {number}" for name, number in result.packages.items())
     return (
         f"{machine['date']}, revision {machine['revision']}. {machine['cpu']}, "
-        f"{machine['cores']} cores, Linux {machine['kernel']}. "
+        f"{machine['cores']} cores, Linux {machine['kernel']}, "
+        f"load average before the rounds {machine['load']}. "
         f"PostgreSQL {machine['postgresql']}, fsync {machine['fsync']}, synchronous_commit "
         f"{machine['synchronous_commit']}, its backends {pinned}. Python {machine['python']}, "
         f"{packages}. {settings['rounds']} rounds of {settings['seconds']} s, "

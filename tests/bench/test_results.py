@@ -1,5 +1,8 @@
+from xml.etree import ElementTree
+
 import pytest
 
+from bench.chart import draw
 from bench.compare import Verdict, compare
 from bench.load import Measurement
 from bench.report import Table, speeds
@@ -60,6 +63,7 @@ def test_a_figure_has_the_median_and_the_extremes_of_its_rounds() -> None:
     [
         ([50, 52, 54], [55, 56, 57], "gain"),
         ([50, 52, 54], [47, 48, 49], "LOSS"),
+        ([50, 50, 50], [48, 48, 48], "same"),  # too little
         ([50, 52, 54], [40, 45, 50], "same"),  # its best round is among those of before
         ([40, 52, 64], [41, 42, 43], "same"),  # 19 % less, in the noise
         ([50, 50, 50], [50, 50, 50], "same"),
@@ -97,3 +101,11 @@ def test_a_table_in_markdown() -> None:
     rows = speeds(result([50, 51], [100, 100])).rows
     assert rows[0][:4] == ["one: Starlette", "1.00", "", "100"]
     assert rows[1][:4] == ["one: Project", "0.51", "0.50 to 0.51", "50"]
+
+
+def test_the_chart_has_a_bar_as_long_as_each_ratio() -> None:
+    svg = ElementTree.fromstring(draw(result([40, 50, 60], [100, 100, 100])))
+    (bar,) = svg.findall(".//{*}rect[@class='project'][@height='16']")
+    (floor,) = svg.findall(".//{*}line[@class='floor']")
+    length = float(floor.attrib["x1"]) - float(bar.attrib["x"])
+    assert float(bar.attrib["width"]) == pytest.approx(length / 2)
