@@ -16,6 +16,7 @@ from bench.chart import draw
 from bench.compare import compare
 from bench.contenders import PROJECT, ROOT
 from bench.errors import BenchError
+from bench.process import cores, pin
 from bench.results import Result
 from bench.rounds import chosen
 from bench.rounds import run as run_rounds
@@ -31,6 +32,13 @@ Only = Annotated[list[str] | None, typer.Option(help="A workload; can be given a
 Output = Annotated[Path | None, typer.Option(help="A folder, for the tables in Markdown and more.")]
 console = Console()
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@cli.callback()
+def main() -> None:
+    """What the project costs, against the same by hand."""
+    # This process and those that it starts, wrk among them, keep off the server's core.
+    pin(os.getpid(), cores()[1])
 
 
 @cli.command()

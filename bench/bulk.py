@@ -15,6 +15,7 @@ from bench.workloads import API, NEW_ITEM, PEOPLE, Request
 
 BATCH = 1_000
 BATCH_CONNECTIONS = 4
+WRITTEN = f"SELECT count(*) / {BATCH} FROM items"
 FORMATS = ("ndjson", "csv")
 
 
@@ -47,7 +48,7 @@ def _batches(server: Server, database: Database, people: list[Person], seconds: 
     requests = [Request("POST", f"{API}/batch", each, [NEW_ITEM] * BATCH) for each in people]
     if refusal := _refusal(server, requests[0]):
         return Table(title, head, [[refusal, "", "", ""]])
-    found = measure(server, database, requests, seconds, connections=BATCH_CONNECTIONS)
+    found = measure(server, database, requests, seconds, WRITTEN, BATCH_CONNECTIONS)
     row = [
         f"{found.per_second * BATCH:,.0f}",
         f"{found.cpu_us / BATCH:.1f}",
@@ -59,9 +60,10 @@ def _batches(server: Server, database: Database, people: list[Person], seconds: 
 
 def _export_cells(server: Server, person: Person, format_: str, items: int) -> list[str]:
     path = f"{API}/export?format={format_}"
+    rest = resident_mb(server.pid)
     if refusal := _refusal(server, Request("GET", f"{path}&max_price=0", person)):
         return [refusal, "", ""]
-    found = _export(server, path, person)
+    found = _export(server, path, person, rest)
     if found.rows != items:
         return [f"wrong: {found.rows:,} rows", "", ""]
     return [
@@ -71,8 +73,8 @@ def _export_cells(server: Server, person: Person, format_: str, items: int) -> l
     ]
 
 
-def _export(server: Server, path: str, person: Person) -> Export:
-    rest = highest = resident_mb(server.pid)
+def _export(server: Server, path: str, person: Person, rest: float) -> Export:
+    highest = rest
     lines, first = 0, 0.0
     started = time.perf_counter()
     with httpx.stream("GET", server.url + path, headers=_headers(person), timeout=60) as response:

@@ -22,6 +22,7 @@ from app.core.db import Database as Sessions
 from app.core.orm import utc_now
 from app.core.security import AccessTokens
 from bench.errors import BenchError
+from bench.process import cores, pin
 
 BIN = Path(sys.executable).parent
 SECRET_KEY = "a key that signs tokens for the time of a benchmark, and no others"
@@ -66,14 +67,14 @@ class Database:
 
         return asyncio.run(run())
 
-    def backends(self) -> list[int]:
-        """The process ids that serve this database; this connection's is gone as it returns."""
+    def pin_backends(self) -> bool:
+        """To the core of the load; False when they are not ours to pin."""
         found = self.rows(
             "SELECT pid FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()"
             " AND backend_type = 'client backend'",
             self.name,
         )
-        return [row["pid"] for row in found]
+        return not [row["pid"] for row in found if not pin(row["pid"], cores()[1])]
 
     def add_people(self, count: int, *, is_superuser: bool = False) -> list[Person]:
         """Users who are signed in, by the project's own models."""

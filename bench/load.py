@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from bench.contenders import Server
 from bench.database import Database
 from bench.errors import BenchError
-from bench.process import cores, cpu_seconds, pin
+from bench.process import cpu_seconds
 from bench.workloads import Request
 
 SCRIPT = Path(__file__).with_name("load.lua")
@@ -49,31 +49,29 @@ def measure(
     connections: int = CONNECTIONS,
 ) -> Measurement:
     """After a warm-up, in which the server opens its connections to PostgreSQL."""
-    load_core = cores()[1]
     with NamedTemporaryFile("w", suffix=".requests") as file:
         file.writelines(request.line() for request in requests)
         file.flush()
         _run_wrk(server, file.name, WARM_UP_SECONDS, connections)
-        unpinned = [pid for pid in database.backends() if not pin(pid, load_core)]
+        pinned = database.pin_backends()
         wrote = database.value(written) if written else 0
         cpu = cpu_seconds(server.pid)
         found = _run_wrk(server, file.name, seconds, connections)
         cpu = cpu_seconds(server.pid) - cpu
+    if not found["requests"]:
+        raise BenchError(f"{server.contender.title} answered nothing in {seconds} s.")
     if written and database.value(written) - wrote < found["requests"]:
         raise BenchError(f"{server.contender.title} answered writes that are not in the database.")
-    return Measurement(cpu_us=cpu / found["requests"] * 1e6, pinned=not unpinned, **found)
+    return Measurement(cpu_us=cpu / found["requests"] * 1e6, pinned=pinned, **found)
 
 
 def _run_wrk(server: Server, file: str, seconds: int, connections: int) -> dict[str, float]:
     command = [require_wrk(), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
-    process = subprocess.Popen(
-        [*command, "-s", str(SCRIPT), server.url, "--", file], stdout=subprocess.PIPE, text=True
-    )
-    pin(process.pid, cores()[1])
-    output, _ = process.communicate()
+    command += ["-s", str(SCRIPT), server.url, "--", file]
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     found: dict[str, float] = json.loads(output.strip().splitlines()[-1])
     refused, broken = found.pop("refused"), found.pop("broken")
-    if refused or broken or not found["requests"]:
+    if refused or broken:
         raise BenchError(
             f"{server.contender.title}: of {found['requests']} requests {refused} were answered "
             f"with an error, and {broken} connections broke or timed out."

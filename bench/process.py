@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 from bench.errors import BenchError
@@ -10,6 +11,7 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
+@cache  # this process is itself pinned later
 def cores() -> tuple[int, int]:
     """One for the server, and one for what loads it: PostgreSQL and wrk."""
     if sys.platform != "linux":
