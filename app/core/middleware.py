@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +27,7 @@ MAX_FORM_BYTES = 65_536
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 EXPOSED_HEADERS = [
+    "Content-Disposition",
     "ETag",
     "Idempotency-Replayed",
     "Link",
@@ -183,6 +185,10 @@ class TrustedHosts(TrustedHostMiddleware):
             await super().__call__(scope, receive, send)
 
 
+class _HeadersAreSent(Exception):
+    """Ends what would go on to make a body."""
+
+
 class HeadAsGet:
     """HEAD answers wherever GET does, with its headers."""
 
@@ -194,12 +200,15 @@ class HeadAsGet:
             return await self.app(scope, receive, send)
 
         async def send_headers(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                message = {**message, "body": b""}
-            await send(message)
+            if message["type"] != "http.response.body":
+                return await send(message)
+            await send({"type": "http.response.body", "body": b""})
+            if message.get("more_body"):
+                raise _HeadersAreSent
 
         inner = {**scope, "method": "GET"}  # the server looks at its own scope: it sends no body
-        await self.app(inner, receive, send_headers)
+        with suppress(_HeadersAreSent):
+            await self.app(inner, receive, send_headers)
         scope.update(inner, method="HEAD")  # what the log wants to know of the route
 
 

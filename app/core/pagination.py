@@ -34,6 +34,9 @@ class Sort:
         name = self.field.removeprefix("-")
         return ("id",) if name == "id" else (name, "id")
 
+    def position(self, row: object) -> Position:
+        return [getattr(row, name) for name in self.names]
+
 
 class PageQuery(Input):
     limit: int = Field(default=20, ge=1, le=100, description="How many at most.")
@@ -65,8 +68,7 @@ class Cursors:
         return type_.model_validate(values if total is None else values | {"total": total})
 
     def write(self, sort: Sort, last: object) -> str:
-        position = [getattr(last, name) for name in sort.names]
-        body = urlsafe_b64encode(to_json([sort.field, position])).decode()
+        body = urlsafe_b64encode(to_json([sort.field, sort.position(last)])).decode()
         return f"{body}.{self._sign(body)}"
 
     def read(self, cursor: str | None, sort: Sort) -> Position | None:

@@ -17,6 +17,7 @@ from app.core.orm import Base
 from app.core.pagination import Position, Sort
 
 ModelT = TypeVar("ModelT", bound=Base)
+SelectT = TypeVar("SelectT", bound=Select[Any])
 RepositoriesT = TypeVar("RepositoriesT")
 _adapter = lru_cache(TypeAdapter)
 
@@ -49,8 +50,13 @@ class Repository(Generic[ModelT]):
         # in order, too.
         is_sqlite = self._session.get_bind().dialect.name == "sqlite"
         statement = insert(self.model).returning(self.model, sort_by_parameter_order=not is_sqlite)
+        # Without render_nulls, each null begins another statement.
+        options = {"render_nulls": True}
         with self._conflicts():
-            added = (await self._session.scalars(statement, list(records))).all()
+            result = await self._session.scalars(
+                statement, list(records), execution_options=options
+            )
+            added = result.all()
         return sorted(added, key=identity_of) if is_sqlite else added
 
     async def count(self, statement: Select[ModelT]) -> int:
@@ -62,6 +68,19 @@ class Repository(Generic[ModelT]):
         self, statement: Select[ModelT], sort: Sort, after: Position | None, limit: int
     ) -> Sequence[ModelT]:
         """The rows behind `after`: nothing is skipped or repeated while others write."""
+        statement = self._page_of(statement, sort, after, limit)
+        return (await self._session.scalars(statement)).all()
+
+    async def rows(
+        self, statement: Select[ModelT], sort: Sort, after: Position | None, limit: int
+    ) -> Sequence[Any]:
+        """The same page as plain rows, which take a fraction of the time that entities do."""
+        plain = statement.with_only_columns(*self.model.__table__.columns)
+        return (await self._session.execute(self._page_of(plain, sort, after, limit))).all()
+
+    def _page_of(
+        self, statement: SelectT, sort: Sort, after: Position | None, limit: int
+    ) -> SelectT:
         columns = [getattr(self.model, name) for name in sort.names]
         if after is not None:
             values = [
@@ -71,7 +90,7 @@ class Repository(Generic[ModelT]):
             key = tuple_(*columns)
             statement = statement.where(key < values if sort.descending else key > values)
         order = [column.desc() if sort.descending else column.asc() for column in columns]
-        return (await self._session.scalars(statement.order_by(*order).limit(limit))).all()
+        return statement.order_by(*order).limit(limit)
 
     @contextmanager
     def _conflicts(self) -> Iterator[None]:

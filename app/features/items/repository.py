@@ -1,7 +1,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, delete, insert, or_, select, true, update
 
 from app.core.conditional import Versions
 from app.core.orm import lowered
@@ -9,7 +9,7 @@ from app.core.pagination import Position, Sort
 from app.core.repository import Repository
 from app.core.security import Caller
 from app.features.items.models import Item
-from app.features.items.schemas import ItemQuery
+from app.features.items.schemas import ItemFilter
 
 
 def visible_to(caller: Caller) -> ColumnElement[bool]:
@@ -30,7 +30,7 @@ def contains(q: str) -> ColumnElement[bool]:
     return or_(*(lowered(column).like(pattern, escape="\\") for column in columns))
 
 
-def matching(caller: Caller, query: ItemQuery) -> Select[Item]:
+def matching(caller: Caller, query: ItemFilter) -> Select[Item]:
     statement = select(Item).where(visible_to(caller))
     if query.q is not None:
         statement = statement.where(contains(query.q))
@@ -52,12 +52,22 @@ class ItemRepository(Repository[Item]):
         return await self.one(select(Item).where(Item.id == item_id, visible_to(caller)))
 
     async def list(
-        self, caller: Caller, query: ItemQuery, after: Position | None, limit: int
+        self, caller: Caller, query: ItemFilter, after: Position | None, limit: int
     ) -> Sequence[Item]:
         return await self.page(matching(caller, query), Sort(query.sort), after, limit)
 
-    async def total(self, caller: Caller, query: ItemQuery) -> int:
+    async def list_rows(
+        self, caller: Caller, query: ItemFilter, after: Position | None, limit: int
+    ) -> Sequence[Any]:
+        return await self.rows(matching(caller, query), Sort(query.sort), after, limit)
+
+    async def total(self, caller: Caller, query: ItemFilter) -> int:
         return await self.count(matching(caller, query))
+
+    async def add_many(self, values: Sequence[Mapping[str, Any]]) -> None:
+        # Without render_nulls, each null begins another statement.
+        statement = insert(Item).execution_options(render_nulls=True)
+        await self._session.execute(statement, values)
 
     async def change(
         self, caller: Caller, item_id: int, changes: Mapping[str, Any], expected: Versions

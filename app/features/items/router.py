@@ -2,13 +2,15 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response, status
+from fastapi.responses import StreamingResponse
 
 from app.core.conditional import ETAG, NOT_MODIFIED, IfMatch, IfNoneMatch, not_modified, tagged
+from app.core.export import EXPORTED, export
 from app.core.idempotency import IdempotencyDep, IdempotentRoute
 from app.core.pagination import Page, link_to_next
-from app.features.items.dependencies import ItemServiceDep, ItemsReader, ItemsWriter
+from app.features.items.dependencies import BulkItemsDep, ItemServiceDep, ItemsReader, ItemsWriter
 from app.features.items.models import Item
-from app.features.items.schemas import ItemCreate, ItemQuery, ItemRead, ItemUpdate
+from app.features.items.schemas import ItemCreate, ItemExportQuery, ItemQuery, ItemRead, ItemUpdate
 
 MAX_BATCH = 1000
 Responses = dict[int | str, dict[str, Any]]
@@ -61,6 +63,14 @@ async def list_items(
     if page.next:
         response.headers["Link"] = link_to_next(request, page.next)
     return page
+
+
+@router.get("/export", response_class=StreamingResponse, responses=EXPORTED)
+async def export_items(
+    query: Annotated[ItemExportQuery, Query()], items: BulkItemsDep, caller: ItemsReader
+) -> StreamingResponse:
+    """All of the list in one file: CSV for a spreadsheet, or NDJSON, an item a line."""
+    return await export(items.pages(caller, query), ItemRead, query.format, "items")
 
 
 @router.get("/{item_id}", response_model=ItemRead, responses=FOUND | {304: NOT_MODIFIED})

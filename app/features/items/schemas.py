@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import MISSING, Field
 
+from app.core.export import ExportFormat
 from app.core.orm import MAX_ID
 from app.core.pagination import PageQuery
 from app.core.schemas import Input, Output, Price, Text
@@ -41,7 +42,7 @@ class ItemRead(Output):
     version: int = Field(description="Counts the changes, from 1.", examples=[1])
 
 
-class ItemQuery(PageQuery):
+class ItemFilter(Input):
     sort: Literal[
         "id", "name", "price", "created_at", "updated_at",
         "-id", "-name", "-price", "-created_at", "-updated_at",
@@ -53,3 +54,10 @@ class ItemQuery(PageQuery):
     max_price: Price | None = None
     is_offer: bool | None = None
     owner_id: int | None = Field(default=None, ge=1, le=MAX_ID, description="For superusers.")
+
+
+class ItemQuery(ItemFilter, PageQuery): ...
+
+
+class ItemExportQuery(ItemFilter):
+    format: ExportFormat = "csv"

@@ -1,15 +1,23 @@
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, NoReturn
 
 from app.core.conditional import Versions
 from app.core.errors import Forbidden, NotFound, Stale
 from app.core.events import Events
 from app.core.pagination import Cursors, Page, Sort
+from app.core.repository import Units
 from app.core.security import Caller
 from app.features.items.events import ItemChange, ItemCreated, ItemDeleted, ItemUpdated
 from app.features.items.models import Item
 from app.features.items.repository import ItemRepository
-from app.features.items.schemas import ItemCreate, ItemQuery, ItemRead, ItemUpdate
+from app.features.items.schemas import ItemCreate, ItemFilter, ItemQuery, ItemRead, ItemUpdate
+
+ROWS_OF_A_PAGE = 1000
+
+
+def check_owner(caller: Caller, query: ItemFilter) -> None:
+    if query.owner_id not in (None, caller.user_id) and not caller.is_superuser:
+        raise Forbidden("owner_id is for superusers.")
 
 
 class ItemService:
@@ -19,8 +27,7 @@ class ItemService:
         self._cursors = cursors
 
     async def list(self, caller: Caller, query: ItemQuery) -> Page[ItemRead]:
-        if query.owner_id not in (None, caller.user_id) and not caller.is_superuser:
-            raise Forbidden("owner_id is for superusers.")
+        check_owner(caller, query)
         sort = Sort(query.sort)
         after = self._cursors.read(query.cursor, sort)
         items = await self._items.list(caller, query, after, query.limit + 1)
@@ -72,6 +79,30 @@ class ItemService:
 
     async def _refuse(self, caller: Caller, item_id: int) -> NoReturn:
         raise stale(await self.get(caller, item_id))
+
+
+class BulkItems:
+    """Too many for one transaction: each page of them is one of its own."""
+
+    def __init__(self, items: Units[ItemRepository]) -> None:
+        self._items = items
+
+    async def create(self, owner_id: int, data: Sequence[ItemCreate]) -> None:
+        async with self._items.transaction() as items:
+            await items.add_many([{"owner_id": owner_id, **each.model_dump()} for each in data])
+
+    async def pages(self, caller: Caller, query: ItemFilter) -> AsyncIterator[Sequence[Any]]:
+        """All that match, as rows. No connection is held between two pages, so that changes made
+        meanwhile show from the next one on."""
+        check_owner(caller, query)
+        sort, after = Sort(query.sort), None
+        while True:
+            async with self._items.reading() as items:
+                rows = await items.list_rows(caller, query, after, ROWS_OF_A_PAGE)
+            yield rows
+            if len(rows) < ROWS_OF_A_PAGE:
+                return
+            after = sort.position(rows[-1])
 
 
 def stale(item: Item) -> Stale:
