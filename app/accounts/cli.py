@@ -1,20 +1,13 @@
 """`app users ...` and `app auth ...`."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError
 from starlette.datastructures import State
 
 from app.accounts.schemas import UserAdminUpdate, UserCreate, UserQuery
-from app.core.errors import AppError
-
-ResultT = TypeVar("ResultT")
-OpenState = Callable[[], AbstractAsyncContextManager[State]]
+from app.core.commands import run
 
 cli = typer.Typer()
 users = typer.Typer(no_args_is_help=True, help="The accounts.")
@@ -26,22 +19,6 @@ Email = Annotated[str, typer.Argument(help="The e-mail address.")]
 Password = Annotated[
     str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, envvar="PASSWORD")
 ]
-
-
-def run(context: typer.Context, work: Callable[[State], Awaitable[ResultT]]) -> ResultT:
-    """Errors are one line, and not a traceback."""
-    open_state: OpenState = context.obj
-
-    async def within_state() -> ResultT:
-        async with open_state() as state:
-            return await work(state)
-
-    try:
-        return asyncio.run(within_state())
-    except AppError as error:
-        raise SystemExit(error.detail) from None
-    except DBAPIError as error:
-        raise SystemExit(f"{error.orig} (`app db upgrade`?)") from None
 
 
 @users.command()

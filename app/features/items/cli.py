@@ -1,0 +1,64 @@
+"""`app items ...`."""
+
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+from starlette.datastructures import State
+
+from app.accounts.schemas import UserQuery
+from app.core.commands import run
+from app.core.errors import NotFound
+from app.features.items.dependencies import bulk_items
+from app.features.items.schemas import ItemCreate
+
+ITEMS_AT_ONCE = 1000
+# Of lengths that share no divisor: each look meets each thing.
+LOOKS = ("Brass", "Oak", "Folding", "Round", "Tall", "Woven", "Blue", "Antique", "Tiny")
+THINGS = ("Lamp", "Desk", "Chair", "Kettle", "Mirror", "Shelf", "Rug", "Vase", "Clock", "Stool")
+
+cli = typer.Typer()
+items = typer.Typer(no_args_is_help=True, help="The items.")
+cli.add_typer(items, name="items")
+
+
+@items.command()
+def seed(
+    context: typer.Context,
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 1000,
+    owner: Annotated[
+        str | None, typer.Option(metavar="EMAIL", help="Whose; the first account's by default.")
+    ] = None,
+) -> None:
+    """Make items to try things on."""
+
+    async def work(state: State) -> None:
+        owner_id = await find_owner(state, owner)
+        bulk = bulk_items(state.database)
+        with typer.progressbar(length=count, label="Items") as progress:
+            for start in range(0, count, ITEMS_AT_ONCE):
+                batch = [sample(n) for n in range(start, min(start + ITEMS_AT_ONCE, count))]
+                await bulk.create(owner_id, batch)
+                progress.update(len(batch))
+
+    run(context, work)
+
+
+async def find_owner(state: State, email: str | None) -> int:
+    if email is not None:
+        user = await state.users.get_by_email(email)
+        return int(user.id)
+    for user in (await state.users.list(UserQuery(limit=1))).results:
+        return int(user.id)
+    raise NotFound("There is no account yet (`app users create`).")
+
+
+def sample(n: int) -> ItemCreate:
+    """The same for the same number."""
+    look, thing = LOOKS[n % len(LOOKS)], THINGS[n % len(THINGS)]
+    return ItemCreate(
+        name=f"{look} {thing} {n + 1}",
+        description=f"{thing} number {n + 1}, {look.lower()}." if n % 3 else None,
+        price=Decimal(199 + n * 7919 % 50_000) / 100,
+        is_offer=n % 7 == 0,
+    )
