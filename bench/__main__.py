@@ -9,9 +9,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bench import bulk as bulk_
 from bench import report
-from bench import scale as scale_
+from bench.bulk import run as run_bulk
 from bench.chart import draw
 from bench.compare import compare
 from bench.contenders import PROJECT, ROOT
@@ -20,6 +19,7 @@ from bench.process import cores, pin
 from bench.results import Result
 from bench.rounds import chosen
 from bench.rounds import run as run_rounds
+from bench.scale import run as run_scale
 
 SERVER_URL = os.environ.get(
     "BENCH_POSTGRES_URL", "postgresql+asyncpg://postgres@127.0.0.1:5432/postgres"
@@ -68,14 +68,14 @@ def check(
 @cli.command()
 def bulk(seconds: Seconds = 4, items: int = 1_000_000, output: Output = None) -> None:
     """Batches of 1,000, and the export of all items."""
-    _show([*bulk_.run(SERVER_URL, seconds, items)], output, "bulk")
+    _show([*run_bulk(SERVER_URL, seconds, items)], output, "bulk")
 
 
 @cli.command()
 def scale(small: int = 10_000, large: int = 1_000_000, output: Output = None) -> None:
     """Lists and searches of one owner's items, few and many."""
     with _progress() as progress:
-        table = scale_.run(SERVER_URL, small, large, progress)
+        table = run_scale(SERVER_URL, small, large, progress)
     _show([table], output, "scale")
 
 

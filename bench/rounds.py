@@ -23,6 +23,9 @@ def run(
 ) -> Result:
     require_wrk()
     with made(server_url) as database, ExitStack() as stack:
+        task = progress.add_task(
+            "starts and answers", total=rounds * len(workloads) * len(CONTENDERS)
+        )
         people = database.add_people(PEOPLE)
         database.add_items(people, 1, ITEMS)
         lives = {each.name: _start_some_times(each, database) for each in CONTENDERS}
@@ -36,23 +39,30 @@ def run(
             workloads={each.name: {c.name: [] for c in CONTENDERS} for each in workloads},
         )
         _note_memory(servers, result)
-        task = progress.add_task("", total=rounds * len(workloads) * len(servers))
         for number in range(rounds):
             for workload, server in _turns(workloads, servers, number):
-                name = server.contender.name
-                progress.update(
-                    task,
-                    description=f"round {number + 1}, {workload.name}, {server.contender.title}",
-                )
-                requests = workload.requests(people)
-                found = measure(server, database, requests, seconds, workload.written)
-                result.workloads[workload.name][name].append(found)
-                lives[name].requests += found.requests
-                if workload.written:
-                    _tidy(database)
+                what = f"round {number + 1}, {workload.name}, {server.contender.title}"
+                progress.update(task, description=what)
+                _measure(workload, server, database, people, seconds, result)
                 progress.advance(task)
             _note_memory(servers, result)
     return result
+
+
+def _measure(
+    workload: Workload,
+    server: Server,
+    database: Database,
+    people: list[Person],
+    seconds: int,
+    result: Result,
+) -> None:
+    found = measure(server, database, workload.requests(people), seconds, workload.written)
+    result.workloads[workload.name][server.contender.name].append(found)
+    result.contenders[server.contender.name].requests += found.requests
+    if workload.written:  # the next contender finds the table as this one did
+        database.execute("DELETE FROM items WHERE id > $1", ITEMS)
+        database.tidy()
 
 
 def _turns(
@@ -82,12 +92,6 @@ def _check_answers(servers: list[Server], database: Database, people: list[Perso
 def _note_memory(servers: list[Server], result: Result) -> None:
     for server in servers:
         result.contenders[server.contender.name].resident_mb.append(resident_mb(server.pid))
-
-
-def _tidy(database: Database) -> None:
-    """The next contender finds the table as this one did."""
-    database.execute("DELETE FROM items WHERE id > $1", ITEMS)
-    database.tidy()
 
 
 def chosen(names: Sequence[str]) -> list[Workload]:
