@@ -5,12 +5,13 @@ from bench.results import FLOOR, Result
 LEFT, WIDTH, RIGHT = 70, 560, 70
 TOP, BAR, GAP, GROUP = 66, 16, 3, 54
 STYLE = """
-  svg { font: 13px system-ui, sans-serif; --text: #1f2328; --line: #d1d9e0; --soft: #59636e;
+  svg { font: 13px system-ui, sans-serif; --page: #fff; --text: #1f2328; --line: #d1d9e0; --soft: #59636e;
         --project: #0969da; --fastapi: #afb8c1; }
   @media (prefers-color-scheme: dark) {
-    svg { --text: #f0f6fc; --line: #3d444d; --soft: #9198a1; --project: #4493f8;
+    svg { --page: #0d1117; --text: #f0f6fc; --line: #3d444d; --soft: #9198a1; --project: #4493f8;
           --fastapi: #656c76; }
   }
+  .page { fill: var(--page); }  /* a page may be dark where the reader is not */
   text { fill: var(--text); } .soft { fill: var(--soft); font-size: 12px; }
   line { stroke: var(--line); } .floor { stroke: var(--text); stroke-dasharray: 4 3; }
   .range { stroke: var(--text); } .project { fill: var(--project); }
@@ -34,7 +35,9 @@ def draw(result: Result) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="Requests per second as a ratio to {result.contenders[FLOOR].title}">\n'
-        f"<style>{STYLE}\n</style>\n" + "\n".join(parts) + "\n</svg>\n"
+        f'<style>{STYLE}\n</style>\n<rect class="page" width="100%" height="100%" rx="6"/>\n'
+        + "\n".join(parts)
+        + "\n</svg>\n"
     )
 
 
