@@ -114,6 +114,11 @@ class Settings(BaseSettings):
         return self.redis_url.get_secret_value() if self.redis_url else None
 
     @property
+    def is_https(self) -> bool:
+        """Whether browsers reach this site by TLS, whoever ends that."""
+        return urlsplit(self.public_url).scheme == "https"
+
+    @property
     def signing_key(self) -> str:
         """`SECRET_KEY`, or outside production one that is made once and kept under `data/`."""
         return self.secret_key.get_secret_value() if self.secret_key else kept_secret("secret_key")
@@ -195,6 +200,8 @@ class Settings(BaseSettings):
                 "POSTGRES_PASSWORD: production takes at least "
                 f"{MIN_DATABASE_PASSWORD_CHARACTERS} characters"
             )
+        if not self.is_https:
+            raise ValueError("PUBLIC_URL: production takes https://, since sign-in is by cookie")
         return self
 
 

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.config import Settings
 from app.core.http import ProblemResponse
+from app.core.policy import PolicyHeaders
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 GZIP_MINIMUM_BYTES = 1000
@@ -62,6 +63,7 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
         )
     app.add_middleware(PlainErrorsAsProblems)
     app.add_middleware(RequestContext)
+    app.add_middleware(PolicyHeaders, settings=settings)
 
 
 class RequestContext:

@@ -16,7 +16,12 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def production(**changes: Any) -> Settings:
-    values = {"environment": "production", "secret_key": STRONG, "database_url": POSTGRES}
+    values = {
+        "environment": "production",
+        "secret_key": STRONG,
+        "database_url": POSTGRES,
+        "public_url": "https://example.com",
+    }
     return Settings(**values | changes)
 
 
@@ -127,6 +132,13 @@ def test_production_takes_a_strong_database_password() -> None:
         with pytest.raises(ValidationError, match="POSTGRES_PASSWORD: production takes"):
             production(**weak)
     production()  # none at all: the server trusts the client by other means
+
+
+def test_production_is_reached_by_https() -> None:
+    with pytest.raises(ValidationError, match="PUBLIC_URL: production takes https://"):
+        production(public_url="http://example.com")
+    assert production().is_https
+    assert not Settings().is_https
 
 
 def test_the_password_needs_no_quoting() -> None:
