@@ -62,6 +62,7 @@ def serve(
         port=settings.port,
         reload=reload,
         reload_dirs=["app"] if reload else None,
+        reload_includes=["*.html", "*.css", "*.js"] if reload else None,  # they are read at start
         workers=None if reload else settings.web_concurrency,
         forwarded_allow_ips=settings.forwarded_allow_ips,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,

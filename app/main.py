@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI
 from sqlalchemy.exc import DBAPIError
 from starlette.datastructures import State
 
-from app.accounts.dependencies import build_services
+from app.accounts.dependencies import build_services, get_visitor
 from app.core import health
 from app.core.broadcast import Broadcast
 from app.core.config import Settings, get_settings
@@ -30,7 +30,14 @@ from app.core.redis_broadcast import RedisBroadcast
 from app.core.security import Passwords, derive_key
 from app.core.sockets import Sockets
 from app.discovery import discover, folders
+from app.web import assets, home
+from app.web.assets import Assets
+from app.web.csrf import SameOrigin
+from app.web.error_pages import ErrorPages
+from app.web.navigation import Answer, Navigation, answer
+from app.web.rendering import create_templates
 
+TITLE = "FastAPI template"
 PASSWORD_THREADS = max(1, (os.cpu_count() or 1) // 2)
 logger = logging.getLogger("app")
 
@@ -39,7 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """Opens nothing: that is the lifespan's part."""
     settings = settings or get_settings()
     app = API(
-        title="FastAPI template",
+        title=TITLE,
         description="Sign up, press Authorize, and make an item.",
         version="0.1.0",
         docs_url=None,
@@ -49,11 +56,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.settings = settings
+    app.add_middleware(SameOrigin, settings=settings)
     add_middleware(app, settings)
+    app.add_middleware(ErrorPages)
     add_exception_handlers(app)
     add_api(app, settings)
-    for module in discover("pages"):
-        app.include_router(module.router)
+    add_pages(app)
     app.include_router(health.router)
     add_docs(app)
     app.state.query_parameters = query_parameters(app.openapi())
@@ -70,6 +78,13 @@ def add_api(app: FastAPI, settings: Settings) -> None:
         app.include_router(
             module.router, prefix="/api/v1", dependencies=dependencies, responses=responses
         )
+
+
+def add_pages(app: FastAPI) -> None:
+    app.add_exception_handler(Answer, answer)  # type: ignore[arg-type]  # one of any Exception
+    app.include_router(assets.router)
+    for router in (home.router, *(module.router for module in discover("pages"))):
+        app.include_router(router, dependencies=[Depends(get_visitor)])  # each has the bar
 
 
 @asynccontextmanager
@@ -113,6 +128,10 @@ def open_state(state: State) -> None:
     state.jobs = Jobs((job for module in discover("jobs") for job in module.JOBS), state)
     build_services(state, settings, key)
     state.sockets = Sockets(state.broadcast, state.auth.standing)
+    state.assets = Assets()
+    links = (link for module in discover("pages") for link in module.LINKS)
+    state.navigation = Navigation(settings, links)
+    state.templates = create_templates(TITLE, state.assets, state.navigation, folders("templates"))
 
 
 async def ensure_first_superuser(state: State) -> None:

@@ -5,11 +5,11 @@ from bench.results import FLOOR, Result
 LEFT, WIDTH, RIGHT = 70, 560, 70
 TOP, BAR, GAP, GROUP = 66, 16, 3, 54
 STYLE = """
-  svg { font: 13px system-ui, sans-serif; --page: #fff; --text: #1f2328; --line: #d1d9e0; --soft: #59636e;
-        --project: #0969da; --fastapi: #afb8c1; }
+  svg { font: 13px system-ui, sans-serif; --page: #fff; --text: #1f2328;
+        --line: #d1d9e0; --soft: #59636e; --project: #0969da; --fastapi: #afb8c1; }
   @media (prefers-color-scheme: dark) {
-    svg { --page: #0d1117; --text: #f0f6fc; --line: #3d444d; --soft: #9198a1; --project: #4493f8;
-          --fastapi: #656c76; }
+    svg { --page: #0d1117; --text: #f0f6fc; --line: #3d444d; --soft: #9198a1;
+          --project: #4493f8; --fastapi: #656c76; }
   }
   .page { fill: var(--page); }  /* a page may be dark where the reader is not */
   text { fill: var(--text); } .soft { fill: var(--soft); font-size: 12px; }

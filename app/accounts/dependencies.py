@@ -1,5 +1,6 @@
 from datetime import timedelta
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import Depends, Request, Security, WebSocket
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
@@ -10,6 +11,7 @@ from app.accounts.repository import Accounts
 from app.accounts.schemas import SCOPES, Device
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import AuthService
+from app.accounts.service.browser import BrowserService
 from app.accounts.service.emails import EmailService
 from app.accounts.service.users import UserService
 from app.core.client import client_address, client_network
@@ -18,6 +20,10 @@ from app.core.errors import InvalidTokenRequest, MissingScope, Unauthenticated
 from app.core.repository import Units
 from app.core.security import AccessTokens, Caller, derive_key
 from app.core.sockets import SUBPROTOCOL
+from app.web.cookies import Cookie
+from app.web.navigation import Answer, redirect
+
+DAY = 24 * 3600
 
 oauth2 = OAuth2PasswordBearer(
     tokenUrl="/api/v1/auth/token",
@@ -41,6 +47,13 @@ def build_services(state: State, settings: Settings, key: str) -> None:
         reuse_grace=timedelta(seconds=settings.refresh_reuse_grace_seconds),
         require_verified_email=settings.require_verified_email,
     )
+    state.browsers = BrowserService(
+        accounts,
+        state.auth,
+        state.jobs,
+        touch_after=timedelta(minutes=settings.access_token_minutes),  # as other clients refresh
+    )
+    state.session_cookie = Cookie("auth_session", settings.refresh_token_days * DAY, settings)
     state.emails = EmailService(
         accounts,
         state.passwords,
@@ -65,6 +78,11 @@ async def get_auth_service(connection: HTTPConnection) -> AuthService:
     return auth
 
 
+async def get_browser_service(request: Request) -> BrowserService:
+    browsers: BrowserService = request.app.state.browsers
+    return browsers
+
+
 async def get_user_service(request: Request) -> UserService:
     users: UserService = request.app.state.users
     return users
@@ -76,6 +94,7 @@ async def get_email_service(request: Request) -> EmailService:
 
 
 AuthServiceDep = Annotated[AuthService, Depends(get_auth_service)]
+BrowserServiceDep = Annotated[BrowserService, Depends(get_browser_service)]
 UserServiceDep = Annotated[UserService, Depends(get_user_service)]
 EmailServiceDep = Annotated[EmailService, Depends(get_email_service)]
 
@@ -130,3 +149,36 @@ async def get_live_caller(
 CurrentCaller = Annotated[Caller, Security(get_caller)]
 AccountDeleter = Annotated[Caller, Security(get_caller, scopes=["items:write"])]
 UsersAdmin = Security(get_caller, scopes=["users:admin"])
+
+
+async def get_session_cookie(request: Request) -> Cookie:
+    cookie: Cookie = request.app.state.session_cookie
+    return cookie
+
+
+SessionCookieDep = Annotated[Cookie, Depends(get_session_cookie)]
+
+
+async def get_visitor(
+    request: Request, cookie: SessionCookieDep, browsers: BrowserServiceDep
+) -> Caller | None:
+    """Who is signed in in this browser. The API takes no cookie, and the pages no token."""
+    value = cookie.read(request)
+    caller = await browsers.authenticate(value) if value else None
+    request.state.caller = caller  # for the bar
+    return caller
+
+
+Visitor = Annotated[Caller | None, Depends(get_visitor)]
+
+
+async def get_member(request: Request, visitor: Visitor) -> Caller:
+    if visitor is None:
+        url = request.url
+        back = f"{url.path}?{url.query}" if url.query else url.path
+        is_page = request.method in ("GET", "HEAD")
+        raise Answer(redirect(f"/login?next={quote(back, safe='/')}" if is_page else "/login"))
+    return visitor
+
+
+Member = Annotated[Caller, Depends(get_member)]

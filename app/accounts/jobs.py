@@ -17,4 +17,8 @@ async def request_mail(state: State, purpose: str, email: str) -> None:
     await state.emails.start(purpose, email)
 
 
-JOBS = [send_token_mail, send_change_notice, request_mail]
+async def touch_session(state: State, session_id: str) -> None:
+    await state.browsers.touch(UUID(session_id))
+
+
+JOBS = [send_token_mail, send_change_notice, request_mail, touch_session]

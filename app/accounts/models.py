@@ -31,13 +31,15 @@ class User(Timestamps, Base):
 
 
 class AuthSession(Base):
-    """A device that is signed in: access tokens name it, and end when it is deleted."""
+    """A device that is signed in: access tokens name it, and end when it is deleted. A browser has
+    its cookie in their place."""
 
     __tablename__ = "auth_sessions"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
     scope: Mapped[str] = mapped_column(Text)
+    cookie_hash: Mapped[str | None] = mapped_column(String(64), unique=True, index=True)
     user_agent: Mapped[str | None] = mapped_column(String(255))
     address: Mapped[str | None] = mapped_column(String(45))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)

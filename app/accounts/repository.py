@@ -102,6 +102,24 @@ class SessionRepository(Repository[AuthSession]):
         statement = statement.where(AuthSession.expires_at > utc_now())
         return (await self._session.scalars(statement.where(AuthSession.id.in_(session_ids)))).all()
 
+    async def get_by_cookie(self, cookie_hash: str) -> tuple[AuthSession, bool] | None:
+        """And whether its user is a superuser; None when there is nobody who may call."""
+        statement = (
+            select(AuthSession, User.is_superuser)
+            .join(User, AuthSession.user_id == User.id)
+            .where(AuthSession.cookie_hash == cookie_hash, AuthSession.expires_at > utc_now())
+            .where(User.is_active)
+        )
+        row = (await self._session.execute(statement)).one_or_none()
+        return row and (row[0], row[1])
+
+    async def end_by_cookie(self, cookie_hash: str) -> None:
+        await self._end(delete(AuthSession).where(AuthSession.cookie_hash == cookie_hash))
+
+    async def touch(self, session_id: UUID) -> None:
+        statement = update(AuthSession).where(AuthSession.id == session_id)
+        await self._session.execute(statement.values(last_used_at=utc_now()))
+
     async def list(self, user_id: int) -> Sequence[AuthSession]:
         statement = select(AuthSession).where(AuthSession.user_id == user_id)
         statement = statement.where(AuthSession.expires_at > utc_now())

@@ -82,6 +82,10 @@ class PasswordChange(Input):
     new_password: Password
 
 
+class AccountDeletion(Input):
+    current_password: CurrentPassword
+
+
 class EmailInput(Input):
     email: Email
 
@@ -99,6 +103,11 @@ class Accepted(Output):
     """The same whoever is asked for, so that nobody learns who has an account."""
 
     detail: str = "If there is an account with this address, a mail is on its way."
+
+
+class SignIn(Input):
+    email: str
+    password: SecretStr
 
 
 class TokenRequest(BaseModel):
@@ -140,7 +149,7 @@ class Revocation(BaseModel):
 class SessionRead(Output):
     id: UUID
     created_at: datetime
-    last_used_at: datetime = Field(description="The last refresh.")
+    last_used_at: datetime = Field(description="The last refresh, or about that in a browser.")
     user_agent: str | None
     address: str | None
     is_current: bool = False

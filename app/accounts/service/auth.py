@@ -2,9 +2,11 @@
 
 import hashlib
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 from app.accounts.models import AuthSession, User, email_key
@@ -27,6 +29,8 @@ MAX_EMAIL = 320
 MAX_SCOPE = 1000
 MAX_USER_AGENT = 255
 IDS_AT_ONCE = 10_000  # the databases take three times as many parameters
+
+ResultT = TypeVar("ResultT")
 
 
 class AuthService:
@@ -121,37 +125,47 @@ class AuthService:
         username, password = request.username, request.password.get_secret_value()
         if not username or not password:
             raise InvalidTokenRequest("invalid_request", "username or password is missing.")
+        opened = partial(self._open_session, request.scope, device)
+        return await self.sign_in(username, password, device, opened)
+
+    async def sign_in(
+        self,
+        username: str,
+        password: str,
+        device: Device,
+        open_session: Callable[[Accounts, User], Awaitable[ResultT]],
+    ) -> ResultT:
+        """What `open_session` returns, in whose transaction the user and the password hold."""
         # Nobody has an address that is no text or too long, and to normalise one takes a while.
         is_sane = len(username) <= MAX_EMAIL and is_encodable(username)
         key = email_key(username) if is_sane else ""
         await self._attempts.sign_in(device.network, key)
         for _ in range(2):  # once more when the password changed meanwhile, or its hash was renewed
             user, new_hash = await self._check_password(key, password)
-            token = await self._open_session(user, new_hash, request.scope, device)
-            if token is not None:
-                return token
+            async with self._accounts.transaction() as accounts:
+                unchanged = await accounts.users.get_unchanged(user)
+                if unchanged is not None:
+                    if new_hash:
+                        unchanged.password_hash = new_hash
+                    return await open_session(accounts, unchanged)
         raise wrong_password()
 
     async def _open_session(
-        self, user: User, new_hash: str | None, scope: str | None, device: Device
-    ) -> TokenRead | None:
+        self, scope: str | None, device: Device, accounts: Accounts, user: User
+    ) -> TokenRead:
         scopes = requested_scopes(scope, allowed_scopes(user.is_superuser))
-        session = AuthSession(
+        session = await accounts.sessions.add(self.new_session(user, scopes, device))
+        refresh_token = await self._issue_refresh_token(accounts, session)
+        return self._token(user.id, session, scopes, refresh_token)
+
+    def new_session(self, user: User, scopes: frozenset[str], device: Device) -> AuthSession:
+        return AuthSession(
             user_id=user.id,
             scope=" ".join(sorted(scopes)),
             address=device.address,
             user_agent=device.user_agent and device.user_agent[:MAX_USER_AGENT],
             expires_at=utc_now() + self._session_lifetime,
         )
-        async with self._accounts.transaction() as accounts:
-            unchanged = await accounts.users.get_unchanged(user)
-            if unchanged is None:
-                return None
-            if new_hash:
-                unchanged.password_hash = new_hash
-            await accounts.sessions.add(session)
-            refresh_token = await self._issue_refresh_token(accounts, session)
-        return self._token(user.id, session, scopes, refresh_token)
 
     async def _check_password(self, key: str, password: str) -> tuple[User, str | None]:
         """Whose it is, and a new hash where the old one has fallen behind."""

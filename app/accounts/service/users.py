@@ -151,6 +151,10 @@ class UserService:
             await accounts.sessions.end_all(user_id)
             await accounts.users.delete(user_id)
 
+    async def delete_own(self, caller: Caller, password: SecretStr) -> None:
+        await self._check_password(caller.user_id, password)
+        await self.delete(caller.user_id)
+
     async def _keep_a_superuser(self, accounts: Accounts, leaving: int) -> None:
         if await accounts.users.lock_superusers() == {leaving}:
             raise Conflict("Nobody else could manage the users: make another superuser first.")

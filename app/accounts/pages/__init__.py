@@ -1,0 +1,16 @@
+from fastapi import APIRouter
+
+from app.accounts.pages import account, mail_links, sign_in
+from app.web.navigation import Link
+
+LINKS = [
+    Link("Account", "/account", "members", order=10),
+    Link("Sign out", "/logout", "members", order=11, is_button=True),
+    Link("Sign in", "/login", "guests", order=10),
+    Link("Sign up", "/signup", "guests", order=11, needs="signup_enabled"),
+]
+
+router = APIRouter(include_in_schema=False)
+router.include_router(sign_in.router)
+router.include_router(mail_links.router)
+router.include_router(account.router)

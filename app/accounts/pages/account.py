@@ -1,0 +1,136 @@
+"""What somebody who is signed in sees and changes of their own account."""
+
+from contextlib import suppress
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from app.accounts.dependencies import (
+    AuthServiceDep,
+    Member,
+    SessionCookieDep,
+    UserServiceDep,
+)
+from app.accounts.pages.devices import device_name
+from app.accounts.schemas import AccountDeletion, PasswordChange, UserUpdate
+from app.core.errors import Forbidden, NotFound
+from app.web.forms import REFUSALS, Blame, Form, FormDep
+from app.web.navigation import Answer, redirect
+from app.web.rendering import render
+
+NOTICES = {
+    "saved": "Your profile is saved.",
+    "email": "A mail is on its way to the new address. It is yours here when you confirm it.",
+    "password": "Your new password is set, and every other device is signed out.",
+    "confirmed": "Your e-mail address is confirmed.",
+    "ended": "That device is signed out.",
+}
+WRONG_PASSWORD: Blame = {Forbidden: "current_password"}
+
+router = APIRouter(prefix="/account")
+
+
+class AccountPage:
+    """It has several forms: `at` says which one was sent."""
+
+    def __init__(
+        self, request: Request, caller: Member, users: UserServiceDep, auth: AuthServiceDep
+    ) -> None:
+        self._request = request
+        self._caller = caller
+        self._users = users
+        self._auth = auth
+
+    async def show(self, at: str = "", form: Form | None = None) -> Response:
+        user = await self._users.get(self._caller.user_id)
+        sessions = await self._auth.list_sessions(self._caller)
+        return render(
+            self._request,
+            "accounts/account.html",
+            form=form,
+            at=at,
+            blank=Form(),
+            user=user,
+            sessions=sorted(sessions, key=lambda each: (each.is_current, each.last_used_at))[::-1],
+            device_name=device_name,
+            notice=NOTICES.get(self._request.query_params.get("notice", "")),
+        )
+
+
+AccountPageDep = Annotated[AccountPage, Depends(AccountPage)]
+
+
+@router.get("")
+async def show_account(page: AccountPageDep) -> Response:
+    return await page.show()
+
+
+@router.post("")
+async def save_profile(
+    form: FormDep, page: AccountPageDep, caller: Member, users: UserServiceDep
+) -> Response:
+    try:
+        full_name = form.get("full_name").strip() or None
+        await users.update_own(caller, UserUpdate(full_name=full_name))
+    except REFUSALS as error:
+        form.refuse(error)
+        raise Answer(await page.show("profile", form)) from error
+    return redirect("/account?notice=saved")
+
+
+@router.post("/email")
+async def change_email(
+    form: FormDep, page: AccountPageDep, caller: Member, users: UserServiceDep
+) -> Response:
+    try:
+        await users.update_own(caller, form.read(UserUpdate, email=form.get("email")))
+    except REFUSALS as error:
+        form.refuse(error, WRONG_PASSWORD)
+        raise Answer(await page.show("email", form)) from error
+    return redirect("/account?notice=email")
+
+
+@router.post("/password")
+async def change_password(
+    form: FormDep, page: AccountPageDep, caller: Member, users: UserServiceDep
+) -> Response:
+    try:
+        await users.change_password(caller, form.read(PasswordChange))
+    except REFUSALS as error:
+        form.refuse(error, WRONG_PASSWORD)
+        raise Answer(await page.show("password", form)) from error
+    return redirect("/account?notice=password")
+
+
+@router.post("/sessions/{session_id}/end")
+async def end_session(
+    session_id: UUID, caller: Member, auth: AuthServiceDep, cookie: SessionCookieDep
+) -> Response:
+    with suppress(NotFound):  # it has ended by itself
+        await auth.end_session(caller, session_id)
+    if session_id != caller.session_id:
+        return redirect("/account?notice=ended")
+    response = redirect("/login?notice=signed-out")
+    cookie.delete(response)
+    return response
+
+
+@router.get("/delete")
+async def show_delete_account(request: Request, caller: Member) -> Response:
+    return render(request, "accounts/delete_account.html")
+
+
+@router.post("/delete")
+async def delete_account(
+    request: Request, form: FormDep, caller: Member, users: UserServiceDep, cookie: SessionCookieDep
+) -> Response:
+    try:
+        await users.delete_own(caller, form.read(AccountDeletion).current_password)
+    except REFUSALS as error:
+        form.refuse(error, WRONG_PASSWORD)
+        raise Answer(render(request, "accounts/delete_account.html", form=form)) from error
+    response = redirect("/login?notice=deleted")
+    cookie.delete(response)
+    return response

@@ -1,0 +1,99 @@
+"""Where the mails' links land. GET only shows a button: mail programs open links by themselves."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from app.accounts.dependencies import DeviceDep, EmailServiceDep, Visitor
+from app.accounts.schemas import Accepted, EmailInput, EmailVerification, PasswordReset
+from app.web.forms import REFUSALS, Form, FormDep
+from app.web.navigation import Answer, redirect
+from app.web.rendering import render
+
+# The address of such a page holds a secret.
+SECRET = {"Referrer-Policy": "no-referrer"}
+SENT = {"sent": Accepted().detail}
+
+router = APIRouter()
+
+
+@router.get("/verify-email")
+async def show_verify_email(request: Request) -> Response:
+    return show(request, "verify_email", with_token(request))
+
+
+@router.post("/verify-email")
+async def verify_email(
+    request: Request,
+    form: FormDep,
+    emails: EmailServiceDep,
+    device: DeviceDep,
+    visitor: Visitor,
+) -> Response:
+    try:
+        await emails.verify(form.read(EmailVerification), device)
+    except REFUSALS as error:
+        form.refuse(error)
+        raise Answer(show(request, "verify_email", form)) from error
+    return redirect(f"/{'account' if visitor else 'login'}?notice=confirmed")
+
+
+@router.post("/verify-email/resend")
+async def resend_verification(
+    request: Request, form: FormDep, emails: EmailServiceDep, device: DeviceDep
+) -> Response:
+    try:
+        await emails.request_verification(form.read(EmailInput).email, device)
+    except REFUSALS as error:
+        form.refuse(error)
+        raise Answer(show(request, "verify_email", form)) from error
+    return redirect("/verify-email?notice=sent")
+
+
+@router.get("/forgot-password")
+async def show_forgot_password(request: Request) -> Response:
+    return show(request, "forgot_password", Form())
+
+
+@router.post("/forgot-password")
+async def request_password_reset(
+    request: Request, form: FormDep, emails: EmailServiceDep, device: DeviceDep
+) -> Response:
+    try:
+        await emails.request_reset(form.read(EmailInput).email, device)
+    except REFUSALS as error:
+        form.refuse(error)
+        raise Answer(show(request, "forgot_password", form)) from error
+    return redirect("/forgot-password?notice=sent")
+
+
+@router.get("/reset-password")
+async def show_reset_password(request: Request) -> Response:
+    return show(request, "reset_password", with_token(request))
+
+
+@router.post("/reset-password")
+async def reset_password(
+    request: Request, form: FormDep, emails: EmailServiceDep, device: DeviceDep
+) -> Response:
+    try:
+        await emails.reset_password(form.read(PasswordReset), device)
+    except REFUSALS as error:
+        form.refuse(error)
+        raise Answer(show(request, "reset_password", form)) from error
+    return redirect("/login?notice=password-set")
+
+
+def with_token(request: Request) -> Form:
+    return Form({"token": request.query_params.get("token", "")})
+
+
+def show(request: Request, page: str, form: Form) -> Response:
+    is_refused = form.status == 422 and bool(form.alert or form.errors.get("token"))
+    return render(
+        request,
+        f"accounts/{page}.html",
+        form=form,
+        headers=SECRET,
+        notice=SENT.get(request.query_params.get("notice", "")),
+        holds=bool(form.get("token")) and not is_refused,
+    )

@@ -1,0 +1,97 @@
+"""Signing up, in and out."""
+
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from app.accounts.dependencies import (
+    BrowserServiceDep,
+    DeviceDep,
+    SessionCookieDep,
+    UserServiceDep,
+    Visitor,
+)
+from app.accounts.schemas import SignIn, UserCreate
+from app.core.errors import Conflict, InvalidTokenRequest
+from app.web.forms import REFUSALS, Form, FormDep
+from app.web.navigation import Answer, local_path, redirect
+from app.web.rendering import render
+
+NOTICES = {
+    "signed-up": "Your account is made. A mail is on its way to confirm your address.",
+    "confirmed": "Your e-mail address is confirmed.",
+    "password-set": "Your new password is set, and every device is signed out.",
+    "signed-out": "You are signed out.",
+    "deleted": "Your account is deleted, and all that was in it.",
+}
+
+router = APIRouter()
+
+
+@router.get("/signup")
+async def show_signup(request: Request, visitor: Visitor) -> Response:
+    form = coming_from(request)
+    if visitor is not None:
+        return redirect(local_path(form.get("next")))
+    return render(request, "accounts/signup.html", form=form)
+
+
+@router.post("/signup")
+async def sign_up(
+    request: Request, form: FormDep, users: UserServiceDep, device: DeviceDep
+) -> Response:
+    try:
+        await users.sign_up(form.read(UserCreate), device)
+    except REFUSALS as error:
+        form.refuse(error, {Conflict: "email"})
+        raise Answer(render(request, "accounts/signup.html", form=form)) from error
+    query = {"notice": "signed-up"} | ({"next": form.get("next")} if form.get("next") else {})
+    return redirect(f"/login?{urlencode(query)}")
+
+
+@router.get("/login")
+async def show_login(request: Request, visitor: Visitor) -> Response:
+    form = coming_from(request)
+    if visitor is not None:
+        return redirect(local_path(form.get("next")))
+    return show(request, form)
+
+
+@router.post("/login")
+async def sign_in(
+    request: Request,
+    form: FormDep,
+    browsers: BrowserServiceDep,
+    device: DeviceDep,
+    cookie: SessionCookieDep,
+) -> Response:
+    try:
+        value = await browsers.sign_in(form.read(SignIn), device, cookie.read(request))
+    except REFUSALS as error:
+        form.refuse(error, {InvalidTokenRequest: "password"})
+        raise Answer(show(request, form)) from error
+    response = redirect(local_path(form.get("next")))
+    cookie.write(response, value)
+    return response
+
+
+@router.post("/logout")
+async def sign_out(
+    request: Request, browsers: BrowserServiceDep, cookie: SessionCookieDep
+) -> Response:
+    if value := cookie.read(request):
+        await browsers.sign_out(value)
+    response = redirect("/login?notice=signed-out")
+    cookie.delete(response)
+    return response
+
+
+def coming_from(request: Request) -> Form:
+    """Where to go on afterwards is a hidden field."""
+    return Form({"next": request.query_params.get("next", "")})
+
+
+def show(request: Request, form: Form) -> Response:
+    notice = NOTICES.get(request.query_params.get("notice", ""))
+    return render(request, "accounts/login.html", form=form, notice=notice)

@@ -1,0 +1,65 @@
+"""Browsers are signed in by a cookie. It holds one secret for as long as its session, since tokens
+that change at each use would race between two tabs; all else is as with the API's sessions."""
+
+import secrets
+from datetime import timedelta
+from functools import partial
+from uuid import UUID
+
+from app.accounts.models import User
+from app.accounts.repository import Accounts
+from app.accounts.schemas import Device, SignIn
+from app.accounts.service.auth import AuthService, allowed_scopes, digest
+from app.core.jobs import Jobs
+from app.core.orm import utc_now
+from app.core.repository import Units
+from app.core.security import Caller
+
+
+class BrowserService:
+    def __init__(
+        self, accounts: Units[Accounts], auth: AuthService, jobs: Jobs, *, touch_after: timedelta
+    ) -> None:
+        self._accounts = accounts
+        self._auth = auth
+        self._jobs = jobs
+        self._touch_after = touch_after
+
+    async def sign_in(self, data: SignIn, device: Device, previous: str | None) -> str:
+        """A new cookie, so that one that somebody has planted is worth nothing. The session of the
+        previous one ends."""
+        password = data.password.get_secret_value()
+        open_session = partial(self._open_session, device, previous)
+        return await self._auth.sign_in(data.email, password, device, open_session)
+
+    async def authenticate(self, cookie: str) -> Caller | None:
+        async with self._accounts.reading() as accounts:
+            found = await accounts.sessions.get_by_cookie(digest(cookie))
+        if found is None:
+            return None
+        session, is_superuser = found
+        if utc_now() - session.last_used_at > self._touch_after:
+            await self._jobs.enqueue("touch_session", str(session.id))  # reading writes nothing
+        scopes = frozenset(session.scope.split()) & allowed_scopes(is_superuser)
+        return Caller(session.user_id, session.id, is_superuser, scopes)
+
+    async def touch(self, session_id: UUID) -> None:
+        """A job."""
+        async with self._accounts.transaction() as accounts:
+            await accounts.sessions.touch(session_id)
+
+    async def sign_out(self, cookie: str) -> None:
+        async with self._accounts.transaction() as accounts:
+            await accounts.sessions.end_by_cookie(digest(cookie))
+
+    async def _open_session(
+        self, device: Device, previous: str | None, accounts: Accounts, user: User
+    ) -> str:
+        cookie = secrets.token_urlsafe(32)
+        session = self._auth.new_session(user, allowed_scopes(user.is_superuser), device)
+        session.cookie_hash = digest(cookie)
+        if previous:
+            await accounts.sessions.end_by_cookie(digest(previous))
+        await accounts.sessions.add(session)
+        await accounts.sessions.clean_up()
+        return cookie

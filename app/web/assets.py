@@ -1,0 +1,61 @@
+"""The shell's own files: a style sheet, a script, an icon."""
+
+from hashlib import sha256
+from mimetypes import guess_type
+from pathlib import Path
+from typing import NamedTuple
+
+from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+FOLDER = Path(__file__).parent / "static"
+FOREVER = "public, max-age=31536000, immutable"
+ASK_AGAIN = "no-cache"
+
+router = APIRouter(include_in_schema=False)
+
+
+class Asset(NamedTuple):
+    content: bytes
+    media_type: str
+    version: str
+
+
+class Assets:
+    """Read when it is made, so that no request touches the disk."""
+
+    def __init__(self) -> None:
+        self._assets = {path.name: _read(path) for path in FOLDER.iterdir()}
+
+    def get(self, name: str) -> Asset | None:
+        return self._assets.get(name)
+
+    def url(self, name: str) -> str:
+        """Another one as soon as the file is another: a browser keeps it for a year."""
+        return f"/static/{name}?v={self._assets[name].version}"
+
+
+def _read(path: Path) -> Asset:
+    content = path.read_bytes()
+    media_type, _ = guess_type(path)
+    return Asset(content, str(media_type), sha256(content).hexdigest()[:16])
+
+
+@router.get("/favicon.ico")
+async def read_favicon(request: Request) -> Response:
+    """What browsers ask for by themselves, where no page tells them."""
+    return await read_asset("favicon.svg", request)
+
+
+@router.get("/static/{name}")
+async def read_asset(name: str, request: Request, v: str = "") -> Response:
+    asset = request.app.state.assets.get(name)
+    if asset is None:
+        raise HTTPException(404)
+    etag = f'"{asset.version}"'
+    headers = {"ETag": etag, "Cache-Control": FOREVER if v == asset.version else ASK_AGAIN}
+    # While servers are renewed, an old page may ask a new server: it gets what there is.
+    if etag in request.headers.get("If-None-Match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(asset.content, headers=headers, media_type=asset.media_type)

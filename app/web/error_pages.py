@@ -1,0 +1,78 @@
+"""Errors in the dress of the pages, for who reads pages."""
+
+import json
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core.http import ProblemResponse, title_of
+from app.core.policy import API
+from app.web.rendering import render
+
+WORDS = {
+    403: "You may not do this",
+    404: "There is no such page",
+    429: "That was a little often",
+    500: "Something went wrong",
+    503: "We will be back in a moment",
+}
+
+
+class ErrorPages:
+    """A problem document becomes a page when a browser asks, and not the API's client."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not wants_page(scope):
+            return await self.app(scope, receive, send)
+        start: Message | None = None
+        body = b""
+
+        async def send_page(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start" and is_problem(message):
+                start = message
+            elif start is None:
+                await send(message)
+            else:
+                body += message.get("body", b"")
+                if not message.get("more_body"):
+                    page = dressed(scope, start, body)
+                    await page(scope, receive, send)
+
+        await self.app(scope, receive, send_page)
+
+
+def wants_page(scope: Scope) -> bool:
+    accepts = Headers(scope=scope).get("accept", "")
+    return "text/html" in accepts and not scope["path"].startswith(API)
+
+
+def is_problem(start: Message) -> bool:
+    content_type = Headers(raw=start["headers"]).get("content-type", "")
+    return content_type == ProblemResponse.media_type
+
+
+def dressed(scope: Scope, start: Message, body: bytes) -> Any:
+    status, headers = start["status"], MutableHeaders(raw=list(start["headers"]))
+    # What answers HEAD is empty, and what is long may be compressed: it says less then.
+    readable = body and "content-encoding" not in headers
+    detail = json.loads(body)["detail"] if readable else ""
+    for name in ("content-length", "content-type", "content-encoding"):
+        del headers[name]
+    page = render(
+        Request(scope),
+        "web/error.html",
+        status=status,
+        title=WORDS.get(status, title_of(status)),
+        detail="" if detail == title_of(status) else detail,
+        request_id=scope.get("request_id"),
+        error_status=status,
+    )
+    given = {name for name, _ in page.raw_headers}
+    page.raw_headers.extend(field for field in headers.raw if field[0] not in given)
+    return page

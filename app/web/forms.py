@@ -1,0 +1,86 @@
+"""Forms: what was sent, and what is wrong with it."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
+from pydantic import BaseModel, ValidationError
+
+from app.core import errors
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+Blame = Mapping[type[errors.AppError], str]
+REFUSALS = (
+    ValidationError,
+    errors.Invalid,
+    errors.InvalidTokenRequest,
+    errors.Forbidden,
+    errors.Conflict,
+    errors.TooManyRequests,
+)
+MESSAGES = {
+    "missing": "Please fill this in.",
+    "too_short": "At least {min_length} characters.",
+    "too_long": "At most {max_length} characters.",
+    "string_too_short": "At least {min_length} characters.",
+    "string_too_long": "At most {max_length} characters.",
+    "string_pattern_mismatch": "There is a character in it that cannot be kept.",
+}
+
+
+class Form:
+    """A page shows it with its errors, each beside its field; `alert` is what no field is to blame
+    for. `status` and `headers` are those of such a page."""
+
+    def __init__(self, values: Mapping[str, str] | None = None) -> None:
+        self.values = dict(values or {})
+        self.errors = dict[str, str]()
+        self.alert = ""
+        self.status = 200
+        self.headers = dict[str, str]()
+
+    def get(self, name: str) -> str:
+        return self.values.get(name, "")
+
+    @property
+    def focus(self) -> str | None:
+        """The first field with an error, in the order of the page."""
+        return next((name for name in (*self.values, *self.errors) if name in self.errors), None)
+
+    def read(self, model: type[ModelT], **given: Any) -> ModelT:
+        """Its fields of the model. A browser sends an empty text for what nobody has filled in."""
+        sent = {name: self.values[name] for name in model.model_fields if self.get(name)}
+        return model.model_validate(sent | given)
+
+    def refuse(self, error: Exception, blamed: Blame | None = None) -> None:
+        """Takes in one of REFUSALS; `blamed` are the fields that the domain's errors are about."""
+        self.status = 422
+        match error:
+            case ValidationError():
+                for each in error.errors(include_input=False, include_url=False):
+                    self.errors.setdefault(str(each["loc"][0]), _message(each))
+            case errors.TooManyRequests():
+                self.status = 429
+                self.headers["Retry-After"] = str(error.reset_seconds)
+                self.alert = error.detail
+            case errors.AppError():
+                if field := (blamed or {}).get(type(error)):
+                    self.errors[field] = error.detail
+                else:
+                    self.alert = error.detail
+
+
+def _message(error: Any) -> str:
+    context = error.get("ctx", {})
+    if error["type"] in MESSAGES:
+        return MESSAGES[error["type"]].format_map(context)
+    message: str = context.get("reason") or error["msg"].removeprefix("Value error, ")
+    return message[:1].upper() + message[1:].rstrip(".") + "."
+
+
+async def get_form(request: Request) -> Form:
+    async with request.form() as sent:
+        return Form({name: value for name, value in sent.items() if isinstance(value, str)})
+
+
+FormDep = Annotated[Form, Depends(get_form)]

@@ -1,0 +1,16 @@
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from app.web.navigation import Navigation, redirect
+from app.web.rendering import render
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+async def show_home(request: Request) -> Response:
+    """The front page, and for who is signed in the way to their first page."""
+    navigation: Navigation = request.app.state.navigation
+    if request.state.caller is not None:
+        return redirect(navigation.home)
+    return render(request, "web/home.html", ways=navigation.links_for(None))

@@ -1,0 +1,86 @@
+"""The ways through the pages. A slice's `pages.py` names its own in LINKS."""
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+from urllib.parse import unquote
+
+from starlette.responses import RedirectResponse, Response
+
+from app.core.config import Settings
+from app.core.security import Caller
+
+MAX_PATH = 2000
+
+
+class Link(NamedTuple):
+    label: str
+    path: str
+    audience: Literal["anyone", "guests", "members", "superusers"]
+    about: str = ""  # on the front page
+    order: int = 0
+    is_in_bar: bool = True
+    is_button: bool = False  # of a form that posts
+    needs: str | None = None  # a setting that is on
+
+    def is_for(self, caller: Caller | None) -> bool:
+        match self.audience:
+            case "guests":
+                return caller is None
+            case "members":
+                return caller is not None
+            case "superusers":
+                return caller is not None and caller.is_superuser
+            case "anyone":
+                return True
+
+
+LINKS = [
+    Link("API docs", "/docs", "anyone", "Every operation, to try in the browser.", order=5),
+    Link("Reference", "/redoc", "anyone", "The same, to read.", order=6, is_in_bar=False),
+]
+
+
+class Navigation:
+    def __init__(self, settings: Settings, links: Iterable[Link]) -> None:
+        on = [link for link in (*LINKS, *links) if not link.needs or getattr(settings, link.needs)]
+        self._links = sorted(on, key=lambda link: link.order)
+
+    def links_for(self, caller: Caller | None) -> list[Link]:
+        return [link for link in self._links if link.is_for(caller)]
+
+    @property
+    def home(self) -> str:
+        """Where somebody who is signed in begins."""
+        return next(link.path for link in self._links if link.audience == "members")
+
+
+class Answer(Exception):
+    """Ends a request with a response that is no success: one that is returned would commit."""
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+
+
+async def answer(_: object, error: Answer) -> Response:
+    return error.response
+
+
+def redirect(path: str) -> Response:
+    """After a form: the browser gets the page, and may get it again."""
+    return RedirectResponse(path, 303)
+
+
+def local_path(path: str | None) -> str:
+    """`path` when it leads to a page of this site, else the front page.
+
+    Browsers take `//host` and `/\\host` for another site, and drop control characters. Nothing of
+    that is let through %-encoded either: something between here and there may decode it.
+    """
+    forms = [path or ""]
+    for _ in range(2):
+        forms.append(unquote(forms[-1]))
+    return path if path and len(path) <= MAX_PATH and all(map(_is_local, forms)) else "/"
+
+
+def _is_local(path: str) -> bool:
+    return path[:1] == "/" and path[:2] != "//" and "\\" not in path and path.isprintable()

@@ -1,0 +1,87 @@
+"""HTML, from the templates of the shell and of the slices."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, PrefixLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from app.web.assets import Assets
+from app.web.forms import Form
+from app.web.navigation import Navigation
+
+FOLDER = Path(__file__).parent / "templates"
+THEMES = ("light", "dark")
+
+
+class Templates:
+    """Reads and compiles them when it is made: no request touches the disk, and a wrong one stops
+    the start. Each is named by its slice: "accounts/login.html"."""
+
+    def __init__(self, folders: Iterable[Path], **shared: Any) -> None:
+        loaders = {each.parent.name: FileSystemLoader(each) for each in (FOLDER, *folders)}
+        self._environment = Environment(
+            loader=PrefixLoader(loaders),
+            autoescape=True,
+            undefined=StrictUndefined,
+            auto_reload=False,
+            cache_size=-1,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals |= shared
+        self._environment.filters["time"] = time_tag
+        for name in self._environment.list_templates(filter_func=is_page):
+            self._environment.get_template(name)
+
+    def render(self, template: str, context: Mapping[str, Any]) -> str:
+        return self._environment.get_template(template).render(context)
+
+
+def is_page(name: str) -> bool:
+    return name.endswith(".html") and "/mail/" not in name
+
+
+def create_templates(
+    title: str, assets: Assets, navigation: Navigation, folders: Iterable[Path]
+) -> Templates:
+    return Templates(folders, site=title, asset=assets.url, links_for=navigation.links_for)
+
+
+def render(
+    request: Request,
+    template: str,
+    *,
+    form: Form | None = None,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **context: Any,
+) -> HTMLResponse:
+    """A page. No cache keeps it: after a sign-out, "back" shows nothing."""
+    form = form or Form()
+    theme = request.cookies.get("theme")
+    shared = {
+        "form": form,
+        "caller": getattr(request.state, "caller", None),
+        "path": request.url.path,
+        "theme": theme if theme in THEMES else None,
+        "notice": None,
+    }
+    html = request.app.state.templates.render(template, shared | context)
+    return HTMLResponse(
+        html,
+        form.status if form.status != 200 else status,
+        {"Cache-Control": "no-store", **form.headers, **(headers or {})},
+    )
+
+
+def time_tag(value: datetime) -> Markup:
+    """In UTC; the script turns it into the reader's zone."""
+    utc = value.astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(
+        utc.strftime("%Y-%m-%dT%H:%M:%SZ"), utc.strftime("%d %b %Y, %H:%M UTC")
+    )
