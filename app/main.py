@@ -35,7 +35,7 @@ from app.web.assets import Assets
 from app.web.csrf import SameOrigin
 from app.web.error_pages import ErrorPages
 from app.web.navigation import Answer, Navigation, answer
-from app.web.rendering import create_templates
+from app.web.rendering import Templates
 
 TITLE = "FastAPI template"
 PASSWORD_THREADS = max(1, (os.cpu_count() or 1) // 2)
@@ -131,7 +131,12 @@ def open_state(state: State) -> None:
     state.assets = Assets()
     links = (link for module in discover("pages") for link in module.LINKS)
     state.navigation = Navigation(settings, links)
-    state.templates = create_templates(TITLE, state.assets, state.navigation, folders("templates"))
+    state.templates = Templates(
+        folders("templates"),
+        site=TITLE,
+        asset=state.assets.url,
+        links_for=state.navigation.links_for,
+    )
 
 
 async def ensure_first_superuser(state: State) -> None:

@@ -188,6 +188,19 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+def browser_of(app: FastAPI, **headers: str) -> httpx.AsyncClient:
+    """As a browser asks from a page of ours; it keeps its cookies."""
+    browser = client_of(app)
+    browser.headers.update({"Accept": "text/html", "Sec-Fetch-Site": "same-origin"} | headers)
+    return browser
+
+
+@pytest.fixture
+async def browser(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with browser_of(app) as browser:
+        yield browser
+
+
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In an empty folder, without the settings of whoever runs the tests."""
@@ -242,6 +255,13 @@ async def ann(app: FastAPI, password_hash: str) -> AsyncIterator[Person]:
     person = await make_person(app, password_hash, "ann")
     async with person.client:
         yield person
+
+
+async def sign_in(browser: httpx.AsyncClient, person: Person) -> httpx.Response:
+    form = {"email": person.email, "password": PASSWORD}
+    response = await browser.post("/login", data=form)
+    assert response.status_code == 303
+    return response
 
 
 @pytest.fixture

@@ -13,4 +13,5 @@ async def show_home(request: Request) -> Response:
     navigation: Navigation = request.app.state.navigation
     if request.state.caller is not None:
         return redirect(navigation.home)
-    return render(request, "web/home.html", ways=navigation.links_for(None))
+    here = str(request.base_url).rstrip("/")
+    return render(request, "web/home.html", ways=navigation.links_for(None), here=here)

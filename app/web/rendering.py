@@ -10,9 +10,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from app.web.assets import Assets
 from app.web.forms import Form
-from app.web.navigation import Navigation
 
 FOLDER = Path(__file__).parent / "templates"
 THEMES = ("light", "dark")
@@ -20,7 +18,7 @@ THEMES = ("light", "dark")
 
 class Templates:
     """Reads and compiles them when it is made: no request touches the disk, and a wrong one stops
-    the start. Each is named by its slice: "accounts/login.html"."""
+    the start. Each is named by its slice: "accounts/login.html". All of them know `shared`."""
 
     def __init__(self, folders: Iterable[Path], **shared: Any) -> None:
         loaders = {each.parent.name: FileSystemLoader(each) for each in (FOLDER, *folders)}
@@ -44,12 +42,6 @@ class Templates:
 
 def is_page(name: str) -> bool:
     return name.endswith(".html") and "/mail/" not in name
-
-
-def create_templates(
-    title: str, assets: Assets, navigation: Navigation, folders: Iterable[Path]
-) -> Templates:
-    return Templates(folders, site=title, asset=assets.url, links_for=navigation.links_for)
 
 
 def render(

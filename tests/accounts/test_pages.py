@@ -1,49 +1,144 @@
+"""The pages that mails link to, and sign-up."""
+
 import re
 
 import httpx
+import pytest
 
 from tests.accounts.conftest import Outbox
 from tests.accounts.test_emails import NEW
-from tests.conftest import PASSWORD, Person
+from tests.conftest import PASSWORD, Person, browser_of, make_settings, running, sign_in
+
+ACCOUNT = {"email": "eve@example.com", "password": PASSWORD}
+SCRIPT = '"><script>alert(1)</script>'
 
 
-async def test_the_link_of_a_mail_confirms_the_address(
-    client: httpx.AsyncClient, outbox: Outbox
-) -> None:
-    await client.post("/api/v1/users", json={"email": "eve@example.com", "password": PASSWORD})
+def described(html: str, name: str) -> str:
+    """What is said beside a field."""
+    fields = re.findall(rf'<input id="[^"]*" name="{name}"[^>]*>', html)
+    (field,) = (field for field in fields if 'aria-invalid="true"' in field)
+    (id_,) = re.findall('aria-describedby="([^"]+)"', field)
+    (text,) = re.findall(f'<p class="error" id="{id_}">(.*?)</p>', html)
+    return str(text)
+
+
+def focused(html: str) -> list[str]:
+    return re.findall(r'name="([^"]+)"[^>]* autofocus', html)
+
+
+async def test_sign_up_confirm_and_sign_in(browser: httpx.AsyncClient, outbox: Outbox) -> None:
+    shown = await browser.get("/signup", params={"next": "/account"})
+    for words in ("Email</label>", "Password</label>", "<button>Sign up</button>"):
+        assert words in shown.text
+    done = await browser.post("/signup", data=ACCOUNT | {"full_name": "", "next": "/account"})
+    assert (done.status_code, done.headers["Location"]) == (
+        303,
+        "/login?notice=signed-up&next=%2Faccount",
+    )
+    login = await browser.get(done.headers["Location"])
+    assert "Your account is made." in login.text
     token = await outbox.token("eve@example.com", "verify")
     for _ in range(2):  # a mail program that looks at it uses nothing up
-        shown = await client.get("/verify-email", params={"token": token})
-        assert shown.status_code == 200
-        assert token in shown.text
-        assert shown.headers["Cache-Control"] == "no-store"
-    done = await client.post("/verify-email", data={"token": token})
-    assert (done.status_code, "confirmed" in done.text) == (200, True)
-    again = await client.post("/verify-email", data={"token": token})
+        link = await browser.get("/verify-email", params={"token": token})
+        assert (link.status_code, token in link.text) == (200, True)
+    confirmed = await browser.post("/verify-email", data={"token": token})
+    assert confirmed.headers["Location"] == "/login?notice=confirmed"
+    assert "confirmed" in (await browser.get(confirmed.headers["Location"])).text
+    again = await browser.post("/verify-email", data={"token": token})
     assert (again.status_code, "does not hold" in again.text) == (422, True)
+    signed_in = await browser.post("/login", data=ACCOUNT | {"next": "/account"})
+    assert (signed_in.status_code, signed_in.headers["Location"]) == (303, "/account")
+    assert "Confirmed" in (await browser.get("/account")).text
 
 
-async def test_the_link_of_a_mail_sets_a_password(
-    client: httpx.AsyncClient, ann: Person, outbox: Outbox
+async def test_a_form_that_is_refused(browser: httpx.AsyncClient, ann: Person) -> None:
+    form = {"full_name": "Eve \N{SNOWMAN}", "email": "eve", "password": "short"}
+    refused = await browser.post("/signup", data=form)
+    assert refused.status_code == 422
+    assert described(refused.text, "email") == "An email address must have an @-sign."
+    assert described(refused.text, "password") == "At least 10 characters."
+    assert 'value="eve"' in refused.text
+    assert 'value="Eve \N{SNOWMAN}"' in refused.text
+    assert "short" not in refused.text
+    assert focused(refused.text) == ["email"]
+    taken = await browser.post("/signup", data={"email": ann.email.upper(), "password": PASSWORD})
+    assert taken.status_code == 422
+    assert "There is an account" in described(taken.text, "email")
+    assert PASSWORD not in taken.text
+    empty = await browser.post("/signup", data={})
+    assert described(empty.text, "password") == "Please fill this in."
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/json", "multipart/form-data"])
+async def test_a_body_that_is_no_form(browser: httpx.AsyncClient, content_type: str) -> None:
+    headers = {"Content-Type": content_type}
+    response = await browser.post("/signup", content=b"email=a", headers=headers)
+    assert response.status_code in (400, 422)
+
+
+async def test_text_that_no_database_takes(browser: httpx.AsyncClient) -> None:
+    form = ACCOUNT | {"full_name": "a\x00b"}
+    refused = await browser.post("/signup", data=form)
+    assert (refused.status_code, described(refused.text, "full_name")[:12]) == (422, "There is a c")
+    assert (await browser.post("/login", data=form | {"email": "\x00"})).status_code == 422
+
+
+async def test_sign_up_can_be_closed(database_url: str) -> None:
+    settings = make_settings(database_url, signup_enabled=False)
+    async with running(settings) as app, browser_of(app) as browser:
+        refused = await browser.post("/signup", data=ACCOUNT)
+        assert (refused.status_code, "Sign-up is closed." in refused.text) == (422, True)
+
+
+async def test_a_forgotten_password(
+    browser: httpx.AsyncClient, outbox: Outbox, ann: Person
 ) -> None:
-    assert (await client.get("/forgot-password")).status_code == 200
-    assert (await client.post("/forgot-password", data={"email": "ann"})).status_code == 422
-    known = await client.post("/forgot-password", data={"email": ann.email})
-    unknown = await client.post("/forgot-password", data={"email": "nobody@example.com"})
-    assert (known.status_code, known.text) == (200, unknown.text)
+    await sign_in(browser, ann)
+    assert (await browser.get("/forgot-password")).status_code == 200
+    wrong = await browser.post("/forgot-password", data={"email": "ann"})
+    assert (wrong.status_code, bool(described(wrong.text, "email"))) == (422, True)
+    known = await browser.post("/forgot-password", data={"email": ann.email})
+    unknown = await browser.post("/forgot-password", data={"email": "nobody@example.com"})
+    assert (known.status_code, known.headers["Location"]) == (303, unknown.headers["Location"])
+    assert "a mail is on its way" in (await browser.get(known.headers["Location"])).text
     token = await outbox.token(ann.email, "reset")
+    for _ in range(2):
+        link = await browser.get("/reset-password", params={"token": token})
+        assert link.headers["Referrer-Policy"] == "no-referrer"  # its address is a secret
+        assert link.headers["Cache-Control"] == "no-store"
     form = {"token": token, "password": "short"}
-    refused = await client.post("/reset-password", data=form)
+    refused = await browser.post("/reset-password", data=form)
     assert (refused.status_code, token in refused.text) == (422, True)
-    done = await client.post("/reset-password", data=form | {"password": NEW})
-    assert done.status_code == 200
+    assert described(refused.text, "password") == "At least 10 characters."
+    done = await browser.post("/reset-password", data=form | {"password": NEW})
+    assert (done.status_code, done.headers["Location"]) == (303, "/login?notice=password-set")
     assert (await ann.client.get("/api/v1/users/me")).status_code == 401
-    assert (await client.post("/reset-password", data=form)).status_code == 422
+    assert (await browser.get("/account")).headers["Location"] == "/login?next=/account"
+    used = await browser.post("/reset-password", data=form | {"password": NEW})
+    assert (used.status_code, "/forgot-password" in used.text) == (422, True)
 
 
-async def test_what_is_in_the_link_is_text(client: httpx.AsyncClient) -> None:
-    for path in ("/verify-email", "/reset-password"):
-        page = await client.get(path, params={"token": '"><script>alert(1)</script>'})
-        assert not re.search("<script", page.text)
-        assert (await client.get(path)).status_code == 200
-        assert (await client.post(path, data={})).status_code == 422
+async def test_the_mail_again(browser: httpx.AsyncClient, outbox: Outbox, ann: Person) -> None:
+    assert "Send the mail again" in (await browser.get("/verify-email")).text
+    sent = await browser.post("/verify-email/resend", data={"email": ann.email})
+    assert "a mail is on its way" in (await browser.get(sent.headers["Location"])).text
+    token = await outbox.token(ann.email, "verify")
+    await sign_in(browser, ann)
+    confirmed = await browser.post("/verify-email", data={"token": token})
+    assert confirmed.headers["Location"] == "/account?notice=confirmed"
+    refused = await browser.post("/verify-email/resend", data={"email": "ann"})
+    assert (refused.status_code, bool(described(refused.text, "email"))) == (422, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/verify-email", "token"), ("/reset-password", "token"), ("/login", "next"),
+        ("/signup", "next"), ("/login", "notice"), ("/forgot-password", "notice"),
+    ],
+)  # fmt: skip
+async def test_what_is_in_a_link_is_text(browser: httpx.AsyncClient, path: str, name: str) -> None:
+    page = await browser.get(path, params={name: SCRIPT})
+    assert (page.status_code, "<script>" in page.text) == (200, False)
+    page = await browser.post(path, data={name: SCRIPT, "email": SCRIPT, "full_name": SCRIPT})
+    assert (page.status_code, "<script>" in page.text) == (422, False)

@@ -48,13 +48,13 @@ async def test_the_commit_comes_before_the_answer(app: FastAPI, ann: Person) -> 
 
 
 async def test_an_error_after_a_write_leaves_nothing(app: FastAPI, client: Any) -> None:
-    @app.post("/fails")
+    @app.post("/api/v1/fails")
     async def fails(session: SessionDep) -> None:
         session.add(User(email="a@b.c", email_key="a@b.c", password_hash="x"))
         await session.flush()
         raise ZeroDivisionError
 
-    assert (await client.post("/fails")).status_code == 500
+    assert (await client.post("/api/v1/fails")).status_code == 500
     async with app.state.database.reading() as session:
         assert await session.scalar(select(User)) is None
 

@@ -132,7 +132,8 @@ async def test_without_a_server_it_is_in_the_log(caplog: pytest.LogCaptureFixtur
 
 async def test_but_not_in_production(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    await (await make_mailer(None, environment="production")).send(TO, "greeting", **CONTEXT)
+    changes = {"environment": "production", "public_url": "https://example.com"}
+    await (await make_mailer(None, **changes)).send(TO, "greeting", **CONTEXT)
     (record,) = caplog.records
     assert (record.levelname, record.getMessage()) == (
         "ERROR",

@@ -1,0 +1,290 @@
+"""The cookie that a browser is signed in by."""
+
+import re
+from datetime import timedelta
+from http.cookies import Morsel, SimpleCookie
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import select, update
+
+from app.accounts.models import AuthSession, User
+from app.core.orm import utc_now
+from tests.conftest import (
+    PASSWORD,
+    Person,
+    browser_of,
+    counted_statements,
+    make_person,
+    make_settings,
+    running,
+    sign_in,
+)
+
+SESSIONS = "/api/v1/auth/sessions"
+
+
+def cookie_of(response: httpx.Response) -> Morsel[str]:
+    (morsel,) = SimpleCookie(response.headers["Set-Cookie"]).values()
+    return morsel
+
+
+async def is_signed_in(browser: httpx.AsyncClient) -> bool:
+    response = await browser.get("/account")
+    assert response.status_code in (200, 303)
+    return response.status_code == 200
+
+
+async def row_of(app: FastAPI, browser: httpx.AsyncClient, person: Person) -> AuthSession:
+    async with app.state.database.reading() as session:
+        statement = select(AuthSession).where(AuthSession.user_id == person.id)
+        return (await session.scalars(statement.where(AuthSession.cookie_hash.is_not(None)))).one()
+
+
+async def change(app: FastAPI, statement: Any) -> None:
+    async with app.state.database.transaction() as session:
+        await session.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("public_url", "name", "is_secure"),
+    [
+        ("http://127.0.0.1:8000", "auth_session", False),
+        ("https://example.com", "__Host-auth_session", True),
+        ("HTTPS://example.com", "__Host-auth_session", True),
+    ],
+)
+async def test_flags(
+    database_url: str, password_hash: str, public_url: str, name: str, is_secure: bool
+) -> None:
+    async with running(make_settings(database_url, public_url=public_url)) as app:
+        ann = await make_person(app, password_hash, "ann")
+        async with browser_of(app) as browser, ann.client:
+            browser.base_url = httpx.URL("https://localhost" if is_secure else "http://localhost")
+            signed_in = await sign_in(browser, ann)
+            cookie = cookie_of(signed_in)
+            assert await is_signed_in(browser)
+            out = cookie_of(await browser.post("/logout"))
+            assert not await is_signed_in(browser)
+    for each in (cookie, out):  # one that differs would delete another cookie
+        assert each.key == name
+        assert (each["path"], each["domain"]) == ("/", "")
+        assert (each["samesite"], each["httponly"], bool(each["secure"])) == (
+            "lax",
+            True,
+            is_secure,
+        )
+    assert (cookie["max-age"], out["max-age"]) == (str(30 * 24 * 3600), "0")
+    assert len(cookie.value) >= 43  # 256 bits
+    assert signed_in.headers["Location"] == "/"
+
+
+async def test_signed_in_one_goes_home(browser: httpx.AsyncClient, ann: Person) -> None:
+    await sign_in(browser, ann)
+    for path in ("/login?next=/account", "/signup?next=/account"):
+        assert (await browser.get(path)).headers["Location"] == "/account"
+    home = await browser.get("/")
+    assert home.status_code == 303
+    assert (await browser.get(home.headers["Location"])).status_code == 200
+
+
+async def test_the_database_has_no_cookie(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person
+) -> None:
+    value = cookie_of(await sign_in(browser, ann)).value
+    row = await row_of(app, browser, ann)
+    assert value not in (row.cookie_hash, str(row.id))
+
+
+async def test_it_is_one_of_the_sessions(browser: httpx.AsyncClient, ann: Person) -> None:
+    browser.headers["User-Agent"] = "Firefox/1"
+    await sign_in(browser, ann)
+    api, cookie = (await ann.client.get(SESSIONS)).json()
+    assert (api["is_current"], cookie["user_agent"]) == (True, "Firefox/1")
+    assert cookie["address"] == "127.0.0.1"
+    assert (await ann.client.delete(f"{SESSIONS}/{cookie['id']}")).status_code == 204
+    assert not await is_signed_in(browser)
+
+
+async def test_what_ends_every_session_ends_it(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person, root: Person
+) -> None:
+    await sign_in(browser, ann)
+    change_password = {"current_password": PASSWORD, "new_password": "a better horse battery"}
+    await ann.client.post("/api/v1/users/me/password", json=change_password)
+    assert not await is_signed_in(browser)
+    form = {"email": ann.email, "password": "a better horse battery"}
+    assert (await browser.post("/login", data=form)).status_code == 303
+    assert await is_signed_in(browser)
+    await root.client.patch(f"/api/v1/users/{ann.id}", json={"is_active": False})
+    assert not await is_signed_in(browser)
+    assert (await browser.post("/login", data=form)).status_code == 422
+
+
+async def test_it_ends_by_itself(app: FastAPI, browser: httpx.AsyncClient, ann: Person) -> None:
+    await sign_in(browser, ann)
+    row = await row_of(app, browser, ann)
+    assert row.expires_at - row.created_at == pytest.approx(
+        timedelta(days=30), abs=timedelta(seconds=9)
+    )
+    await change(app, update(AuthSession).values(expires_at=utc_now() - timedelta(seconds=1)))
+    assert not await is_signed_in(browser)
+
+
+async def test_a_deactivated_user_is_nobody(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person
+) -> None:
+    await sign_in(browser, ann)
+    await change(app, update(User).values(is_active=False))
+    assert not await is_signed_in(browser)
+
+
+async def test_the_api_does_not_take_it(browser: httpx.AsyncClient, ann: Person) -> None:
+    value = cookie_of(await sign_in(browser, ann)).value
+    assert (await browser.get("/api/v1/users/me")).status_code == 401
+    bearer = {"Authorization": f"Bearer {value}"}
+    assert (await browser.get("/api/v1/users/me", headers=bearer)).status_code == 401
+    form = {"grant_type": "refresh_token", "refresh_token": value}
+    assert (await browser.post("/api/v1/auth/token", data=form)).status_code == 400
+    await browser.post("/api/v1/auth/revoke", data={"token": value})
+    assert await is_signed_in(browser)
+
+
+async def test_the_pages_take_no_token(app: FastAPI, ann: Person) -> None:
+    assert not await is_signed_in(ann.client)
+
+
+@pytest.mark.parametrize("value", ["", "x", "x" * 4000, "é", '"a"', "a\\303b"])
+async def test_another_value_is_nobodys(browser: httpx.AsyncClient, value: str) -> None:
+    headers = {"Cookie": f"auth_session={value}".encode()}
+    assert (await browser.get("/account", headers=headers)).status_code == 303  # type: ignore[arg-type]  # bytes will do
+
+
+async def test_a_new_session_at_each_sign_in(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person, bob: Person
+) -> None:
+    """What somebody has planted, or left behind, opens nothing that comes after."""
+    first = cookie_of(await sign_in(browser, ann)).value
+    async with browser_of(app) as other:
+        other.cookies.set("auth_session", first)
+        assert await is_signed_in(other)
+        second = cookie_of(await sign_in(browser, bob)).value
+        assert first != second
+        assert not await is_signed_in(other)
+    assert bob.email in (await browser.get("/account")).text
+    assert (await browser.post("/login", data={"email": "x", "password": "y"})).status_code == 422
+    assert await is_signed_in(browser)  # a failed attempt ends nothing
+
+
+async def test_sign_out_ends_the_session_and_not_only_the_cookie(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person
+) -> None:
+    value = cookie_of(await sign_in(browser, ann)).value
+    shown = await browser.get("/account")
+    assert shown.headers["Cache-Control"] == "no-store"  # "back" shows nothing
+    out = await browser.post("/logout")
+    assert (out.status_code, out.headers["Location"]) == (303, "/login?notice=signed-out")
+    assert "You are signed out." in (await browser.get(out.headers["Location"])).text
+    async with browser_of(app) as thief:
+        thief.cookies.set("auth_session", value)
+        assert not await is_signed_in(thief)
+    assert (await browser.post("/logout")).status_code == 303  # once more does no harm
+    assert (await browser.get("/logout")).status_code == 405
+
+
+async def test_it_costs_one_query(app: FastAPI, browser: httpx.AsyncClient, ann: Person) -> None:
+    await sign_in(browser, ann)
+    async with counted_statements(app) as statements:
+        await browser.get("/")
+    assert len(statements) == 1
+    async with counted_statements(app) as statements:
+        await browser.get("/account")
+    assert len(statements) == 3  # and the user, and their sessions
+    browser.cookies.clear()
+    async with counted_statements(app) as statements:
+        await browser.get("/login")
+    assert statements == []
+
+
+async def test_last_used_is_written_now_and_then(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person
+) -> None:
+    await sign_in(browser, ann)
+    before = (await row_of(app, browser, ann)).last_used_at
+    await browser.get("/account")
+    await app.state.jobs.wait()
+    assert (await row_of(app, browser, ann)).last_used_at == before
+    long_ago = before - timedelta(minutes=16)
+    await change(app, update(AuthSession).values(last_used_at=long_ago))
+    await browser.get("/account")
+    await app.state.jobs.wait()
+    assert (await row_of(app, browser, ann)).last_used_at > before
+
+
+async def test_wrong_passwords(browser: httpx.AsyncClient, ann: Person) -> None:
+    pages = set()
+    for email, password in ((ann.email, "my dog's name"), ("nobody@example.com", PASSWORD)):
+        refused = await browser.post("/login", data={"email": email, "password": password})
+        assert refused.status_code == 422
+        assert "Set-Cookie" not in refused.headers
+        assert f'value="{email}"' in refused.text
+        assert password not in refused.text
+        pages.add(refused.text.replace(email, ""))
+    assert len(pages) == 1  # nobody learns who has an account
+    assert "The e-mail address or password is wrong." in pages.pop()
+
+
+async def test_too_many_attempts(browser: httpx.AsyncClient, ann: Person) -> None:
+    form = {"email": ann.email, "password": "wrong"}
+    statuses = [(await browser.post("/login", data=form)).status_code for _ in range(10)]
+    assert set(statuses) == {422}
+    limited = await browser.post("/login", data=form | {"password": PASSWORD})
+    assert limited.status_code == 429
+    assert 1 <= int(limited.headers["Retry-After"]) <= 60
+    assert "Too many requests" in limited.text
+    assert f'value="{ann.email}"' in limited.text
+
+
+async def test_where_one_came_from(browser: httpx.AsyncClient, ann: Person) -> None:
+    asked = await browser.get("/account?notice=saved")
+    assert asked.headers["Location"] == "/login?next=/account%3Fnotice%3Dsaved"
+    login = await browser.get(asked.headers["Location"])
+    (back,) = re.findall('name="next" value="([^"]*)"', login.text)
+    form = {"email": ann.email, "password": PASSWORD, "next": back}
+    assert (await browser.post("/login", data=form)).headers["Location"] == "/account?notice=saved"
+    ended = await browser.post("/logout")
+    assert (await browser.post("/account/password")).headers["Location"] == "/login"
+    assert ended.status_code == 303
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "https://evil.example",
+        "/%5Cevil",
+    ],
+)
+async def test_it_leads_to_no_other_site(
+    browser: httpx.AsyncClient, ann: Person, path: str
+) -> None:
+    form = {"email": ann.email, "password": PASSWORD, "next": path}
+    assert (await browser.post("/login", data=form)).headers["Location"] == "/"
+    for page in ("/login", "/signup"):
+        response = await browser.get(page, params={"next": path})
+        assert response.headers["Location"] == "/"
+
+
+async def test_an_address_that_is_not_confirmed(database_url: str, password_hash: str) -> None:
+    settings = make_settings(database_url, require_verified_email=True)
+    async with running(settings) as app, browser_of(app) as browser:
+        ann = await make_person(app, password_hash, "ann")
+        form = {"email": ann.email, "password": PASSWORD}
+        refused = await browser.post("/login", data=form)
+        assert (refused.status_code, "not confirmed yet" in refused.text) == (422, True)
+        assert "/verify-email" in refused.text  # the way to another mail
+        await ann.client.aclose()

@@ -1,0 +1,72 @@
+"""Who may post to the pages."""
+
+import httpx
+import pytest
+
+from tests.conftest import PASSWORD, Person, client_of, make_settings, running
+
+UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
+PATHS = ("/login", "/logout", "/signup", "/account/delete", "/admin/item/create", "/nowhere")
+
+
+def is_refused(response: httpx.Response) -> bool:
+    return response.status_code == 403 and "from a page of this site" in response.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "refused"),
+    [
+        ({"Sec-Fetch-Site": "same-origin"}, False),
+        ({"Origin": "http://localhost"}, False),
+        ({"Origin": "http://127.0.0.1:8000"}, False),  # PUBLIC_URL
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "null"}, False),  # with no-referrer
+        ({"Sec-Fetch-Site": "cross-site"}, True),
+        ({"Sec-Fetch-Site": "same-site"}, True),
+        ({"Sec-Fetch-Site": "none"}, True),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"}, True),
+        ({"Origin": "https://evil.example"}, True),
+        ({"Origin": "https://localhost"}, True),  # another scheme
+        ({"Origin": "http://localhost:81"}, True),
+        ({"Origin": "http://localhost.evil.example"}, True),
+        ({"Origin": "null"}, True),
+        ({"Origin": ""}, True),
+        ({"Referer": "http://localhost/login"}, True),
+        ({}, True),
+    ],
+)
+async def test_what_comes_from_a_page_of_this_site(
+    client: httpx.AsyncClient, headers: dict[str, str], refused: bool
+) -> None:
+    response = await client.post("/logout", headers=headers)
+    assert is_refused(response) is refused
+    assert refused or response.status_code == 303
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_no_page_is_left_out(client: httpx.AsyncClient, path: str) -> None:
+    for method in UNSAFE:
+        evil = await client.request(method, path, headers={"Origin": "https://evil.example"})
+        assert is_refused(evil)
+        assert is_refused(await client.request(method, path))
+
+
+async def test_a_refused_sign_in_sets_no_cookie(client: httpx.AsyncClient, ann: Person) -> None:
+    form = {"email": ann.email, "password": PASSWORD}
+    response = await client.post("/login", data=form, headers={"Origin": "https://evil.example"})
+    assert is_refused(response)
+    assert "Set-Cookie" not in response.headers
+
+
+async def test_the_api_has_no_cookie_to_be_misused(ann: Person) -> None:
+    item = {"name": "Lamp", "price": "1"}
+    headers = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+    response = await ann.client.post("/api/v1/items", json=item, headers=headers)
+    assert response.status_code == 201
+
+
+async def test_behind_a_proxy_that_ends_tls(database_url: str) -> None:
+    settings = make_settings(database_url, public_url="https://Example.com/app")
+    async with running(settings) as app, client_of(app) as client:
+        for origin, status in (("https://example.com", 303), ("http://example.com", 403)):
+            response = await client.post("/logout", headers={"Origin": origin})
+            assert response.status_code == status

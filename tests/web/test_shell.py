@@ -1,0 +1,123 @@
+"""What every page is made of."""
+
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.discovery import folders
+from app.web import assets, rendering
+from app.web.navigation import local_path
+from tests.conftest import browser_of, make_settings, running
+
+TEMPLATES = [
+    path for folder in (rendering.FOLDER, *folders("templates")) for path in folder.glob("*.html")
+]
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_nothing_is_inline(path: Path) -> None:
+    html = path.read_text()
+    assert not re.search(r"\sstyle=|<style|\son\w+=|javascript:|\|safe", html)
+    for script in re.findall("<script[^>]*>", html):
+        assert "src=" in script
+
+
+def test_the_style_and_the_script_are_small() -> None:
+    assert len((assets.FOLDER / "style.css").read_text().splitlines()) < 400
+    assert len((assets.FOLDER / "script.js").read_text().splitlines()) < 200
+
+
+async def test_files_are_kept_for_as_long_as_they_are_the_same(browser: httpx.AsyncClient) -> None:
+    page = await browser.get("/")
+    links = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
+    assert {Path(link).suffix.partition("?")[0] for link in links} == {".css", ".js", ".svg"}
+    for link in links:
+        asset = await browser.get(link)
+        assert asset.status_code == 200
+        assert asset.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        unchanged = await browser.get(link, headers={"If-None-Match": asset.headers["ETag"]})
+        assert (unchanged.status_code, unchanged.content) == (304, b"")
+        old = await browser.get(link.partition("?")[0], params={"v": "old"})
+        assert (old.content, old.headers["Cache-Control"]) == (asset.content, "no-cache")
+    types = {
+        asset.partition("?")[0]: (await browser.get(asset)).headers["Content-Type"]
+        for asset in links
+    }
+    assert types == {
+        "/static/favicon.svg": "image/svg+xml",
+        "/static/style.css": "text/css; charset=utf-8",
+        "/static/script.js": "text/javascript; charset=utf-8",
+    }
+
+
+@pytest.mark.parametrize("name", ["nothing.css", "..%2Fassets.py", "../assets.py", "%00"])
+async def test_there_is_no_other_file(browser: httpx.AsyncClient, name: str) -> None:
+    assert (await browser.get(f"/static/{name}")).status_code == 404
+
+
+async def test_the_icon_that_browsers_ask_for(browser: httpx.AsyncClient) -> None:
+    icon = await browser.get("/favicon.ico")
+    assert (icon.status_code, icon.headers["Content-Type"]) == (200, "image/svg+xml")
+
+
+async def test_a_page_is_light(browser: httpx.AsyncClient) -> None:
+    browser.headers["Accept-Encoding"] = "gzip"
+    page = await browser.get("/")
+    links = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text))
+    sizes = [len(page.content)]  # not all that small, but the bound holds for it unpacked
+    for link in links:
+        async with browser.stream("GET", link) as response:
+            sizes.append(sum([len(chunk) async for chunk in response.aiter_raw()]))
+    assert sum(sizes) < 40_000
+
+
+@pytest.mark.parametrize(
+    ("theme", "attribute"),
+    [
+        ("dark", ' data-theme="dark"'),
+        ("light", ' data-theme="light"'),
+        ('"><script>', ""),
+        ("", ""),
+    ],
+)
+async def test_the_theme_is_remembered(
+    browser: httpx.AsyncClient, theme: str, attribute: str
+) -> None:
+    page = await browser.get("/", headers={"Cookie": f"theme={theme}"})
+    assert f'<html lang="en"{attribute}>' in page.text
+
+
+async def test_the_ways_in_are_those_that_there_are(
+    database_url: str, browser: httpx.AsyncClient
+) -> None:
+    page = await browser.get("/")
+    ways = set(re.findall(r'<a[^>]* href="(/[^"]+)"', page.text))
+    assert {"/docs", "/redoc", "/login", "/signup"} <= ways
+    for way in ways:
+        assert (await browser.get(way)).status_code == 200
+    closed = make_settings(database_url, signup_enabled=False)
+    async with running(closed) as app, browser_of(app) as other:
+        for path in ("/", "/login"):
+            assert "/signup" not in (await other.get(path)).text
+
+
+@pytest.mark.parametrize("path", ["/", "/items", "/items?q=a&sort=-name#x", "/käse", "/a%20b"])
+def test_paths_of_this_site(path: str) -> None:
+    assert local_path(path) == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example", "/a\\b",
+        "https://evil.example", "https:evil.example", "javascript:alert(1)", "data:text/html,x",
+        "/\t/evil.example", "/\n/evil.example", "\t//evil.example", " //evil.example", "/\x00",
+        "/%2Fevil.example", "/%5Cevil.example", "%2F%2Fevil.example", "/%252Fevil.example",
+        "/%09/evil.example", "/%0D%0ASet-Cookie:a=b", "evil.example", "@evil.example",
+        "/\u2028x", "/\ufeff/x", "", None, "/" + "x" * 2000,
+    ],
+)  # fmt: skip
+def test_paths_of_other_sites(path: str | None) -> None:
+    assert local_path(path) == "/"
