@@ -40,7 +40,9 @@ async def is_signed_in(browser: httpx.AsyncClient) -> bool:
 async def row_of(app: FastAPI, browser: httpx.AsyncClient, person: Person) -> AuthSession:
     async with app.state.database.reading() as session:
         statement = select(AuthSession).where(AuthSession.user_id == person.id)
-        return (await session.scalars(statement.where(AuthSession.cookie_hash.is_not(None)))).one()
+        statement = statement.where(AuthSession.cookie_hash.is_not(None))
+        row: AuthSession = (await session.scalars(statement)).one()
+        return row
 
 
 async def change(app: FastAPI, statement: Any) -> None:
