@@ -120,7 +120,7 @@ def check() -> None:
 def _greet(settings: Settings) -> None:
     host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - read, not bound
     url = f"http://{host}:{settings.port}"
-    typer.echo(f"\n  API        {url}/docs\n  Reference  {url}/redoc")
+    typer.echo(f"\n  Pages      {url}\n  API        {url}/docs\n  Reference  {url}/redoc")
     if settings.first_superuser:
         email, password = settings.first_superuser
         shown = "(FIRST_SUPERUSER_PASSWORD)" if settings.first_superuser_password else password

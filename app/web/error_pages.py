@@ -48,8 +48,9 @@ class ErrorPages:
 
 
 def wants_page(scope: Scope) -> bool:
-    accepts = Headers(scope=scope).get("accept", "")
-    return "text/html" in accepts and not scope["path"].startswith(API)
+    if scope["path"].startswith(API):
+        return False
+    return "text/html" in Headers(scope=scope).get("accept", "")
 
 
 def is_problem(start: Message) -> bool:
