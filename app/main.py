@@ -90,6 +90,7 @@ def add_pages(app: FastAPI) -> None:
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with opened(app.state):
+        await to_thread.run_sync(open_pages, app.state)
         await ensure_first_superuser(app.state)
         yield
 
@@ -128,9 +129,12 @@ def open_state(state: State) -> None:
     state.jobs = Jobs((job for module in discover("jobs") for job in module.JOBS), state)
     build_services(state, settings, key)
     state.sockets = Sockets(state.broadcast, state.auth.standing)
+
+
+def open_pages(state: State) -> None:
     state.assets = Assets()
     links = (link for module in discover("pages") for link in module.LINKS)
-    state.navigation = Navigation(settings, links)
+    state.navigation = Navigation(state.settings, links)
     state.templates = Templates(
         folders("templates"),
         site=TITLE,

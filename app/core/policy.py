@@ -26,7 +26,7 @@ def content_security_policy(**changes: str) -> str:
 
 
 class PolicyHeaders:
-    """A page may have its own in the place of one of these. The API's are few, and the same for all:
+    """A page may have its own in the place of one of these. The API's are few and always the same:
     they cost each of its answers."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:

@@ -125,8 +125,8 @@ class AuthService:
         username, password = request.username, request.password.get_secret_value()
         if not username or not password:
             raise InvalidTokenRequest("invalid_request", "username or password is missing.")
-        opened = partial(self._open_session, request.scope, device)
-        return await self.sign_in(username, password, device, opened)
+        open_session = partial(self._open_session, request.scope, device)
+        return await self.sign_in(username, password, device, open_session)
 
     async def sign_in(
         self,
