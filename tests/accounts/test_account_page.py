@@ -43,8 +43,7 @@ async def test_what_people_call_themselves_is_text(
     assert "<script>" not in page
 
 
-async def test_another_address(browser: httpx.AsyncClient, ann: Person, app: FastAPI) -> None:
-    outbox = Outbox(app)
+async def test_another_address(browser: httpx.AsyncClient, ann: Person, outbox: Outbox) -> None:
     form = {"email": "new@example.com", "current_password": "wrong"}
     refused = await browser.post("/account/email", data=form)
     assert refused.status_code == 422
