@@ -66,7 +66,7 @@ class Proxy:
         self._target = Redis.from_url(url).connection_pool.connection_kwargs
         self._connections = set[asyncio.StreamWriter]()
         self._port = 0
-        self.hangs = False
+        self.withheld: bytes | None = None  # what has this in it
 
     @property
     def url(self) -> str:
@@ -91,7 +91,7 @@ class Proxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
-                if not self.hangs:
+                if self.withheld is None or self.withheld not in data:
                     writer.write(data)
         writer.close()
 
@@ -156,19 +156,23 @@ async def test_a_redis_that_goes_away(
     assert messages[1] == "Redis is back: events reach the other processes again"
 
 
+@pytest.mark.parametrize("withheld", [b"", b"message"], ids=["everything", "messages"])
 async def test_a_redis_that_hangs(
-    proxy: Proxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    withheld: bytes,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Without a word: only the heartbeat tells."""
     monkeypatch.setattr(redis_broadcast, "BEAT_SECONDS", 0.1)
     monkeypatch.setattr(redis_broadcast, "SILENCE_SECONDS", 0.5)
     monkeypatch.setattr(redis_broadcast, "ANSWER_SECONDS", 0.5)
     async with process(proxy.url) as one:
-        proxy.hangs = True
+        proxy.withheld = withheld
         one.broadcast.publish([Happened(number=1)])
         assert await one.next() == 1
         await logged(caplog, "Redis is away")
-        proxy.hangs = False
+        proxy.withheld = None
         await one.is_linked()
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from app.accounts.models import User
 from app.core.broadcast import Broadcast
@@ -58,6 +58,18 @@ async def test_what_is_rolled_back_has_not_happened(database_url: str) -> None:
                 raise Conflict("no")
         async with database.transaction():
             pass
+        assert published == []
+
+
+async def test_a_commit_that_fails_publishes_nothing(database_url: str) -> None:
+    def fail(_: object) -> None:
+        raise Conflict("no")
+
+    async with publishing(database_url) as (database, published):
+        with suppress(Conflict):
+            async with database.transaction() as session:
+                event.listen(session.sync_session, "before_commit", fail)
+                Events(session).record(Happened(number=1))
         assert published == []
 
 
