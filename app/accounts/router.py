@@ -31,6 +31,7 @@ from app.accounts.schemas import (
     UserRead,
     UserUpdate,
 )
+from app.core.openapi import has_fields
 from app.core.pagination import Page, link_to_next
 
 Responses = dict[int | str, dict[str, Any]]
@@ -132,7 +133,7 @@ async def create_user(data: UserCreate, service: UserServiceDep, device: DeviceD
     return await service.sign_up(data, device)
 
 
-@users.get("", dependencies=[UsersAdmin])
+@users.get("", dependencies=[UsersAdmin], responses=has_fields(200, "Link"))
 async def list_users(
     query: Annotated[UserQuery, Query()],
     service: UserServiceDep,

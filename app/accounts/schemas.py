@@ -4,7 +4,7 @@ from uuid import UUID
 
 from pydantic import MISSING, AfterValidator, BaseModel, ConfigDict, EmailStr, Field, SecretStr
 
-from app.core.pagination import PageQuery
+from app.core.pagination import PageQuery, name_sorts
 from app.core.schemas import Input, Output, Text
 from app.core.security import is_encodable
 
@@ -73,7 +73,9 @@ class UserRead(Output):
 
 
 class UserQuery(PageQuery):
-    sort: Literal["id", "email", "created_at", "-id", "-email", "-created_at"] = "id"
+    sort: Literal["id", "email", "created_at", "-id", "-email", "-created_at"] = Field(
+        default="id", json_schema_extra=name_sorts
+    )
     is_active: bool | None = None
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 from fastapi import Depends, Header, Request, Response, status
 
 from app.core.errors import Invalid
+from app.core.openapi import header_fields
 
 # One element of a list; elements may be empty, and a tag may have commas in it.
 ELEMENT = re.compile(r'[ \t]*(?:(?P<weak>W/)?"(?P<tag>[^"\x00-\x20\x7f]*)")?[ \t]*(?:,|$)')
@@ -92,5 +93,9 @@ def _parse(header: str, value: str) -> Iterator[tuple[bool, int]]:
 
 
 # For a route's `responses`.
-ETAG = {"headers": {"ETag": {"description": "The version.", "schema": {"type": "string"}}}}
-NOT_MODIFIED = ETAG | {"description": "The client has this version already."}
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
+    304: {
+        "description": "The client has this version already",
+        "headers": header_fields("ETag"),
+    }
+}

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 from starlette.responses import StreamingResponse
 
+from app.core.openapi import header_fields
 from app.core.schemas import Output
 
 ExportFormat = Literal["csv", "ndjson"]
@@ -63,12 +64,11 @@ class Ndjson:
 
 
 FORMATS: dict[ExportFormat, type[Format]] = {"csv": Csv, "ndjson": Ndjson}
-FILE = {"type": "string", "format": "binary"}
 EXPORTED: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "A file",
-        "content": {format_.media_type: {"schema": FILE} for format_ in FORMATS.values()},
-        "headers": {"Content-Disposition": {"schema": {"type": "string"}}},
+        "headers": header_fields("Content-Disposition"),
+        "content": {each.media_type: {"schema": {"type": "string"}} for each in FORMATS.values()},
     }
 }
 

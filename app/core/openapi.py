@@ -11,6 +11,32 @@ from app.core.idempotency import KEY, REPLAYED
 
 SCHEMA = "#/components/schemas/"
 REFERENCE = {"$ref": f"{SCHEMA}Problem"}
+REQUEST_ID = "9f86d081884c7d659a2feaa0c55ad015"
+# What each field says, and an example.
+HEADERS = {
+    "Content-Disposition": ("The file's name.", 'attachment; filename="items.csv"'),
+    "ETag": ("The version, for If-Match and If-None-Match.", '"1"'),
+    REPLAYED: ("There when this is the first answer to the key, again.", "true"),
+    "Link": (
+        "The next page, where there is one (RFC 8288).",
+        '</api/v1/...?cursor=...>; rel="next"',
+    ),
+    "Location": ("Where it is now.", "/api/v1/..."),
+    "RateLimit": ("What is left, and in how many seconds there is more.", '"login";r=0;t=42'),
+    "RateLimit-Policy": ("How many there may be in how many seconds.", '"login";q=10;w=60'),
+    "Retry-After": ("Seconds.", "5"),
+    "WWW-Authenticate": (
+        "What is wrong with the token (RFC 6750).",
+        'Bearer error="invalid_token"',
+    ),
+    "X-Request-ID": ("The request's own when it sent one, and in every log line.", REQUEST_ID),
+}
+HEADERS_OF_ERRORS = {
+    "401": ["WWW-Authenticate"],
+    "403": ["WWW-Authenticate"],
+    "429": ["RateLimit", "RateLimit-Policy", "Retry-After"],
+    "503": ["Retry-After"],
+}
 
 
 class API(FastAPI):
@@ -22,10 +48,25 @@ class API(FastAPI):
             schemas |= problem.pop("$defs") | {"Problem": problem}
             schemas.pop("HTTPValidationError", None)
             schemas.pop("ValidationError", None)
+            document["components"]["headers"] = {
+                name: {"description": says, "schema": {"type": "string"}, "example": example}
+                for name, (says, example) in HEADERS.items()
+            }
             for path in document["paths"].values():
                 for operation in path.values():
                     _describe_errors(operation)
+                    for response in operation["responses"].values():
+                        response.setdefault("headers", {}).update(header_fields("X-Request-ID"))
         return document
+
+
+def has_fields(status: int, *names: str) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses`."""
+    return {status: {"headers": header_fields(*names)}}
+
+
+def header_fields(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def query_parameters(document: dict[str, Any]) -> dict[str, frozenset[str]]:
@@ -77,21 +118,18 @@ def _describe_errors(operation: dict[str, Any]) -> None:
             "status": int(status),
             "detail": "What went wrong, in words.",
             "instance": "/api/v1/...",
-            "request_id": "9f86d081884c7d659a2feaa0c55ad015",
+            "request_id": REQUEST_ID,
         }
         responses[status] = {
             "description": description,
+            "headers": header_fields(*HEADERS_OF_ERRORS.get(status, [])),
             "content": {"application/problem+json": {"schema": REFERENCE, "example": example}},
         }
 
 
 def _describe_replays(responses: dict[str, Any]) -> None:
-    replayed = {
-        "description": "There when this is the first answer to the key, again.",
-        "schema": {"type": "string", "const": "true"},
-    }
     for status, response in responses.items():
         if status < "300":
-            response.setdefault("headers", {})[REPLAYED] = replayed
+            response.setdefault("headers", {}).update(header_fields(REPLAYED))
     responses["409"] = {"description": "The first request with the key is still under way"}
     responses["422"] = {"description": "Not valid, or the key was used with another request"}

@@ -38,6 +38,13 @@ class Sort:
         return [getattr(row, name) for name in self.names]
 
 
+def name_sorts(schema: dict[str, Any]) -> None:
+    """For the generators of clients: in most languages nothing can be called "-id"."""
+    schema["x-enum-varnames"] = [
+        value.lstrip("-").upper() + "_DESC" * value.startswith("-") for value in schema["enum"]
+    ]
+
+
 class PageQuery(Input):
     limit: int = Field(default=20, ge=1, le=100, description="How many at most.")
     cursor: str | None = Field(

@@ -12,8 +12,8 @@ OPERATIONS = {
     "request_password_reset", "reset_password", "verify_email", "resend_verification",
     "create_user", "read_current_user", "update_current_user", "delete_current_user",
     "change_password", "list_users", "read_user", "update_user", "delete_user",
-    "create_item", "list_items", "read_item", "replace_item", "update_item", "delete_item",
-    "read_liveness", "read_readiness",
+    "create_item", "list_items", "export_items", "read_item", "replace_item", "update_item",
+    "delete_item", "read_liveness", "read_readiness",
 }  # fmt: skip
 
 
@@ -72,6 +72,29 @@ async def test_the_statuses_of_an_operation(
     app: FastAPI, operation: str, statuses: set[str]
 ) -> None:
     assert set(operations(app)[operation]["responses"]) == statuses
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "fields"),
+    [
+        ("create_item", "201", {"Location"}),
+        ("list_items", "200", {"Link"}),
+        ("list_users", "200", {"Link"}),
+        ("export_items", "200", {"Content-Disposition"}),
+        ("read_item", "200", set()),
+        ("read_item", "401", {"WWW-Authenticate"}),
+        ("read_item", "503", {"Retry-After"}),
+        ("create_token", "429", {"RateLimit", "RateLimit-Policy", "Retry-After"}),
+    ],
+)
+async def test_the_header_fields_of_an_answer(
+    app: FastAPI, operation: str, status: str, fields: set[str]
+) -> None:
+    response = operations(app)[operation]["responses"][status]
+    assert set(response["headers"]) == fields | {"X-Request-ID"}
+    known = app.openapi()["components"]["headers"]
+    for reference in response["headers"].values():
+        assert known[reference["$ref"].rpartition("/")[2]]["example"]
 
 
 async def test_authorize_knows_the_scopes(app: FastAPI) -> None:

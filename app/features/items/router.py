@@ -1,21 +1,21 @@
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
 
-from app.core.conditional import ETAG, NOT_MODIFIED, IfMatch, IfNoneMatch, not_modified, tagged
+from app.core.conditional import NOT_MODIFIED, IfMatch, IfNoneMatch, not_modified, tagged
 from app.core.export import EXPORTED, export
 from app.core.idempotency import IdempotencyDep, IdempotentRoute
+from app.core.openapi import has_fields
 from app.core.pagination import Page, link_to_next
 from app.features.items.dependencies import BulkItemsDep, ItemServiceDep, ItemsReader, ItemsWriter
 from app.features.items.models import Item
 from app.features.items.schemas import ItemCreate, ItemExportQuery, ItemQuery, ItemRead, ItemUpdate
 
 MAX_BATCH = 1000
-Responses = dict[int | str, dict[str, Any]]
-FOUND: Responses = {200: ETAG}
-CREATED: Responses = {201: ETAG}
+CREATED = has_fields(201, "ETag", "Location")
+FOUND = has_fields(200, "ETag")
 
 router = APIRouter(prefix="/items", tags=["items"], route_class=IdempotentRoute)
 
@@ -50,7 +50,7 @@ async def create_items(
     return await items.create_many(caller, data)
 
 
-@router.get("")
+@router.get("", responses=has_fields(200, "Link"))
 async def list_items(
     query: Annotated[ItemQuery, Query()],
     items: ItemServiceDep,
@@ -73,7 +73,7 @@ async def export_items(
     return await export(items.pages(caller, query), ItemRead, query.format, "items")
 
 
-@router.get("/{item_id}", response_model=ItemRead, responses=FOUND | {304: NOT_MODIFIED})
+@router.get("/{item_id}", response_model=ItemRead, responses=FOUND | NOT_MODIFIED)
 async def read_item(
     item_id: int, items: ItemServiceDep, caller: ItemsReader, known: IfNoneMatch, response: Response
 ) -> Item | Response:

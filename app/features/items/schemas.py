@@ -6,7 +6,7 @@ from pydantic import MISSING, Field
 
 from app.core.export import ExportFormat
 from app.core.orm import MAX_ID
-from app.core.pagination import PageQuery
+from app.core.pagination import PageQuery, name_sorts
 from app.core.schemas import Input, Output, Price, Text
 
 Name = Annotated[Text, Field(min_length=1, max_length=255, examples=["Lamp"])]
@@ -46,7 +46,7 @@ class ItemFilter(Input):
     sort: Literal[
         "id", "name", "price", "created_at", "updated_at",
         "-id", "-name", "-price", "-created_at", "-updated_at",
-    ] = "id"  # fmt: skip
+    ] = Field(default="id", json_schema_extra=name_sorts)  # fmt: skip
     q: Annotated[Text, Field(max_length=255)] | None = Field(
         default=None, description="Part of the name or the description, in any case."
     )
