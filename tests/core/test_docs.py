@@ -12,8 +12,8 @@ OPERATIONS = {
     "request_password_reset", "reset_password", "verify_email", "resend_verification",
     "create_user", "read_current_user", "update_current_user", "delete_current_user",
     "change_password", "list_users", "read_user", "update_user", "delete_user",
-    "create_item", "list_items", "export_items", "read_item", "replace_item", "update_item",
-    "delete_item", "read_liveness", "read_readiness",
+    "create_item", "create_items", "list_items", "export_items", "read_item", "replace_item",
+    "update_item", "delete_item", "read_liveness", "read_readiness",
 }  # fmt: skip
 
 
@@ -59,9 +59,9 @@ async def test_every_operation_is_described(app: FastAPI) -> None:
 @pytest.mark.parametrize(
     ("operation", "statuses"),
     [
-        ("create_item", {"201", "400", "401", "403", "413", "415", "422", "500", "503"}),
-        ("read_item", {"200", "401", "403", "404", "422", "500", "503"}),
-        ("delete_item", {"204", "401", "403", "404", "422", "500", "503"}),
+        ("create_item", {"201", "400", "401", "403", "409", "413", "415", "422", "500", "503"}),
+        ("read_item", {"200", "304", "401", "403", "404", "422", "500", "503"}),
+        ("delete_item", {"204", "401", "403", "404", "412", "422", "500", "503"}),
         ("create_token", {"200", "400", "413", "422", "429", "500", "503"}),
         ("create_user", {"201", "400", "403", "409", "413", "415", "422", "429", "500", "503"}),
         ("read_current_user", {"200", "401", "422", "500", "503"}),
@@ -77,11 +77,13 @@ async def test_the_statuses_of_an_operation(
 @pytest.mark.parametrize(
     ("operation", "status", "fields"),
     [
-        ("create_item", "201", {"Location"}),
+        ("create_item", "201", {"ETag", "Idempotency-Replayed", "Location"}),
         ("list_items", "200", {"Link"}),
         ("list_users", "200", {"Link"}),
         ("export_items", "200", {"Content-Disposition"}),
-        ("read_item", "200", set()),
+        ("read_item", "200", {"ETag"}),
+        ("read_item", "304", {"ETag"}),
+        ("delete_session", "204", set()),
         ("read_item", "401", {"WWW-Authenticate"}),
         ("read_item", "503", {"Retry-After"}),
         ("create_token", "429", {"RateLimit", "RateLimit-Policy", "Retry-After"}),
