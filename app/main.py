@@ -102,7 +102,7 @@ async def opened(state: State) -> AsyncIterator[State]:
     configure_logging(settings)
     to_thread.current_default_thread_limiter().total_tokens = settings.thread_limit
     await to_thread.run_sync(open_state, state)  # it reads files
-    state.broadcast.start()
+    await state.broadcast.start()
     state.sockets.start()
     try:
         yield state

@@ -21,7 +21,7 @@ class Broadcast:
     def __init__(self) -> None:
         self._listeners: dict[str, set[Listener]] = {}
 
-    def start(self) -> None:
+    async def start(self) -> None:
         pass
 
     async def close(self) -> None:

@@ -16,7 +16,7 @@ ANSWER_SECONDS = 5
 BEAT_SECONDS = 5
 SILENCE_SECONDS = 15  # three beats
 LONGEST_PAUSE_SECONDS = 5
-FLUSH_SECONDS = 1
+START_SECONDS = FLUSH_SECONDS = 1
 MAX_WAITING = 10_000
 BATCH = 100
 AWAY = (RedisError, OSError)
@@ -50,9 +50,14 @@ class RedisBroadcast(Broadcast):
         self._outbox = asyncio.Queue[str](MAX_WAITING)
         self._unsent: list[str] = []  # taken from the outbox
         self._link: asyncio.Task[None] | None = None
+        self._linked = asyncio.Event()
 
-    def start(self) -> None:
+    async def start(self) -> None:
+        """Waits for Redis a moment, so that who listens from here on misses nothing."""
         self._link = asyncio.create_task(self._stay_linked())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START_SECONDS):
+                await self._linked.wait()
 
     async def close(self) -> None:
         """With what is in the outbox, if that takes no time."""
@@ -90,6 +95,7 @@ class RedisBroadcast(Broadcast):
                         logger.warning("Redis is back: events reach the other processes again")
                     failures = 0
                     self._tell(LOST, "")
+                    self._linked.set()
                     async with asyncio.TaskGroup() as tasks:
                         tasks.create_task(self._receive(pubsub))
                         tasks.create_task(self._send())

@@ -46,7 +46,7 @@ async def process(url: str, *, linked: bool = True) -> AsyncIterator[Process]:
         one.broadcast.listening("numbers", one.heard.put_nowait),
         one.broadcast.listening(LOST, lambda _: one.lost.set()),
     ):
-        one.broadcast.start()
+        await one.broadcast.start()
         if linked:
             await one.is_linked()
         yield one
