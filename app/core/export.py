@@ -15,7 +15,7 @@ from app.core.schemas import Output
 
 ExportFormat = Literal["csv", "ndjson"]
 Rows = Sequence[Any]
-ROWS_AT_ONCE = 100  # to encode them takes the event loop a millisecond
+ROWS_AT_ONCE = 50  # long ones take the event loop a few milliseconds to encode
 BYTE_ORDER_MARK = "\ufeff"  # Excel takes a file without one for the system's code page
 # What spreadsheets take for the start of a formula (OWASP, "CSV Injection"), full width too.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -96,6 +96,7 @@ async def _content(
         for start in range(0, len(rows), ROWS_AT_ONCE):
             yield writer.encode(rows[start : start + ROWS_AT_ONCE])
             await asyncio.sleep(0)  # others get their turn
+        rows = None  # it can be large, and so can the next
         rows = await anext(pages, None)
 
 

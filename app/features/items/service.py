@@ -95,14 +95,14 @@ class BulkItems:
         """All that match, as rows. No connection is held between two pages, so that changes made
         meanwhile show from the next one on."""
         check_owner(caller, query)
-        sort, after = Sort(query.sort), None
-        while True:
+        sort, after, is_last = Sort(query.sort), None, False
+        while not is_last:
             async with self._items.reading() as items:
                 rows = await items.list_rows(caller, query, after, ROWS_OF_A_PAGE)
+            is_last = len(rows) < ROWS_OF_A_PAGE
+            after = None if is_last else sort.position(rows[-1])
             yield rows
-            if len(rows) < ROWS_OF_A_PAGE:
-                return
-            after = sort.position(rows[-1])
+            del rows  # before the next ones are read
 
 
 def stale(item: Item) -> Stale:
