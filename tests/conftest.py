@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from blockbuster import blockbuster_ctx
+from blockbuster import BlockBuster, blockbuster_ctx
 from fastapi import FastAPI
 from passlib.context import CryptContext
 from redis import Redis
@@ -66,9 +66,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _never_blocked(request: pytest.FixtureRequest) -> Iterator[None]:
+def never_blocked(request: pytest.FixtureRequest) -> Iterator[BlockBuster | None]:
     if not iscoroutinefunction(request.function):  # its loops are Alembic's and the tests' own
-        yield
+        yield None
         return
     with blockbuster_ctx() as blockbuster:
         # asyncpg looks for ~/.pgpass and certificates as it connects; it has no other way.
@@ -76,7 +76,7 @@ def _never_blocked(request: pytest.FixtureRequest) -> Iterator[None]:
             if call in blockbuster.functions:
                 function = blockbuster.functions[call]
                 function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_dsn_and_args")
-        yield
+        yield blockbuster
 
 
 @pytest.fixture(scope="session", params=BACKENDS)

@@ -99,6 +99,7 @@ class Settings(BaseSettings):
     smtp_url: SecretStr | None = None
     mail_from: NameEmail = NameEmail("App", "noreply@example.com")
 
+    lab_enabled: bool | None = None
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -131,6 +132,10 @@ class Settings(BaseSettings):
         if self.environment == "local":
             return "admin@example.com", kept_secret("superuser_password")
         return None
+
+    @property
+    def has_lab(self) -> bool:
+        return self.environment == "local" if self.lab_enabled is None else self.lab_enabled
 
     @field_validator("database_url")
     @classmethod

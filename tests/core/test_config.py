@@ -174,6 +174,13 @@ def test_of_two_that_make_a_secret_at_once_one_wins(
     assert [each.name for each in (tmp_path / "data").iterdir()] == ["secret_key"]
 
 
+def test_only_local_has_the_lab_without_being_told() -> None:
+    assert Settings().has_lab
+    assert not Settings(lab_enabled=False).has_lab
+    assert not production().has_lab
+    assert production(lab_enabled=True).has_lab
+
+
 def test_only_local_has_a_superuser_without_being_told() -> None:
     assert Settings(environment="test").first_superuser is None
     assert production().first_superuser is None

@@ -1,0 +1,115 @@
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import MISSING, Field
+
+from app.core.orm import MAX_ID
+from app.core.schemas import Input, Output, Price, Text
+
+Name = Annotated[Text, Field(min_length=1, max_length=255, examples=["Lamp"])]
+
+
+class ItemCreate(Input):
+    name: Name
+    price: Price
+    owner_id: int = Field(ge=1, le=MAX_ID)
+
+
+class ItemUpdate(Input):
+    """What is absent stays as it is; 0 is a price."""
+
+    name: Name | MISSING = MISSING
+    price: Price | MISSING = MISSING
+
+
+class OwnerRead(Output):
+    id: int
+    email: str
+
+
+class ItemLine(Output):
+    id: int
+    name: str
+    price: Decimal
+
+
+class ItemRead(ItemLine):
+    owner: OwnerRead
+
+
+class OwnerItems(OwnerRead):
+    """A line of the report."""
+
+    items: list[ItemLine]
+
+
+class ServerOptions(Input):
+    """By environment: a command line is there for every user of the machine to read."""
+
+    VARIABLE: ClassVar = "LAB_SERVER"
+
+    database_url: str
+    query_ms: float = 0
+    pool_size: int = 10
+    thread_limit: int = 40
+    port: int = 0
+
+
+Operation = Literal["items", "report"]
+
+
+class Plan(Input):
+    """What `app lab run` measures: each step under each number of clients."""
+
+    seconds: float = Field(default=5, gt=0, le=60)
+    clients: list[Annotated[int, Field(ge=1, le=1000)]] = Field(
+        default=[1, 10, 100], min_length=1, max_length=5
+    )
+    query_ms: float = Field(default=20, ge=0, le=1000)
+
+
+class Measurement(Output):
+    step: str
+    operation: Operation
+    clients: int
+    queries: int = Field(description="Of one request.")
+    requests_per_second: float
+    p50_ms: float | None
+    p99_ms: float | None
+    light_p99_ms: float | None = Field(description="Of the light endpoint meanwhile.")
+    loop_lag_ms: float
+    threads: int
+    errors: int
+
+
+class Progress(Output):
+    kind: Literal["progress"] = "progress"
+    step: str
+    operation: Operation
+    clients: int
+    done: int
+    total: int
+
+
+class Measured(Output):
+    kind: Literal["measured"] = "measured"
+    measurement: Measurement
+
+
+class Report(Output):
+    """Every figure, and what they were measured on."""
+
+    kind: Literal["report"] = "report"
+    measured_at: datetime
+    machine: dict[str, str | int]
+    plan: Plan
+    measurements: list[Measurement]
+
+
+class Failed(Output):
+    kind: Literal["failed"] = "failed"
+    detail: str
+
+
+Event = Progress | Measured | Report | Failed
