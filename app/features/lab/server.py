@@ -19,7 +19,7 @@ from starlette.datastructures import State
 
 from app.core.docs import add_docs
 from app.core.http import add_exception_handlers
-from app.features.lab import step1_sync, step2_trap, step3_bridge, step4_async
+from app.features.lab import pitfalls, step1_sync, step2_trap, step3_bridge, step4_async
 from app.features.lab.schemas import ServerOptions
 from app.features.lab.service.vitals import Vitals, VitalsRead
 
@@ -32,8 +32,8 @@ def create_lab_app(options: ServerOptions) -> FastAPI:
     app.state.vitals = Vitals()
     add_exception_handlers(app)
     add_docs(app)
-    for step in (step1_sync, step2_trap, step3_bridge, step4_async):
-        app.include_router(step.router)
+    for module in (step1_sync, step2_trap, step3_bridge, step4_async, pitfalls):
+        app.include_router(module.router)
 
     @app.get("/lab/light", tags=["the rest"])
     async def read_light() -> str:

@@ -1,0 +1,147 @@
+"""What goes wrong on the way: each as a small function beside its cure.
+
+tests/features/lab/test_pitfalls.py shows all of them going wrong, and then right.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Annotated
+from urllib.request import urlopen
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import joinedload
+from starlette.concurrency import run_in_threadpool
+
+from app.features.lab.models import Item
+from app.features.lab.step3_bridge import AsyncEngineDep
+
+FETCH_SECONDS = 1
+
+router = APIRouter(prefix="/lab/pitfalls", tags=["pitfalls"])
+
+
+# 1. A call that waits, in `async def`. Nothing else runs meanwhile: no request, no health check.
+
+
+async def wait_wrong(seconds: float) -> None:
+    time.sleep(seconds)  # noqa: ASYNC251 - the pitfall
+
+
+async def wait_right(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+# 2. A lazy load. The attribute would have to wait for a query, and an attribute cannot be awaited:
+#    MissingGreenlet.
+
+
+async def owner_wrong(session: AsyncSession, item_id: int) -> str:
+    item = await session.get_one(Item, item_id)
+    return item.owner.email
+
+
+async def owner_right(session: AsyncSession, item_id: int) -> str:
+    item = await session.get_one(Item, item_id, options=[joinedload(Item.owner)])
+    return item.owner.email
+
+
+# 3. An attribute after the commit, which has expired it: a lazy load again.
+
+
+async def rename_wrong(engine: AsyncEngine, item_id: int, name: str) -> str:
+    async with AsyncSession(engine) as session:
+        item = await session.get_one(Item, item_id)
+        item.name = name
+        await session.commit()
+        return item.name
+
+
+async def rename_right(engine: AsyncEngine, item_id: int, name: str) -> str:
+    async with AsyncSession(engine, expire_on_commit=False) as session:
+        item = await session.get_one(Item, item_id)
+        item.name = name
+        await session.commit()
+        return item.name
+
+
+# 4. One session shared by two tasks. It has one connection, and that does one thing at a time.
+
+
+async def prices_wrong(engine: AsyncEngine, *item_ids: int) -> list[Decimal]:
+    async with AsyncSession(engine) as session, asyncio.TaskGroup() as tasks:
+        items = [tasks.create_task(session.get_one(Item, item_id)) for item_id in item_ids]
+    return [item.result().price for item in items]
+
+
+async def prices_right(engine: AsyncEngine, *item_ids: int) -> list[Decimal]:
+    async def get_item(item_id: int) -> Item:
+        async with AsyncSession(engine) as session:
+            return await session.get_one(Item, item_id)
+
+    async with asyncio.TaskGroup() as tasks:
+        items = [tasks.create_task(get_item(item_id)) for item_id in item_ids]
+    return [item.result().price for item in items]
+
+
+# 5. A commit after the response. By default, what follows a dependency's `yield` runs when the
+#    client has its 201 already, and a commit that fails then can tell nobody.
+
+
+async def get_session(engine: AsyncEngineDep) -> AsyncIterator[AsyncSession]:
+    async with AsyncSession(engine) as session:
+        yield session
+        await session.commit()
+
+
+@router.post("/create_wrong", status_code=201)
+async def create_wrong(name: str, session: Annotated[AsyncSession, Depends(get_session)]) -> None:
+    session.add(Item(name=name, price=1, owner_id=1))
+
+
+@router.post("/create_right", status_code=201)
+async def create_right(
+    name: str, session: Annotated[AsyncSession, Depends(get_session, scope="function")]
+) -> None:
+    session.add(Item(name=name, price=1, owner_id=1))
+
+
+# 6. A sync HTTP call in `async def`. It is `time.sleep` in disguise, and when the other server asks
+#    this one something before it answers, they wait for each other. An async client is a cure too.
+
+
+async def fetch_wrong(url: str) -> bytes:
+    return fetch(url)
+
+
+async def fetch_right(url: str) -> bytes:
+    return await run_in_threadpool(fetch, url)
+
+
+def fetch(url: str) -> bytes:
+    with urlopen(url, timeout=FETCH_SECONDS) as response:  # noqa: S310 - the callers' own addresses
+        body: bytes = response.read()
+        return body
+
+
+# 7. Asking whether a value is true, where the question is whether it was sent: 0 cannot be set.
+
+
+class Change(BaseModel):
+    name: str | None = None
+    price: Decimal | None = None
+
+
+def change_wrong(item: Item, data: Change) -> None:
+    if data.name:
+        item.name = data.name
+    if data.price:
+        item.price = data.price
+
+
+def change_right(item: Item, data: Change) -> None:
+    for name, value in data.model_dump(exclude_unset=True).items():
+        setattr(item, name, value)

@@ -1,0 +1,116 @@
+"""Each pitfall going wrong, and then right."""
+
+import asyncio
+from collections.abc import Awaitable
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from blockbuster import BlockBuster
+from fastapi import FastAPI
+from sqlalchemy import select
+from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from app.features.lab import pitfalls
+from app.features.lab.models import Item
+
+MISSING_GREENLET = "greenlet_spawn has not been called"  # on SQLite it comes as a StatementError
+NEVER_AWAITED = "ignore:coroutine .* was never awaited"  # the query that could not be
+
+
+@pytest.fixture
+def engine(app: FastAPI) -> AsyncEngine:
+    engine: AsyncEngine = app.state.async_engine
+    return engine
+
+
+async def lets_others_run(call: Awaitable[Any]) -> bool:
+    others: list[str] = []
+
+    async def other() -> None:
+        others.append("ran")
+
+    task = asyncio.create_task(other())
+    await call
+    ran = bool(others)
+    await task
+    return ran
+
+
+async def test_a_call_that_waits(never_blocked: BlockBuster) -> None:
+    never_blocked.functions["time.sleep"].can_block_in(
+        "app/features/lab/pitfalls.py", "wait_wrong"  # that it blocks the loop is the pitfall
+    )  # fmt: skip
+    assert not await lets_others_run(pitfalls.wait_wrong(0.01))
+    assert await lets_others_run(pitfalls.wait_right(0.01))
+
+
+@pytest.mark.filterwarnings(NEVER_AWAITED)
+async def test_a_lazy_load(engine: AsyncEngine) -> None:
+    async with AsyncSession(engine) as session:
+        with pytest.raises(SQLAlchemyError, match=MISSING_GREENLET):
+            await pitfalls.owner_wrong(session, 7)
+    async with AsyncSession(engine) as session:
+        assert await pitfalls.owner_right(session, 7) == "owner7@example.com"
+
+
+@pytest.mark.filterwarnings(NEVER_AWAITED)
+async def test_an_attribute_after_the_commit(engine: AsyncEngine) -> None:
+    with pytest.raises(SQLAlchemyError, match=MISSING_GREENLET):
+        await pitfalls.rename_wrong(engine, 7, "Lamp")
+    assert await pitfalls.rename_right(engine, 7, "Lantern") == "Lantern"
+
+
+async def test_a_session_of_two_tasks(engine: AsyncEngine) -> None:
+    with pytest.raises(ExceptionGroup) as raised:
+        await pitfalls.prices_wrong(engine, 1, 11)
+    assert raised.group_contains(InvalidRequestError, match="concurrent operations")
+    assert await pitfalls.prices_right(engine, 1, 11) == [1, 2]
+
+
+async def test_a_commit_after_the_response(app: FastAPI, engine: AsyncEngine) -> None:
+    """A name of no characters is refused by the database, and not before the commit."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        wrong = await client.post("/lab/pitfalls/create_wrong", params={"name": ""})
+        right = await client.post("/lab/pitfalls/create_right", params={"name": ""})
+        assert (wrong.status_code, right.status_code) == (201, 500)
+        for name in ("create_wrong", "create_right"):
+            stored = await client.post(f"/lab/pitfalls/{name}", params={"name": name})
+            assert stored.status_code == 201
+    async with AsyncSession(engine) as session:
+        names = (await session.scalars(select(Item.name).where(Item.id > 100))).all()
+    assert set(names) == {"create_wrong", "create_right"}
+
+
+async def test_a_sync_http_call(
+    monkeypatch: pytest.MonkeyPatch, never_blocked: BlockBuster
+) -> None:
+    """To a server on the same loop: it cannot answer as long as the caller waits."""
+    monkeypatch.setattr(pitfalls, "FETCH_SECONDS", 0.2)
+    for function in never_blocked.functions.values():  # of the socket, and what opens it
+        function.can_block_in("app/features/lab/pitfalls.py", "fetch_wrong")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = "http://{}:{}".format(*server.sockets[0].getsockname())
+    async with server:
+        with pytest.raises(TimeoutError):
+            await pitfalls.fetch_wrong(url)
+        monkeypatch.setattr(pitfalls, "FETCH_SECONDS", 10)
+        assert await pitfalls.fetch_right(url) == b"ok"
+
+
+async def test_a_price_of_nothing() -> None:
+    item = Item(name="Lamp", price=Decimal("19.99"))
+    data = pitfalls.Change(price=Decimal(0))
+    pitfalls.change_wrong(item, data)
+    assert item.price == Decimal("19.99")
+    pitfalls.change_right(item, data)
+    assert (item.name, item.price) == ("Lamp", Decimal(0))
