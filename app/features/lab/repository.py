@@ -41,7 +41,16 @@ class LabDatabase:
 
 @asynccontextmanager
 async def own_database(settings: Settings) -> AsyncIterator[LabDatabase]:
-    """Without tables. On SQLite a file that goes with its folder."""
+    """Migrated, and with ten owners of ten items each."""
+    async with empty_database(settings) as database:
+        await migrate(database.url)
+        await seed(database.url)
+        yield database
+
+
+@asynccontextmanager
+async def empty_database(settings: Settings) -> AsyncIterator[LabDatabase]:
+    """On SQLite a file that goes with its folder."""
     if settings.database.get_backend_name() == "sqlite":
         folder = await to_thread.run_sync(TemporaryDirectory)
         try:
@@ -50,8 +59,7 @@ async def own_database(settings: Settings) -> AsyncIterator[LabDatabase]:
         finally:
             await to_thread.run_sync(folder.cleanup)
         return
-    # Always the same for this application, and nothing that a person would call a database.
-    name = f"lab_{uuid5(NAMESPACE_DNS, str(settings.database.database)).hex}"
+    name = name_beside(str(settings.database.database))
     engine = create_postgres_engine(settings, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     async with engine.connect() as server, created(server, name):
         version = await server.scalar(text("SHOW server_version"))
@@ -59,6 +67,11 @@ async def own_database(settings: Settings) -> AsyncIterator[LabDatabase]:
         url = settings.database.set(database=name).render_as_string(hide_password=False)
         # A fifth of what is free stays so: others connect too.
         yield LabDatabase(url, f"PostgreSQL {version}", max(1, free * 4 // 5))
+
+
+def name_beside(database: str) -> str:
+    """Always the same for an application, and nothing that a person would call a database."""
+    return f"lab_{uuid5(NAMESPACE_DNS, database).hex}"
 
 
 @asynccontextmanager

@@ -56,6 +56,7 @@ class ServerOptions(Input):
     port: int = 0
 
 
+STEPS = {"step1": "sync", "step2": "trap", "step3": "bridge", "step4": "async"}
 Operation = Literal["items", "report"]
 
 
@@ -97,10 +98,10 @@ class Measured(Output):
     measurement: Measurement
 
 
-class Report(Output):
+class Results(Output):
     """Every figure, and what they were measured on."""
 
-    kind: Literal["report"] = "report"
+    kind: Literal["results"] = "results"
     measured_at: datetime
     machine: dict[str, str | int]
     plan: Plan
@@ -112,4 +113,4 @@ class Failed(Output):
     detail: str
 
 
-Event = Progress | Measured | Report | Failed
+Event = Progress | Measured | Results | Failed

@@ -1,8 +1,9 @@
 """How a process is doing: what an overloaded one shows first."""
 
 import asyncio
-import threading
 from time import perf_counter
+
+from anyio import to_thread
 
 from app.core.schemas import Output
 
@@ -11,29 +12,28 @@ TICK_SECONDS = 0.01
 
 class VitalsRead(Output):
     loop_lag_ms: float  # the longest that the loop was late for a timer
-    threads: int  # the most that lived at once, besides the main one
+    threads: int  # the most that were taken at once, of THREAD_LIMIT
     queries: int
 
 
 class Vitals:
     def __init__(self) -> None:
-        self.queries = 0
-        self._reset()
-
-    def _reset(self) -> None:
-        self.queries, self._lag, self._threads = 0, 0.0, threading.active_count() - 1
+        self.queries = self._threads = 0
+        self._lag = 0.0
 
     async def watch(self) -> None:
+        limiter = to_thread.current_default_thread_limiter()
         while True:
             due = perf_counter() + TICK_SECONDS
             await asyncio.sleep(TICK_SECONDS)
             self._lag = max(self._lag, perf_counter() - due)
-            self._threads = max(self._threads, threading.active_count() - 1)
+            self._threads = max(self._threads, limiter.borrowed_tokens)
 
     def take(self) -> VitalsRead:
         """Since the last time."""
         vitals = VitalsRead(
             loop_lag_ms=1000 * self._lag, threads=self._threads, queries=self.queries
         )
-        self._reset()
+        self.queries = self._threads = 0
+        self._lag = 0.0
         return vitals

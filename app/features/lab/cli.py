@@ -1,0 +1,115 @@
+"""`app lab run` and `app lab serve`."""
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import Progress as Bar
+from rich.table import Table
+from sqlalchemy.exc import DBAPIError
+
+from app.core.config import get_settings
+from app.core.errors import AppError
+from app.features.lab.repository import own_database
+from app.features.lab.schemas import STEPS, Measurement, Plan, Progress, Results
+from app.features.lab.service.chart import draw
+from app.features.lab.service.figures import COLUMNS, heading, rounds
+from app.features.lab.service.runner import check_drivers, measure, serving
+
+cli = typer.Typer()
+lab = typer.Typer(no_args_is_help=True, help="From sync to async, measured.")
+cli.add_typer(lab, name="lab")
+
+
+@lab.command()
+def run(
+    seconds: Annotated[float, typer.Option(help="Of each measurement.")] = 5,
+    clients: Annotated[str, typer.Option(help="How many ask at once.")] = "1,10,100",
+    query_ms: Annotated[float, typer.Option(help="How long each query waits.")] = 20,
+    json: Annotated[Path | None, typer.Option(help="Where every figure is kept.")] = None,
+    chart: Annotated[Path | None, typer.Option(help="Where they are drawn, as .svg.")] = None,
+) -> None:
+    """Measure the four steps, on a database that is made for it and dropped."""
+    if chart and chart.suffix != ".svg":
+        raise SystemExit("--chart: should end in .svg; a browser shows it, and makes a PNG of it")
+    plan = checked(seconds=seconds, clients=clients.split(","), query_ms=query_ms)
+    try:
+        results = asyncio.run(follow(plan))
+    except AppError as error:
+        raise SystemExit(error.detail) from None
+    except DBAPIError as error:
+        raise SystemExit(str(error.orig)) from None
+    if json:
+        json.write_text(results.model_dump_json(indent=2) + "\n")
+    if chart:
+        chart.write_text(draw(results))
+
+
+@lab.command()
+def serve(
+    port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 8001,
+    query_ms: Annotated[float, typer.Option(help="How long each query waits.")] = 0,
+) -> None:
+    """Serve the four steps to try them by hand, on a database that is dropped at the end."""
+    settings = get_settings()
+
+    async def serve_until_interrupted() -> None:
+        check_drivers(settings)
+        async with (
+            own_database(settings) as database,
+            serving(settings, database, query_ms, port) as bound,
+        ):
+            typer.echo(f"http://127.0.0.1:{bound}/docs")
+            await asyncio.Event().wait()
+
+    try:
+        asyncio.run(serve_until_interrupted())
+    except KeyboardInterrupt:
+        pass
+    except AppError as error:
+        raise SystemExit(error.detail) from None
+
+
+async def follow(plan: Plan) -> Results:
+    """Shows how far it is, and at the end what came out."""
+    console = Console()
+    with Bar(*Bar.get_default_columns(), console=console, transient=True) as bar:
+        task = bar.add_task("Making a database", total=None)
+        async with aclosing(measure(get_settings(), plan)) as events:
+            async for event in events:
+                if isinstance(event, Progress):
+                    what = f"{STEPS[event.step]}: {heading(event.operation, event.clients)}"
+                    bar.update(task, description=what, completed=event.done, total=event.total)
+                elif isinstance(event, Results):
+                    results = event
+    for (operation, clients), measurements in rounds(results.measurements).items():
+        console.print(table(heading(operation, clients), measurements))
+    for name, value in results.machine.items():
+        console.print(f"{name:12} {value}", highlight=False)
+    return results
+
+
+def table(title: str, measurements: list[Measurement]) -> Table:
+    table = Table(title=f"{title} (times in ms)", title_justify="left")
+    table.add_column()
+    for column in COLUMNS:
+        table.add_column(column.title, justify="right")
+    for each in measurements:
+        name = STEPS[each.step] + (f", {each.errors} failed" if each.errors else "")
+        table.add_row(name, *(column.shown(each) for column in COLUMNS))
+    table.add_section()
+    table.add_row("best", *(column.winners(measurements) for column in COLUMNS), style="green")
+    return table
+
+
+def checked(**values: object) -> Plan:
+    try:
+        return Plan.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise SystemExit(f"--{option}: {first['msg']}") from None

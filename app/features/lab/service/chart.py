@@ -1,0 +1,79 @@
+"""The figures as SVG. Each bar has its name and its figure beside it: there is no legend."""
+
+from html import escape
+
+from app.features.lab.schemas import STEPS, Results
+from app.features.lab.service.figures import COLUMNS, heading, rounds
+
+TITLE = "From sync to async"
+WIDTH, ROW, BAR = 540, 22, 160
+LEFT, RIGHT = 60, 300  # where bars begin
+PANELS = {
+    "items": {"requests_per_second": LEFT, "light_p99_ms": RIGHT},
+    "report": {"p50_ms": LEFT, "queries": RIGHT},
+}
+STYLE = """
+text { font: 13px system-ui, sans-serif; fill: #1f2328 }
+.title { font-weight: 600 }
+.quiet { fill: #59636e }
+rect { fill: #0969da }
+.trap { fill: #bc4c00 }
+@media (prefers-color-scheme: dark) {
+  text { fill: #f0f6fc }
+  .quiet { fill: #9198a1 }
+  rect { fill: #4493f8 }
+  .trap { fill: #db6d28 }
+}
+"""
+
+
+def draw(results: Results) -> str:
+    machine, plan = results.machine, results.plan
+    drawing = Drawing()
+    for (operation, clients), measurements in rounds(results.measurements).items():
+        columns = [column for column in COLUMNS if column.name in PANELS[operation]]
+        drawing.next_row(1.5)
+        drawing.text(0, heading(operation, clients), "title")
+        drawing.next_row()
+        for column in columns:
+            drawing.text(PANELS[operation][column.name], column.title, "quiet")
+        for each in measurements:
+            drawing.next_row()
+            drawing.text(0, STEPS[each.step])
+            for column in columns:
+                of_all = [
+                    column.of(m) or 0 for m in results.measurements if m.operation == operation
+                ]
+                share = (column.of(each) or 0) / (max(of_all) or 1)
+                x = PANELS[operation][column.name]
+                drawing.bar(x, share, STEPS[each.step])
+                drawing.text(x + round(share * BAR) + 8, column.shown(each))
+    drawing.next_row(1.5)
+    drawing.text(
+        0, f"{plan.query_ms:g} ms a query, {machine['database']}, {machine['cores']} cores", "quiet"
+    )
+    return drawing.finished()
+
+
+class Drawing:
+    """Written from the top down."""
+
+    def __init__(self) -> None:
+        self._y = 0.0
+        self._parts: list[str] = []
+
+    def next_row(self, rows: float = 1) -> None:
+        self._y += rows * ROW
+
+    def text(self, x: int, text: str, kind: str = "") -> None:
+        self._parts.append(f'<text class="{kind}" x="{x}" y="{self._y:g}">{escape(text)}</text>')
+
+    def bar(self, x: int, share: float, kind: str) -> None:
+        size = f'width="{max(1, round(share * BAR))}" height="14"'
+        self._parts.append(f'<rect class="{kind}" x="{x}" y="{self._y - 12:g}" {size} rx="2"/>')
+
+    def finished(self) -> str:
+        height = round(self._y + ROW / 2)
+        size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
+        start = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{TITLE}">'
+        return "\n".join([start, f"<style>{STYLE}</style>", *self._parts, "</svg>\n"])

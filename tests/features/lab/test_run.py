@@ -1,0 +1,123 @@
+"""`app lab run`: what it measures, and that nothing is left of it."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import aclosing
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from blockbuster import BlockBuster
+from typer.testing import CliRunner
+
+from app.cli import cli
+from app.core.config import Settings
+from app.core.errors import Conflict
+from app.features.lab.repository import empty_database, name_beside
+from app.features.lab.schemas import STEPS, Plan, Progress, Results
+from app.features.lab.service import runner
+from tests.conftest import only
+from tests.databases import Databases, Postgres
+
+PLAN = Plan(seconds=0.1, clients=[2], query_ms=1)
+
+
+@pytest.fixture(autouse=True)
+def _starts_processes(never_blocked: BlockBuster | None) -> None:
+    if never_blocked:
+        for function in never_blocked.functions.values():  # asyncio itself has no other way
+            function.can_block_in("/subprocess.py", "_execute_child")
+
+
+@pytest.fixture
+def lab_name(settings: Settings) -> str:
+    return name_beside(str(settings.database.database))
+
+
+@pytest.fixture
+def leaves_nothing(
+    databases: Databases,
+    settings: Settings,
+    lab_name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[None]:
+    """Neither a file nor a database: one of that name can be made."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    yield
+    assert not list(tmp_path.iterdir())
+    if isinstance(databases, Postgres):
+        make, drop = f"CREATE DATABASE {lab_name}", f"DROP DATABASE {lab_name}"
+        databases.execute(settings.database_url, make, drop)
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+async def test_every_step_is_measured(settings: Settings) -> None:
+    events = [event async for event in runner.measure(settings, PLAN)]
+    shown = [event for event in events if isinstance(event, Progress)]
+    assert [(each.done, each.total) for each in shown] == [(done, 8) for done in range(8)]
+    results = events[-1]
+    assert isinstance(results, Results)
+    assert [(each.step, each.operation, each.clients) for each in results.measurements] == [
+        (step, *round_) for step in STEPS for round_ in (("items", 2), ("report", 1))
+    ]
+    assert [each.queries for each in results.measurements] == [1, 11, 1, 11, 1, 11, 1, 2]
+    assert not any(each.errors for each in results.measurements)
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+async def test_a_run_that_is_given_up_leaves_nothing(settings: Settings) -> None:
+    async with aclosing(runner.measure(settings, PLAN)) as events:
+        async for _ in events:
+            break
+
+
+@only("postgresql")
+async def test_one_runs_at_a_time(
+    databases: Databases, settings: Settings, lab_name: str, leaves_nothing: None
+) -> None:
+    """Whichever processes they are in; but what a killed one has left is no obstacle."""
+    left = f"CREATE DATABASE {lab_name}"
+    await asyncio.to_thread(databases.execute, settings.database_url, left)
+    async with empty_database(settings):
+        with pytest.raises(Conflict):
+            await anext(runner.measure(settings, PLAN))
+
+
+@only("sqlite")
+def test_the_command(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: None
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setattr(runner, "STEPS", {"step4": "async"})
+    options = ["--seconds", "0.1", "--clients", "1,2", "--json", "a.json", "--chart", "a.svg"]
+    result = CliRunner().invoke(cli, ["lab", "run", *options], catch_exceptions=False)
+    assert "items, 2 clients" in result.output
+    figures = json.loads((tmp_path / "a.json").read_text())
+    assert figures["plan"] == {"seconds": 0.1, "clients": [1, 2], "query_ms": 20}
+    assert figures["machine"]["cores"] >= 1
+    assert len(figures["measurements"]) == 3
+    assert ElementTree.parse(tmp_path / "a.svg").getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--clients", "1,many"], "--clients: Input should be a valid integer"),
+        (["--clients", "0"], "--clients: Input should be greater than or equal to 1"),
+        (["--query-ms", "-1"], "--query-ms: Input should be greater than or equal to 0"),
+        (["--chart", "a.png"], "--chart: should end in .svg"),
+    ],
+)
+def test_a_wrong_option(options: list[str], message: str) -> None:
+    result = CliRunner().invoke(cli, ["lab", "run", *options])
+    assert result.exit_code != 0
+    assert str(result.exception).startswith(message)
+
+
+def test_without_the_sync_driver(monkeypatch: pytest.MonkeyPatch, elsewhere: None) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://nobody@127.0.0.1:1/nothing")
+    monkeypatch.setattr(runner, "find_spec", lambda name: None)
+    result = CliRunner().invoke(cli, ["lab", "run"])
+    assert "psycopg" in str(result.exception)

@@ -1,0 +1,72 @@
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from app.core.errors import Conflict
+from app.features.lab.schemas import Event, Failed, Plan, Progress
+from app.features.lab.service import runs
+from tests.conftest import make_settings
+
+SETTINGS = make_settings("sqlite+aiosqlite:///nothing.db")
+PROGRESS = Progress(step="step1", operation="items", clients=1, done=0, total=8)
+
+
+class Measure:
+    """Tells how far it is, and when it may, fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.may_go_on = asyncio.Event()
+        self.is_given_up = False
+
+    async def __call__(self, *_: object) -> AsyncGenerator[Event, None]:
+        try:
+            yield PROGRESS
+            await self.may_go_on.wait()
+            raise self.error
+        except asyncio.CancelledError:
+            self.is_given_up = True
+            raise
+
+
+async def watched(run: runs.Run) -> list[Event]:
+    return [event async for event in run.watch()]
+
+
+async def test_one_runs_at_a_time_and_all_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = Measure(Conflict("Another has the lock."))
+    monkeypatch.setattr(runs, "measure", measure)
+    lab = runs.Runs(SETTINGS)
+    run = lab.start(Plan())
+    early = asyncio.create_task(watched(run))
+    first = await anext(run.watch())
+    assert first == PROGRESS
+    with pytest.raises(Conflict):
+        lab.start(Plan())
+    measure.may_go_on.set()
+    events = [PROGRESS, Failed(detail="Another has the lock.")]
+    assert await early == await watched(run) == events
+    await run.task
+    assert lab.start(Plan()) is lab.current is not run
+
+
+async def test_what_went_wrong_inside_is_not_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    measure = Measure(OSError("/secret/path"))
+    measure.may_go_on.set()
+    monkeypatch.setattr(runs, "measure", measure)
+    last = (await watched(runs.Runs(SETTINGS).start(Plan())))[-1]
+    assert isinstance(last, Failed)
+    assert "secret" not in last.detail
+    assert "/secret/path" in caplog.text
+
+
+async def test_a_run_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "measure", measure := Measure(OSError()))
+    run = runs.Runs(SETTINGS).start(Plan())
+    assert await anext(run.watch()) == PROGRESS
+    run.task.cancel()
+    assert isinstance((await watched(run))[-1], Failed)
+    assert measure.is_given_up
