@@ -20,6 +20,7 @@ from app.core.errors import Unavailable
 from app.core.http import add_exception_handlers
 from app.core.jobs import Jobs
 from app.core.logging import configure_logging
+from app.core.loop_guard import LoopGuard
 from app.core.mail import Mailer
 from app.core.middleware import add_middleware
 from app.core.migrations import Migrations
@@ -59,6 +60,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(SameOrigin, settings=settings)
     add_middleware(app, settings)
     app.add_middleware(ErrorPages)
+    if settings.environment == "local":
+        app.add_middleware(LoopGuard)
     add_exception_handlers(app)
     add_api(app, settings)
     add_pages(app)

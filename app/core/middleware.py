@@ -104,14 +104,14 @@ def _log_access(scope: Scope, status: int, started: float) -> None:
         extra={
             "method": scope.get("method", "WEBSOCKET"),
             "path": quote(scope["path"]),  # without the query string: it may hold secrets
-            "route": _route_of(scope),
+            "route": route_of(scope),
             "status": status,
             "duration_ms": round(1000 * (time.perf_counter() - started), 1),
         },
     )
 
 
-def _route_of(scope: Scope) -> str | None:
+def route_of(scope: Scope) -> str | None:
     """The path's template. Starlette's "route" lacks the prefix that it was included under."""
     included: Any = scope.get("fastapi", {}).get("effective_route_context")
     path = getattr(included, "path_format", None)  # of a WebSocket it is empty
