@@ -53,6 +53,7 @@ class Load:
     ends: float
     heavy: list[float] = field(default_factory=list)
     light: list[float] = field(default_factory=list)
+    answered_in_time: int = 0
     errors: int = 0
 
     async def client(self) -> None:
@@ -61,8 +62,9 @@ class Load:
         try:
             while (asked := perf_counter()) < self.ends:
                 status, _ = await connection.ask("GET", self.path)
-                if self.starts <= (answered := perf_counter()) < self.ends:
+                if (answered := perf_counter()) >= self.starts:
                     self.heavy.append(answered - asked)
+                    self.answered_in_time += answered < self.ends
                     self.errors += status != 200
         finally:
             connection.close()
