@@ -62,11 +62,11 @@ async def empty_database(settings: Settings) -> AsyncIterator[LabDatabase]:
     name = name_beside(str(settings.database.database))
     engine = create_postgres_engine(settings, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     async with engine.connect() as server, created(server, name):
-        version = await server.scalar(text("SHOW server_version"))
+        version: str = (await server.scalars(text("SHOW server_version"))).one()
         free: int = (await server.scalars(FREE_CONNECTIONS)).one()
         url = settings.database.set(database=name).render_as_string(hide_password=False)
         # A fifth of what is free stays so: others connect too.
-        yield LabDatabase(url, f"PostgreSQL {version}", max(1, free * 4 // 5))
+        yield LabDatabase(url, f"PostgreSQL {version.split()[0]}", max(1, free * 4 // 5))
 
 
 def name_beside(database: str) -> str:

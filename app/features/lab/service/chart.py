@@ -28,30 +28,27 @@ rect { fill: #0969da }
 
 
 def draw(results: Results) -> str:
-    machine, plan = results.machine, results.plan
     drawing = Drawing()
     for (operation, clients), measurements in rounds(results.measurements).items():
-        columns = [column for column in COLUMNS if column.name in PANELS[operation]]
         drawing.next_row(1.5)
         drawing.text(0, heading(operation, clients), "title")
+        columns = [column for column in COLUMNS if column.name in PANELS[operation]]
+        scale = [each for each in results.measurements if each.operation == operation]
         drawing.next_row()
         for column in columns:
-            drawing.text(PANELS[operation][column.name], column.title, "quiet")
+            drawing.text(PANELS[operation][column.name], column.meaning, "quiet")
         for each in measurements:
             drawing.next_row()
             drawing.text(0, STEPS[each.step])
             for column in columns:
-                of_all = [
-                    column.of(m) or 0 for m in results.measurements if m.operation == operation
-                ]
-                share = (column.of(each) or 0) / (max(of_all) or 1)
+                most = max(column.of(other) or 0 for other in scale) or 1
+                width = round(BAR * (column.of(each) or 0) / most)
                 x = PANELS[operation][column.name]
-                drawing.bar(x, share, STEPS[each.step])
-                drawing.text(x + round(share * BAR) + 8, column.shown(each))
+                drawing.bar(x, width, STEPS[each.step])
+                drawing.text(x + width + 8, column.shown(each))
+    waits, machine = f"{results.plan.query_ms:g} ms a query", results.machine
     drawing.next_row(1.5)
-    drawing.text(
-        0, f"{plan.query_ms:g} ms a query, {machine['database']}, {machine['cores']} cores", "quiet"
-    )
+    drawing.text(0, f"{waits}, {machine['database']}, {machine['cores']} cores", "quiet")
     return drawing.finished()
 
 
@@ -68,8 +65,8 @@ class Drawing:
     def text(self, x: int, text: str, kind: str = "") -> None:
         self._parts.append(f'<text class="{kind}" x="{x}" y="{self._y:g}">{escape(text)}</text>')
 
-    def bar(self, x: int, share: float, kind: str) -> None:
-        size = f'width="{max(1, round(share * BAR))}" height="14"'
+    def bar(self, x: int, width: int, kind: str) -> None:
+        size = f'width="{max(1, width)}" height="14"'
         self._parts.append(f'<rect class="{kind}" x="{x}" y="{self._y - 12:g}" {size} rx="2"/>')
 
     def finished(self) -> str:

@@ -8,8 +8,9 @@ from app.features.lab.schemas import STEPS, Measurement, Operation
 
 @dataclass(frozen=True)
 class Column:
-    title: str
     name: str
+    title: str
+    meaning: str
     more_is_better: bool = False
 
     def of(self, measurement: Measurement) -> int | None:
@@ -30,13 +31,13 @@ class Column:
 
 
 COLUMNS = (
-    Column("req/s", "requests_per_second", more_is_better=True),
-    Column("p50", "p50_ms"),
-    Column("p99", "p99_ms"),
-    Column("light p99", "light_p99_ms"),
-    Column("loop lag", "loop_lag_ms"),
-    Column("threads", "threads"),
-    Column("queries", "queries"),
+    Column("requests_per_second", "req/s", "requests per second", more_is_better=True),
+    Column("p50_ms", "p50", "p50 (ms)"),
+    Column("p99_ms", "p99", "p99 (ms)"),
+    Column("light_p99_ms", "light p99", "a light endpoint's p99 (ms)"),
+    Column("loop_lag_ms", "loop lag", "loop lag (ms)"),
+    Column("threads", "threads", "threads in use"),
+    Column("queries", "queries", "queries of one request"),
 )
 
 
