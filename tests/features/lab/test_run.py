@@ -49,7 +49,7 @@ def leaves_nothing(
     assert not list(tmp_path.iterdir())
     if isinstance(databases, Postgres):
         make, drop = f"CREATE DATABASE {lab_name}", f"DROP DATABASE {lab_name}"
-        databases.execute(settings.database_url, make, drop)
+        databases.execute(settings.database_url.get_secret_value(), make, drop)
 
 
 @pytest.mark.usefixtures("leaves_nothing")
@@ -79,7 +79,7 @@ async def test_one_runs_at_a_time(
 ) -> None:
     """Whichever processes they are in; but what a killed one has left is no obstacle."""
     left = f"CREATE DATABASE {lab_name}"
-    await asyncio.to_thread(databases.execute, settings.database_url, left)
+    await asyncio.to_thread(databases.execute, settings.database_url.get_secret_value(), left)
     async with empty_database(settings):
         with pytest.raises(Conflict):
             await anext(runner.measure(settings, PLAN))
