@@ -21,16 +21,16 @@ class Outbox:
 
     async def token(self, to: str, template: str) -> str:
         """That of the newest mail."""
-        await self._settled()
+        await self.settle()
         link = [context["link"] for *mail, context in self.sent if mail == [to, template]][-1]
         assert link.startswith("http://127.0.0.1:8000/")
         return re.sub(".*token=", "", link)
 
     async def to(self) -> list[tuple[str, str]]:
-        await self._settled()
+        await self.settle()
         return [(to, template) for to, template, _ in self.sent]
 
-    async def _settled(self) -> None:
+    async def settle(self) -> None:
         """Nothing is queued, and nothing runs."""
         jobs = self._app.state.jobs
         if self._app.state.settings.redis is None:

@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 
 from app.accounts.models import AuthSession, User
 from app.core.orm import utc_now
+from tests.accounts.conftest import Outbox
 from tests.conftest import (
     PASSWORD,
     Person,
@@ -211,17 +212,17 @@ async def test_it_costs_one_query(app: FastAPI, browser: httpx.AsyncClient, ann:
 
 
 async def test_last_used_is_written_now_and_then(
-    app: FastAPI, browser: httpx.AsyncClient, ann: Person
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await sign_in(browser, ann)
     before = (await row_of(app, browser, ann)).last_used_at
     await browser.get("/account")
-    await app.state.jobs.wait()
+    await outbox.settle()
     assert (await row_of(app, browser, ann)).last_used_at == before
     long_ago = before - timedelta(minutes=16)
     await change(app, update(AuthSession).values(last_used_at=long_ago))
     await browser.get("/account")
-    await app.state.jobs.wait()
+    await outbox.settle()
     assert (await row_of(app, browser, ann)).last_used_at > before
 
 
