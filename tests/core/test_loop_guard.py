@@ -107,7 +107,10 @@ async def test_who_waits_is_not(client: httpx.AsyncClient, warnings: Warnings) -
 def test_only_local_has_a_guard() -> None:
     for environment, guarded in (("local", True), ("production", False)):
         settings = make_settings(
-            "sqlite+aiosqlite:///x.db", environment=environment, secret_key="x" * 32
+            "sqlite+aiosqlite:///x.db",
+            environment=environment,
+            secret_key="x" * 32,
+            public_url="https://app.example.com",
         )
         classes: list[Any] = [each.cls for each in create_app(settings).user_middleware]
         assert (LoopGuard in classes) == guarded
