@@ -64,7 +64,7 @@ class Plan(Input):
     """What `app lab run` measures: each step under each number of clients."""
 
     seconds: float = Field(default=5, gt=0, le=60)
-    clients: list[Annotated[int, Field(ge=1, le=1000)]] = Field(
+    clients: list[Annotated[int, Field(ge=1, le=500)]] = Field(
         default=[1, 10, 100], min_length=1, max_length=5
     )
     query_ms: float = Field(default=20, ge=0, le=1000)
