@@ -5,7 +5,7 @@ tests/features/lab/test_pitfalls.py shows all of them going wrong, and then righ
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from typing import Annotated
 from urllib.request import urlopen
@@ -13,10 +13,11 @@ from urllib.request import urlopen
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import Session, joinedload
 from starlette.concurrency import run_in_threadpool
 
 from app.features.lab.models import Item
+from app.features.lab.step1_sync import EngineDep
 from app.features.lab.step3_bridge import AsyncEngineDep
 
 FETCH_SECONDS = 1
@@ -145,3 +146,24 @@ def change_wrong(item: Item, data: Change) -> None:
 def change_right(item: Item, data: Change) -> None:
     for name, value in data.model_dump(exclude_unset=True).items():
         setattr(item, name, value)
+
+
+# 8. A dependency that yields the session of a `def` endpoint. It keeps the connection until the
+#    answer is made, for which FastAPI needs a thread again: with more requests than connections,
+#    all the threads wait for a connection, and all the connections for a thread.
+
+
+def get_sync_session(engine: EngineDep) -> Iterator[Session]:
+    with Session(engine) as session:
+        yield session
+
+
+@router.get("/name_wrong")
+def name_wrong(item_id: int, session: Annotated[Session, Depends(get_sync_session)]) -> str:
+    return session.get_one(Item, item_id).name
+
+
+@router.get("/name_right")
+def name_right(item_id: int, engine: EngineDep) -> str:
+    with Session(engine) as session:
+        return session.get_one(Item, item_id).name

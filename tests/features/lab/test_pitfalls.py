@@ -1,7 +1,8 @@
 """Each pitfall going wrong, and then right."""
 
 import asyncio
-from collections.abc import Awaitable
+import gc
+from collections.abc import Awaitable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -15,15 +16,24 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.features.lab import pitfalls
 from app.features.lab.models import Item
+from app.features.lab.schemas import ServerOptions
+from app.features.lab.server import create_lab_app
 
 MISSING_GREENLET = "greenlet_spawn has not been called"  # on SQLite it comes as a StatementError
-NEVER_AWAITED = "ignore:coroutine .* was never awaited"  # the query that could not be
+NEVER_AWAITED = "ignore:coroutine .* was never awaited"
 
 
 @pytest.fixture
 def engine(app: FastAPI) -> AsyncEngine:
     engine: AsyncEngine = app.state.async_engine
     return engine
+
+
+@pytest.fixture
+def _forgets_the_query() -> Iterator[None]:
+    """The one that could not be awaited: in this test, and not in one that comes later."""
+    yield
+    gc.collect()
 
 
 async def lets_others_run(call: Awaitable[Any]) -> bool:
@@ -48,6 +58,7 @@ async def test_a_call_that_waits(never_blocked: BlockBuster) -> None:
 
 
 @pytest.mark.filterwarnings(NEVER_AWAITED)
+@pytest.mark.usefixtures("_forgets_the_query")
 async def test_a_lazy_load(engine: AsyncEngine) -> None:
     async with AsyncSession(engine) as session:
         with pytest.raises(SQLAlchemyError, match=MISSING_GREENLET):
@@ -57,6 +68,7 @@ async def test_a_lazy_load(engine: AsyncEngine) -> None:
 
 
 @pytest.mark.filterwarnings(NEVER_AWAITED)
+@pytest.mark.usefixtures("_forgets_the_query")
 async def test_an_attribute_after_the_commit(engine: AsyncEngine) -> None:
     with pytest.raises(SQLAlchemyError, match=MISSING_GREENLET):
         await pitfalls.rename_wrong(engine, 7, "Lamp")
@@ -114,3 +126,24 @@ async def test_a_price_of_nothing() -> None:
     assert item.price == Decimal("19.99")
     pitfalls.change_right(item, data)
     assert (item.name, item.price) == ("Lamp", Decimal(0))
+
+
+@pytest.mark.usefixtures("app")  # it has filled the database
+async def test_a_session_that_a_dependency_yields(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One thread, one connection, two requests. With more of each it takes more to happen."""
+    options = ServerOptions(database_url=database_url, thread_limit=1)
+    app = await asyncio.to_thread(create_lab_app, options)
+    async with app.router.lifespan_context(app):
+        monkeypatch.setattr(app.state.engine.pool, "_timeout", 0.2)  # it would be 30 s
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+
+            async def statuses(name: str) -> list[int]:
+                path = f"/lab/pitfalls/{name}?item_id=7"
+                responses = await asyncio.gather(client.get(path), client.get(path))
+                return sorted(response.status_code for response in responses)
+
+            assert await statuses("name_wrong") == [200, 500]
+            assert await statuses("name_right") == [200, 200]
