@@ -182,13 +182,13 @@ async def test_connections_that_died_while_idle_cost_no_request(
 async def test_a_connection_that_is_cut_in_the_middle(own_database_url: str, cut: Any) -> None:
     async with running(make_settings(own_database_url)) as app, client_of(app) as client:
 
-        @app.post("/slow")
+        @app.post("/api/v1/slow")
         async def slow(session: SessionDep) -> None:
             session.add(User(email="a@b.c", email_key="a@b.c", password_hash="x"))
             await session.flush()
             await session.execute(text("SELECT pg_sleep(5)"))
 
-        task = asyncio.create_task(client.post("/slow"))
+        task = asyncio.create_task(client.post("/api/v1/slow"))
         await asyncio.sleep(0.5)
         await cut()
         assert_is_away(await task)

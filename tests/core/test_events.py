@@ -104,7 +104,7 @@ def test_a_failure_to_publish_is_no_error(caplog: pytest.LogCaptureFixture) -> N
 
 @pytest.fixture
 async def numbers(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    @app.post("/numbers/{number}")
+    @app.post("/api/v1/numbers/{number}")
     async def record(number: int, session: SessionDep, fail: bool = False) -> None:
         Events(session).record(Happened(number=number))
         if fail:
@@ -117,7 +117,7 @@ async def numbers(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 async def test_a_request(app: FastAPI, numbers: httpx.AsyncClient) -> None:
     heard = list[str]()
     with app.state.broadcast.listening("numbers", heard.append):
-        assert (await numbers.post("/numbers/1")).status_code == 200
-        assert (await numbers.post("/numbers/2?fail=true")).status_code == 409
-        assert (await numbers.post("/numbers/3")).status_code == 200
+        assert (await numbers.post("/api/v1/numbers/1")).status_code == 200
+        assert (await numbers.post("/api/v1/numbers/2?fail=true")).status_code == 409
+        assert (await numbers.post("/api/v1/numbers/3")).status_code == 200
     assert heard == ['{"number":1}', '{"number":3}']

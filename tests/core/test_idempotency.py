@@ -80,8 +80,8 @@ class Things:
         caller = Caller(person.id, uuid4(), False, frozenset())
         router = APIRouter(route_class=IdempotentRoute)
 
-        @router.post("/things")
-        @router.post("/others")
+        @router.post("/api/v1/things")
+        @router.post("/api/v1/others")
         async def create_thing(
             idempotency: IdempotencyDep, session: SessionDep, body: Any = None
         ) -> Any:
@@ -94,7 +94,9 @@ class Things:
 
         app.include_router(router)
 
-    async def post(self, url: str = "/things", key: str = "k", **options: Any) -> httpx.Response:
+    async def post(
+        self, url: str = "/api/v1/things", key: str = "k", **options: Any
+    ) -> httpx.Response:
         return await self.client.post(url, headers={"Idempotency-Key": key}, **options)
 
 
@@ -113,7 +115,9 @@ def everything(response: httpx.Response) -> tuple[int, bytes, list[tuple[str, st
     "answer",
     [
         lambda: {"thing": 1},
-        lambda: Response("\x00ü", 202, {"Location": "/things/1", "ETag": '"1"'}, "text/plain"),
+        lambda: Response(
+            "\x00ü", 202, {"Location": "/api/v1/things/1", "ETag": '"1"'}, "text/plain"
+        ),
         lambda: Response(status_code=204),
         lambda: Response(b"x" * 500_000, 201),
     ],
@@ -131,8 +135,8 @@ async def test_a_replay_is_the_same_to_the_byte(things: Things, answer: Any) -> 
 @pytest.mark.parametrize(
     "other",
     [
-        {"url": "/others", "content": b"null"},
-        {"url": "/things?x=1", "content": b"null"},
+        {"url": "/api/v1/others", "content": b"null"},
+        {"url": "/api/v1/things?x=1", "content": b"null"},
         {"json": {"x": 1}},
         {"content": b"null "},
     ],
@@ -148,7 +152,7 @@ async def test_another_request_with_the_key(things: Things, other: dict[str, Any
 
 async def test_two_fields_are_no_key(things: Things) -> None:
     headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "a")]
-    assert (await things.client.post("/things", headers=headers)).status_code == 422
+    assert (await things.client.post("/api/v1/things", headers=headers)).status_code == 422
     assert things.made == 0
 
 
@@ -167,10 +171,10 @@ async def test_what_is_no_2xx_is_not_stored(app: FastAPI, things: Things, status
 
 
 async def test_a_router_without_the_route_is_told(app: FastAPI, client: httpx.AsyncClient) -> None:
-    @app.post("/forgotten")
+    @app.post("/api/v1/forgotten")
     async def forgotten(idempotency: IdempotencyDep) -> None: ...
 
-    assert (await client.post("/forgotten")).status_code == 500
+    assert (await client.post("/api/v1/forgotten")).status_code == 500
 
 
 async def test_each_new_record_deletes_some_that_have_expired(
