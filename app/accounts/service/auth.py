@@ -1,5 +1,6 @@
 """Who is calling: OAuth2 grants (RFC 6749), their end (RFC 7009), and the sessions behind them."""
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -25,6 +26,7 @@ from app.core.orm import utc_now
 from app.core.repository import Units
 from app.core.security import AccessTokens, Caller, Passwords, is_encodable
 
+CHECKED_AT_ONCE = 10
 MAX_EMAIL = 320
 MAX_SCOPE = 1000
 MAX_USER_AGENT = 255
@@ -54,6 +56,8 @@ class AuthService:
         self._session_lifetime = session_lifetime
         self._reuse_grace = reuse_grace
         self._require_verified_email = require_verified_email
+        # The others would ask the database all at once, only to wait for a thread that hashes.
+        self._checking = asyncio.Semaphore(CHECKED_AT_ONCE)
 
     async def grant(self, request: TokenRequest, device: Device) -> TokenRead:
         match request.grant_type:
@@ -169,10 +173,11 @@ class AuthService:
 
     async def _check_password(self, key: str, password: str) -> tuple[User, str | None]:
         """Whose it is, and a new hash where the old one has fallen behind."""
-        async with self._accounts.reading() as accounts:
-            user = await accounts.users.get_by_email(key)
-        stored = user.password_hash if user else None
-        matches, new_hash = await self._passwords.verify(password, stored)
+        async with self._checking:
+            async with self._accounts.reading() as accounts:
+                user = await accounts.users.get_by_email(key)
+            stored = user.password_hash if user else None
+            matches, new_hash = await self._passwords.verify(password, stored)
         if user is None or not matches or not user.is_active:
             raise wrong_password()
         if self._require_verified_email and not user.is_verified:
