@@ -16,11 +16,12 @@ from app.accounts.service.emails import EmailService
 from app.accounts.service.users import UserService
 from app.core.client import client_address, client_network
 from app.core.config import Settings
-from app.core.errors import InvalidTokenRequest, MissingScope, Unauthenticated
+from app.core.errors import Forbidden, InvalidTokenRequest, MissingScope, Unauthenticated
 from app.core.repository import Units
 from app.core.security import AccessTokens, Caller, derive_key
 from app.core.sockets import SUBPROTOCOL
 from app.web.cookies import Cookie
+from app.web.csrf import has_own_origin
 from app.web.navigation import Answer, redirect
 
 DAY = 24 * 3600
@@ -78,8 +79,8 @@ async def get_auth_service(connection: HTTPConnection) -> AuthService:
     return auth
 
 
-async def get_browser_service(request: Request) -> BrowserService:
-    browsers: BrowserService = request.app.state.browsers
+async def get_browser_service(connection: HTTPConnection) -> BrowserService:
+    browsers: BrowserService = connection.app.state.browsers
     return browsers
 
 
@@ -127,6 +128,14 @@ async def get_caller(
     return caller
 
 
+async def get_session_cookie(connection: HTTPConnection) -> Cookie:
+    cookie: Cookie = connection.app.state.session_cookie
+    return cookie
+
+
+SessionCookieDep = Annotated[Cookie, Depends(get_session_cookie)]
+
+
 async def get_live_token(
     websocket: WebSocket, token: Annotated[str | None, Depends(oauth2)]
 ) -> str | None:
@@ -139,24 +148,27 @@ async def get_live_token(
 
 async def get_live_caller(
     required: SecurityScopes,
+    websocket: WebSocket,
     token: Annotated[str | None, Depends(get_live_token)],
     auth: AuthServiceDep,
+    cookie: SessionCookieDep,
+    browsers: BrowserServiceDep,
 ) -> Caller:
-    """Of a WebSocket's handshake."""
-    return await get_caller(required, token, auth)
+    """Of a WebSocket's handshake. A page of this site has no token, but its cookie."""
+    value = cookie.read(websocket)
+    if token is not None or value is None:
+        return await get_caller(required, token, auth)
+    if not has_own_origin(websocket.scope, websocket.app.state.settings):
+        raise Forbidden("The cookie is for pages of this site alone.")
+    caller = await browsers.authenticate(value)
+    if caller is None:
+        raise Unauthenticated("The session has ended.")
+    return caller
 
 
 CurrentCaller = Annotated[Caller, Security(get_caller)]
 AccountDeleter = Annotated[Caller, Security(get_caller, scopes=["items:write"])]
 UsersAdmin = Security(get_caller, scopes=["users:admin"])
-
-
-async def get_session_cookie(request: Request) -> Cookie:
-    cookie: Cookie = request.app.state.session_cookie
-    return cookie
-
-
-SessionCookieDep = Annotated[Cookie, Depends(get_session_cookie)]
 
 
 async def get_visitor(

@@ -21,8 +21,7 @@ class SameOrigin:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
-        public = urlsplit(settings.public_url)
-        self._public_origin = f"{public.scheme}://{public.netloc.lower()}"
+        self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_safe = scope["type"] != "http" or scope["method"] in SAFE_METHODS
@@ -36,6 +35,13 @@ class SameOrigin:
         headers = Headers(scope=scope)
         if site := headers.get("sec-fetch-site"):
             return site == "same-origin"
-        # A proxy that ends TLS may pass on its own scheme or host: then it is the public one.
-        here = f"{scope['scheme']}://{headers.get('host', '').lower()}"
-        return headers.get("origin") in (here, self._public_origin)
+        return has_own_origin(scope, self._settings)
+
+
+def has_own_origin(scope: Scope, settings: Settings) -> bool:
+    """Browsers send Origin with each WebSocket's handshake, and let anybody's page begin one."""
+    headers, public = Headers(scope=scope), urlsplit(settings.public_url)
+    # A proxy that ends TLS may pass on its own scheme or host: then it is the public one.
+    scheme = scope["scheme"].replace("ws", "http")
+    here = f"{scheme}://{headers.get('host', '').lower()}"
+    return headers.get("origin") in (here, f"{public.scheme}://{public.netloc.lower()}")

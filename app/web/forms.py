@@ -25,6 +25,12 @@ MESSAGES = {
     "string_too_short": "At least {min_length} characters.",
     "string_too_long": "At most {max_length} characters.",
     "string_pattern_mismatch": "There is a character in it that cannot be kept.",
+    "decimal_parsing": "A number such as 19.99.",
+    "decimal_max_digits": "At most {max_digits} digits.",
+    "decimal_whole_digits": "At most {whole_digits} digits before the point.",
+    "decimal_max_places": "At most {decimal_places} digits after the point.",
+    "finite_number": "A number such as 19.99.",
+    "greater_than_equal": "At least {ge}.",
 }
 
 
@@ -80,7 +86,9 @@ def _message(error: Any) -> str:
 
 async def get_form(request: Request) -> Form:
     async with request.form() as sent:
-        return Form({name: value for name, value in sent.items() if isinstance(value, str)})
+        texts = {name: value for name, value in sent.items() if isinstance(value, str)}
+    # A browser ends lines as the mail does; everybody else counts them as one character.
+    return Form({name: value.replace("\r\n", "\n") for name, value in texts.items()})
 
 
 FormDep = Annotated[Form, Depends(get_form)]

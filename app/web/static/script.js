@@ -30,6 +30,58 @@ button.addEventListener("click", switchTheme);
 dark.addEventListener("change", showTheme);
 showTheme();
 
+// A list that changes as it changes elsewhere: whatever the socket says, the page is asked for anew.
+const list = document.querySelector("[data-live]");
+let shown = list?.innerHTML;
+let isWaiting = false;
+let refreshed = Promise.resolve();
+let attempts = 0;
+
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+// One at a time, and of many messages at once only one.
+function refresh() {
+  if (isWaiting) return;
+  isWaiting = true;
+  refreshed = refreshed.then(() => pause(300)).then(load).catch(() => {}); // the next may succeed
+}
+
+async function load() {
+  isWaiting = false;
+  const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (response.redirected) return leave();
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const fresh = page.querySelector("[data-live]")?.innerHTML;
+  if (!response.ok || fresh === undefined || fresh === shown) return;
+  shown = fresh;
+  const focused = list.contains(document.activeElement) && document.activeElement.getAttribute("href");
+  list.innerHTML = fresh;
+  showTimes(list);
+  if (focused) list.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+}
+
+// The server leads to the sign-in, and back here; a form on its way leads elsewhere.
+function leave() {
+  if (!document.querySelector("form[data-sent]")) location.reload();
+}
+
+function connect() {
+  const socket = new WebSocket(location.origin.replace("http", "ws") + list.dataset.live);
+  socket.addEventListener("open", () => {
+    attempts = 0;
+    refresh(); // what has changed before it was open
+  });
+  socket.addEventListener("message", refresh);
+  socket.addEventListener("close", async ({ code }) => {
+    if (code === 4401) return leave();
+    await pause(Math.min(1000 * 2 ** attempts++, 30_000) * (0.5 + Math.random()));
+    refresh(); // a refused handshake does not say why; this does
+    connect();
+  });
+}
+
+if (list) connect();
+
 // Times in the reader's zone; the server writes UTC.
 const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 

@@ -1,0 +1,428 @@
+"""The items in a browser; the service behind them has its own tests."""
+
+import re
+from html import unescape
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from tests.accounts.test_pages import SCRIPT, described, focused
+from tests.conftest import Person, browser_of, counted_statements, sign_in
+from tests.features.items.test_crud import LAMP, make
+from tests.sockets import connecting, refused
+
+ITEMS = "/api/v1/items"
+FORM = {"name": "Lamp", "price": "19.99", "description": "Brass", "is_offer": "true"}
+HERE = {"Origin": "http://localhost"}
+
+
+@pytest.fixture(autouse=True)
+async def _signed_in(browser: httpx.AsyncClient, ann: Person) -> None:
+    await sign_in(browser, ann)
+
+
+def names(page: httpx.Response) -> list[str]:
+    assert page.status_code == 200, page.text
+    return [
+        unescape(name)
+        for name in re.findall(r'(?s)<a href="/items/\d+/edit"[^>]*>(.*?)</a>', page.text)
+    ]
+
+
+def link(page: httpx.Response, words: str) -> str:
+    (href,) = re.findall(rf'<a[^>]* href="([^"]+)"[^>]*>{words}</a>', page.text)
+    return unescape(href)
+
+
+def value(page: httpx.Response, name: str) -> str:
+    (field,) = re.findall(rf'<input[^>]* name="{name}"[^>]*>', page.text)
+    (found,) = re.findall('value="([^"]*)"', field)
+    return unescape(found)
+
+
+async def stored(person: Person, item_id: int) -> dict[str, Any]:
+    found: dict[str, Any] = (await person.client.get(f"{ITEMS}/{item_id}")).json()
+    return found
+
+
+async def test_signing_in_leads_there(browser: httpx.AsyncClient) -> None:
+    assert (await browser.get("/")).headers["Location"] == "/items"
+    page = await browser.get("/items")
+    assert '<a href="/items" aria-current="page">Items</a>' in page.text
+    assert "Nothing here yet" in page.text
+
+
+async def test_create_edit_and_delete(browser: httpx.AsyncClient, ann: Person) -> None:
+    new = await browser.get("/items/new")
+    for words in ("Name", "Price", "Description", "On offer"):
+        assert f"{words}</label>" in new.text
+    assert focused(new.text) == ["name"]
+    created = await browser.post("/items/new", data=FORM)
+    assert (created.status_code, created.headers["Location"]) == (303, "/items?notice=created")
+    page = await browser.get(created.headers["Location"])
+    assert "The item is made." in page.text
+    assert names(page) == ["Lamp"]
+    item = (await ann.client.get(ITEMS)).json()["results"][0]
+    assert item.items() >= LAMP.items()
+    edit = await browser.get(f"/items/{item['id']}/edit")
+    assert (value(edit, "name"), value(edit, "price"), value(edit, "version")) == (
+        "Lamp",
+        "19.99",
+        "1",
+    )
+    assert "checked" in edit.text
+    assert ">\nBrass</textarea>" in edit.text
+    form = {"name": "Desk", "price": "5", "description": "", "version": "1"}
+    saved = await browser.post(f"/items/{item['id']}/edit", data=form)
+    assert saved.headers["Location"] == "/items?notice=saved"
+    changed = await stored(ann, item["id"])
+    expected = {"name": "Desk", "price": "5.00", "description": None, "is_offer": False}
+    assert changed.items() >= (expected | {"version": 2}).items()
+    asked = await browser.get(f"/items/{item['id']}/delete")
+    assert "Desk" in asked.text
+    form = {"version": value(asked, "version")}
+    deleted = await browser.post(f"/items/{item['id']}/delete", data=form)
+    assert deleted.headers["Location"] == "/items?notice=deleted"
+    assert names(await browser.get("/items")) == []
+    assert (await browser.post(f"/items/{item['id']}/delete", data=form)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "words"),
+    [
+        ("name", "", "Please fill this in."),
+        ("name", "x" * 256, "At most 255 characters."),
+        ("name", "a\x00b", "There is a character in it that cannot be kept."),
+        ("price", "", "Please fill this in."),
+        ("price", "cheap", "A number such as 19.99."),
+        ("price", "nan", "A number such as 19.99."),
+        ("price", "-1", "At least 0."),
+        ("price", "1.234", "At most 2 digits after the point."),
+        ("price", "12345678901", "At most 10 digits before the point."),
+    ],
+)
+async def test_a_field_that_is_refused(
+    browser: httpx.AsyncClient, ann: Person, name: str, sent: str, words: str
+) -> None:
+    item = await make(ann)
+    for path in ("/items/new", f"/items/{item['id']}/edit"):
+        page = await browser.post(path, data=FORM | {name: sent, "version": "1"})
+        assert page.status_code == 422
+        assert described(page.text, name) == words
+        assert focused(page.text) == [name]
+        assert value(page, name) == sent
+        assert "Brass</textarea>" in page.text
+    assert value(page, "version") == "1"
+    assert (await ann.client.get(ITEMS)).json()["results"] == [item]
+
+
+async def test_several_errors(browser: httpx.AsyncClient) -> None:
+    form = {"name": "", "price": "x", "description": "d" * 10_001, "is_offer": "perhaps"}
+    page = await browser.post("/items/new", data=form)
+    assert (page.status_code, page.text.count('class="error"')) == (422, 4)
+    assert focused(page.text) == ["name"]
+
+
+@pytest.mark.parametrize("text", ["\U0001f989" * 10_000, "two\nlines\n" * 1000])
+async def test_the_longest_description(browser: httpx.AsyncClient, ann: Person, text: str) -> None:
+    """As a browser sends it: in parts, and with two characters at the end of a line."""
+    parts = {name: (None, sent) for name, sent in FORM.items()}
+    parts["description"] = (None, text.replace("\n", "\r\n"))
+    assert (await browser.post("/items/new", files=parts)).status_code == 303
+    (item,) = (await ann.client.get(ITEMS)).json()["results"]
+    assert item["description"] == text
+
+
+async def test_a_version_that_has_changed(browser: httpx.AsyncClient, ann: Person) -> None:
+    item = await make(ann)
+    path = f"/items/{item['id']}/edit"
+    await ann.client.patch(f"{ITEMS}/{item['id']}", json={"name": "Theirs", "price": "7"})
+    mine = FORM | {"name": "Mine", "version": "1"}
+    page = await browser.post(path, data=mine)
+    assert page.status_code == 409
+    assert (value(page, "name"), value(page, "price")) == ("Mine", "19.99")
+    assert "Theirs</dd>" in page.text
+    assert "7.00</dd>" in page.text
+    assert link(page, "Take this") == path
+    assert (await stored(ann, item["id"]))["name"] == "Theirs"
+    # Reading the page and saving mine is a choice, of what the page has shown.
+    assert value(page, "version") == "2"
+    await ann.client.patch(f"{ITEMS}/{item['id']}", json={"name": "Theirs again"})
+    again = await browser.post(path, data=mine | {"version": "2"})
+    assert (again.status_code, value(again, "version")) == (409, "3")
+    assert "Theirs again</dd>" in again.text
+    assert (await browser.post(path, data=mine | {"version": "3"})).status_code == 303
+    assert (await stored(ann, item["id"])).items() >= {"name": "Mine", "version": 4}.items()
+
+
+async def test_saving_twice_is_no_conflict(browser: httpx.AsyncClient, ann: Person) -> None:
+    item = await make(ann)
+    for _ in range(2):
+        form = FORM | {"name": "Mine", "version": "1"}
+        saved = await browser.post(f"/items/{item['id']}/edit", data=form)
+        assert saved.headers["Location"] == "/items?notice=saved"
+    assert (await stored(ann, item["id"]))["version"] == 2
+
+
+@pytest.mark.parametrize("version", [None, "", "0", "-1", "2", "1.0", "*", "9" * 30, "\x00"])
+async def test_a_version_that_there_is_not(
+    browser: httpx.AsyncClient, ann: Person, version: str | None
+) -> None:
+    item = await make(ann)
+    form = FORM | {"name": "Mine"} | ({} if version is None else {"version": version})
+    assert (await browser.post(f"/items/{item['id']}/edit", data=form)).status_code == 409
+    refused = await browser.post(f"/items/{item['id']}/delete", data=form)
+    assert (refused.status_code, value(refused, "version")) == (409, "1")
+    assert await stored(ann, item["id"]) == item
+
+
+async def test_deleting_what_has_changed(browser: httpx.AsyncClient, ann: Person) -> None:
+    item = await make(ann)
+    await ann.client.patch(f"{ITEMS}/{item['id']}", json={"name": "Theirs"})
+    page = await browser.post(f"/items/{item['id']}/delete", data={"version": "1"})
+    assert (page.status_code, value(page, "version")) == (409, "2")
+    assert "It has changed since you saw it." in page.text
+    assert "Theirs" in page.text
+
+
+async def test_what_is_not_yours_does_not_exist(
+    browser: httpx.AsyncClient, ann: Person, bob: Person
+) -> None:
+    item = await make(bob, name="A secret")
+    assert names(await browser.get("/items")) == []
+    for item_id in (item["id"], 999, 10**30, 0):
+        for what in ("edit", "delete"):
+            page = await browser.get(f"/items/{item_id}/{what}")
+            assert (page.status_code, "A secret" in page.text) == (404, False)
+            for form in (FORM | {"version": "1"}, {}):
+                page = await browser.post(f"/items/{item_id}/{what}", data=form)
+                assert (page.status_code, "A secret" in page.text) == (404, False)
+    assert await stored(bob, item["id"]) == item
+    assert (await browser.get("/items/x/edit")).status_code == 404
+    assert (await browser.get("/items", params={"owner_id": bob.id})).status_code == 422
+
+
+async def test_a_superuser_sees_whose_it_is(app: FastAPI, ann: Person, root: Person) -> None:
+    await make(ann)
+    await make(root, name="Own")
+    async with browser_of(app) as browser:
+        await sign_in(browser, root)
+        page = await browser.get("/items")
+    assert names(page) == ["Own", "Lamp"]
+    assert re.findall(r"Of account (\d+)", page.text) == [str(ann.id)]
+
+
+async def test_who_is_not_signed_in(app: FastAPI, ann: Person) -> None:
+    item = await make(ann)
+    async with browser_of(app) as stranger:
+        page = await stranger.get("/items?q=a&sort=name")
+        assert page.headers["Location"] == "/login?next=/items%3Fq%3Da%26sort%3Dname"
+        for path in ("new", "export?format=csv", f"{item['id']}/edit", f"{item['id']}/delete"):
+            assert (await stranger.get(f"/items/{path}")).headers["Location"][:7] == "/login?"
+        for path in ("new", f"{item['id']}/edit", f"{item['id']}/delete"):
+            posted = await stranger.post(f"/items/{path}", data=FORM | {"version": "1"})
+            assert posted.headers["Location"] == "/login"
+    assert (await ann.client.get(ITEMS)).json()["results"] == [item]
+
+
+@pytest.mark.parametrize("origin", [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": ""}])
+async def test_forms_of_other_sites(
+    browser: httpx.AsyncClient, ann: Person, origin: dict[str, str]
+) -> None:
+    item = await make(ann)
+    for path in ("new", f"{item['id']}/edit", f"{item['id']}/delete"):
+        form = FORM | {"name": "Evil", "version": "1"}
+        page = await browser.post(f"/items/{path}", data=form, headers=origin)
+        assert page.status_code == 403
+    assert (await ann.client.get(ITEMS)).json()["results"] == [item]
+
+
+@pytest.mark.parametrize(
+    "text", [SCRIPT, '" onmouseover="alert(1)', "</textarea><script>", "{{ 7*7 }}"]
+)
+async def test_what_is_in_an_item_is_text(
+    browser: httpx.AsyncClient, ann: Person, text: str
+) -> None:
+    item = await make(ann, name=text, description=text)
+    path = f"/items/{item['id']}"
+    form = {"name": text, "price": text, "description": text, "is_offer": text, "version": text}
+    pages = [
+        await browser.get("/items"),
+        await browser.get("/items", params={"q": text}),
+        await browser.get(f"{path}/edit"),
+        await browser.get(f"{path}/delete"),
+        await browser.post("/items/new", data=form),
+        await browser.post(f"{path}/edit", data=form),
+        await browser.post(
+            f"{path}/edit", data=form | {"price": "1", "is_offer": "", "version": "7"}
+        ),
+        await browser.post(f"{path}/delete", data=form),
+    ]
+    pages += [
+        await browser.get("/items", params={name: text})
+        for name in ("min_price", "max_price", "is_offer", "sort", "cursor", "notice")
+    ]
+    for page in pages:
+        assert page.status_code in (200, 409, 422)
+        assert not re.search(r"<script>|<[^>]* onmouseover=\"|>49<", page.text)
+        # Each tag is one of ours: quotes in it come in pairs.
+        assert all(tag.count('"') % 2 == 0 for tag in re.findall("<[^>]*>", page.text))
+    assert names(pages[0]) == names(pages[1]) == [text]
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "  ", "שלום", "\U0001f989" * 255, "a\nb\t'\"\\%_"])
+async def test_odd_names(browser: httpx.AsyncClient, ann: Person, name: str) -> None:
+    item = await make(ann, name=name)
+    assert names(await browser.get("/items")) == [name if name.strip() else "No name"]
+    assert value(await browser.get(f"/items/{item['id']}/edit"), "name") == name
+
+
+async def test_search_and_filters(browser: httpx.AsyncClient, ann: Person) -> None:
+    await make(ann, name="Lamp", price="10", is_offer=True)
+    await make(ann, name="Desk", price="20", is_offer=False, description=None)
+    for query, found in (
+        ("q=LAMP", ["Lamp"]),
+        ("q=&min_price=&max_price=&is_offer=", ["Desk", "Lamp"]),  # of an empty form
+        ("min_price=11", ["Desk"]),
+        ("max_price=10.00&q=", ["Lamp"]),
+        ("is_offer=false", ["Desk"]),
+        ("utm_source=elsewhere", ["Desk", "Lamp"]),
+    ):
+        assert names(await browser.get(f"/items?{query}")) == found
+    page = await browser.get("/items?q=lamp&is_offer=true&sort=price")
+    assert value(page, "q") == "lamp"
+    assert '<option value="true" selected>' in page.text
+    assert value(page, "sort") == "price"
+    none = await browser.get("/items?q=nothing")
+    assert ("Nothing matches." in none.text, link(none, "Show all")) == (True, "/items")
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("min_price=x", "A number such as 19.99."),
+        ("max_price=-1", "At least 0."),
+        ("q=%00", "There is"),
+    ],
+)
+async def test_a_filter_that_cannot_be(browser: httpx.AsyncClient, query: str, words: str) -> None:
+    page = await browser.get(f"/items?{query}")
+    assert page.status_code == 422
+    assert words in described(page.text, query.partition("=")[0])
+    assert focused(page.text) == [query.partition("=")[0]]
+
+
+@pytest.mark.parametrize(
+    "query", ["sort=colour", "cursor=x", "cursor=a.b", "limit=0", "owner_id=x"]
+)
+async def test_a_list_that_cannot_be(browser: httpx.AsyncClient, query: str) -> None:
+    page = await browser.get(f"/items?{query}")
+    assert (page.status_code, 'role="alert"' in page.text) == (422, True)
+
+
+async def test_the_heads_sort(browser: httpx.AsyncClient, ann: Person) -> None:
+    for name, price in (("B", "3"), ("C", "1"), ("A", "2")):
+        await make(ann, name=name, price=price)
+    page = await browser.get("/items?q=brass")
+    assert names(page) == ["A", "C", "B"]
+    assert re.findall('aria-sort="([^"]+)"', page.text) == ["descending"]
+    for head, first, second in (
+        ("Name", "ABC", "CBA"),
+        ("Price", "CAB", "BAC"),
+        ("Added", "ACB", "BCA"),
+        ("Changed", "ACB", "BCA"),
+    ):
+        href = "/items?q=brass&sort=name" if head == "Added" else link(page, head)
+        page = await browser.get(href)
+        if head == "Added":
+            page = await browser.get(link(page, head))
+        assert "".join(names(page)) == first
+        ways = re.findall('aria-sort="([^"]+)"', page.text)
+        page = await browser.get(link(page, head))
+        assert "".join(names(page)) == second
+        ways += re.findall('aria-sort="([^"]+)"', page.text)
+        assert sorted(ways) == ["ascending", "descending"]
+        assert value(page, "q") == "brass"
+
+
+async def test_pages(browser: httpx.AsyncClient, ann: Person) -> None:
+    batch = [LAMP | {"name": f"{n:02}"} for n in range(45)]
+    await ann.client.post(f"{ITEMS}/batch", json=batch)
+    page, found = await browser.get("/items?sort=name&q=brass"), list[str]()
+    assert "First page" not in page.text
+    while "Next page" in page.text:
+        found += names(page)
+        page = await browser.get(link(page, "Next page"))
+    assert found + names(page) == [item["name"] for item in batch]
+    first = await browser.get(link(page, "First page"))
+    assert names(first) == found[:20]
+
+
+async def test_the_list_costs_what_the_apis_does(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person
+) -> None:
+    await ann.client.post(f"{ITEMS}/batch", json=[LAMP] * 25)
+    async with counted_statements(app) as of_api:
+        await ann.client.get(ITEMS)
+    async with counted_statements(app) as of_page:
+        assert len(names(await browser.get("/items"))) == 20
+    assert len(of_page) == len(of_api) == 2
+
+
+async def test_export(browser: httpx.AsyncClient, ann: Person, bob: Person) -> None:
+    await make(ann, name="Lamp")
+    await make(ann, name="Desk", description=None)
+    await make(bob, name="A secret")
+    page = await browser.get("/items?q=LAMP&sort=-name")
+    csv = await browser.get(link(page, "CSV"))
+    assert csv.headers["Content-Disposition"] == 'attachment; filename="items.csv"'
+    of_api = await ann.client.get(f"{ITEMS}/export?q=LAMP&sort=-name")
+    assert csv.content == of_api.content
+    assert csv.text.count("\r\n") == 2
+    lines = await browser.get(link(await browser.get("/items"), "NDJSON"))
+    assert lines.text.count("\n") == 2
+    assert (await browser.get("/items/export?format=xml")).status_code == 422
+
+
+async def cookie_of(browser: httpx.AsyncClient) -> dict[str, str]:
+    return {"Cookie": f"auth_session={browser.cookies['auth_session']}"}
+
+
+async def test_the_feed_takes_the_cookie(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person
+) -> None:
+    cookie = await cookie_of(browser)
+    for origin in ("http://localhost", "http://127.0.0.1:8000"):  # Host, and PUBLIC_URL
+        async with connecting(app, headers=cookie | {"Origin": origin}) as socket:
+            assert (await socket.next())["type"] == "websocket.accept"
+            await browser.post("/items/new", data=FORM)
+            assert (await socket.receive())["type"] == "item.created"
+    async with connecting(app, headers=cookie | HERE) as socket:
+        assert (await socket.next())["type"] == "websocket.accept"
+        await browser.post("/logout")
+        assert await socket.closed() == 4401
+    assert (await refused(app, headers=cookie | HERE))["status"] == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "null"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "https://localhost"},
+        {"Origin": "http://localhost:81"},
+        {"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"},
+    ],
+)
+async def test_the_feed_is_not_for_other_sites(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person, headers: dict[str, str]
+) -> None:
+    cookie = await cookie_of(browser)
+    assert (await refused(app, headers=cookie | headers))["status"] == 403
+    # A token that is sent is the one that counts, wherever it comes from.
+    assert (await refused(app, "nonsense", headers=cookie | HERE))["status"] == 401
+    async with connecting(app, ann.token, headers=cookie | headers) as socket:
+        assert (await socket.next())["type"] == "websocket.accept"
