@@ -352,9 +352,10 @@ async def test_pages(browser: httpx.AsyncClient, ann: Person) -> None:
     await ann.client.post(f"{ITEMS}/batch", json=batch)
     page, found = await browser.get("/items?sort=name&q=brass"), list[str]()
     assert "First page" not in page.text
-    while "Next page" in page.text:
+    for _ in range(2):
         found += names(page)
         page = await browser.get(link(page, "Next page"))
+    assert "Next page" not in page.text
     assert found + names(page) == [item["name"] for item in batch]
     first = await browser.get(link(page, "First page"))
     assert names(first) == found[:20]
