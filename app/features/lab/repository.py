@@ -91,8 +91,12 @@ async def migrate(url: str) -> None:
     """In a process of its own, which reads the database's address from its environment."""
     command = [sys.executable, "-m", "alembic", "-c", str(ALEMBIC_INI), "upgrade", "head"]
     process = await asyncio.create_subprocess_exec(*command, env=os.environ | {"DATABASE_URL": url})
-    if await process.wait():
-        raise RuntimeError("The lab's database could not be migrated.")
+    try:
+        if await process.wait():
+            raise RuntimeError("The lab's database could not be migrated.")
+    finally:
+        if process.returncode is None:  # the run was given up
+            process.kill()
 
 
 async def seed(url: str) -> None:

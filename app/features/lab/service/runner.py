@@ -79,7 +79,7 @@ async def measure_one(
         operation=operation,
         clients=clients,
         queries=queries,
-        requests_per_second=result.answered_in_time / seconds,
+        requests_per_second=result.requests_per_second,
         p50_ms=percentile(result.heavy, 50),
         p99_ms=percentile(result.heavy, 99),
         light_p99_ms=percentile(result.light, 99),
