@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 from app.features.lab.schemas import STEPS, Measurement, Plan, Results
 from app.features.lab.service.chart import draw
 from app.features.lab.service.figures import COLUMNS
+from app.features.lab.service.load import Load
 from app.features.lab.service.runner import percentile
 
 
@@ -47,6 +48,13 @@ def test_percentiles() -> None:
     assert percentile([], 99) is None
     assert percentile([0.5], 50) == 500
     assert percentile([number / 1000 for number in range(101)], 99) == 99
+
+
+def test_the_rate_of_clients_that_each_have_one_request_under_way() -> None:
+    result = Load(port=0, path="", clients=10)
+    assert result.requests_per_second == 0
+    result.heavy = [0.25, 0.75]
+    assert result.requests_per_second == 20
 
 
 def test_each_bar_has_its_name_and_figure() -> None:
