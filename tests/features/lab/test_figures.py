@@ -50,11 +50,12 @@ def test_percentiles() -> None:
     assert percentile([number / 1000 for number in range(101)], 99) == 99
 
 
-def test_the_rate_of_clients_that_each_have_one_request_under_way() -> None:
+def test_the_rate_is_that_to_the_last_answer() -> None:
     result = Load(port=0, path="", clients=10)
     assert result.requests_per_second == 0
-    result.heavy = [0.25, 0.75]
-    assert result.requests_per_second == 20
+    result.starts, result.ends, result.last = 100, 105, 110
+    result.heavy = [8] * 20
+    assert result.requests_per_second == 2
 
 
 def test_each_bar_has_its_name_and_figure() -> None:

@@ -52,33 +52,39 @@ class Load:
         self.light: list[float] = []
         self.errors = 0
         self.starts = self.ends = inf
-        self._clients = clients
+        self.last = 0.0  # when the last of them was answered
+        self.is_warm = asyncio.Event()
         self._port = port
         self._path = path
         self._cold = clients  # that have had no answer yet
-        self.is_warm = asyncio.Event()
 
     @property
     def requests_per_second(self) -> float:
-        """By Little's law, as each client has always one under way. To count the answers of a few
-        seconds would not do: the trap lets go of a hundred at once, and then of none for long."""
-        return self._clients * len(self.heavy) / sum(self.heavy) if self.heavy else 0
+        """To the last answer, and not to the end of the time that was given: the trap answers
+        nobody for a while, and then a hundred at once."""
+        return len(self.heavy) / (self.last - self.starts) if self.heavy else 0
 
     async def client(self) -> None:
         """Asks, waits for the answer, and asks again."""
         connection = await Connection.open(self._port)
         try:
-            await connection.ask("GET", self._path)
+            await self._ask(connection)
             self._cold -= 1
             if not self._cold:
                 self.is_warm.set()
-            while (asked := perf_counter()) < self.ends:
-                status, _ = await connection.ask("GET", self._path)
-                if (answered := perf_counter()) >= self.starts:
-                    self.heavy.append(answered - asked)
-                    self.errors += status != 200
+            while perf_counter() < self.ends:
+                await self._ask(connection)
         finally:
             connection.close()
+
+    async def _ask(self, connection: Connection) -> None:
+        asked = perf_counter()
+        status, _ = await connection.ask("GET", self._path)
+        answered = perf_counter()
+        if answered >= self.starts:
+            self.heavy.append(answered - asked)
+            self.last = answered
+            self.errors += status != 200
 
     async def watch(self) -> None:
         """Asks at fixed times, whether the last was answered or not: one who waits for a slow
