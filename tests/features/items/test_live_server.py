@@ -75,6 +75,8 @@ def test_two_workers(database_url: str, redis_url: str) -> None:
             list(threads.map(lambda n: client.patch(url, json={"price": n}), range(20)))
         for each in connections:
             messages = [receive(each) for _ in range(20)]
+            if any(message["version"] == 1 for message in messages):  # the other worker heard late
+                messages = [*(m for m in messages if m["version"] > 1), receive(each)]
             assert {message["type"] for message in messages} == {"item.updated"}
             assert sorted(message["version"] for message in messages) == list(range(2, 22))
 
