@@ -3,7 +3,6 @@
 import logging
 import re
 import time
-from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote
@@ -209,8 +208,10 @@ class HeadAsGet:
                 raise _HeadersAreSent
 
         inner = {**scope, "method": "GET"}  # the server looks at its own scope: it sends no body
-        with suppress(_HeadersAreSent):
+        try:
             await self.app(inner, receive, send_headers)
+        except* _HeadersAreSent:  # a stream of events has a group of tasks around it
+            pass
         scope.update(inner, method="HEAD")  # what the log wants to know of the route
 
 
