@@ -1,8 +1,9 @@
 import logging
 import mimetypes
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from types import ModuleType
 from typing import Any
 
 from anyio import to_thread
@@ -64,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(LoopGuard)
     add_exception_handlers(app)
     add_api(app, settings)
-    add_pages(app)
+    add_pages(app, settings)
     app.include_router(health.router)
     add_docs(app)
     app.state.query_parameters = query_parameters(app.openapi())
@@ -83,11 +84,19 @@ def add_api(app: FastAPI, settings: Settings) -> None:
         )
 
 
-def add_pages(app: FastAPI) -> None:
+def add_pages(app: FastAPI, settings: Settings) -> None:
     app.add_exception_handler(Answer, answer)  # type: ignore[arg-type]  # one of any Exception
     app.include_router(assets.router)
-    for router in (home.router, *(module.router for module in discover("pages"))):
+    for router in (home.router, *(module.router for module in pages(settings))):
         app.include_router(router, dependencies=[Depends(get_visitor)])  # each has the bar
+
+
+def pages(settings: Settings) -> Iterator[ModuleType]:
+    """A slice's may name a setting in NEEDS: without that they are not there."""
+    for module in discover("pages"):
+        needs = getattr(module, "NEEDS", None)
+        if needs is None or getattr(settings, needs):
+            yield module
 
 
 @asynccontextmanager
@@ -135,8 +144,8 @@ def open_state(state: State) -> None:
 
 
 def open_pages(state: State) -> None:
-    state.assets = Assets()
-    links = (link for module in discover("pages") for link in module.LINKS)
+    state.assets = Assets(folders("static"))
+    links = (link for module in pages(state.settings) for link in module.LINKS)
     state.navigation = Navigation(state.settings, links)
     state.templates = Templates(
         folders("templates"),

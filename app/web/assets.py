@@ -1,5 +1,6 @@
-"""The shell's own files: a style sheet, a script, an icon."""
+"""The files of the shell, and those of the slices: a style sheet, a script, an icon."""
 
+from collections.abc import Iterable
 from hashlib import sha256
 from mimetypes import guess_type
 from pathlib import Path
@@ -25,8 +26,9 @@ class Asset(NamedTuple):
 class Assets:
     """Read when it is made, so that no request touches the disk."""
 
-    def __init__(self) -> None:
-        self._assets = {path.name: _read(path) for path in FOLDER.iterdir()}
+    def __init__(self, folders: Iterable[Path] = ()) -> None:
+        paths = (path for folder in (*folders, FOLDER) for path in folder.iterdir())
+        self._assets = {path.name: _read(path) for path in paths}  # of two, the shell's
 
     def get(self, name: str) -> Asset | None:
         return self._assets.get(name)
