@@ -80,10 +80,13 @@ async def created(server: AsyncConnection, name: str) -> AsyncIterator[None]:
     if not await server.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}):
         raise Conflict("The lab is running already.")
     await server.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    await server.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0")
+    create = f"CREATE DATABASE {name} TEMPLATE template0"
+    creating = asyncio.ensure_future(server.exec_driver_sql(create))
     try:
+        await asyncio.shield(creating)
         yield
     finally:
+        await creating  # a run that is given up meanwhile would not know whether there is one
         await server.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
 
 

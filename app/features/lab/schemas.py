@@ -69,6 +69,10 @@ class Plan(Input):
     )
     query_ms: float = Field(default=20, ge=0, le=1000)
 
+    @property
+    def rounds(self) -> list[tuple[Operation, int]]:
+        return [*(("items", clients) for clients in self.clients), ("report", 1)]
+
 
 class Measurement(Output):
     step: str

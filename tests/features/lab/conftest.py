@@ -1,14 +1,18 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
+from blockbuster import BlockBuster
 from fastapi import FastAPI
 
-from app.features.lab.repository import seed
+from app.core.config import Settings
+from app.features.lab.repository import name_beside, seed
 from app.features.lab.schemas import ServerOptions
 from app.features.lab.server import create_lab_app
 from tests.conftest import client_of
+from tests.databases import Databases, Postgres
 
 
 @pytest.fixture
@@ -25,3 +29,33 @@ async def app(database_url: str) -> AsyncIterator[FastAPI]:
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with client_of(app) as client:
         yield client
+
+
+@pytest.fixture
+def starts_processes(never_blocked: BlockBuster | None) -> None:
+    if never_blocked:
+        for function in never_blocked.functions.values():  # asyncio itself has no other way
+            function.can_block_in("/subprocess.py", "_execute_child")
+
+
+@pytest.fixture
+def lab_name(settings: Settings) -> str:
+    return name_beside(str(settings.database.database))
+
+
+@pytest.fixture
+def leaves_nothing(
+    starts_processes: None,
+    databases: Databases,
+    settings: Settings,
+    lab_name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[None]:
+    """Neither a file nor a database: one of that name can be made."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    yield
+    assert not list(tmp_path.iterdir())
+    if isinstance(databases, Postgres):
+        make, drop = f"CREATE DATABASE {lab_name}", f"DROP DATABASE {lab_name}"
+        databases.execute(settings.database_url.get_secret_value(), make, drop)

@@ -64,8 +64,10 @@ def test_each_bar_has_its_name_and_figure() -> None:
         machine={"database": "<SQLite> & others", "cores": 2},
         plan=Plan(),
         measurements=[
-            measurement(step, operation=operation, requests_per_second=1000 * number)
-            for operation in ("items", "report")
+            measurement(
+                step, operation=operation, clients=clients, requests_per_second=1000 * number
+            )
+            for operation, clients in (("items", 10), ("report", 1))
             for number, step in enumerate(STEPS)
         ],
     )

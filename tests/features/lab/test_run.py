@@ -2,54 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from blockbuster import BlockBuster
 from typer.testing import CliRunner
 
 from app.cli import cli
 from app.core.config import Settings
 from app.core.errors import Conflict
-from app.features.lab.repository import empty_database, name_beside
+from app.features.lab.repository import empty_database
 from app.features.lab.schemas import STEPS, Plan, Progress, Results
 from app.features.lab.service import runner
 from tests.conftest import only
-from tests.databases import Databases, Postgres
+from tests.databases import Databases
 
 PLAN = Plan(seconds=0.1, clients=[2], query_ms=1)
-
-
-@pytest.fixture(autouse=True)
-def _starts_processes(never_blocked: BlockBuster | None) -> None:
-    if never_blocked:
-        for function in never_blocked.functions.values():  # asyncio itself has no other way
-            function.can_block_in("/subprocess.py", "_execute_child")
-
-
-@pytest.fixture
-def lab_name(settings: Settings) -> str:
-    return name_beside(str(settings.database.database))
-
-
-@pytest.fixture
-def leaves_nothing(
-    databases: Databases,
-    settings: Settings,
-    lab_name: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[None]:
-    """Neither a file nor a database: one of that name can be made."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    yield
-    assert not list(tmp_path.iterdir())
-    if isinstance(databases, Postgres):
-        make, drop = f"CREATE DATABASE {lab_name}", f"DROP DATABASE {lab_name}"
-        databases.execute(settings.database_url.get_secret_value(), make, drop)
 
 
 @pytest.mark.usefixtures("leaves_nothing")

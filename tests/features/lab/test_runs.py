@@ -6,9 +6,11 @@ import pytest
 from app.core.errors import Conflict
 from app.features.lab.schemas import Event, Failed, Plan, Progress
 from app.features.lab.service import runs
+from app.features.lab.service.figures import read_results
 from tests.conftest import make_settings
 
 SETTINGS = make_settings("sqlite+aiosqlite:///nothing.db")
+RESULTS = read_results()
 PROGRESS = Progress(step="step1", operation="items", clients=1, done=0, total=8)
 
 
@@ -37,7 +39,7 @@ async def watched(run: runs.Run) -> list[Event]:
 async def test_one_runs_at_a_time_and_all_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
     measure = Measure(Conflict("Another has the lock."))
     monkeypatch.setattr(runs, "measure", measure)
-    lab = runs.Runs(SETTINGS)
+    lab = runs.Runs(SETTINGS, RESULTS)
     run = lab.start(Plan())
     early = asyncio.create_task(watched(run))
     first = await anext(run.watch())
@@ -57,7 +59,7 @@ async def test_what_went_wrong_inside_is_not_told(
     measure = Measure(OSError("/secret/path"))
     measure.may_go_on.set()
     monkeypatch.setattr(runs, "measure", measure)
-    last = (await watched(runs.Runs(SETTINGS).start(Plan())))[-1]
+    last = (await watched(runs.Runs(SETTINGS, RESULTS).start(Plan())))[-1]
     assert isinstance(last, Failed)
     assert "secret" not in last.detail
     assert "/secret/path" in caplog.text
@@ -65,7 +67,7 @@ async def test_what_went_wrong_inside_is_not_told(
 
 async def test_a_run_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "measure", measure := Measure(OSError()))
-    run = runs.Runs(SETTINGS).start(Plan())
+    run = runs.Runs(SETTINGS, RESULTS).start(Plan())
     assert await anext(run.watch()) == PROGRESS
     run.task.cancel()
     assert isinstance((await watched(run))[-1], Failed)

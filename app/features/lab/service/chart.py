@@ -2,16 +2,12 @@
 
 from html import escape
 
-from app.features.lab.schemas import STEPS, Results
-from app.features.lab.service.figures import COLUMNS, heading, rounds
+from app.features.lab.schemas import Results
+from app.features.lab.service.figures import panels
 
 TITLE = "From sync to async"
 WIDTH, ROW, BAR = 540, 22, 160
-LEFT, RIGHT = 60, 300  # where bars begin
-PANELS = {
-    "items": {"requests_per_second": LEFT, "light_p99_ms": RIGHT},
-    "report": {"p50_ms": LEFT, "queries": RIGHT},
-}
+STARTS = (60, 300)  # of the bars
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 .title { font-weight: 600 }
@@ -29,23 +25,19 @@ rect { fill: #0969da }
 
 def draw(results: Results) -> str:
     drawing = Drawing()
-    for (operation, clients), measurements in rounds(results.measurements).items():
+    for panel in panels(results.plan, results.measurements):
         drawing.next_row(1.5)
-        drawing.text(0, heading(operation, clients), "title")
-        columns = [column for column in COLUMNS if column.name in PANELS[operation]]
-        scale = [each for each in results.measurements if each.operation == operation]
+        drawing.text(0, panel.title, "title")
         drawing.next_row()
-        for column in columns:
-            drawing.text(PANELS[operation][column.name], column.meaning, "quiet")
-        for each in measurements:
+        for x, column in zip(STARTS, panel.columns, strict=True):
+            drawing.text(x, column.meaning, "quiet")
+        for row in panel.rows:
             drawing.next_row()
-            drawing.text(0, STEPS[each.step])
-            for column in columns:
-                most = max(column.of(other) or 0 for other in scale) or 1
-                width = round(BAR * (column.of(each) or 0) / most)
-                x = PANELS[operation][column.name]
-                drawing.bar(x, width, STEPS[each.step])
-                drawing.text(x + width + 8, column.shown(each))
+            drawing.text(0, row.step)
+            for x, bar in zip(STARTS, row.bars, strict=False):  # it may not have been measured
+                width = round(BAR * bar.length)
+                drawing.bar(x, width, row.step)
+                drawing.text(x + width + 8, bar.shown)
     waits, machine = f"{results.plan.query_ms:g} ms a query", results.machine
     drawing.next_row(1.5)
     drawing.text(0, f"{waits}, {machine['database']}, {machine['cores']} cores", "quiet")

@@ -1,9 +1,13 @@
-"""The columns of the table, and who wins each."""
+"""The columns of the table, who wins each, and the bars that some are drawn as."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
-from app.features.lab.schemas import STEPS, Measurement, Operation
+from app.features.lab.schemas import STEPS, Measurement, Operation, Plan, Results
+
+KEPT = Path(__file__).parent.parent / "figures.json"  # of the guide, by `app lab run --json`
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,50 @@ COLUMNS = (
 )
 
 
+DRAWN = {
+    "items": ("requests_per_second", "light_p99_ms"),
+    "report": ("p50_ms", "queries"),
+}
+
+
+class Bar(NamedTuple):
+    length: float  # 1 is the longest of its column, in all the panels of its operation
+    shown: str
+
+
+class Row(NamedTuple):
+    step: str
+    bars: list[Bar]  # none while it is not measured yet
+
+
+class Panel(NamedTuple):
+    """The steps under the same load."""
+
+    title: str
+    columns: list[Column]
+    rows: list[Row]
+
+
+def panels(plan: Plan, measurements: Sequence[Measurement]) -> list[Panel]:
+    return [panel(operation, clients, measurements) for operation, clients in plan.rounds]
+
+
+def panel(operation: Operation, clients: int, measurements: Sequence[Measurement]) -> Panel:
+    columns = [column for column in COLUMNS if column.name in DRAWN[operation]]
+    alike = [each for each in measurements if each.operation == operation]
+    most = [max((column.of(each) or 0 for each in alike), default=0) or 1 for column in columns]
+    measured = {each.step: each for each in alike if each.clients == clients}
+    rows = []
+    for step, name in STEPS.items():
+        bars = [
+            Bar((column.of(measured[step]) or 0) / longest, column.shown(measured[step]))
+            for column, longest in zip(columns, most, strict=True)
+            if step in measured
+        ]
+        rows.append(Row(name, bars))
+    return Panel(heading(operation, clients), columns, rows)
+
+
 def rounds(measurements: Sequence[Measurement]) -> dict[tuple[Operation, int], list[Measurement]]:
     """The steps that are to be compared: those under the same load."""
     found: dict[tuple[Operation, int], list[Measurement]] = {}
@@ -51,3 +99,7 @@ def rounds(measurements: Sequence[Measurement]) -> dict[tuple[Operation, int], l
 
 def heading(operation: Operation, clients: int) -> str:
     return f"{operation}, {clients} client{'s' if clients > 1 else ''}"
+
+
+def read_results() -> Results:
+    return Results.model_validate_json(KEPT.read_text())

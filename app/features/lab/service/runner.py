@@ -35,16 +35,14 @@ STOP_SECONDS = 10
 
 async def measure(settings: Settings, plan: Plan) -> AsyncGenerator[Event, None]:
     """Nothing is left of it, whether it ends, fails or is given up."""
-    rounds: list[tuple[Operation, int]] = [("items", clients) for clients in plan.clients]
-    rounds.append(("report", 1))
-    total = len(STEPS) * len(rounds)
+    total = len(STEPS) * len(plan.rounds)
     measurements: list[Measurement] = []
     check_drivers(settings)
     async with own_database(settings) as database:
         for step in STEPS:
             # A process for each, so that none finds the threads and connections of another.
             async with serving(settings, database, plan.query_ms) as port:
-                for operation, clients in rounds:
+                for operation, clients in plan.rounds:
                     done = len(measurements)
                     yield Progress(
                         step=step, operation=operation, clients=clients, done=done, total=total
@@ -124,6 +122,9 @@ async def serving(
         if not line:
             raise Unavailable("The lab's server did not start.")
         yield int(line)
+    except BaseException:  # it is given up, and whatever it still does is for nobody
+        process.kill()
+        raise
     finally:
         process.stdin.close()
         try:

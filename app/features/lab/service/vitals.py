@@ -13,27 +13,41 @@ TICK_SECONDS = 0.01
 class VitalsRead(Output):
     loop_lag_ms: float  # the longest that the loop was late for a timer
     threads: int  # the most that were taken at once, of THREAD_LIMIT
+    waiting: int  # the most that waited for one
     queries: int
 
 
 class Vitals:
     def __init__(self) -> None:
-        self.queries = self._threads = 0
+        self.queries = self._threads = self._waiting = 0
         self._lag = 0.0
 
     async def watch(self) -> None:
-        limiter = to_thread.current_default_thread_limiter()
         while True:
-            due = perf_counter() + TICK_SECONDS
-            await asyncio.sleep(TICK_SECONDS)
-            self._lag = max(self._lag, perf_counter() - due)
-            self._threads = max(self._threads, limiter.borrowed_tokens)
+            await self._tick()
+
+    async def watch_for(self, seconds: float) -> VitalsRead:
+        ends = perf_counter() + seconds
+        while perf_counter() < ends:
+            await self._tick()
+        return self.take()
+
+    async def _tick(self) -> None:
+        due = perf_counter() + TICK_SECONDS
+        await asyncio.sleep(TICK_SECONDS)
+        self._lag = max(self._lag, perf_counter() - due)
+        threads = to_thread.current_default_thread_limiter().statistics()
+        self._threads = max(self._threads, threads.borrowed_tokens)
+        self._waiting = max(self._waiting, threads.tasks_waiting)
 
     def take(self) -> VitalsRead:
         """Since the last time."""
         vitals = VitalsRead(
-            loop_lag_ms=1000 * self._lag, threads=self._threads, queries=self.queries
+            loop_lag_ms=1000 * self._lag,
+            threads=self._threads,
+            waiting=self._waiting,
+            queries=self.queries,
         )
-        self.queries = self._threads = 0
+        self.queries = self._threads = self._waiting = 0
         self._lag = 0.0
         return vitals

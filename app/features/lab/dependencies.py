@@ -1,0 +1,84 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import Depends, FastAPI, Request
+from markupsafe import Markup
+from starlette.datastructures import State
+
+from app.accounts.dependencies import Visitor
+from app.core.client import UNKNOWN, client_address
+from app.core.errors import Forbidden
+from app.features.lab.service.figures import read_results
+from app.features.lab.service.runs import Runs
+from app.features.lab.service.sources import Line, read_functions, read_steps
+from app.features.lab.service.stopping import calling_at_stop
+
+
+@dataclass
+class Lab:
+    """What the page shows that is no request's own."""
+
+    runs: Runs
+    steps: Markup
+    waits: dict[str, list[Line]]
+    is_stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def stop(self) -> None:
+        self.is_stopping.set()
+        self.runs.stop()
+
+
+@asynccontextmanager
+async def open_lab(app: FastAPI) -> AsyncIterator[None]:
+    """As long as the application lives, and after its own lifespan has begun."""
+    lab: Lab = await to_thread.run_sync(build_lab, app.state)  # it reads files
+    app.state.lab = lab
+    try:
+        with calling_at_stop(lab.stop):
+            yield
+    finally:
+        await lab.runs.close()
+
+
+def build_lab(state: State) -> Lab:
+    """The steps are rendered once: their code stays the same."""
+    steps = state.templates.render("lab/steps.html", {"steps": read_steps()})
+    return Lab(
+        Runs(state.settings, read_results()),
+        steps=Markup(steps),  # noqa: S704 - a template has escaped it
+        waits=read_functions("pages/waits.py"),
+    )
+
+
+async def get_lab(request: Request) -> Lab:
+    lab: Lab = request.app.state.lab
+    return lab
+
+
+LabDep = Annotated[Lab, Depends(get_lab)]
+
+
+async def may_run(request: Request, visitor: Visitor) -> bool:
+    """Whoever sits at this machine, and superusers wherever they are.
+
+    Behind a proxy on this machine that does not say for whom it asks, everybody seems to sit here.
+    So an address counts in `local` alone, where there is nobody else.
+    """
+    if visitor is not None and visitor.is_superuser:
+        return True
+    address = client_address(request)
+    is_local = request.app.state.settings.environment == "local"
+    return is_local and address != UNKNOWN and ip_address(address).is_loopback
+
+
+MayRun = Annotated[bool, Depends(may_run)]
+
+
+async def forbid_others(may: MayRun) -> None:
+    if not may:
+        raise Forbidden("From another machine, this is for superusers.")

@@ -1,0 +1,16 @@
+from fastapi import APIRouter
+
+from app.features.lab.dependencies import open_lab
+from app.features.lab.pages import lab, waits
+from app.web.navigation import Link
+
+NEEDS = "has_lab"
+LINKS = [
+    Link(
+        "Lab", "/lab", "anyone", "From a sync ORM to an async one, to look at and to run.", order=4
+    )
+]
+
+router = APIRouter(include_in_schema=False, lifespan=open_lab)
+router.include_router(lab.router)
+router.include_router(waits.router)

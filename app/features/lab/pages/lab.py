@@ -1,0 +1,105 @@
+"""The page, and what it tells while one looks at it."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.responses import Response
+
+from app.core.errors import Conflict
+from app.features.lab.dependencies import Lab, LabDep, MayRun, forbid_others
+from app.features.lab.schemas import STEPS, Plan
+from app.features.lab.service.figures import heading, panels
+from app.features.lab.service.trace import Trace
+from app.features.lab.service.vitals import Vitals
+from app.web.forms import REFUSALS, Form, FormDep
+from app.web.navigation import Answer, redirect
+from app.web.rendering import render
+
+SECONDS, CLIENTS = 2, [10, 100]  # in under a minute; the command takes its time
+NEWS_SECONDS = 0.2
+
+router = APIRouter(prefix="/lab")
+guarded = APIRouter(prefix="/run", dependencies=[Depends(forbid_others)])
+
+
+@router.get("")
+async def show_lab(request: Request, lab: LabDep, may_run: MayRun) -> Response:
+    return show(request, lab, may_run=may_run)
+
+
+@guarded.post("")
+async def start_run(request: Request, lab: LabDep, form: FormDep) -> Response:
+    try:
+        lab.runs.start(form.read(Plan, seconds=SECONDS, clients=CLIENTS))
+    except REFUSALS as error:
+        form.refuse(error)
+        if isinstance(error, Conflict):
+            form.status = 409
+        raise Answer(show(request, lab, form, may_run=True)) from error
+    return redirect("/lab#figures")
+
+
+@guarded.get("/news", response_class=EventSourceResponse)
+async def tell_of_run(request: Request, lab: LabDep) -> AsyncIterator[ServerSentEvent]:
+    """From its beginning to its end."""
+    if run := lab.runs.current:
+        async for _ in run.watch():
+            context = run_context(lab)
+            yield part(request, "status", **context)
+            yield part(request, "chart", **context)
+    yield ServerSentEvent(event="end", raw_data="end")
+
+
+@guarded.get("/vitals", response_class=EventSourceResponse)
+async def tell_vitals(request: Request, lab: LabDep) -> AsyncIterator[ServerSentEvent]:
+    """Of this process, until it stops."""
+    vitals, trace = Vitals(), Trace()
+    while not lab.is_stopping.is_set():
+        now = await vitals.watch_for(NEWS_SECONDS)
+        trace.add(now.loop_lag_ms)
+        yield part(request, "vitals", vitals=now, trace=trace, limit=limit(request))
+
+
+router.include_router(guarded)
+
+
+def show(request: Request, lab: Lab, form: Form | None = None, *, may_run: bool) -> Response:
+    return render(
+        request,
+        "lab/page.html",
+        form=form,
+        lab=lab,
+        may_run=may_run,
+        vitals=Vitals().take(),  # that there is nothing to see yet
+        trace=Trace(),
+        limit=limit(request),
+        workers=request.app.state.settings.web_concurrency,
+        **run_context(lab),
+    )
+
+
+def run_context(lab: Lab) -> dict[str, Any]:
+    runs = lab.runs
+    running = runs.current if runs.is_running else None
+    shown = running or runs.results
+    return {
+        "run": runs.current,
+        "results": None if running else runs.results,
+        "plan": shown.plan,
+        "panels": panels(shown.plan, shown.measurements),
+        "names": STEPS,
+        "heading": heading,
+    }
+
+
+def part(request: Request, name: str, **context: Any) -> ServerSentEvent:
+    """Of the page, for the script to put in its place."""
+    html = request.app.state.templates.render(f"lab/{name}.html", context)
+    return ServerSentEvent(event=name, raw_data=html)
+
+
+def limit(request: Request) -> int:
+    threads: int = request.app.state.settings.thread_limit
+    return threads

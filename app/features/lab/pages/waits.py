@@ -1,0 +1,50 @@
+"""Two seconds of waiting: once on the event loop, three times not, and far too often at once. The
+page shows these functions beside their buttons."""
+
+import asyncio
+import time
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from app.features.lab.dependencies import forbid_others
+from app.web.navigation import redirect
+
+SECONDS = 2
+
+router = APIRouter(prefix="/lab", dependencies=[Depends(forbid_others)])
+
+
+@router.post("/block_loop")
+async def block_loop() -> Response:
+    time.sleep(SECONDS)
+    return redirect("/lab#loop")
+
+
+@router.post("/await_sleep")
+async def await_sleep() -> Response:
+    await asyncio.sleep(SECONDS)
+    return redirect("/lab#loop")
+
+
+@router.post("/plain_def")
+def plain_def() -> Response:
+    time.sleep(SECONDS)
+    return redirect("/lab#loop")
+
+
+@router.post("/call_in_thread")
+async def call_in_thread() -> Response:
+    await run_in_threadpool(time.sleep, SECONDS)
+    return redirect("/lab#loop")
+
+
+@router.post("/fill_threads")
+async def fill_threads() -> Response:
+    threads = to_thread.current_default_thread_limiter().total_tokens
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(int(threads * 1.5)):
+            tasks.create_task(run_in_threadpool(time.sleep, SECONDS))
+    return redirect("/lab#loop")

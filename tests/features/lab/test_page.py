@@ -1,0 +1,267 @@
+"""/lab: who may do what there, and what it tells meanwhile."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from blockbuster import BlockBuster
+from fastapi import FastAPI
+
+from app.features.lab.pages import lab as page
+from app.features.lab.pages import waits
+from app.features.lab.schemas import Progress
+from app.features.lab.service import runner, runs
+from app.features.lab.service.runs import Runs
+from tests.conftest import Person, browser_of, make_settings, only, running, sign_in
+from tests.features.lab.test_runs import Measure
+from tests.sockets import scope_of
+
+RUN = "/lab/run"
+WAITS = ["block_loop", "await_sleep", "plain_def", "call_in_thread", "fill_threads"]
+
+
+@pytest.fixture
+async def app(database_url: str) -> AsyncIterator[FastAPI]:
+    async with running(make_settings(database_url, lab_enabled=True)) as app:
+        app.state.settings.environment = "local"  # where who sits at the machine may
+        yield app
+
+
+@pytest.fixture
+def measure(monkeypatch: pytest.MonkeyPatch) -> Measure:
+    """In the place of what takes its time."""
+    measure = Measure(OSError("The disk is full."))
+    monkeypatch.setattr(runs, "measure", measure)
+    return measure
+
+
+def lab_runs(app: FastAPI) -> Runs:
+    found: Runs = app.state.lab.runs
+    return found
+
+
+def news(response: httpx.Response) -> list[tuple[str, str]]:
+    """Each event and its data."""
+    assert response.headers["Content-Type"].startswith("text/event-stream")
+    events = []
+    for text in response.text.split("\n\n"):
+        fields = [line.partition(": ")[::2] for line in text.splitlines()]
+        data = "\n".join(value for name, value in fields if name == "data")
+        events += [(value, data) for name, value in fields if name == "event"]
+    return events
+
+
+@only("sqlite")
+async def test_it_tells_its_story_without_a_script(browser: httpx.AsyncClient) -> None:
+    response = await browser.get("/lab")
+    assert response.status_code == 200
+    assert '<a href="/lab" aria-current="page">Lab</a>' in response.text
+    for words in ("Step 1, how it was", "Step 4, the goal", "step2_trap.py", "items, 100 clients"):
+        assert words in response.text
+    text = re.sub("<[^>]+>", "", response.text)
+    assert "async def list_items(engine: EngineDep) -&gt; list[ItemRead]:" in text
+    marks = [
+        re.sub("<[^>]+>", "", mark) for mark in re.findall("(?s)<mark>.*?</mark>", response.text)
+    ]
+    assert len(marks) == 5 + 8 + 22  # of the trap, the bridge and the goal
+    assert "return await session.run_sync(step1_sync.items_by_owner)" in "".join(marks)
+    for action in (RUN, *(f"/lab/{name}" for name in WAITS)):
+        assert f'method="post" action="{action}"' in response.text
+    own = re.findall(r'"(/static/lab[^"]+)"', response.text)
+    assert [(await browser.get(path)).status_code for path in own] == [200, 200]
+
+
+@only("sqlite")
+async def test_who_may(
+    app: FastAPI,
+    measure: Measure,
+    ann: Person,
+    root: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waits, "SECONDS", 0)
+
+    async def may(who: Person | None, address: str) -> bool:
+        async with browser_of(app) as browser:
+            browser._transport = httpx.ASGITransport(app, client=(address, 123))
+            if who:
+                await sign_in(browser, who)
+            page = await browser.get("/lab")
+            assert page.status_code == 200
+            may = 'action="/lab' in page.text
+            assert may == ("data-news" in page.text)
+            responses = [
+                await browser.post(f"/lab/{name}") for name in WAITS if name != "block_loop"
+            ]
+            if not may:
+                responses += [
+                    await browser.post("/lab/block_loop"),
+                    await browser.post(RUN),
+                    await browser.get(f"{RUN}/news"),
+                    await browser.get(f"{RUN}/vitals"),
+                ]
+                assert "<h1>You may not do this</h1>" in responses[-1].text
+                assert "superusers" in responses[-1].text
+            assert {each.status_code for each in responses} == {303 if may else 403}
+        return may
+
+    for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
+        assert await may(None, address)
+    for address in ("192.0.2.1", "::ffff:192.0.2.1", "fe80::1%lo", "of a Unix socket"):
+        assert not await may(None, address)
+    assert not await may(ann, "192.0.2.1")
+    assert await may(root, "192.0.2.1")
+    monkeypatch.setattr(app.state.settings, "environment", "production")
+    assert not await may(ann, "127.0.0.1")  # it may be that of a proxy
+    assert await may(root, "127.0.0.1")
+
+
+@only("sqlite")
+async def test_no_other_site_may(browser: httpx.AsyncClient) -> None:
+    for path in (RUN, "/lab/block_loop"):
+        response = await browser.post(path, headers={"Sec-Fetch-Site": "cross-site"})
+        assert response.status_code == 403
+
+
+@only("sqlite")
+async def test_one_runs_at_a_time(
+    app: FastAPI, browser: httpx.AsyncClient, measure: Measure, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = await browser.post(RUN, data={"query_ms": "much"})
+    assert (wrong.status_code, 'aria-invalid="true"' in wrong.text) == (422, True)
+    first = await browser.post(RUN, data={"query_ms": "7"})
+    assert (first.status_code, first.headers["Location"]) == (303, "/lab#figures")
+    second = await browser.post(RUN)
+    assert second.status_code == 409
+    assert "The lab is running already." in second.text
+    assert "Each query waits 7 ms" in second.text
+    assert "<button disabled>" in second.text
+    measure.may_go_on.set()
+    events = news(await browser.get(f"{RUN}/news"))
+    assert [name for name, _ in events] == ["status", "chart"] * 2 + ["end"]
+    after = await browser.get("/lab")
+    assert "The run failed." in after.text
+    assert "The disk is full" not in after.text
+    assert "Measured <time" in after.text  # the figures before
+    assert (await browser.post(RUN)).status_code == 303
+
+
+@only("sqlite")
+@pytest.mark.usefixtures("leaves_nothing")
+async def test_a_run_is_told_as_it_happens(
+    app: FastAPI, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "SECONDS", 0.1)
+    monkeypatch.setattr(page, "CLIENTS", [3])
+    monkeypatch.setattr(runner, "STEPS", {"step4": "async"})
+    await browser.post(RUN, data={"query_ms": "1"})
+    events = news(await browser.get(f"{RUN}/news"))
+    told = [data for name, data in events if name == "status"]
+    assert "items, 3 clients (1 of 2)" in told[0]
+    assert any("report, 1 client (2 of 2)" in each for each in told)
+    charts = [data for name, data in events if name == "chart"]
+    assert [chart.count("<span>") for chart in (charts[0], charts[-1])] == [0, 4]
+    assert events[-1] == ("end", "end")
+    shown = await browser.get("/lab")
+    assert "items, 3 clients" in shown.text
+    assert 'data-news="/lab/run/news"' not in shown.text
+    await lab_runs(app).close()
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+async def test_a_stop_ends_the_run(app: FastAPI, browser: httpx.AsyncClient) -> None:
+    await browser.post(RUN)
+    run = lab_runs(app).current
+    assert run
+    assert isinstance(await anext(run.watch()), Progress)  # its server is up
+    watching = [browser.get(f"{RUN}/{path}") for path in ("news", "vitals")]
+    for delay in range(100, 200, 10):  # again, while it tidies up
+        asyncio.get_running_loop().call_later(delay / 1000, app.state.lab.stop)
+    for response in await asyncio.wait_for(asyncio.gather(*watching), 5):
+        assert response.status_code == 200
+    assert run.failure == "The run was given up."
+    await asyncio.wait_for(lab_runs(app).close(), 5)
+
+
+@only("sqlite")
+async def test_who_goes_away_leaves_the_run_alone(
+    app: FastAPI, measure: Measure, browser: httpx.AsyncClient
+) -> None:
+    await browser.post(RUN)
+    tasks = asyncio.all_tasks()
+    for path in ("news", "vitals"):
+        await asyncio.wait_for(look_and_leave(app, f"{RUN}/{path}"), 5)
+    assert asyncio.all_tasks() <= tasks
+    assert lab_runs(app).is_running
+    assert not measure.is_given_up
+
+
+async def look_and_leave(app: FastAPI, path: str) -> None:
+    came = asyncio.Event()
+    sent = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if sent:
+            return sent.pop()
+        await came.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            came.set()
+
+    scope = {**scope_of(path, {}, []), "type": "http", "method": "GET", "scheme": "http"}
+    await app(scope, receive, send)
+
+
+@only("sqlite")
+async def test_what_is_seen_of_each_wait(
+    app: FastAPI,
+    browser: httpx.AsyncClient,
+    never_blocked: BlockBuster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    never_blocked.functions["time.sleep"].can_block_in(
+        "app/features/lab/pages/waits.py", "block_loop"  # that it blocks the loop is to be seen
+    )  # fmt: skip
+    monkeypatch.setattr(waits, "SECONDS", 0.3)
+
+    async def seen(name: str) -> list[int]:
+        """The worst lag, and the most threads that were taken, and waited for."""
+        app.state.lab.is_stopping.clear()
+        watching = asyncio.create_task(browser.get(f"{RUN}/vitals"))
+        await asyncio.sleep(0.1)
+        response = await browser.post(f"/lab/{name}")
+        assert (response.status_code, response.headers["Location"]) == (303, "/lab#loop")
+        app.state.lab.is_stopping.set()
+        told = "".join(data for _, data in news(await watching))
+        patterns = (r">(\d+)</strong> ms", r">(\d+)</strong> of 40", r">(\d+)</strong> wait")
+        return [max(map(int, re.findall(each, told)), default=0) for each in patterns]
+
+    lag, *threads = await seen("block_loop")
+    assert lag > 200
+    assert threads == [0, 0]
+    assert (await seen("await_sleep"))[1:] == [0, 0]
+    assert (await seen("plain_def"))[1:] == [1, 0]
+    assert (await seen("call_in_thread"))[1:] == [1, 0]
+    assert (await seen("fill_threads"))[1:] == [40, 20]
+
+
+@only("sqlite")
+@pytest.mark.parametrize("path", ["/lab", f"{RUN}/news", f"{RUN}/vitals"])
+async def test_head(browser: httpx.AsyncClient, path: str) -> None:
+    response = await browser.head(path)
+    assert (response.status_code, response.content) == (200, b"")
+
+
+@only("sqlite")
+async def test_without_the_setting_nothing_is_there(database_url: str) -> None:
+    settings = make_settings(database_url, lab_enabled=False)
+    async with running(settings) as app, browser_of(app) as browser:
+        assert "/lab" not in (await browser.get("/")).text
+        for path in ("/lab", f"{RUN}/news"):
+            assert (await browser.get(path)).status_code == 404
+        assert (await browser.post("/lab/block_loop")).status_code == 404

@@ -1,0 +1,39 @@
+"""What only a real server shows."""
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import PASSWORD, only
+from tests.server import serving
+
+FROM_HERE = {"Sec-Fetch-Site": "same-origin"}
+
+
+@only("sqlite")  # that the database goes on the other one too, test_page.py shows
+@pytest.mark.usefixtures("leaves_nothing")
+def test_a_server_that_is_stopped_ends_the_run_and_the_streams(
+    database_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """At once: it would wait 20 s for a stream that does not end."""
+    local = {"ENVIRONMENT": "local", "FIRST_SUPERUSER_EMAIL": "root@example.com"}
+    local |= {"FIRST_SUPERUSER_PASSWORD": PASSWORD, "TMPDIR": str(tmp_path)}
+    with ExitStack() as streams:
+        with serving(database_url, **local) as client:
+            assert client.post("/lab/block_loop", headers=FROM_HERE).status_code == 303
+            assert client.post("/lab/run", headers=FROM_HERE).status_code == 303
+            other = streams.enter_context(httpx.Client(base_url=client.base_url, timeout=60))
+            for path in ("/lab/run/news", "/lab/run/vitals"):
+                response = streams.enter_context(other.stream("GET", path))
+                lines = response.iter_lines()
+                if path == "/lab/run/news":
+                    next(line for line in lines if "(1 of 12)" in line)  # its server is up
+            started = time.monotonic()
+        assert time.monotonic() - started < 10
+    log = "".join(capfd.readouterr())
+    assert "ms by POST /lab/block_loop, at app/features/lab/pages/waits.py:" in log
+    assert "in block_loop: time.sleep(SECONDS)" in log
+    assert "Traceback" not in log
