@@ -315,7 +315,8 @@ async def test_a_filter_that_cannot_be(browser: httpx.AsyncClient, query: str, w
 
 
 @pytest.mark.parametrize(
-    "query", ["sort=colour", "cursor=x", "cursor=a.b", "limit=0", "owner_id=x"]
+    "query",
+    ["sort=colour", "sort=--id&before=x", "cursor=x", "before=a.b", "limit=0", "owner_id=x"],
 )
 async def test_a_list_that_cannot_be(browser: httpx.AsyncClient, query: str) -> None:
     page = await browser.get(f"/items?{query}")
@@ -347,18 +348,49 @@ async def test_the_heads_sort(browser: httpx.AsyncClient, ann: Person) -> None:
         assert value(page, "q") == "brass"
 
 
-async def test_pages(browser: httpx.AsyncClient, ann: Person) -> None:
-    batch = [LAMP | {"name": f"{n:02}"} for n in range(45)]
+@pytest.mark.parametrize("sort", ["", "id", "name", "-price", "updated_at", "-created_at"])
+async def test_there_and_back(browser: httpx.AsyncClient, ann: Person, sort: str) -> None:
+    batch = [LAMP | {"name": f"{n:02}", "price": str(n % 3)} for n in range(45)]
     await ann.client.post(f"{ITEMS}/batch", json=batch)
-    page, found = await browser.get("/items?sort=name&q=brass"), list[str]()
+    page = await browser.get(f"/items?sort={sort}&q=brass")
+    assert "Previous page" not in page.text
     assert "First page" not in page.text
+    there = [names(page)]
     for _ in range(2):
-        found += names(page)
         page = await browser.get(link(page, "Next page"))
+        there.append(names(page))
     assert "Next page" not in page.text
-    assert found + names(page) == [item["name"] for item in batch]
-    first = await browser.get(link(page, "First page"))
-    assert names(first) == found[:20]
+    assert [len(each) for each in there] == [20, 20, 5]
+    found = [name for names_of_page in there for name in names_of_page]
+    assert sorted(found) == [item["name"] for item in batch]
+    assert sort != "name" or found == sorted(found)
+    assert names(await browser.get(link(page, "First page"))) == there[0]
+    back = [names(page)]
+    for _ in range(2):
+        page = await browser.get(link(page, "Previous page"))
+        back.append(names(page))
+    assert "Previous page" not in page.text
+    assert back == there[::-1]
+    assert names(await browser.get(link(page, "Next page"))) == there[1]
+
+
+async def test_back_to_what_has_changed(browser: httpx.AsyncClient, ann: Person) -> None:
+    for n in range(3):
+        await make(ann, name=str(n))
+    first = await browser.get("/items?sort=name&limit=2")
+    second = await browser.get(link(first, "Next page"))
+    back = link(second, "Previous page")
+    for item in (await ann.client.get(ITEMS)).json()["results"][:2]:
+        await ann.client.delete(f"{ITEMS}/{item['id']}")
+    gone = await browser.get(back)
+    assert (names(gone), "Previous page" in gone.text) == (["2"], False)
+    item = (await ann.client.get(ITEMS)).json()["results"][0]
+    await ann.client.delete(f"{ITEMS}/{item['id']}")
+    empty = await browser.get(link(first, "Next page"))
+    assert ("There are no more." in empty.text, link(empty, "First page")) == (
+        True,
+        "/items?sort=name",
+    )
 
 
 async def test_the_list_costs_what_the_apis_does(
@@ -368,8 +400,12 @@ async def test_the_list_costs_what_the_apis_does(
     async with counted_statements(app) as of_api:
         await ann.client.get(ITEMS)
     async with counted_statements(app) as of_page:
-        assert len(names(await browser.get("/items"))) == 20
-    assert len(of_page) == len(of_api) == 2
+        first = await browser.get("/items")
+    async with counted_statements(app) as of_next:
+        second = await browser.get(link(first, "Next page"))
+    async with counted_statements(app) as of_previous:
+        assert names(await browser.get(link(second, "Previous page"))) == names(first)
+    assert len(of_page) == len(of_next) == len(of_previous) == len(of_api) == 2
 
 
 async def test_export(browser: httpx.AsyncClient, ann: Person, bob: Person) -> None:
