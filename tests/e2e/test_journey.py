@@ -52,7 +52,7 @@ def make_an_item(page: Page) -> None:
     page.get_by_label("Price").fill("1999.9")
     page.get_by_label("Description").fill("Brass")
     page.get_by_label("On offer").check()
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save").dblclick()
     expect(page.get_by_text("The item is made.")).to_be_visible()
     expect(page.locator("tbody tr")).to_contain_text(["Lamp"])
     expect(page.locator("tbody .price")).to_have_text(["1,999.90"])

@@ -1,5 +1,6 @@
 """The items in a browser; the service behind them has its own tests."""
 
+import asyncio
 import re
 from html import unescape
 from typing import Any
@@ -8,6 +9,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.core.errors import Stale
+from app.features.items.service import ItemService
 from tests.accounts.test_pages import SCRIPT, described, focused
 from tests.conftest import Person, browser_of, counted_statements, sign_in
 from tests.features.items.test_crud import LAMP, make
@@ -123,6 +126,40 @@ async def test_several_errors(browser: httpx.AsyncClient) -> None:
     page = await browser.post("/items/new", data=form)
     assert (page.status_code, page.text.count('class="error"')) == (422, 4)
     assert focused(page.text) == ["name"]
+
+
+async def test_sent_twice_makes_one(browser: httpx.AsyncClient, ann: Person, bob: Person) -> None:
+    form = FORM | {"once": value(await browser.get("/items/new"), "once")}
+    refused = await browser.post("/items/new", data=form | {"price": ""})
+    assert value(refused, "once") == form["once"]
+    for posted in await asyncio.gather(*(browser.post("/items/new", data=form) for _ in range(5))):
+        assert (posted.status_code, posted.headers["Location"]) == (303, "/items?notice=created")
+    assert names(await browser.get("/items")) == ["Lamp"]
+    # What differs is another: from the same page, from the page again, and of somebody else.
+    await browser.post("/items/new", data=form | {"name": "Desk"})
+    await browser.post(
+        "/items/new", data=form | {"once": value(await browser.get("/items/new"), "once")}
+    )
+    assert names(await browser.get("/items")) == ["Lamp", "Desk", "Lamp"]
+    await browser.post("/logout")
+    await sign_in(browser, bob)
+    await browser.post("/items/new", data=form)
+    assert names(await browser.get("/items")) == ["Lamp"]
+
+
+async def test_when_the_first_fails_the_second_is_made(
+    browser: httpx.AsyncClient, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = FORM | {"once": "a key"}
+    with monkeypatch.context() as patch:
+        patch.setattr(ItemService, "create", failing)
+        assert (await browser.post("/items/new", data=form)).status_code == 412
+    assert (await browser.post("/items/new", data=form)).status_code == 303
+    assert names(await browser.get("/items")) == ["Lamp"]
+
+
+async def failing(*_: Any) -> None:
+    raise Stale("Not now.")
 
 
 @pytest.mark.parametrize("text", ["\U0001f989" * 10_000, "two\nlines\n" * 1000])

@@ -12,6 +12,7 @@ from app.features.items.dependencies import ItemServiceDep
 from app.features.items.schemas import ItemCreate
 from app.web.forms import REFUSALS, Form, FormDep
 from app.web.navigation import Answer, redirect
+from app.web.once import Once, OnceDep, new_form
 from app.web.rendering import render
 
 router = APIRouter(prefix="/items")
@@ -32,8 +33,10 @@ class ItemPages:
     def show(self, template: str, form: Form | None = None, **context: Any) -> Response:
         return render(self._request, f"items/{template}.html", form=form, **context)
 
-    async def create(self, data: ItemCreate) -> None:
-        await self._items.create(self._caller, data)
+    async def create(self, form: Form, once: Once) -> None:
+        data = form.read(ItemCreate)
+        if await once.is_first(self._caller, form):
+            await self._items.create(self._caller, data)
 
     async def replace(self, item_id: int, data: ItemCreate, expected: Versions) -> None:
         """What is the same already, as after a second press, is no conflict."""
@@ -53,13 +56,13 @@ ItemPagesDep = Annotated[ItemPages, Depends(ItemPages)]
 
 @router.get("/new")
 async def show_new_item(pages: ItemPagesDep) -> Response:
-    return pages.show("new")
+    return pages.show("new", new_form())
 
 
 @router.post("/new")
-async def create_item(form: FormDep, pages: ItemPagesDep) -> Response:
+async def create_item(form: FormDep, pages: ItemPagesDep, once: OnceDep) -> Response:
     try:
-        await pages.create(form.read(ItemCreate))
+        await pages.create(form, once)
     except REFUSALS as error:
         form.refuse(error)
         raise Answer(pages.show("new", form)) from error
