@@ -445,6 +445,23 @@ async def test_the_list_costs_what_the_apis_does(
     assert len(of_page) == len(of_next) == len(of_previous) == len(of_api) == 2
 
 
+async def test_it_is_light(browser: httpx.AsyncClient, ann: Person) -> None:
+    """With all that it loads, of which browsers keep the files for a year (tests/web)."""
+    long = [
+        LAMP | {"name": f"{n} {SCRIPT}" * 3, "description": f"{n} Brass" * 30} for n in range(21)
+    ]
+    await ann.client.post(f"{ITEMS}/batch", json=long)
+    page = await browser.get("/items")
+    assert len(names(page)) == 20
+    files = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text))
+    assert len(files) == 3
+    sizes = []
+    for path in ("/items", *files):
+        async with browser.stream("GET", path, headers={"Accept-Encoding": "gzip"}) as response:
+            sizes.append(sum([len(chunk) async for chunk in response.aiter_raw()]))
+    assert sum(sizes) < 40_000
+
+
 async def test_export(browser: httpx.AsyncClient, ann: Person, bob: Person) -> None:
     await make(ann, name="Lamp")
     await make(ann, name="Desk", description=None)
