@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI
 from sqlalchemy.exc import DBAPIError
 from starlette.datastructures import State
 
+from app import admin
 from app.accounts.dependencies import build_services, get_visitor
 from app.core import health
 from app.core.broadcast import Broadcast
@@ -65,6 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_exception_handlers(app)
     add_api(app, settings)
     add_pages(app)
+    admin.add_admin(app)
     app.include_router(health.router)
     add_docs(app)
     app.state.query_parameters = query_parameters(app.openapi())
@@ -137,13 +139,14 @@ def open_state(state: State) -> None:
 def open_pages(state: State) -> None:
     state.assets = Assets()
     links = (link for module in discover("pages") for link in module.LINKS)
-    state.navigation = Navigation(state.settings, links)
+    state.navigation = Navigation(state.settings, (*links, *admin.LINKS))
     state.templates = Templates(
         folders("templates"),
         site=TITLE,
         asset=state.assets.url,
         links_for=state.navigation.links_for,
     )
+    state.admin.load_templates(asset=state.assets.url)
 
 
 async def ensure_first_superuser(state: State) -> None:

@@ -1,0 +1,190 @@
+"""What the slices' `admin.py` are made of."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from sqladmin import ModelView
+from sqladmin.formatters import BASE_FORMATTERS
+from sqladmin.pagination import Pagination
+from sqlalchemy import Select, false, func, or_, select
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from wtforms import Form as Fields
+
+from app.core.errors import NotFound
+from app.core.export import FORMATS
+from app.core.orm import lowered, simple_lower
+from app.core.schemas import Output
+from app.core.security import Caller
+from app.web.admin.fields import form_class
+from app.web.forms import Blame, Form
+from app.web.rendering import time_tag
+
+ROWS_OF_A_PAGE = 1000
+
+
+def caller_of(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+class AdminView(ModelView):
+    """Of one model. Reading is the library's, and goes no further than `read_schema`: what is not
+    in it, such as a hash, is on no page and in no file.
+
+    Writing is the slice's: `create`, `edit` and `delete` hand what the form
+    has to a service. They raise what it raises, and the form shows it.
+    """
+
+    read_schema: ClassVar[type[Output]]
+    create_schema: ClassVar[type[BaseModel]]
+    edit_schema: ClassVar[type[BaseModel]]
+    hidden: ClassVar[tuple[str, ...]] = ()
+    """Fields of the record that the edit form carries along."""
+    create_blame: ClassVar[Blame] = {}
+    """The fields that the domain's errors are about, when one is made."""
+
+    column_type_formatters: ClassVar = {**BASE_FORMATTERS, datetime: time_tag}
+    export_types: ClassVar[list[str]] = [*FORMATS]
+    page_size = 20
+    page_size_options: ClassVar[list[int]] = [20, 50, 100]
+
+    def __init_subclass__(cls) -> None:
+        schemas = (getattr(cls, f"{name}_schema", None) for name in ("read", "create", "edit"))
+        names = {name for schema in schemas if schema for name in schema.model_fields}
+        given = {str(name): label for name, label in cls.column_labels.items()}
+        cls.column_labels = {name: _label(name) for name in names} | given
+
+    async def create(self, request: Request, form: Form) -> Any:
+        raise NotImplementedError
+
+    async def edit(self, request: Request, pk: Any, form: Form) -> Any:
+        raise NotImplementedError
+
+    async def delete(self, request: Request, pks: Sequence[Any]) -> None:
+        """All or none."""
+        raise NotImplementedError
+
+    def key(self, pk: str) -> Any:
+        """The primary key that an address names."""
+        (column,) = self.pk_columns
+        try:
+            return TypeAdapter(column.type.python_type).validate_python(pk)
+        except ValidationError:
+            raise NotFound(f"{self.name} Not Found (id: {pk})") from None
+
+    def key_of(self, record: Any) -> Any:
+        (column,) = self.pk_columns
+        return getattr(record, column.name)
+
+    def changes(self, form: Form, seen: Any, record: Any) -> list[str]:
+        """The names of the fields that an edit has changed, and of the secrets that it has set."""
+        names = self.edit_schema.model_fields
+        return [
+            name
+            for name in names
+            if (
+                getattr(seen, name) != getattr(record, name)
+                if hasattr(seen, name)
+                else form.get(name)
+            )
+        ]
+
+    async def get(self, pk: str) -> Any:
+        (column,) = self.pk_columns
+        rows = await self._rows(select(self.model).where(column == self.key(pk)))
+        if not rows:
+            raise NotFound(f"{self.name} Not Found (id: {pk})")
+        return rows[0]
+
+    async def get_object_for_details(self, request: Request) -> Any:
+        return await self.get(request.path_params["pk"])
+
+    def fields_to_create(self, form: Form) -> Fields:
+        return _filled(form_class(self.create_schema, self._labels), form, form.values)
+
+    def fields_to_edit(self, form: Form, record: Any) -> Fields:
+        fields = form_class(self.edit_schema, self._labels, self.hidden)
+        stored = {name: getattr(record, name) for name in _names(fields) if hasattr(record, name)}
+        return _filled(fields, form, form.values or stored)
+
+    async def list(self, request: Request) -> Pagination:
+        """The library's would sort all of them to count them."""
+        statement = await self.matching(request)
+        page = self.validate_page_number(request.query_params.get("page"), 1)
+        size = self.validate_page_number(request.query_params.get("pageSize"), self.page_size)
+        if not 0 < size <= max(self.page_size_options):
+            raise HTTPException(400, "The page's size is none of those on offer.")
+        ids = statement.with_only_columns(*self.pk_columns).subquery()
+        (count,) = await self._rows(select(func.count()).select_from(ids))
+        page = min(max(page, 1), Pagination.max_page(count, size))
+        ordered = self.sort_query(statement, request).order_by(*self.pk_columns)
+        rows = await self._rows(ordered.limit(size).offset((page - 1) * size))
+        return Pagination(rows=[*rows], page=page, page_size=size, count=count)
+
+    async def pages(self, request: Request) -> AsyncIterator[Sequence[Any]]:
+        """All that the list would show, as `app.core.export` takes them."""
+        (column,) = self.pk_columns
+        statement = (await self.matching(request)).order_by(column).limit(ROWS_OF_A_PAGE)
+        rows = await self._rows(statement)
+        while rows:
+            yield rows
+            rows = await self._rows(statement.where(column > self.key_of(rows[-1])))
+
+    async def matching(self, request: Request) -> Select[Any]:
+        statement, asked = self.list_query(request), request.query_params
+        filter_: Any  # of two kinds
+        for filter_ in self.get_filters():
+            value = asked.get(filter_.parameter_name)
+            operation = [asked.get(f"{filter_.parameter_name}_op")] * filter_.has_operator
+            if value and all(operation):
+                statement = await filter_.get_filtered_query(
+                    statement, *operation, value, self.model
+                )
+        term = asked.get("search")
+        return self.search_query(statement, term) if term else statement
+
+    def search_query(self, stmt: Select[Any], term: str) -> Select[Any]:
+        """As the API's `q`: in any case, and special characters stand for themselves."""
+        if "\x00" in term:  # nowhere, and PostgreSQL cannot be asked
+            return stmt.where(false())
+        part = simple_lower(term)
+        columns = (getattr(self.model, name) for name in self._search_fields)
+        return stmt.where(or_(*(lowered(each).contains(part, autoescape=True) for each in columns)))
+
+    def get_details_columns(self) -> Any:
+        return [*self.read_schema.model_fields]
+
+    get_export_columns = get_details_columns
+
+    def get_form_columns(self) -> Any:
+        return []  # see `app.web.admin.fields`
+
+    @property
+    def _labels(self) -> dict[str, str]:
+        return {str(name): label for name, label in self.column_labels.items()}
+
+    async def _rows(self, statement: Select[Any]) -> Sequence[Any]:
+        async with self.session_maker() as session:
+            rows: Sequence[Any] = (await session.scalars(statement)).all()
+            return rows
+
+
+def _label(name: str) -> str:
+    return name.removeprefix("is_").replace("_", " ").capitalize()
+
+
+def _names(fields: type[Fields]) -> list[str]:
+    return [field.name for field in fields()]
+
+
+def _filled(fields: type[Fields], form: Form, values: Any) -> Fields:
+    filled = fields(data=values)
+    for name, message in form.errors.items():
+        if name in filled:
+            filled[name].errors = [message]
+        else:
+            form.alert = form.alert or message
+    return filled
