@@ -38,8 +38,7 @@ def add_admin(app: FastAPI) -> None:
             admin.add_view(cast("type[AdminView]", type(view)(view.__name__, (view,), {})))
     app.state.admin = admin
     guard = [Middleware(SuperusersOnly)]
-    for path in (PATH, f"{PATH}/"):
-        app.router.routes.append(Route(path, admin.index, middleware=guard))
+    app.router.routes.append(Route(PATH, admin.index, middleware=guard))
     # The pages without sqladmin's application around them: errors are answered as everywhere else.
     app.router.routes.append(Mount(PATH, routes=admin.pages(), name="admin", middleware=guard))
 

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import sqladmin
+from jinja2.bccache import Bucket, BytecodeCache
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -16,10 +17,24 @@ from app.web.forms import REFUSALS, Form, get_form
 from app.web.navigation import redirect
 
 TEMPLATES = Path(__file__).parent / "templates"
-# Signing in and out is the site's own, and so are these pages' errors.
-PAGES = ("statics", "list", "details", "create", "edit", "delete", "export")
+# The forms name the last one. Signing in and out is the site's own, and there are no uploads.
+PAGES = (
+    "statics", "index", "list", "details", "create", "edit", "delete", "export", "ajax_lookup",
+)  # fmt: skip
 REFUSED = (*REFUSALS, Stale)
 logger = logging.getLogger("app.admin")
+_compiled = dict[str, bytes]()
+
+
+class CompiledOnce(BytecodeCache):
+    """In a process: there are many, and every application has the same."""
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in _compiled:
+            bucket.bytecode_from_string(_compiled[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        _compiled[bucket.key] = bucket.bytecode_to_string()
 
 
 class Admin(sqladmin.Admin):
@@ -43,6 +58,7 @@ class Admin(sqladmin.Admin):
         """All of them, so that no request touches the disk."""
         environment = self.templates.env
         environment.auto_reload = False
+        environment.bytecode_cache = CompiledOnce()
         environment.globals |= shared
         for name in environment.list_templates(extensions=["html"]):
             environment.get_template(name)

@@ -71,7 +71,8 @@ class AdminView(ModelView):
         """The primary key that an address names."""
         (column,) = self.pk_columns
         try:
-            return TypeAdapter(column.type.python_type).validate_python(pk)
+            type_: Any = self.read_schema.model_fields[column.name].annotation
+            return TypeAdapter(type_).validate_python(pk)
         except ValidationError:
             raise NotFound(f"{self.name} Not Found (id: {pk})") from None
 
