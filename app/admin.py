@@ -22,6 +22,7 @@ from app.web.admin.view import AdminView
 from app.web.navigation import Link
 
 PATH = "/admin"
+STATICS = f"{PATH}/statics/"
 # The one exception: the pictures in its style sheet, and the font of its icons.
 POLICY = content_security_policy(img_src="'self' data:", font_src="'self'")
 LINKS = [
@@ -60,12 +61,15 @@ class Reading:
 
 
 class SuperusersOnly:
-    """Asks the database at each request: who is no superuser any more is out."""
+    """Asks the database at each request: who is no superuser any more is out. The library's own
+    files are anybody's."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith(STATICS):
+            return await self.app(scope, receive, send)
         request = Request(scope)
         state = request.app.state
         visitor = await get_visitor(request, state.session_cookie, state.browsers)
@@ -76,8 +80,7 @@ class SuperusersOnly:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["Content-Security-Policy"] = POLICY
-                if "etag" not in headers:  # a page: after a sign-out, "back" shows nothing
-                    headers["Cache-Control"] = "no-store"
+                headers["Cache-Control"] = "no-store"  # after a sign-out, "back" shows nothing
             await send(message)
 
         await self.app(scope, receive, send_with_policy)

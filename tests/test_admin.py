@@ -23,7 +23,6 @@ PAGES = (
     "/admin/item/list",
     "/admin/item/export/csv",
     "/admin/auth-session/list",
-    "/admin/statics/css/main.css",
 )
 
 

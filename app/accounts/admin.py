@@ -62,7 +62,7 @@ class SessionAdmin(AdminView, model=AuthSession):
     column_sortable_list = ("user_id", "created_at", "last_used_at", "expires_at")
     column_default_sort = ("last_used_at", True)
     column_labels: ClassVar = {"id": "ID", "user_id": "User", "user_agent": "Device"}
-    column_filters: ClassVar = [ValueFilter(AuthSession.user_id, int)]
+    column_filters: ClassVar = [ValueFilter(AuthSession.user_id, "User", int)]
 
     async def delete(self, request: Request, pks: Sequence[UUID]) -> None:
         await request.app.state.auth.end_sessions(pks)

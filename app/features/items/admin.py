@@ -25,8 +25,8 @@ class ItemAdmin(AdminView, model=Item):
     column_labels: ClassVar = {"id": "ID", "is_offer": "On offer", "owner_id": "Owner"}
     column_filters: ClassVar = [
         BooleanFilter(Item.is_offer, "On offer"),
-        ValueFilter(Item.price, Price),
-        ValueFilter(Item.owner_id, int),
+        ValueFilter(Item.price, "Price", Price),
+        ValueFilter(Item.owner_id, "Owner", int),
     ]
 
     async def create(self, request: Request, form: Form) -> Any:

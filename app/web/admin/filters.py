@@ -17,8 +17,8 @@ OPERATIONS = {
 class ValueFilter(OperationColumnFilter):
     """By a value that `type_` takes; the library's own would send the database all but anything."""
 
-    def __init__(self, column: Any, type_: Any) -> None:
-        super().__init__(column)
+    def __init__(self, column: Any, title: str, type_: Any) -> None:
+        super().__init__(column, title)
         self._adapter = TypeAdapter[Any](type_)
 
     def get_operation_options(self, column_obj: Any) -> list[tuple[str, str]]:

@@ -30,6 +30,14 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
+def _tick(value: bool) -> str:
+    return "Yes" if value else ""
+
+
+def _yes_or_no(value: bool) -> str:
+    return "Yes" if value else "No"
+
+
 class AdminView(ModelView):
     """Of one model. Reading is the library's, and goes no further than `read_schema`: what is not
     in it, such as a hash, is on no page and in no file.
@@ -46,7 +54,8 @@ class AdminView(ModelView):
     create_blame: ClassVar[Blame] = {}
     """The fields that the domain's errors are about, when one is made."""
 
-    column_type_formatters: ClassVar = {**BASE_FORMATTERS, datetime: time_tag}
+    column_type_formatters: ClassVar = {**BASE_FORMATTERS, bool: _tick, datetime: time_tag}
+    column_type_formatters_detail: ClassVar = column_type_formatters | {bool: _yes_or_no}
     export_types: ClassVar[list[str]] = [*FORMATS]
     page_size = 20
     page_size_options: ClassVar[list[int]] = [20, 50, 100]
