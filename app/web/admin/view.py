@@ -11,14 +11,12 @@ from sqladmin.pagination import Pagination
 from sqlalchemy import Select, false, func, or_, select
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from wtforms import Form as Fields
 
 from app.core.errors import NotFound
 from app.core.export import FORMATS
 from app.core.orm import lowered, simple_lower
 from app.core.schemas import Output
 from app.core.security import Caller
-from app.web.admin.fields import form_class
 from app.web.forms import Blame, Form
 from app.web.rendering import time_tag
 
@@ -42,8 +40,8 @@ class AdminView(ModelView):
     """Of one model. Reading is the library's, and goes no further than `read_schema`: what is not
     in it, such as a hash, is on no page and in no file.
 
-    Writing is the slice's: `create`, `edit` and `delete` hand what the form
-    has to a service. They raise what it raises, and the form shows it.
+    Writing is the slice's: `create`, `edit` and `delete` hand what the form has to a service. What
+    that refuses, the form shows.
     """
 
     read_schema: ClassVar[type[Output]]
@@ -63,8 +61,7 @@ class AdminView(ModelView):
     def __init_subclass__(cls) -> None:
         schemas = (getattr(cls, f"{name}_schema", None) for name in ("read", "create", "edit"))
         names = {name for schema in schemas if schema for name in schema.model_fields}
-        given = {str(name): label for name, label in cls.column_labels.items()}
-        cls.column_labels = {name: _label(name) for name in names} | given
+        cls.column_labels = {name: _label(name) for name in names} | {**cls.column_labels}
 
     async def create(self, request: Request, form: Form) -> Any:
         raise NotImplementedError
@@ -90,16 +87,12 @@ class AdminView(ModelView):
         return getattr(record, column.name)
 
     def changes(self, form: Form, seen: Any, record: Any) -> list[str]:
-        """The names of the fields that an edit has changed, and of the secrets that it has set."""
-        names = self.edit_schema.model_fields
+        """The names of the fields that an edit has changed; of a secret, that it was given."""
         return [
             name
-            for name in names
-            if (
-                getattr(seen, name) != getattr(record, name)
-                if hasattr(seen, name)
-                else form.get(name)
-            )
+            for name in self.edit_schema.model_fields
+            if (form.get(name) and not hasattr(seen, name))
+            or getattr(seen, name, None) != getattr(record, name, None)
         ]
 
     async def get(self, pk: str) -> Any:
@@ -111,14 +104,6 @@ class AdminView(ModelView):
 
     async def get_object_for_details(self, request: Request) -> Any:
         return await self.get(request.path_params["pk"])
-
-    def fields_to_create(self, form: Form) -> Fields:
-        return _filled(form_class(self.create_schema, self._labels), form, form.values)
-
-    def fields_to_edit(self, form: Form, record: Any) -> Fields:
-        fields = form_class(self.edit_schema, self._labels, self.hidden)
-        stored = {name: getattr(record, name) for name in _names(fields) if hasattr(record, name)}
-        return _filled(fields, form, form.values or stored)
 
     async def list(self, request: Request) -> Pagination:
         """The library's would sort all of them to count them."""
@@ -172,10 +157,6 @@ class AdminView(ModelView):
     def get_form_columns(self) -> Any:
         return []  # see `app.web.admin.fields`
 
-    @property
-    def _labels(self) -> dict[str, str]:
-        return {str(name): label for name, label in self.column_labels.items()}
-
     async def _rows(self, statement: Select[Any]) -> Sequence[Any]:
         async with self.session_maker() as session:
             rows: Sequence[Any] = (await session.scalars(statement)).all()
@@ -184,17 +165,3 @@ class AdminView(ModelView):
 
 def _label(name: str) -> str:
     return name.removeprefix("is_").replace("_", " ").capitalize()
-
-
-def _names(fields: type[Fields]) -> list[str]:
-    return [field.name for field in fields()]
-
-
-def _filled(fields: type[Fields], form: Form, values: Any) -> Fields:
-    filled = fields(data=values)
-    for name, message in form.errors.items():
-        if name in filled:
-            filled[name].errors = [message]
-        else:
-            form.alert = form.alert or message
-    return filled
