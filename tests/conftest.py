@@ -1,10 +1,12 @@
 """Every test that asks for a database runs on SQLite, and on PostgreSQL too when TEST_POSTGRES_URL
 names a server, with a user who may create databases there. TEST_REDIS_URL names a Redis database,
 which is emptied, and so is the next for each further process. The application has it wherever it is
-on PostgreSQL: the whole suite runs with Redis and without."""
+on PostgreSQL: the whole suite runs with Redis and without. The pages are tried in Chromium where
+that is installed."""
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -40,6 +42,7 @@ if REDIS_URL:  # a database for each process of the tests: NUMBER, NUMBER + 1...
     _server, _, _number = REDIS_URL.rpartition("/")
     _worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
     REDIS_URL = f"{_server}/{int(_number) + int(_worker)}"
+CHROMIUM = shutil.which("chromium")
 BACKENDS = ["sqlite", "postgresql"] if POSTGRES_URL else ["sqlite"]
 
 
@@ -63,6 +66,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not REDIS_URL:
         terminalreporter.section("Redis was NOT tested", red=True, bold=True)
         terminalreporter.line("TEST_REDIS_URL=redis://HOST:PORT/NUMBER (it is emptied)")
+    if not CHROMIUM:
+        terminalreporter.section("Chromium was NOT tested", red=True, bold=True)
+        terminalreporter.line("apt-get install chromium (it is looked for in PATH)")
 
 
 @pytest.fixture(autouse=True)

@@ -32,6 +32,7 @@ def start(database_url: str, port: int, **environment: str) -> subprocess.Popen[
         "REDIS_URL": redis_beside(database_url) or "",
         "SECRET_KEY": SECRET_KEY,
         "PORT": str(port),
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
     }
     return subprocess.Popen([command, "serve"], env=os.environ | settings | environment)
 

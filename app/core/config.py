@@ -163,9 +163,10 @@ class Settings(BaseSettings):
     @field_validator("public_url")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
-        if not _is_url(value, "http", "https") or set("?# \n") & set(value):
-            raise ValueError("should be http:// or https://, a host, and a path or nothing")
-        return value.rstrip("/")  # links begin with a slash
+        origin = value.removesuffix("/")  # links begin with one
+        if not _is_url(origin, "http", "https") or set("/?# \n") & set(origin.partition("://")[2]):
+            raise ValueError("should be http:// or https:// and a host, without a path")
+        return origin
 
     @field_validator("smtp_url")
     @classmethod

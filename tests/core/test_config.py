@@ -72,7 +72,9 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ALLOWED_HOSTS", "*example.com", "*.example.com"),
         ("PUBLIC_URL", "example.com", "http:// or https://"),
         ("PUBLIC_URL", "https://", "a host"),
-        ("PUBLIC_URL", "https://example.com/?a=1", "a path or nothing"),
+        ("PUBLIC_URL", "https://example.com/?a=1", "without a path"),
+        ("PUBLIC_URL", "https://example.com/app", "without a path"),
+        ("PUBLIC_URL", "https://example.com//", "without a path"),
         ("SMTP_URL", "mail:25", "smtp://, smtp+starttls:// or smtps://"),
         ("SMTP_URL", "smtp://user:s3cret@", "name a host"),
         ("MAIL_FROM", "App <app>", "email"),
@@ -116,7 +118,8 @@ def test_a_wrong_smtp_url_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_links_begin_with_one_slash() -> None:
-    assert Settings(public_url="https://example.com/app/").public_url == "https://example.com/app"
+    assert Settings(public_url="https://example.com/").public_url == "https://example.com"
+    assert Settings(public_url="http://[::1]:8000").public_url == "http://[::1]:8000"
 
 
 def test_production_takes_a_strong_key() -> None:

@@ -65,7 +65,7 @@ async def test_the_api_has_no_cookie_to_be_misused(ann: Person) -> None:
 
 
 async def test_behind_a_proxy_that_ends_tls(database_url: str) -> None:
-    settings = make_settings(database_url, public_url="https://Example.com/app")
+    settings = make_settings(database_url, public_url="https://Example.com")
     async with running(settings) as app, client_of(app) as client:
         for origin, status in (("https://example.com", 303), ("http://example.com", 403)):
             response = await client.post("/logout", headers={"Origin": origin})

@@ -1,5 +1,6 @@
 """The items in a browser; the service behind them has its own tests."""
 
+import asyncio
 import re
 from html import unescape
 from typing import Any
@@ -8,6 +9,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.core.errors import Stale
+from app.features.items.service import ItemService
 from tests.accounts.test_pages import SCRIPT, described, focused
 from tests.conftest import Person, browser_of, counted_statements, sign_in
 from tests.features.items.test_crud import LAMP, make
@@ -123,6 +126,40 @@ async def test_several_errors(browser: httpx.AsyncClient) -> None:
     page = await browser.post("/items/new", data=form)
     assert (page.status_code, page.text.count('class="error"')) == (422, 4)
     assert focused(page.text) == ["name"]
+
+
+async def test_sent_twice_makes_one(browser: httpx.AsyncClient, ann: Person, bob: Person) -> None:
+    form = FORM | {"once": value(await browser.get("/items/new"), "once")}
+    refused = await browser.post("/items/new", data=form | {"price": ""})
+    assert value(refused, "once") == form["once"]
+    for posted in await asyncio.gather(*(browser.post("/items/new", data=form) for _ in range(5))):
+        assert (posted.status_code, posted.headers["Location"]) == (303, "/items?notice=created")
+    assert names(await browser.get("/items")) == ["Lamp"]
+    # What differs is another: from the same page, from the page again, and of somebody else.
+    await browser.post("/items/new", data=form | {"name": "Desk"})
+    await browser.post(
+        "/items/new", data=form | {"once": value(await browser.get("/items/new"), "once")}
+    )
+    assert names(await browser.get("/items")) == ["Lamp", "Desk", "Lamp"]
+    await browser.post("/logout")
+    await sign_in(browser, bob)
+    await browser.post("/items/new", data=form)
+    assert names(await browser.get("/items")) == ["Lamp"]
+
+
+async def test_when_the_first_fails_the_second_is_made(
+    browser: httpx.AsyncClient, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = FORM | {"once": "a key"}
+    with monkeypatch.context() as patch:
+        patch.setattr(ItemService, "create", failing)
+        assert (await browser.post("/items/new", data=form)).status_code == 412
+    assert (await browser.post("/items/new", data=form)).status_code == 303
+    assert names(await browser.get("/items")) == ["Lamp"]
+
+
+async def failing(*_: Any) -> None:
+    raise Stale("Not now.")
 
 
 @pytest.mark.parametrize("text", ["\U0001f989" * 10_000, "two\nlines\n" * 1000])
@@ -315,7 +352,8 @@ async def test_a_filter_that_cannot_be(browser: httpx.AsyncClient, query: str, w
 
 
 @pytest.mark.parametrize(
-    "query", ["sort=colour", "cursor=x", "cursor=a.b", "limit=0", "owner_id=x"]
+    "query",
+    ["sort=colour", "sort=--id&before=x", "cursor=x", "before=a.b", "limit=0", "owner_id=x"],
 )
 async def test_a_list_that_cannot_be(browser: httpx.AsyncClient, query: str) -> None:
     page = await browser.get(f"/items?{query}")
@@ -347,18 +385,49 @@ async def test_the_heads_sort(browser: httpx.AsyncClient, ann: Person) -> None:
         assert value(page, "q") == "brass"
 
 
-async def test_pages(browser: httpx.AsyncClient, ann: Person) -> None:
-    batch = [LAMP | {"name": f"{n:02}"} for n in range(45)]
+@pytest.mark.parametrize("sort", ["", "id", "name", "-price", "updated_at", "-created_at"])
+async def test_there_and_back(browser: httpx.AsyncClient, ann: Person, sort: str) -> None:
+    batch = [LAMP | {"name": f"{n:02}", "price": str(n % 3)} for n in range(45)]
     await ann.client.post(f"{ITEMS}/batch", json=batch)
-    page, found = await browser.get("/items?sort=name&q=brass"), list[str]()
+    page = await browser.get(f"/items?sort={sort}&q=brass")
+    assert "Previous page" not in page.text
     assert "First page" not in page.text
+    there = [names(page)]
     for _ in range(2):
-        found += names(page)
         page = await browser.get(link(page, "Next page"))
+        there.append(names(page))
     assert "Next page" not in page.text
-    assert found + names(page) == [item["name"] for item in batch]
-    first = await browser.get(link(page, "First page"))
-    assert names(first) == found[:20]
+    assert [len(each) for each in there] == [20, 20, 5]
+    found = [name for names_of_page in there for name in names_of_page]
+    assert sorted(found) == [item["name"] for item in batch]
+    assert sort != "name" or found == sorted(found)
+    assert names(await browser.get(link(page, "First page"))) == there[0]
+    back = [names(page)]
+    for _ in range(2):
+        page = await browser.get(link(page, "Previous page"))
+        back.append(names(page))
+    assert "Previous page" not in page.text
+    assert back == there[::-1]
+    assert names(await browser.get(link(page, "Next page"))) == there[1]
+
+
+async def test_back_to_what_has_changed(browser: httpx.AsyncClient, ann: Person) -> None:
+    for n in range(3):
+        await make(ann, name=str(n))
+    first = await browser.get("/items?sort=name&limit=2")
+    second = await browser.get(link(first, "Next page"))
+    back = link(second, "Previous page")
+    for item in (await ann.client.get(ITEMS)).json()["results"][:2]:
+        await ann.client.delete(f"{ITEMS}/{item['id']}")
+    gone = await browser.get(back)
+    assert (names(gone), "Previous page" in gone.text) == (["2"], False)
+    item = (await ann.client.get(ITEMS)).json()["results"][0]
+    await ann.client.delete(f"{ITEMS}/{item['id']}")
+    empty = await browser.get(link(first, "Next page"))
+    assert ("There are no more." in empty.text, link(empty, "First page")) == (
+        True,
+        "/items?sort=name",
+    )
 
 
 async def test_the_list_costs_what_the_apis_does(
@@ -368,8 +437,29 @@ async def test_the_list_costs_what_the_apis_does(
     async with counted_statements(app) as of_api:
         await ann.client.get(ITEMS)
     async with counted_statements(app) as of_page:
-        assert len(names(await browser.get("/items"))) == 20
-    assert len(of_page) == len(of_api) == 2
+        first = await browser.get("/items")
+    async with counted_statements(app) as of_next:
+        second = await browser.get(link(first, "Next page"))
+    async with counted_statements(app) as of_previous:
+        assert names(await browser.get(link(second, "Previous page"))) == names(first)
+    assert len(of_page) == len(of_next) == len(of_previous) == len(of_api) == 2
+
+
+async def test_it_is_light(browser: httpx.AsyncClient, ann: Person) -> None:
+    """With all that it loads, of which browsers keep the files for a year (tests/web)."""
+    long = [
+        LAMP | {"name": f"{n} {SCRIPT}" * 3, "description": f"{n} Brass" * 30} for n in range(21)
+    ]
+    await ann.client.post(f"{ITEMS}/batch", json=long)
+    page = await browser.get("/items")
+    assert len(names(page)) == 20
+    files = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text))
+    assert len(files) == 3
+    sizes = []
+    for path in ("/items", *files):
+        async with browser.stream("GET", path, headers={"Accept-Encoding": "gzip"}) as response:
+            sizes.append(sum([len(chunk) async for chunk in response.aiter_raw()]))
+    assert sum(sizes) < 40_000
 
 
 async def test_export(browser: httpx.AsyncClient, ann: Person, bob: Person) -> None:

@@ -1,44 +1,21 @@
-"""The items of who is signed in."""
+"""One item: to make, to change and to delete."""
 
-from functools import partial
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from app.accounts.dependencies import Member
 from app.core.conditional import VERSION, Versions
 from app.core.errors import Stale
-from app.core.export import export
-from app.features.items.dependencies import BulkItemsDep, ItemServiceDep
-from app.features.items.schemas import (
-    ItemCreate,
-    ItemExportQuery,
-    ItemFilter,
-    ItemQuery,
-    ItemRead,
-)
+from app.features.items.dependencies import ItemServiceDep
+from app.features.items.schemas import ItemCreate
 from app.web.forms import REFUSALS, Form, FormDep
-from app.web.navigation import Answer, Link, redirect
+from app.web.navigation import Answer, redirect
+from app.web.once import Once, OnceDep, new_form
 from app.web.rendering import render
 
-NEWEST_FIRST = "-id"
-# Of a column, the sort that a first press gives, and that of a second.
-COLUMNS = (
-    ("Name", "name", "-name"),
-    ("Price", "price", "-price"),
-    ("Added", NEWEST_FIRST, "id"),
-    ("Changed", "-updated_at", "updated_at"),
-)
-NOTICES = {
-    "created": "The item is made.",
-    "saved": "Your changes are saved.",
-    "deleted": "The item is deleted.",
-}
-LINKS = [Link("Items", "/items", "members", order=1)]
-
-router = APIRouter(prefix="/items", include_in_schema=False)
+router = APIRouter(prefix="/items")
 
 
 class ItemPages:
@@ -49,26 +26,17 @@ class ItemPages:
         self._caller = caller
         self._items = items
 
-    async def show_list(self, form: Form) -> Response:
-        page = None
-        try:
-            query = form.read(ItemQuery, sort=form.get("sort") or NEWEST_FIRST)
-            page = await self._items.list(self._caller, query)
-        except REFUSALS as error:
-            form.refuse(error)
-        return self.show("list", form, page=page, columns=COLUMNS, at=partial(address, form))
-
     async def show_item(self, template: str, item_id: int, form: Form | None = None) -> Response:
         item = await self._items.get(self._caller, item_id)
         return self.show(template, form or form_of(item), item=item)
 
     def show(self, template: str, form: Form | None = None, **context: Any) -> Response:
-        notice = NOTICES.get(self._request.query_params.get("notice", ""))
-        name = f"items/{template}.html"
-        return render(self._request, name, form=form, notice=notice, **context)
+        return render(self._request, f"items/{template}.html", form=form, **context)
 
-    async def create(self, data: ItemCreate) -> None:
-        await self._items.create(self._caller, data)
+    async def create(self, form: Form, once: Once) -> None:
+        data = form.read(ItemCreate)
+        if await once.is_first(self._caller, form):
+            await self._items.create(self._caller, data)
 
     async def replace(self, item_id: int, data: ItemCreate, expected: Versions) -> None:
         """What is the same already, as after a second press, is no conflict."""
@@ -86,28 +54,15 @@ class ItemPages:
 ItemPagesDep = Annotated[ItemPages, Depends(ItemPages)]
 
 
-@router.get("")
-async def show_items(request: Request, pages: ItemPagesDep) -> Response:
-    return await pages.show_list(Form(request.query_params))
-
-
-@router.get("/export")
-async def export_items(
-    query: Annotated[ItemExportQuery, Query()], items: BulkItemsDep, caller: Member
-) -> Response:
-    """The API's, for who has no token."""
-    return await export(items.pages(caller, query), ItemRead, query.format, "items")
-
-
 @router.get("/new")
 async def show_new_item(pages: ItemPagesDep) -> Response:
-    return pages.show("new")
+    return pages.show("new", new_form())
 
 
 @router.post("/new")
-async def create_item(form: FormDep, pages: ItemPagesDep) -> Response:
+async def create_item(form: FormDep, pages: ItemPagesDep, once: OnceDep) -> Response:
     try:
-        await pages.create(form.read(ItemCreate))
+        await pages.create(form, once)
     except REFUSALS as error:
         form.refuse(error)
         raise Answer(pages.show("new", form)) from error
@@ -164,10 +119,3 @@ def seen_in(form: Form) -> Versions:
     """The version that the form was made from. Without one of ours, nothing is overwritten."""
     version = form.get("version")
     return frozenset([int(version)] if VERSION.fullmatch(version) else [])
-
-
-def address(form: Form, path: str = "/items", **changes: str) -> str:
-    """Of the same list, otherwise; from its start on unless `cursor` says."""
-    kept = {name: form.get(name) for name in ItemFilter.model_fields}
-    query = {name: value for name, value in (kept | changes).items() if value}
-    return f"{path}?{urlencode(query)}"

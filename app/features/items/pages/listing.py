@@ -1,0 +1,69 @@
+"""The items of who is signed in: a table to search, to sort and to turn over, and all as a file."""
+
+from functools import partial
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from app.accounts.dependencies import Member
+from app.core.export import export
+from app.core.pagination import CursorsDep
+from app.features.items.dependencies import BulkItemsDep, ItemServiceDep
+from app.features.items.schemas import ItemExportQuery, ItemFilter, ItemQuery, ItemRead
+from app.web.forms import REFUSALS, Form
+from app.web.paging import turn
+from app.web.rendering import render
+
+NEWEST_FIRST = "-id"
+# Of a column, the sort that a first press gives, and that of a second.
+COLUMNS = (
+    ("Name", "name", "-name"),
+    ("Price", "price", "-price"),
+    ("Added", NEWEST_FIRST, "id"),
+    ("Changed", "-updated_at", "updated_at"),
+)
+NOTICES = {
+    "created": "The item is made.",
+    "saved": "Your changes are saved.",
+    "deleted": "The item is deleted.",
+}
+
+router = APIRouter(prefix="/items")
+
+
+@router.get("")
+async def show_items(
+    request: Request, items: ItemServiceDep, caller: Member, cursors: CursorsDep
+) -> Response:
+    form, page = Form(request.query_params), None
+    try:
+        query = form.read(ItemQuery, sort=form.get("sort") or NEWEST_FIRST)
+        page = await turn(partial(items.list, caller), query, form.get("before"), cursors)
+    except REFUSALS as error:
+        form.refuse(error)
+    return render(
+        request,
+        "items/list.html",
+        form=form,
+        notice=NOTICES.get(form.get("notice")),
+        page=page,
+        columns=COLUMNS,
+        at=partial(address, form),
+    )
+
+
+@router.get("/export")
+async def export_items(
+    query: Annotated[ItemExportQuery, Query()], items: BulkItemsDep, caller: Member
+) -> Response:
+    """The API's, for who has no token."""
+    return await export(items.pages(caller, query), ItemRead, query.format, "items")
+
+
+def address(form: Form, path: str = "/items", **changes: str) -> str:
+    """Of the same list, otherwise; from its start on unless `cursor` or `before` says."""
+    kept = {name: form.get(name) for name in ItemFilter.model_fields}
+    query = {name: value for name, value in (kept | changes).items() if value}
+    return f"{path}?{urlencode(query)}"

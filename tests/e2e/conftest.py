@@ -1,0 +1,171 @@
+"""A real browser on a real server. Whatever a test does there, `open_page` sees to it that nothing
+is asked of another host, and that the browser has nothing to complain of."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from anyio.from_thread import start_blocking_portal
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    WebSocket,
+    expect,
+    sync_playwright,
+)
+
+from tests.conftest import CHROMIUM, PASSWORD
+from tests.databases import Databases
+from tests.server import serving
+from tests.smtp import Inbox, receiving
+
+PATIENCE_SECONDS = 30  # of a machine that is busy; nothing else waits for so long
+SUPERUSER = "root@example.com"
+numbers = count(1)
+
+expect.set_options(timeout=PATIENCE_SECONDS * 1000)
+
+
+@dataclass
+class Site:
+    url: str
+    inbox: Inbox
+
+    def new_email(self) -> str:
+        """Of nobody yet."""
+        return f"ann{next(numbers)}@example.com"
+
+    def link_mailed_to(self, email: str) -> str:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            for message in reversed(self.inbox.messages):
+                if message["To"] == email and (body := message.get_body(("plain",))):
+                    (link,) = re.findall(r"https?://\S+", body.get_content())
+                    return str(link)
+            time.sleep(0.05)
+        raise TimeoutError
+
+    @contextmanager
+    def api(self, email: str) -> Iterator[httpx.Client]:
+        """The API, as another device of theirs."""
+        with httpx.Client(base_url=f"{self.url}/api/v1", timeout=PATIENCE_SECONDS) as client:
+            form = {"grant_type": "password", "username": email, "password": PASSWORD}
+            token = client.post("/auth/token", data=form).json()["access_token"]
+            client.headers["Authorization"] = f"Bearer {token}"
+            yield client
+
+
+@pytest.fixture(scope="package")
+def site(databases: Databases, template_url: str) -> Iterator[Site]:
+    url = databases.create(template_url)
+    environment = {
+        "RATE_LIMIT_LOGIN": "1000/minute",
+        "FIRST_SUPERUSER_EMAIL": SUPERUSER,
+        "FIRST_SUPERUSER_PASSWORD": PASSWORD,
+    }
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(receiving()) as inbox,
+        serving(url, SMTP_URL=inbox.url, **environment) as server,
+    ):
+        yield Site(str(server.base_url), inbox)
+    databases.drop(url)
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    if not CHROMIUM:
+        pytest.skip("Chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            # As people have it: "back" shows what was kept in memory.
+            ignore_default_args=["--disable-back-forward-cache"],
+        )
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Complaints:
+    """What nobody should ever see. An answer of 400 and more is in the console too: a test names
+    those that it asks for in `expected`."""
+
+    host: str
+    expected: set[int] = field(default_factory=set)
+    found: list[str] = field(default_factory=list)
+
+    def listen(self, context: BrowserContext) -> None:
+        context.on("request", self._on_request)
+        context.on("console", self._on_console)
+        context.on("weberror", lambda error: self.found.append(f"exception: {error.error}"))
+        context.on("dialog", lambda dialog: self.found.append(f"dialog: {dialog.message}"))
+        context.on("page", lambda page: page.on("websocket", self._on_request))
+
+    def _on_request(self, request: Request | WebSocket) -> None:
+        url = urlsplit(request.url)
+        if url.scheme not in ("data", "blob") and url.netloc != self.host:
+            self.found.append(f"request: {request.url}")
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        """What breaks the content security policy is told here."""
+        status = re.search(r"responded with a status of (\d+)", message.text)
+        is_expected = status and int(status[1]) in self.expected
+        if message.type in ("error", "warning") and not is_expected:
+            self.found.append(f"{message.type}: {message.text}")
+
+
+@pytest.fixture
+def complaints(site: Site) -> Complaints:
+    return Complaints(urlsplit(site.url).netloc)
+
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(chromium: Browser, site: Site, complaints: Complaints) -> Iterator[OpenPage]:
+    """Makes a page of a browser that has been nowhere yet; takes Playwright's options of one."""
+    contexts: list[BrowserContext] = []
+
+    def open_(**options: Any) -> Page:
+        # Of Europe, where numbers are enough for a date; the clock of another continent.
+        given = {"base_url": site.url, "locale": "de-DE", "timezone_id": "Asia/Seoul"}
+        context = chromium.new_context(**given | options)
+        context.set_default_timeout(PATIENCE_SECONDS * 1000)
+        complaints.listen(context)
+        contexts.append(context)
+        return context.new_page()
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints.found == []
+
+
+@pytest.fixture
+def member(site: Site) -> str:
+    """The e-mail address of somebody with an account, and nothing in it."""
+    email = site.new_email()
+    httpx.post(
+        f"{site.url}/api/v1/users", json={"email": email, "password": PASSWORD}
+    ).raise_for_status()
+    return email
+
+
+def sign_in(page: Page, email: str) -> None:
+    page.goto("/login")
+    page.get_by_label("Email").fill(email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()

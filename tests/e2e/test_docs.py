@@ -1,0 +1,35 @@
+"""The documentation's own programs, under our policy."""
+
+import httpx
+from playwright.sync_api import expect
+
+from tests.conftest import PASSWORD, only
+from tests.e2e.conftest import OpenPage, Site
+
+pytestmark = only("sqlite")
+
+
+def test_swagger_ui_signs_in_and_makes_an_item(open_page: OpenPage, member: str) -> None:
+    page = open_page()
+    page.goto("/docs")
+    page.get_by_role("button", name="Authorize").click()
+    dialog = page.locator(".modal-ux")
+    dialog.get_by_label("username").fill(member)
+    dialog.get_by_label("password:", exact=True).first.fill(PASSWORD)
+    dialog.get_by_role("button", name="Apply").click()
+    dialog.get_by_role("button", name="Close").click()
+    operation = page.locator("#operations-items-create_item")
+    operation.get_by_role("button").first.click()
+    operation.get_by_role("button", name="Execute").click()
+    answer = operation.locator(".live-responses-table .response")
+    expect(answer.locator(".response-col_status")).to_contain_text("201")
+    expect(answer).to_contain_text('"name": "Lamp"')
+
+
+def test_redoc_shows_every_operation_and_searches(site: Site, open_page: OpenPage) -> None:
+    paths = httpx.get(f"{site.url}/openapi.json").json()["paths"].values()
+    page = open_page()
+    page.goto("/redoc")
+    expect(page.locator("h2 a[href*='/operation/']")).to_have_count(sum(map(len, paths)))
+    page.get_by_placeholder("Search").fill("batch")  # in a worker
+    expect(page.get_by_role("search").get_by_text("Create Items")).to_be_visible()

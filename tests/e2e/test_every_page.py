@@ -1,0 +1,99 @@
+"""What holds on every page, in both themes: it can be read and used by everybody (axe-core finds
+nothing serious), and it fits a small telephone."""
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.conftest import only
+from tests.e2e.conftest import Complaints, OpenPage, Site, sign_in
+
+pytestmark = only("sqlite")
+axe = Axe()  # what it runs comes by the debugger's way, which no policy forbids
+ODD_NAMES = ("W" * 255, "\N{OWL}" * 255, "שלום עולם " * 25, "two\nlines", " ")
+
+
+def check(page: Page) -> None:
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    width, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert width <= room, page.url
+    page.emulate_media(color_scheme="light")
+    assert serious(page) == [], page.url
+    page.emulate_media(color_scheme="dark")
+    assert serious(page, runOnly=["color-contrast"]) == [], page.url
+
+
+def serious(page: Page, **options: Any) -> list[tuple[str, str]]:
+    """Of what axe finds: the rule, and the element."""
+    found = axe.run(page, options={"resultTypes": ["violations"], **options}).response
+    return [
+        (violation["id"], node["html"])
+        for violation in found["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
+@pytest.fixture
+def page(open_page: OpenPage) -> Page:
+    return open_page(viewport={"width": 320, "height": 640}, reduced_motion="reduce")
+
+
+def test_signed_out(page: Page, complaints: Complaints) -> None:
+    complaints.expected = {404, 422}
+    for path in (
+        "/",
+        "/signup",
+        "/login?next=/items",
+        "/login?notice=signed-up",
+        "/forgot-password",
+        "/forgot-password?notice=sent",
+        "/reset-password",
+        "/reset-password?token=x",
+        "/verify-email",
+        "/verify-email?token=x",
+        "/nowhere",
+    ):
+        page.goto(path)
+        check(page)
+    page.goto("/signup")
+    page.get_by_role("button", name="Sign up").click()
+    expect(page.get_by_text("Please fill this in.").first).to_be_visible()
+    check(page)
+
+
+def test_signed_in(site: Site, page: Page, complaints: Complaints, member: str) -> None:
+    complaints.expected = {404, 422, 409}
+    sign_in(page, member)
+    check(page)  # an empty list
+    with site.api(member) as api:
+        for name in ODD_NAMES:
+            body = {"name": name, "description": name, "price": "9999999999.99", "is_offer": True}
+            item = api.post("/items", json=body).json()
+        item_path = f"/items/{item['id']}"
+        page.goto(f"{item_path}/edit")
+        check(page)
+        api.patch(item_path, json={"name": "Changed", "description": ODD_NAMES[0]})
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("changed meanwhile")
+        check(page)
+    for path in (
+        "/items",
+        "/items?q=nothing+of+the+kind",
+        "/items?min_price=x&is_offer=perhaps",
+        "/items?sort=colour",
+        "/items/new",
+        f"{item_path}/delete",
+        "/items/999999/edit",
+        "/account",
+        "/account/delete",
+    ):
+        page.goto(path)
+        check(page)
+    for path, button in (("/items/new", "Save"), ("/account", "Set password")):
+        page.goto(path)
+        page.get_by_role("button", name=button, exact=True).last.click()
+        expect(page.get_by_text("Please fill this in.").first).to_be_visible()
+        check(page)

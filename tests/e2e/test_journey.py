@@ -1,0 +1,120 @@
+"""From the front page to the way out, as somebody does it, with the script and without."""
+
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.conftest import PASSWORD, only
+from tests.e2e.conftest import Complaints, OpenPage, Site
+
+pytestmark = only("sqlite")
+HOSTILE = "<img src=x onerror=alert(1)> \N{OWL}"
+
+
+@pytest.mark.parametrize("has_script", [True, False], ids=["with the script", "without"])
+def test_a_first_day(
+    site: Site, open_page: OpenPage, complaints: Complaints, has_script: bool
+) -> None:
+    page, email = open_page(java_script_enabled=has_script), site.new_email()
+    sign_up(site, page, email)
+    make_an_item(page)
+    complaints.expected.add(409)
+    edit_in_two_tabs(page)
+    search(page)
+    export(page)
+    change_elsewhere(site, page, email, has_script)
+    sign_out_and_go_back(page)
+
+
+def sign_up(site: Site, page: Page, email: str) -> None:
+    page.goto("/")
+    page.get_by_role("main").get_by_role("link", name="Sign up").click()
+    page.get_by_label("Email").fill(email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign up").click()
+    expect(page.get_by_text("Your account is made.")).to_be_visible()
+    page.goto(site.link_mailed_to(email))
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.get_by_text("Your e-mail address is confirmed.")).to_be_visible()
+    page.get_by_label("Email").fill(email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text("Nothing here yet")).to_be_visible()
+
+
+def make_an_item(page: Page) -> None:
+    page.get_by_role("link", name="New item").click()
+    expect(page.get_by_label("Name")).to_be_focused()
+    page.keyboard.type("Lamp")
+    page.get_by_label("Price").fill("1999.9")
+    page.get_by_label("Description").fill("Brass")
+    page.get_by_label("On offer").check()
+    page.get_by_role("button", name="Save").dblclick()
+    expect(page.get_by_text("The item is made.")).to_be_visible()
+    expect(page.locator("tbody tr")).to_contain_text(["Lamp"])
+    expect(page.locator("tbody .price")).to_have_text(["1,999.90"])
+
+
+def edit_in_two_tabs(page: Page) -> None:
+    other = page.context.new_page()
+    for tab in (page, other):
+        tab.goto("/items")
+        tab.get_by_role("link", name="Lamp").click()
+    other.get_by_label("Name").fill("Lamp of the other tab")
+    other.get_by_role("button", name="Save").click()
+    expect(other.get_by_text("Your changes are saved.")).to_be_visible()
+    other.close()
+    page.get_by_label("Name").fill("Lamp of this tab")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("This item has changed meanwhile")
+    expect(page.get_by_role("definition").first).to_have_text("Lamp of the other tab")
+    expect(page.get_by_label("Name")).to_have_value("Lamp of this tab")
+    page.get_by_role("button", name="Save mine").click()
+    expect(page.get_by_text("Your changes are saved.")).to_be_visible()
+
+
+def search(page: Page) -> None:
+    page.get_by_label("Search").fill("nothing of the kind")
+    page.get_by_label("Search").press("Enter")
+    expect(page.get_by_text("Nothing matches.")).to_be_visible()
+    page.get_by_label("Search").fill("THIS TAB")
+    page.get_by_role("button", name="Search").click()
+    expect(page.get_by_role("link", name="Lamp of this tab")).to_be_visible()
+    page.get_by_role("columnheader", name="Price").get_by_role("link").click()
+    expect(page.get_by_role("columnheader", name="Price")).to_have_attribute(
+        "aria-sort", "ascending"
+    )
+    expect(page.get_by_label("Search")).to_have_value("THIS TAB")
+
+
+def export(page: Page) -> None:
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert download.value.suggested_filename == "items.csv"
+    assert "Lamp of this tab,Brass,1999.90" in Path(download.value.path()).read_text()
+
+
+def change_elsewhere(site: Site, page: Page, email: str, has_script: bool) -> None:
+    page.goto("/items")
+    with site.api(email) as api:
+        (item,) = api.get("/items").json()["results"]
+        changed = api.patch(f"/items/{item['id']}", json={"name": HOSTILE}).json()
+    if not has_script:
+        page.reload()
+    expect(page.get_by_role("link", name=HOSTILE)).to_be_visible()
+    utc = datetime.fromisoformat(changed["updated_at"])
+    shown = utc.strftime("%d %b %Y, %H:%M UTC")
+    if has_script:
+        shown = utc.astimezone(ZoneInfo("Asia/Seoul")).strftime("%d.%m.%Y, %H:%M")
+    expect(page.locator("tbody .changed time")).to_have_text(shown)
+
+
+def sign_out_and_go_back(page: Page) -> None:
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
+    page.go_back(wait_until="commit")  # from memory, it would not load
+    expect(page.get_by_role("heading", level=1)).to_have_text("Welcome back")
+    expect(page.get_by_text("onerror")).to_have_count(0)
