@@ -17,6 +17,8 @@ OPERATIONS = {
 class ValueFilter(OperationColumnFilter):
     """By a value that `type_` takes; the library's own would send the database all but anything."""
 
+    template = "sqladmin/filters/value_filter.html"
+
     def __init__(self, column: Any, title: str, type_: Any) -> None:
         super().__init__(column, title)
         self._adapter = TypeAdapter[Any](type_)

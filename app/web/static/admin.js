@@ -7,3 +7,7 @@ if (!root.dataset.bsTheme) {
   dark.addEventListener("change", follow);
   follow();
 }
+
+document.addEventListener("DOMContentLoaded", () => {
+  document.getElementById("search-reset")?.setAttribute("aria-label", "Clear the search");
+});
