@@ -7,7 +7,7 @@ PIP = $(PYTHON) -m pip --python .venv --disable-pip-version-check install --quie
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
 	--python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: run install test check bench bench-check format lock migration
+.PHONY: run install test check bench bench-check screenshots format lock migration
 
 run: install  ## Serve on 127.0.0.1:8000 with reload (PORT= moves it)
 	@$(BIN)/app serve --migrate --reload
@@ -43,6 +43,9 @@ bench: install  ## Against the floors, on PostgreSQL; keeps the result: bench/RE
 
 bench-check: install  ## Fails when a workload lost more than the noise since the result that is kept
 	$(BIN)/python -m bench check
+
+screenshots: install  ## docs/*.png, with Chromium
+	$(BIN)/python -m tests.e2e.screenshots
 
 format: install
 	$(BIN)/ruff check --fix .
