@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI
 from sqlalchemy.exc import DBAPIError
 from starlette.datastructures import State
 
+from app import admin
 from app.accounts.dependencies import build_services, get_visitor
 from app.core import health
 from app.core.broadcast import Broadcast
@@ -66,6 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_exception_handlers(app)
     add_api(app, settings)
     add_pages(app, settings)
+    admin.add_admin(app)
     app.include_router(health.router)
     add_docs(app)
     app.state.query_parameters = query_parameters(app.openapi())
@@ -146,13 +148,14 @@ def open_state(state: State) -> None:
 def open_pages(state: State) -> None:
     state.assets = Assets(folders("static"))
     links = (link for module in pages(state.settings) for link in module.LINKS)
-    state.navigation = Navigation(state.settings, links)
+    state.navigation = Navigation(state.settings, (*links, *admin.LINKS))
     state.templates = Templates(
         folders("templates"),
         site=TITLE,
         asset=state.assets.url,
         links_for=state.navigation.links_for,
     )
+    state.admin.load_templates(asset=state.assets.url)
 
 
 async def ensure_first_superuser(state: State) -> None:

@@ -284,6 +284,14 @@ async def root(app: FastAPI, password_hash: str) -> AsyncIterator[Person]:
         yield person
 
 
+@pytest.fixture
+async def admin(app: FastAPI, root: Person) -> AsyncIterator[httpx.AsyncClient]:
+    """The superuser's browser."""
+    async with browser_of(app) as browser:
+        await sign_in(browser, root)
+        yield browser
+
+
 @asynccontextmanager
 async def counted_statements(app: FastAPI) -> AsyncIterator[list[str]]:
     """The statements that are sent to the database meanwhile."""

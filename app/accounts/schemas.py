@@ -62,6 +62,16 @@ class UserAdminUpdate(Input):
     is_superuser: bool | MISSING = MISSING
 
 
+class UserAdminCreate(UserCreate):
+    is_superuser: bool = False
+
+
+class UserAdminEdit(UserAdminUpdate):
+    password: Password | MISSING = Field(
+        default=MISSING, description="Left empty, it stays. A new one signs every device out."
+    )
+
+
 class UserRead(Output):
     id: int = Field(examples=[1])
     email: str = Field(examples=["ann@example.com"])
@@ -105,6 +115,16 @@ class Accepted(Output):
     """The same whoever is asked for, so that nobody learns who has an account."""
 
     detail: str = "If there is an account with this address, a mail is on its way."
+
+
+class SessionAdminRead(Output):
+    id: UUID
+    user_id: int
+    user_agent: str | None
+    address: str | None
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
 
 
 class SignIn(Input):

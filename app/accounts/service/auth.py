@@ -113,6 +113,12 @@ class AuthService:
             if not await accounts.sessions.end(session_id, caller.user_id):
                 raise NotFound(f"Session Not Found (id: {session_id})")
 
+    async def end_sessions(self, session_ids: Collection[UUID]) -> None:
+        """Anybody's, by an administrator. One that has ended by itself is no error."""
+        async with self._accounts.transaction() as accounts:
+            for session_id in sorted(session_ids):
+                await accounts.sessions.end(session_id)
+
     async def clean_up(self) -> int:
         """Deletes all that has expired, a few at a time; how many sessions and mail tokens."""
         total = 0

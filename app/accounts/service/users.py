@@ -10,6 +10,7 @@ from app.accounts.repository import Accounts
 from app.accounts.schemas import (
     Device,
     PasswordChange,
+    UserAdminEdit,
     UserAdminUpdate,
     UserCreate,
     UserQuery,
@@ -59,13 +60,16 @@ class UserService:
         await self._emails.send(token)
         return user
 
-    async def create(self, email: str, password: str, *, is_superuser: bool) -> User:
+    async def create(
+        self, email: str, password: str, *, is_superuser: bool, full_name: str | None = None
+    ) -> User:
         """By who knows that the address is right: the command line, the settings."""
         user = User(
             email=email,
             email_key=email_key(email),
             email_verified_at=utc_now(),
             password_hash=await self._passwords.hash(password),
+            full_name=full_name,
             is_superuser=is_superuser,
         )
         async with self._accounts.transaction() as accounts:
@@ -126,30 +130,31 @@ class UserService:
 
     async def set_password(self, user_id: int, password: str) -> None:
         """By an administrator: ends every session."""
-        password_hash = await self._passwords.hash(password)
-        async with self._accounts.transaction() as accounts:
-            user = found(await accounts.users.lock(user_id), user_id)
-            user.password_hash = password_hash
-            await accounts.sessions.end_all(user_id)
-            await accounts.email_tokens.forget(user_id)
+        await self.update(user_id, UserAdminEdit(password=SecretStr(password)))
 
     async def update(self, user_id: int, data: UserAdminUpdate) -> User:
         changes = data.model_dump()
+        password = changes.pop("password", None)
+        if password is not None:
+            changes["password_hash"] = await self._passwords.hash(password.get_secret_value())
         async with self._accounts.transaction() as accounts:
             if False in (changes.get("is_active"), changes.get("is_superuser")):
                 await self._keep_a_superuser(accounts, user_id)
             user = changed(await accounts.users.lock(user_id), user_id, changes)
-            if not user.is_active:
+            if not user.is_active or password is not None:
                 await accounts.sessions.end_all(user_id)
+            if password is not None:
+                await accounts.email_tokens.forget(user_id)
         return user
 
-    async def delete(self, user_id: int) -> None:
-        """The items go with their owner."""
+    async def delete(self, *user_ids: int) -> None:
+        """All or none. The items go with their owner."""
         async with self._accounts.transaction() as accounts:
-            await self._keep_a_superuser(accounts, user_id)
-            found(await accounts.users.lock(user_id), user_id)
-            await accounts.sessions.end_all(user_id)
-            await accounts.users.delete(user_id)
+            for user_id in sorted(user_ids):  # two that delete the same wait, and do not deadlock
+                await self._keep_a_superuser(accounts, user_id)
+                found(await accounts.users.lock(user_id), user_id)
+                await accounts.sessions.end_all(user_id)
+                await accounts.users.delete(user_id)
 
     async def delete_own(self, caller: Caller, password: SecretStr) -> None:
         await self._check_password(caller.user_id, password)

@@ -1,6 +1,9 @@
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import Depends, Security
+from starlette.datastructures import State
 
 from app.accounts.dependencies import get_caller
 from app.core.db import Database, DatabaseDep, SessionDep
@@ -17,6 +20,13 @@ ItemsWriter = Annotated[Caller, Security(get_caller, scopes=["items:write"])]
 
 async def get_item_service(session: SessionDep, cursors: CursorsDep) -> ItemService:
     return ItemService(ItemRepository(session), Events(session), cursors)
+
+
+@asynccontextmanager
+async def item_service(state: State) -> AsyncIterator[ItemService]:
+    """For who has no dependencies; committed at the end of the block."""
+    async with state.database.transaction() as session:
+        yield await get_item_service(session, state.cursors)
 
 
 def bulk_items(database: Database) -> BulkItems:

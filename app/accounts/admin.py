@@ -1,0 +1,71 @@
+from collections.abc import Sequence
+from typing import Any, ClassVar
+from uuid import UUID
+
+from starlette.requests import Request
+
+from app.accounts.models import AuthSession, User
+from app.accounts.schemas import SessionAdminRead, UserAdminCreate, UserAdminEdit, UserRead
+from app.core.errors import Conflict
+from app.web.admin.filters import BooleanFilter, ValueFilter
+from app.web.admin.view import AdminView
+from app.web.forms import Form
+
+
+class UserAdmin(AdminView, model=User):
+    icon = "fa-solid fa-user"
+    read_schema = UserRead
+    create_schema = UserAdminCreate
+    edit_schema = UserAdminEdit
+    create_blame: ClassVar = {Conflict: "email"}
+    column_list = ("id", "email", "full_name", "is_active", "is_superuser", "created_at")
+    column_searchable_list = ("email", "full_name")
+    column_sortable_list = ("id", "email", "full_name", "created_at")
+    column_labels: ClassVar = {"id": "ID"}
+    column_filters: ClassVar = [
+        BooleanFilter(User.is_active, "Active"),
+        BooleanFilter(User.is_superuser, "Superuser"),
+    ]
+
+    async def create(self, request: Request, form: Form) -> Any:
+        user = form.read(UserAdminCreate)
+        return await request.app.state.users.create(
+            user.email,
+            user.password.get_secret_value(),
+            is_superuser=user.is_superuser,
+            full_name=user.full_name,
+        )
+
+    async def edit(self, request: Request, pk: int, form: Form) -> Any:
+        sent = form.read(
+            UserAdminEdit,
+            full_name=form.get("full_name") or None,
+            is_active=form.get("is_active") or False,
+            is_superuser=form.get("is_superuser") or False,
+        )
+        return await request.app.state.users.update(pk, sent)
+
+    async def delete(self, request: Request, pks: Sequence[int]) -> None:
+        await request.app.state.users.delete(*pks)
+
+
+class SessionAdmin(AdminView, model=AuthSession):
+    """A device that is signed in. To delete it is to sign it out."""
+
+    name = "Session"
+    icon = "fa-solid fa-key"
+    read_schema = SessionAdminRead
+    can_create = False
+    can_edit = False
+    column_list = ("user_id", "user_agent", "address", "created_at", "last_used_at", "expires_at")
+    column_searchable_list = ("user_agent", "address")
+    column_sortable_list = ("user_id", "created_at", "last_used_at", "expires_at")
+    column_default_sort = ("last_used_at", True)
+    column_labels: ClassVar = {"id": "ID", "user_id": "User", "user_agent": "Device"}
+    column_filters: ClassVar = [ValueFilter(AuthSession.user_id, "User", int)]
+
+    async def delete(self, request: Request, pks: Sequence[UUID]) -> None:
+        await request.app.state.auth.end_sessions(pks)
+
+
+VIEWS = [UserAdmin, SessionAdmin]

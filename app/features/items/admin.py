@@ -1,0 +1,48 @@
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from starlette.requests import Request
+
+from app.core.conditional import VERSION
+from app.core.schemas import Price
+from app.features.items.dependencies import item_service
+from app.features.items.models import Item
+from app.features.items.schemas import ItemCreate, ItemRead
+from app.web.admin.filters import BooleanFilter, ValueFilter
+from app.web.admin.view import AdminView, caller_of
+from app.web.forms import Form
+
+
+class ItemAdmin(AdminView, model=Item):
+    icon = "fa-solid fa-tag"
+    read_schema = ItemRead
+    create_schema = edit_schema = ItemCreate
+    hidden = ("version",)
+    column_list = ("id", "name", "price", "is_offer", "owner_id", "updated_at")
+    column_searchable_list = ("name", "description")
+    column_sortable_list = ("id", "name", "price", "owner_id", "updated_at")
+    column_default_sort = ("id", True)
+    column_labels: ClassVar = {"id": "ID", "is_offer": "On offer", "owner_id": "Owner"}
+    column_filters: ClassVar = [
+        BooleanFilter(Item.is_offer, "On offer"),
+        ValueFilter(Item.price, "Price", Price),
+        ValueFilter(Item.owner_id, "Owner", int),
+    ]
+
+    async def create(self, request: Request, form: Form) -> Any:
+        async with item_service(request.app.state) as items:
+            return await items.create(caller_of(request), form.read(ItemCreate))
+
+    async def edit(self, request: Request, pk: int, form: Form) -> Any:
+        version = form.get("version")
+        seen = frozenset([int(version)] if VERSION.fullmatch(version) else [])
+        async with item_service(request.app.state) as items:
+            return await items.replace(caller_of(request), pk, form.read(ItemCreate), seen)
+
+    async def delete(self, request: Request, pks: Sequence[int]) -> None:
+        async with item_service(request.app.state) as items:
+            for pk in pks:
+                await items.delete(caller_of(request), pk, expected=None)
+
+
+VIEWS = [ItemAdmin]

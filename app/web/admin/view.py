@@ -1,0 +1,167 @@
+"""What the slices' `admin.py` are made of."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from sqladmin import ModelView
+from sqladmin.formatters import BASE_FORMATTERS
+from sqladmin.pagination import Pagination
+from sqlalchemy import Select, false, func, or_, select
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from app.core.errors import NotFound
+from app.core.export import FORMATS
+from app.core.orm import lowered, simple_lower
+from app.core.schemas import Output
+from app.core.security import Caller
+from app.web.forms import Blame, Form
+from app.web.rendering import time_tag
+
+ROWS_OF_A_PAGE = 1000
+
+
+def caller_of(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+def _tick(value: bool) -> str:
+    return "Yes" if value else ""
+
+
+def _yes_or_no(value: bool) -> str:
+    return "Yes" if value else "No"
+
+
+class AdminView(ModelView):
+    """Of one model. Reading is the library's, and goes no further than `read_schema`: what is not
+    in it, such as a hash, is on no page and in no file.
+
+    Writing is the slice's: `create`, `edit` and `delete` hand what the form has to a service. What
+    that refuses, the form shows.
+    """
+
+    read_schema: ClassVar[type[Output]]
+    create_schema: ClassVar[type[BaseModel]]
+    edit_schema: ClassVar[type[BaseModel]]
+    hidden: ClassVar[tuple[str, ...]] = ()
+    """Fields of the record that the edit form carries along."""
+    create_blame: ClassVar[Blame] = {}
+    """The fields that the domain's errors are about, when one is made."""
+
+    column_type_formatters: ClassVar = {**BASE_FORMATTERS, bool: _tick, datetime: time_tag}
+    column_type_formatters_detail: ClassVar = column_type_formatters | {bool: _yes_or_no}
+    export_types: ClassVar[list[str]] = [*FORMATS]
+    page_size = 20
+    page_size_options: ClassVar[list[int]] = [20, 50, 100]
+
+    def __init_subclass__(cls) -> None:
+        schemas = (getattr(cls, f"{name}_schema", None) for name in ("read", "create", "edit"))
+        names = {name for schema in schemas if schema for name in schema.model_fields}
+        cls.column_labels = {name: _label(name) for name in names} | {**cls.column_labels}
+
+    async def create(self, request: Request, form: Form) -> Any:
+        raise NotImplementedError
+
+    async def edit(self, request: Request, pk: Any, form: Form) -> Any:
+        raise NotImplementedError
+
+    async def delete(self, request: Request, pks: Sequence[Any]) -> None:
+        """All or none."""
+        raise NotImplementedError
+
+    def key(self, pk: str) -> Any:
+        """The primary key that an address names."""
+        (column,) = self.pk_columns
+        try:
+            type_: Any = self.read_schema.model_fields[column.name].annotation
+            return TypeAdapter(type_).validate_python(pk)
+        except ValidationError:
+            raise NotFound(f"{self.name} Not Found (id: {pk})") from None
+
+    def key_of(self, record: Any) -> Any:
+        (column,) = self.pk_columns
+        return getattr(record, column.name)
+
+    def changes(self, form: Form, seen: Any, record: Any) -> list[str]:
+        """The names of the fields that an edit has changed; of a secret, that it was given."""
+        return [
+            name
+            for name in self.edit_schema.model_fields
+            if (form.get(name) and not hasattr(seen, name))
+            or getattr(seen, name, None) != getattr(record, name, None)
+        ]
+
+    async def get(self, pk: str) -> Any:
+        (column,) = self.pk_columns
+        rows = await self._rows(select(self.model).where(column == self.key(pk)))
+        if not rows:
+            raise NotFound(f"{self.name} Not Found (id: {pk})")
+        return rows[0]
+
+    async def get_object_for_details(self, request: Request) -> Any:
+        return await self.get(request.path_params["pk"])
+
+    async def list(self, request: Request) -> Pagination:
+        """The library's would sort all of them to count them."""
+        statement = await self.matching(request)
+        page = self.validate_page_number(request.query_params.get("page"), 1)
+        size = self.validate_page_number(request.query_params.get("pageSize"), self.page_size)
+        if not 0 < size <= max(self.page_size_options):
+            raise HTTPException(400, "The page's size is none of those on offer.")
+        ids = statement.with_only_columns(*self.pk_columns).subquery()
+        (count,) = await self._rows(select(func.count()).select_from(ids))
+        page = min(max(page, 1), Pagination.max_page(count, size))
+        ordered = self.sort_query(statement, request).order_by(*self.pk_columns)
+        rows = await self._rows(ordered.limit(size).offset((page - 1) * size))
+        return Pagination(rows=[*rows], page=page, page_size=size, count=count)
+
+    async def pages(self, request: Request) -> AsyncIterator[Sequence[Any]]:
+        """All that the list would show, as `app.core.export` takes them."""
+        (column,) = self.pk_columns
+        statement = (await self.matching(request)).order_by(column).limit(ROWS_OF_A_PAGE)
+        rows = await self._rows(statement)
+        while rows:
+            yield rows
+            rows = await self._rows(statement.where(column > self.key_of(rows[-1])))
+
+    async def matching(self, request: Request) -> Select[Any]:
+        statement, asked = self.list_query(request), request.query_params
+        filter_: Any  # of two kinds
+        for filter_ in self.get_filters():
+            value = asked.get(filter_.parameter_name)
+            operation = [asked.get(f"{filter_.parameter_name}_op")] * filter_.has_operator
+            if value and all(operation):
+                statement = await filter_.get_filtered_query(
+                    statement, *operation, value, self.model
+                )
+        term = asked.get("search")
+        return self.search_query(statement, term) if term else statement
+
+    def search_query(self, stmt: Select[Any], term: str) -> Select[Any]:
+        """As the API's `q`: in any case, and special characters stand for themselves."""
+        if "\x00" in term:  # nowhere, and PostgreSQL cannot be asked
+            return stmt.where(false())
+        part = simple_lower(term)
+        columns = (getattr(self.model, name) for name in self._search_fields)
+        return stmt.where(or_(*(lowered(each).contains(part, autoescape=True) for each in columns)))
+
+    def get_details_columns(self) -> Any:
+        return [*self.read_schema.model_fields]
+
+    get_export_columns = get_details_columns
+
+    def get_form_columns(self) -> Any:
+        return []  # see `app.web.admin.fields`
+
+    async def _rows(self, statement: Select[Any]) -> Sequence[Any]:
+        async with self.session_maker() as session:
+            rows: Sequence[Any] = (await session.scalars(statement)).all()
+            return rows
+
+
+def _label(name: str) -> str:
+    return name.removeprefix("is_").replace("_", " ").capitalize()

@@ -1,0 +1,121 @@
+"""The users and their sessions in the admin."""
+
+import logging
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from tests.admin import alert, error_of, make_item
+from tests.conftest import PASSWORD, Person, browser_of, sign_in
+
+
+async def test_no_page_and_no_file_has_a_hash(
+    admin: httpx.AsyncClient, ann: Person, password_hash: str
+) -> None:
+    assert password_hash.startswith("$argon2")
+    for path in (
+        "/admin/user/list",
+        f"/admin/user/details/{ann.id}",
+        f"/admin/user/edit/{ann.id}",
+        "/admin/user/export/csv",
+        "/admin/user/export/ndjson",
+        "/admin/auth-session/list",
+        "/admin/auth-session/export/csv",
+    ):
+        page = await admin.get(path)
+        assert page.status_code == 200
+        assert ann.email in page.text or "auth-session" in path or "edit" in path
+        assert "argon2" not in page.text
+        assert "hash" not in page.text
+
+
+async def test_a_user_is_made(admin: httpx.AsyncClient, app: FastAPI, root: Person) -> None:
+    form = {
+        "email": "new@example.com",
+        "password": PASSWORD,
+        "full_name": "New",
+        "is_superuser": "y",
+    }
+    assert (await admin.post("/admin/user/create", data=form)).status_code == 303
+    user = await app.state.users.get_by_email("NEW@example.com")
+    assert (user.full_name, user.is_superuser, user.is_verified) == ("New", True, True)
+    again = await admin.post("/admin/user/create", data=form | {"email": "NEW@example.com"})
+    assert again.status_code == 422
+    assert error_of(again) == "There is an account with this e-mail address already."
+    assert PASSWORD not in again.text
+    short = await admin.post(
+        "/admin/user/create", data=form | {"email": "b@example.com", "password": "x"}
+    )
+    assert error_of(short) == "At least 10 characters."
+
+
+async def test_a_new_password_ends_every_session(
+    admin: httpx.AsyncClient, app: FastAPI, ann: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    form = {"full_name": "Ann", "is_active": "y", "password": "another long password"}
+    async with browser_of(app) as anns:
+        await sign_in(anns, ann)
+        with caplog.at_level(logging.DEBUG):
+            saved = await admin.post(f"/admin/user/edit/{ann.id}", data=form)
+        assert saved.status_code == 303
+        assert (await anns.get("/account")).status_code == 303
+        assert (await ann.client.get("/api/v1/users/me")).status_code == 401
+        signed_in = {"email": ann.email, "password": form["password"]}
+        assert (await anns.post("/login", data=signed_in)).status_code == 303
+    assert f"changed user {ann.id} (full_name, password)" in caplog.text
+    assert form["password"] not in caplog.text
+
+
+async def test_without_a_password_it_stays(admin: httpx.AsyncClient, ann: Person) -> None:
+    form = {"full_name": "", "is_active": "y", "password": ""}
+    assert (await admin.post(f"/admin/user/edit/{ann.id}", data=form)).status_code == 303
+    me = (await ann.client.get("/api/v1/users/me")).json()
+    assert (me["full_name"], me["is_active"], me["is_superuser"]) == (None, True, False)
+    assert (await admin.post(f"/admin/user/edit/{ann.id}", data={})).status_code == 303
+    assert (await ann.client.get("/api/v1/users/me")).status_code == 401  # deactivated
+
+
+async def test_the_last_superuser_stays(
+    admin: httpx.AsyncClient, root: Person, ann: Person
+) -> None:
+    words = "Nobody else could manage the users: make another superuser first."
+    for form in ({"is_active": "y"}, {"is_superuser": "y"}):
+        page = await admin.post(f"/admin/user/edit/{root.id}", data=form)
+        assert page.status_code == 422
+        assert alert(page) == words
+    refused = await admin.delete(f"/admin/user/delete?pks={ann.id},{root.id}")
+    assert refused.status_code == 409
+    assert words in refused.text
+    assert (await ann.client.get("/api/v1/users/me")).status_code == 200
+
+
+async def test_users_are_deleted(
+    admin: httpx.AsyncClient, root: Person, ann: Person, bob: Person
+) -> None:
+    await make_item(ann)
+    gone = await admin.delete(f"/admin/user/delete?pks={bob.id},{ann.id}")
+    assert gone.status_code == 200
+    assert [each["id"] for each in (await root.client.get("/api/v1/users")).json()["results"]] == [
+        root.id
+    ]
+    assert (await root.client.get("/api/v1/items")).json()["results"] == []
+
+
+async def test_a_session_is_ended(
+    admin: httpx.AsyncClient, ann: Person, root: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    (session,) = (await ann.client.get("/api/v1/auth/sessions")).json()
+    listed = await admin.get(f"/admin/auth-session/list?user_id={ann.id}&user_id_op=equals")
+    assert session["id"] in listed.text
+    for call in (
+        admin.get("/admin/auth-session/create"),
+        admin.get(f"/admin/auth-session/edit/{session['id']}"),
+        admin.post(f"/admin/auth-session/edit/{session['id']}", data={"user_id": root.id}),
+    ):
+        assert (await call).status_code == 403
+    with caplog.at_level(logging.INFO, "app.admin"):
+        ended = await admin.delete(f"/admin/auth-session/delete?pks={session['id']}")
+    assert ended.status_code == 200
+    assert f"User {root.id} deleted auth-session {session['id']}" in caplog.text
+    assert (await ann.client.get("/api/v1/auth/sessions")).status_code == 401

@@ -1,0 +1,114 @@
+"""The admin in a browser: it works under its policy, and asks no other host for anything."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.conftest import only
+from tests.e2e.conftest import SUPERUSER, Complaints, OpenPage, Site, sign_in
+from tests.e2e.test_every_page import serious
+
+pytestmark = only("sqlite")
+HOSTILE = "<img src=x onerror=alert(1)> 'Lamp'"
+
+
+@pytest.fixture
+def admin(open_page: OpenPage) -> Page:
+    page = open_page()
+    sign_in(page, SUPERUSER)
+    page.get_by_role("link", name="Admin").click()
+    expect(page.get_by_role("heading", name="Users")).to_be_visible()
+    return page
+
+
+def test_an_item_from_its_making_to_its_end(admin: Page, complaints: Complaints) -> None:
+    admin.get_by_role("link", name="Items").click()
+    admin.get_by_role("link", name="New item").click()
+    admin.get_by_label("Name").fill(HOSTILE)
+    admin.get_by_label("Price").fill("cheap")
+    complaints.expected = {422}
+    save(admin)
+    expect(admin.get_by_text("A number such as 19.99.")).to_be_visible()
+    admin.get_by_label("Price").fill("19.99")
+    admin.get_by_label("On offer").check()
+    save(admin)
+    search(admin, HOSTILE)
+    expect(admin.locator("tbody tr")).to_have_count(1)
+    expect(admin.locator("tbody")).to_contain_text(HOSTILE)
+    with admin.expect_download() as download:
+        admin.get_by_role("link", name="CSV").click()
+    assert HOSTILE in Path(download.value.path()).read_text()
+    admin.locator("tbody").get_by_role("link", name="View").click()
+    expect(admin.locator("tbody")).to_contain_text(HOSTILE)
+    admin.get_by_role("link", name="Edit").click()
+    admin.get_by_label("Price").fill("5")
+    save(admin)
+    search(admin, HOSTILE)
+    expect(admin.locator("tbody")).to_contain_text("5.00")
+    admin.locator("tbody .select-box").check()
+    admin.get_by_role("button", name="Actions").click()
+    admin.get_by_role("link", name="Delete selected").click()
+    with admin.expect_navigation():
+        admin.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    search(admin, HOSTILE)
+    expect(admin.locator("tbody tr")).to_have_count(0)
+
+
+def test_filters_and_sorts(admin: Page) -> None:
+    admin.locator("#filter-sidebar").get_by_role("link", name="Yes").last.click()
+    expect(admin.locator("tbody tr")).to_have_count(1)
+    admin.get_by_role("link", name="Email", exact=True).click()
+    expect(admin.locator("tbody")).to_contain_text(SUPERUSER)
+
+
+def test_a_session_is_ended(site: Site, admin: Page, open_page: OpenPage, member: str) -> None:
+    theirs = open_page(user_agent=f"The device of {member}")
+    sign_in(theirs, member)
+    admin.get_by_role("link", name="Sessions").click()
+    search(admin, member)
+    expect(admin.locator("tbody tr")).to_have_count(1)
+    admin.locator("tbody").get_by_role("link", name="Delete").click()
+    with admin.expect_navigation():
+        admin.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    theirs.reload()
+    expect(theirs.get_by_role("heading", name="Welcome back")).to_be_visible()
+
+
+def test_a_user_is_refused(open_page: OpenPage, complaints: Complaints, member: str) -> None:
+    complaints.expected = {403}
+    page = open_page()
+    sign_in(page, member)
+    page.goto("/admin")
+    expect(page.get_by_role("heading", name="You may not do this")).to_be_visible()
+
+
+def test_after_a_sign_out_back_shows_nothing(admin: Page) -> None:
+    admin.get_by_role("button", name="Sign out").click()
+    expect(admin.get_by_text("You are signed out.")).to_be_visible()
+    admin.go_back()
+    expect(admin.get_by_role("heading", name="Welcome back")).to_be_visible()
+
+
+@pytest.mark.parametrize("path", ["user/list", "item/create", "auth-session/list"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_read_it(open_page: OpenPage, path: str, scheme: str) -> None:
+    page = open_page(
+        viewport={"width": 390, "height": 844}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    sign_in(page, SUPERUSER)
+    page.goto(f"/admin/{path}")
+    width, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert width <= room
+    assert serious(page) == []
+
+
+def save(page: Page) -> None:
+    with page.expect_navigation():
+        page.get_by_role("button", name="Save", exact=True).click()
+
+
+def search(page: Page, words: str) -> None:
+    page.get_by_role("textbox", name="Search").fill(words)
+    with page.expect_navigation():
+        page.get_by_role("button", name="Search", exact=True).click()

@@ -1,0 +1,182 @@
+"""The items in the admin."""
+
+import logging
+import re
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from tests.admin import LAMP, alert, error_of, make_item
+from tests.conftest import Person, counted_statements
+
+
+def value(page: httpx.Response, name: str) -> str:
+    (tag,) = re.findall(f'<input[^>]* name="{name}"[^>]*>', page.text)
+    return "".join(re.findall('value="([^"]*)"', tag))
+
+
+async def test_an_item_from_its_making_to_its_end(
+    admin: httpx.AsyncClient, root: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "app.admin")
+    made = await admin.post("/admin/item/create", data=LAMP | {"is_offer": "y", "save": "Save"})
+    assert made.status_code == 303
+    assert made.headers["Location"] == "http://localhost/admin/item/list"
+    (item,) = (await root.client.get("/api/v1/items")).json()["results"]
+    assert item.items() >= (LAMP | {"is_offer": True, "version": 1, "owner_id": root.id}).items()
+    edit = await admin.get(f"/admin/item/edit/{item['id']}")
+    assert (value(edit, "name"), value(edit, "price"), value(edit, "version")) == (
+        "Lamp",
+        "19.99",
+        "1",
+    )
+    assert ">Brass</textarea>" in edit.text.replace("\r\n", "")
+    form = {"name": "Desk", "price": "5", "description": "", "version": "1"}
+    saved = await admin.post(f"/admin/item/edit/{item['id']}", data=form)
+    assert saved.status_code == 303
+    changed = (await root.client.get(f"/api/v1/items/{item['id']}")).json()
+    expected = {"name": "Desk", "price": "5.00", "description": None, "is_offer": False}
+    assert changed.items() >= (expected | {"version": 2}).items()
+    deleted = await admin.delete(f"/admin/item/delete?pks={item['id']}")
+    assert deleted.text == "http://localhost/admin/item/list"
+    assert (await root.client.get("/api/v1/items")).json()["results"] == []
+    assert [record.getMessage() for record in caplog.records if record.name == "app.admin"] == [
+        f"User {root.id} created item {item['id']}",
+        f"User {root.id} changed item {item['id']} (name, description, price, is_offer)",
+        f"User {root.id} deleted item {item['id']}",
+    ]
+
+
+async def test_what_has_changed_meanwhile_is_not_overwritten(
+    admin: httpx.AsyncClient, ann: Person
+) -> None:
+    item = await make_item(ann)
+    await ann.client.patch(f"/api/v1/items/{item['id']}", json={"price": "1"})
+    page = await admin.post(f"/admin/item/edit/{item['id']}", data=LAMP | {"version": "1"})
+    assert page.status_code == 422
+    assert alert(page) == "The item has changed: it is version 2 now."
+    now = (await ann.client.get(f"/api/v1/items/{item['id']}")).json()
+    assert (now["price"], now["version"]) == ("1.00", 2)
+
+
+async def test_the_owners_sockets_hear_of_it(
+    app: FastAPI, admin: httpx.AsyncClient, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item, told = await make_item(ann), list[Any]()
+    monkeypatch.setattr(app.state.database, "_publish", told.extend)
+    await admin.post(f"/admin/item/edit/{item['id']}", data=LAMP | {"version": "1"})
+    await admin.delete(f"/admin/item/delete?pks={item['id']}")
+    assert [(event.type, event.owner_id, event.version) for event in told] == [
+        ("item.updated", ann.id, 2),
+        ("item.deleted", ann.id, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "words"),
+    [
+        ("name", "", "Please fill this in."),
+        ("name", "x" * 256, "At most 255 characters."),
+        ("name", "a\x00b", "There is a character in it that cannot be kept."),
+        ("price", "cheap", "A number such as 19.99."),
+        ("price", "nan", "A number such as 19.99."),
+        ("price", "-1", "At least 0."),
+        ("description", "x" * 10_001, "At most 10000 characters."),
+    ],
+)
+async def test_a_field_that_is_refused(
+    admin: httpx.AsyncClient, root: Person, name: str, sent: str, words: str
+) -> None:
+    item = await make_item(root)
+    for path in ("/admin/item/create", f"/admin/item/edit/{item['id']}"):
+        page = await admin.post(path, data=LAMP | {name: sent, "version": "1"})
+        assert page.status_code == 422
+        assert error_of(page) == words
+    assert (await root.client.get("/api/v1/items")).json()["results"] == [item]
+
+
+async def test_all_of_the_chosen_are_deleted_or_none(
+    admin: httpx.AsyncClient, root: Person
+) -> None:
+    one, two = (await make_item(root))["id"], (await make_item(root))["id"]
+    gone = await admin.delete(f"/admin/item/delete?pks={one},{two},999")
+    assert gone.status_code == 404
+    assert len((await root.client.get("/api/v1/items")).json()["results"]) == 2
+    assert (await admin.delete(f"/admin/item/delete?pks={one},{two}")).status_code == 200
+    assert (await root.client.get("/api/v1/items")).json()["results"] == []
+
+
+def ids(page: httpx.Response) -> list[int]:
+    assert page.status_code == 200
+    return [int(each) for each in re.findall(r'<input type="hidden" value="(\d+)">', page.text)]
+
+
+async def test_search_filter_and_sort(admin: httpx.AsyncClient, ann: Person, bob: Person) -> None:
+    lamp = (await make_item(ann, name="Lämp 100%", price="20"))["id"]
+    desk = (await make_item(ann, name="Desk", price="5", is_offer=True))["id"]
+    chair = (await make_item(bob, name="Chair", price="9.99"))["id"]
+    for query, expected in {
+        "": [chair, desk, lamp],
+        "search=LÄMP": [lamp],
+        "search=100%25": [lamp],
+        "search=%25": [lamp],
+        "search=_": [],
+        "search=brass": [chair, desk, lamp],
+        "search=%00": [],
+        "is_offer=true": [desk],
+        "is_offer=all": [chair, desk, lamp],
+        "price=9.99&price_op=equals": [chair],
+        "price=6&price_op=greater_than": [chair, lamp],
+        "price=6&price_op=less_than": [desk],
+        "price=nan&price_op=equals": [],
+        "price=cheap&price_op=less_than": [],
+        "price=1&price_op=drop": [],
+        f"owner_id={ann.id}&owner_id_op=equals": [desk, lamp],
+        f"owner_id={2**70}&owner_id_op=equals": [],
+        "owner_id=me&owner_id_op=equals": [],
+        "sortBy=name&sort=asc": [chair, desk, lamp],
+        "sortBy=price&sort=desc": [lamp, chair, desk],
+        "page=9999999999999999999999": [chair, desk, lamp],
+        "page=-1": [chair, desk, lamp],
+    }.items():
+        page = await admin.get(f"/admin/item/list?{query}", follow_redirects=True)
+        assert ids(page) == expected, query
+    for query in ("page=x", "pageSize=0", "pageSize=1000", "pageSize=x", "sortBy=password_hash"):
+        assert (await admin.get(f"/admin/item/list?{query}")).status_code == 400, query
+
+
+async def test_a_list_costs_as_many_queries_as_it_has_to(
+    app: FastAPI, admin: httpx.AsyncClient, root: Person
+) -> None:
+    batch = [LAMP | {"name": f"Lamp {n}"} for n in range(50)]
+    await root.client.post("/api/v1/items/batch", json=batch)
+    async with counted_statements(app) as seen:
+        page = await admin.get("/admin/item/list?pageSize=50&sortBy=name&sort=asc")
+    assert len(ids(page)) == 50
+    assert len(seen) == 3  # who is asking, how many there are, and those of the page
+    assert "ORDER BY" not in next(each for each in seen if "count(" in each)
+
+
+async def test_an_export_is_of_what_the_list_shows(admin: httpx.AsyncClient, root: Person) -> None:
+    await make_item(root, name="=1+1", price="5")
+    await make_item(root, name="Desk", price="50")
+    file = await admin.get("/admin/item/export/csv?price=10&price_op=less_than")
+    assert file.headers["Content-Disposition"] == 'attachment; filename="item.csv"'
+    head, row = file.text.removeprefix("\ufeff").splitlines()
+    assert head == "id,name,description,price,is_offer,owner_id,created_at,updated_at,version"
+    assert row.split(",")[1:5] == ["'=1+1", "Brass", "5.00", "false"]
+    lines = (await admin.get("/admin/item/export/ndjson")).text.splitlines()
+    assert len(lines) == 2
+
+
+async def test_a_long_export(
+    app: FastAPI, admin: httpx.AsyncClient, root: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.web.admin.view.ROWS_OF_A_PAGE", 2)
+    await root.client.post("/api/v1/items/batch", json=[LAMP] * 5)
+    file = await admin.get("/admin/item/export/ndjson")
+    assert len(file.text.splitlines()) == 5
+    sessions = await admin.get("/admin/auth-session/export/csv")
+    assert len(sessions.text.splitlines()) == 3

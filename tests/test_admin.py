@@ -1,0 +1,178 @@
+"""Who gets into the admin, and what holds on each of its pages. tests/e2e has a browser there."""
+
+import re
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from app.core.policy import content_security_policy
+from tests.admin import LAMP, make_item
+from tests.conftest import Person, browser_of, sign_in
+
+EVIL = ("<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "=1+1<b>")
+PAGES = (
+    "/admin",
+    "/admin/",
+    "/admin/user/list",
+    "/admin/user/create",
+    "/admin/item/list",
+    "/admin/item/export/csv",
+    "/admin/auth-session/list",
+)
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_who_is_signed_out_signs_in_first(browser: httpx.AsyncClient, path: str) -> None:
+    response = await browser.get(path)
+    assert response.status_code == 303
+    assert response.headers["Location"] == f"/login?next={path}"
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_user_is_refused(browser: httpx.AsyncClient, ann: Person, path: str) -> None:
+    await sign_in(browser, ann)
+    response = await browser.get(path)
+    assert response.status_code == 403
+    assert "You may not do this" in response.text
+
+
+async def test_a_user_changes_nothing(browser: httpx.AsyncClient, ann: Person, bob: Person) -> None:
+    await sign_in(browser, ann)
+    item = await make_item(ann)
+    form = LAMP | {"name": "Mine", "version": "1"}
+    for call in (
+        browser.post(f"/admin/user/edit/{ann.id}", data={"is_superuser": "y", "is_active": "y"}),
+        browser.post("/admin/item/create", data=form),
+        browser.post(f"/admin/item/edit/{item['id']}", data=form),
+        browser.delete(f"/admin/item/delete?pks={item['id']}"),
+        browser.delete(f"/admin/user/delete?pks={bob.id}"),
+    ):
+        assert (await call).status_code == 403
+    assert (await ann.client.get("/api/v1/items")).json()["results"] == [item]
+    assert not (await ann.client.get("/api/v1/users/me")).json()["is_superuser"]
+    assert (await bob.client.get("/api/v1/users/me")).status_code == 200
+
+
+async def test_who_is_no_superuser_any_more_is_out_at_once(
+    app: FastAPI, admin: httpx.AsyncClient, root: Person, bob: Person
+) -> None:
+    assert (await admin.get("/admin/user/list")).status_code == 200
+    url = f"/api/v1/users/{bob.id}"
+    assert (await root.client.patch(url, json={"is_superuser": True})).status_code == 200
+    async with app.state.database.transaction() as session:
+        await session.execute(text(f"UPDATE users SET is_superuser = false WHERE id = {root.id}"))
+    assert (await admin.get("/admin/user/list")).status_code == 403
+    assert (await admin.post("/admin/item/create", data=LAMP)).status_code == 403
+    async with app.state.database.transaction() as session:
+        await session.execute(text("DELETE FROM auth_sessions"))
+    assert (await admin.get("/admin/user/list")).status_code == 303
+
+
+async def test_signing_out_is_the_pages(admin: httpx.AsyncClient) -> None:
+    page = await admin.get("/admin/user/list")
+    assert '<form method="post" action="/logout">' in page.text
+    assert page.headers["Cache-Control"] == "no-store"
+    assert "Set-Cookie" not in page.headers
+    for path in ("/admin/login", "/admin/logout"):
+        assert (await admin.get(path)).status_code == 404
+    assert (await admin.post("/logout")).status_code == 303
+    assert (await admin.get("/admin/user/list")).status_code == 303
+
+
+async def test_no_other_site_changes_anything(
+    app: FastAPI, admin: httpx.AsyncClient, root: Person
+) -> None:
+    item = await make_item(root)
+    for headers in (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "", "Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": ""},
+    ):
+        for call in (
+            admin.post("/admin/item/create", data=LAMP, headers=headers),
+            admin.post(f"/admin/item/edit/{item['id']}", data=LAMP, headers=headers),
+            admin.delete(f"/admin/item/delete?pks={item['id']}", headers=headers),
+        ):
+            assert (await call).status_code == 403
+    assert (await root.client.get("/api/v1/items")).json()["results"] == [item]
+
+
+async def test_no_link_makes_the_admin_say_something(admin: httpx.AsyncClient) -> None:
+    page = await admin.get("/admin/item/list?error=Call%20this%20number")
+    assert "alert" not in page.text
+
+
+@pytest.mark.parametrize("path", ["/admin/item/list", "/admin/user/create"])
+async def test_the_policy_has_one_exception(admin: httpx.AsyncClient, path: str) -> None:
+    page = await admin.get(path)
+    policy = page.headers["Content-Security-Policy"]
+    assert policy == content_security_policy(img_src="'self' data:", font_src="'self'")
+    assert "unsafe" not in policy
+    assert not re.findall(r"<script>|<style|style=|\son\w+=", page.text)
+    found = re.findall('(?:src|href|action)="(https?://[^/"]*)', page.text)
+    assert set(found) <= {"http://localhost"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/item/details/999",
+        "/admin/item/details/x",
+        f"/admin/item/details/{2**70}",
+        "/admin/item/edit/999",
+        "/admin/item/edit/1%00",
+        "/admin/auth-session/details/x",
+        "/admin/auth-session/details/00000000-0000-0000-0000-000000000000",
+        "/admin/nothing/list",
+        "/admin/item/export/xls",
+        "/admin/item/1/name/download/",
+        "/admin/nowhere",
+    ],
+)
+async def test_what_there_is_not(admin: httpx.AsyncClient, path: str) -> None:
+    page = await admin.get(path)
+    assert page.status_code == 404
+    assert "There is no such page" in page.text
+
+
+@pytest.mark.parametrize("evil", EVIL)
+async def test_what_others_write_is_text(
+    app: FastAPI, admin: httpx.AsyncClient, ann: Person, evil: str
+) -> None:
+    item = await make_item(ann, name=evil, description=evil)
+    await ann.client.patch("/api/v1/users/me", json={"full_name": evil})
+    async with browser_of(app, **{"User-Agent": evil}) as anns:
+        await sign_in(anns, ann)
+    for path in (
+        "/admin/item/list",
+        f"/admin/item/details/{item['id']}",
+        f"/admin/item/edit/{item['id']}",
+        "/admin/user/list",
+        f"/admin/user/details/{ann.id}",
+        f"/admin/user/edit/{ann.id}",
+        "/admin/auth-session/list",
+        f"/admin/item/list?search={evil}&price={evil}&price_op=equals",
+    ):
+        page = await admin.get(path)
+        assert page.status_code == 200
+        assert evil not in page.text, path
+    for path in (f"/admin/item/edit/{item['id']}", f"/admin/user/edit/{ann.id}"):
+        form = {
+            "name": evil,
+            "description": evil,
+            "price": evil,
+            "full_name": evil,
+            "password": evil[:9],
+        }
+        page = await admin.post(path, data=form)
+        assert page.status_code == 422
+        assert evil not in page.text
+    for kind in ("item", "user", "auth-session"):
+        file = await admin.get(f"/admin/{kind}/export/csv")
+        assert file.headers["Content-Type"] == "text/csv; charset=utf-8"
+        assert file.headers["X-Content-Type-Options"] == "nosniff"
+        assert file.headers["Content-Disposition"].startswith("attachment")
+        assert ",=" not in file.text
