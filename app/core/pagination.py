@@ -5,9 +5,9 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Request
 from pydantic import MISSING, Field
 from pydantic_core import to_json
 
@@ -93,14 +93,6 @@ class Cursors:
 
     def _sign(self, body: str) -> str:
         return hmac.digest(self._key, body.encode(), "sha256").hex()[:32]
-
-
-async def get_cursors(request: Request) -> Cursors:
-    cursors: Cursors = request.app.state.cursors
-    return cursors
-
-
-CursorsDep = Annotated[Cursors, Depends(get_cursors)]
 
 
 def link_to_next(request: Request, cursor: str) -> str:

@@ -1,22 +1,24 @@
 from typing import Annotated
 
-from fastapi import Depends, Security
+from fastapi import Depends, Request, Security
 
-from app.accounts.dependencies import get_caller
+from app.accounts.dependencies import claimant_with, get_caller
 from app.core.db import Database, DatabaseDep, SessionDep
 from app.core.events import Events
-from app.core.pagination import CursorsDep
 from app.core.repository import Units
-from app.core.security import Caller
+from app.core.security import Caller, Claimant
 from app.features.items.repository import ItemRepository
 from app.features.items.service import BulkItems, ItemService
 
-ItemsReader = Annotated[Caller, Security(get_caller, scopes=["items:read"])]
-ItemsWriter = Annotated[Caller, Security(get_caller, scopes=["items:write"])]
+ItemsReader = Annotated[Claimant, claimant_with("items:read")]
+ItemsWriter = Annotated[Claimant, claimant_with("items:write")]
+# What does its work in other statements than those that confirm a claimant.
+ItemsExporter = Annotated[Caller, Security(get_caller, scopes=["items:read"])]
+ItemsImporter = Annotated[Caller, Security(get_caller, scopes=["items:write"])]
 
 
-async def get_item_service(session: SessionDep, cursors: CursorsDep) -> ItemService:
-    return ItemService(ItemRepository(session), Events(session), cursors)
+async def get_item_service(request: Request, session: SessionDep) -> ItemService:
+    return ItemService(ItemRepository(session), Events(session), request.app.state.cursors)
 
 
 def bulk_items(database: Database) -> BulkItems:
