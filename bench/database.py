@@ -16,7 +16,7 @@ import asyncpg
 from sqlalchemy import make_url
 
 from app.accounts.models import AuthSession, User
-from app.accounts.service.auth import allowed_scopes
+from app.accounts.schemas import allowed_scopes
 from app.core.config import Settings
 from app.core.db import Database as Sessions
 from app.core.orm import utc_now

@@ -14,6 +14,7 @@ from datetime import timedelta
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import pytest
@@ -27,10 +28,11 @@ os.environ["ENVIRONMENT"] = "test"
 
 from app.accounts.models import AuthSession, User, email_key
 from app.accounts.repository import Accounts
-from app.accounts.service.auth import allowed_scopes
+from app.accounts.schemas import allowed_scopes
 from app.core.config import Settings, get_settings
 from app.core.orm import utc_now
 from app.core.security import AccessTokens
+from app.core.session import send
 from app.main import create_app
 from tests.databases import Databases, Postgres, Sqlite, alembic
 
@@ -305,6 +307,12 @@ async def counted_statements(app: FastAPI) -> AsyncIterator[list[str]]:
         engines.append(database.reader.sync_engine)
     for engine in engines:
         event.listen(engine, "before_cursor_execute", see)
-    yield seen
+
+    async def see_and_send(*arguments: Any) -> Any:
+        seen.append(arguments[2])
+        return await send(*arguments)
+
+    with patch("app.core.session.send", see_and_send):
+        yield seen
     for engine in engines:
         event.remove(engine, "before_cursor_execute", see)

@@ -1,5 +1,6 @@
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Depends, Request, Security, WebSocket
@@ -17,8 +18,9 @@ from app.accounts.service.users import UserService
 from app.core.client import client_address, client_network
 from app.core.config import Settings
 from app.core.errors import Forbidden, InvalidTokenRequest, MissingScope, Unauthenticated
+from app.core.idempotency import KEY
 from app.core.repository import Units
-from app.core.security import AccessTokens, Caller, derive_key
+from app.core.security import AccessTokens, Caller, Claimant, derive_key
 from app.core.sockets import SUBPROTOCOL
 from app.web.cookies import Cookie
 from app.web.csrf import has_own_origin
@@ -26,13 +28,19 @@ from app.web.navigation import Answer, redirect
 
 DAY = 24 * 3600
 
-oauth2 = OAuth2PasswordBearer(
-    tokenUrl="/api/v1/auth/token",
-    refreshUrl="/api/v1/auth/token",
-    scheme_name="OAuth2",
-    scopes=SCOPES,
-    auto_error=False,
-)
+
+class OAuth2(OAuth2PasswordBearer):
+    def __init__(self) -> None:
+        super().__init__(
+            tokenUrl="/api/v1/auth/token",
+            refreshUrl="/api/v1/auth/token",
+            scheme_name="OAuth2",
+            scopes=SCOPES,
+            auto_error=False,
+        )
+
+
+oauth2 = OAuth2()
 
 
 def build_services(state: State, settings: Settings, key: str) -> None:
@@ -120,12 +128,37 @@ async def forbid_odd_fields(request: Request) -> None:
 async def get_caller(
     required: SecurityScopes, token: Annotated[str | None, Depends(oauth2)], auth: AuthServiceDep
 ) -> Caller:
+    return await authenticate(auth, token, required.scopes)
+
+
+async def authenticate(auth: AuthService, token: str | None, required: Iterable[str]) -> Caller:
     if token is None:
         raise Unauthenticated("Not authenticated.", token_given=False)
     caller = await auth.authenticate(token)
-    if missing := set(required.scopes) - caller.scopes:
+    if missing := set(required) - caller.scopes:
         raise MissingScope(f"The access token lacks the scope {' '.join(sorted(missing))}.")
     return caller
+
+
+class Claim(OAuth2):
+    """In the place of `get_caller`, for what runs a statement that confirms the claimant."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__()
+        self._scope = scope
+
+    async def __call__(self, request: Request) -> Claimant:  # type: ignore[override]  # not a text
+        auth: AuthService = request.app.state.auth
+        token = await super().__call__(request)
+        if token is not None and KEY not in request.headers:  # else an answer is known beforehand
+            claimant = auth.claimant(token)
+            if self._scope in claimant.scopes:
+                return claimant
+        return await authenticate(auth, token, [self._scope])
+
+
+def claimant_with(scope: str) -> Any:
+    return Security(Claim(scope), scopes=[scope])
 
 
 async def get_session_cookie(connection: HTTPConnection) -> Cookie:

@@ -13,6 +13,10 @@ SUPERUSER_SCOPES = {"users:admin": "Manage the users."}
 SCOPES = USER_SCOPES | SUPERUSER_SCOPES
 
 
+def allowed_scopes(is_superuser: bool) -> frozenset[str]:
+    return frozenset(SCOPES if is_superuser else USER_SCOPES)
+
+
 def _check_encodable(password: SecretStr) -> SecretStr:
     if not is_encodable(password.get_secret_value()):
         raise ValueError("should be text that UTF-8 can hold")

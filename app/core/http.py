@@ -151,6 +151,14 @@ def allowed_methods(request: Request) -> list[str]:
     return [*allowed, "HEAD"] if "GET" in allowed else allowed
 
 
+def header(scope: Scope, name: bytes) -> str:
+    """The first of that name, in lower case as servers give them; "" when there is none."""
+    for given, value in scope["headers"]:
+        if given == name:
+            return bytes(value).decode("latin-1")
+    return ""
+
+
 def add_exception_handlers(app: FastAPI) -> None:
     # Starlette types a handler as one of any Exception.
     app.add_exception_handler(errors.AppError, app_error)  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from fastapi.routing import APIRoute
 from app.core.db import SessionDep
 from app.core.errors import InProgress, Invalid
 from app.core.idempotency_records import IdempotencyRepository
-from app.core.security import Caller
+from app.core.security import Caller, Claimant
 
 KEY = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -37,13 +37,15 @@ class Idempotency:
         self._records = records
         self._key = key
 
-    async def replay(self, caller: Caller) -> Response | None:
+    async def replay(self, caller: Claimant) -> Response | None:
         """The first answer to the key, for the endpoint to return; None when it is to be made.
 
         Before anything else that the endpoint does with the database.
         """
         if self._key is None:
             return None
+        if not isinstance(caller, Caller):
+            raise TypeError("An answer that is known already is for a confirmed caller.")
         fingerprint = await fingerprint_of(self._request)
         if await self._records.claim(caller.user_id, self._key, fingerprint):
             store = partial(self._records.store, caller.user_id, self._key)

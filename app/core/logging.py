@@ -1,13 +1,17 @@
 """One line a record on standard output, with the request's id."""
 
-import json
+import asyncio
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import TextIO
+
+from pydantic_core import to_json
 
 from app.core.config import Settings
 from app.core.middleware import request_id_var
 
+WRITE_SECONDS = 0.1
 ACCESS_FIELDS = ("method", "path", "route", "status", "duration_ms")
 
 
@@ -23,7 +27,7 @@ class JsonFormatter(logging.Formatter):
         line |= {name: record.__dict__[name] for name in ACCESS_FIELDS if name in record.__dict__}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return to_json(line, fallback=str).decode()
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -41,7 +45,41 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class AppHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscriptable before 3.12
-    pass
+    """On an event loop it writes what comes within WRITE_SECONDS at once, since each write costs as
+    much as the line. Warnings and worse are written as they come, with all that came before them. A
+    process that is killed (SIGKILL) loses the lines of that time."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.append(self.format(record) + self.terminator)
+            if record.levelno >= logging.WARNING or not self._is_written_later():
+                self.flush()
+        except Exception:  # noqa: BLE001  # as logging's own handlers do
+            self.handleError(record)
+
+    def flush(self) -> None:
+        with self.lock:  # type: ignore[union-attr]  # each handler has one
+            lines, self._lines = self._lines, []
+            self.stream.write("".join(lines))
+            super().flush()
+
+    def _is_written_later(self) -> bool:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # a command, or a thread
+            return False
+        if len(self._lines) == 1:
+            loop.call_later(WRITE_SECONDS, self.flush)
+        return True
+
+
+def flush_logs() -> None:
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
 
 def _is_of_no_socket(record: logging.LogRecord) -> bool:
@@ -55,6 +93,7 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.setLevel(settings.log_level)
     root.handlers = [each for each in root.handlers if not isinstance(each, AppHandler)] + [handler]
+    logging.getLogger("app.core.engines").setLevel(logging.WARNING)  # the pool's own words
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # the reloader says what has changed
     logging.getLogger("taskiq").setLevel(logging.WARNING)
     logging.getLogger("stamina").setLevel(logging.ERROR)  # app.core.jobs says more

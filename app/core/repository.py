@@ -6,15 +6,15 @@ from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Select, func, insert, inspect, select, tuple_
+from sqlalchemy import Select, bindparam, func, insert, inspect, select, tuple_
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.base import Executable
 
 from app.core.db import Database
 from app.core.errors import Conflict
 from app.core.orm import Base
 from app.core.pagination import Position, Sort
+from app.core.session import Session
 
 ModelT = TypeVar("ModelT", bound=Base)
 SelectT = TypeVar("SelectT", bound=Select[Any])
@@ -26,10 +26,31 @@ def identity_of(record: Base) -> Any:
     return inspect(record).identity
 
 
+def page_of(model: type[Base], statement: SelectT, sort: Sort, *, is_first: bool) -> SelectT:
+    """Where it begins and ends is in `page_params`."""
+    columns = [getattr(model, name) for name in sort.names]
+    if not is_first:
+        key = tuple_(*columns)
+        after = tuple_(*(bindparam(f"after_{column.key}", type_=column.type) for column in columns))
+        statement = statement.where(key < after if sort.descending else key > after)
+    order = [column.desc() if sort.descending else column.asc() for column in columns]
+    return statement.order_by(*order).limit(bindparam("limit"))
+
+
+def page_params(
+    model: type[Base], sort: Sort, after: Position | None, limit: int
+) -> dict[str, Any]:
+    params: dict[str, Any] = {"limit": limit}
+    for name, value in zip(sort.names, after or (), strict=after is not None):
+        type_ = getattr(model, name).type.python_type
+        params[f"after_{name}"] = _adapter(type_).validate_python(value)
+    return params
+
+
 class Repository(Generic[ModelT]):
     model: type[ModelT]
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
 
     async def one(self, statement: Executable) -> ModelT | None:
@@ -68,29 +89,9 @@ class Repository(Generic[ModelT]):
         self, statement: Select[ModelT], sort: Sort, after: Position | None, limit: int
     ) -> Sequence[ModelT]:
         """The rows behind `after`: nothing is skipped or repeated while others write."""
-        statement = self._page_of(statement, sort, after, limit)
-        return (await self._session.scalars(statement)).all()
-
-    async def rows(
-        self, statement: Select[ModelT], sort: Sort, after: Position | None, limit: int
-    ) -> Sequence[Any]:
-        """The same page as plain rows, which take a fraction of the time that entities do."""
-        plain = statement.with_only_columns(*self.model.__table__.columns)
-        return (await self._session.execute(self._page_of(plain, sort, after, limit))).all()
-
-    def _page_of(
-        self, statement: SelectT, sort: Sort, after: Position | None, limit: int
-    ) -> SelectT:
-        columns = [getattr(self.model, name) for name in sort.names]
-        if after is not None:
-            values = [
-                _adapter(column.type.python_type).validate_python(value)
-                for column, value in zip(columns, after, strict=True)
-            ]
-            key = tuple_(*columns)
-            statement = statement.where(key < values if sort.descending else key > values)
-        order = [column.desc() if sort.descending else column.asc() for column in columns]
-        return statement.order_by(*order).limit(limit)
+        statement = page_of(self.model, statement, sort, is_first=after is None)
+        params = page_params(self.model, sort, after, limit)
+        return (await self._session.scalars(statement, params)).all()
 
     @contextmanager
     def _conflicts(self) -> Iterator[None]:
@@ -104,7 +105,7 @@ class Units(Generic[RepositoriesT]):
     """Short units of work, for what must let go of the database while it awaits something else."""
 
     def __init__(
-        self, repositories: Callable[[AsyncSession], RepositoriesT], database: Database
+        self, repositories: Callable[[Session], RepositoriesT], database: Database
     ) -> None:
         self._repositories = repositories
         self._database = database

@@ -11,7 +11,7 @@ from sqlalchemy import make_url, select, text
 from sqlalchemy.exc import DBAPIError
 
 from app.accounts.models import User
-from app.core import db
+from app.core import engines
 from app.core.db import Database, SessionDep
 from app.core.errors import Unavailable
 from tests.conftest import Person, client_of, make_settings, only, running
@@ -258,7 +258,7 @@ async def test_a_migration_under_a_running_server_is_a_503_at_most(
 async def test_sqlite_that_another_process_has_locked(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db, "SQLITE_BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(engines, "SQLITE_BUSY_SECONDS", 0.1)
     other = await asyncio.to_thread(
         sqlite3.connect, make_url(database_url).database or "", check_same_thread=False
     )

@@ -77,7 +77,7 @@ class Things:
         self.made = 0
         self.lock_timeout: str | None = None
         self.client = client_of(app, person.token)
-        caller = Caller(person.id, uuid4(), False, frozenset())
+        caller = Caller(person.id, uuid4(), frozenset(), is_superuser=False)
         router = APIRouter(route_class=IdempotentRoute)
 
         @router.post("/api/v1/things")

@@ -13,18 +13,17 @@ from uuid import UUID
 from app.accounts.models import AuthSession, User, email_key
 from app.accounts.repository import Accounts
 from app.accounts.schemas import (
-    SCOPES,
-    USER_SCOPES,
     Device,
     SessionRead,
     TokenRead,
     TokenRequest,
+    allowed_scopes,
 )
 from app.accounts.service.attempts import Attempts
 from app.core.errors import InvalidTokenRequest, NotFound, Unauthenticated
 from app.core.orm import utc_now
 from app.core.repository import Units
-from app.core.security import AccessTokens, Caller, Passwords, is_encodable
+from app.core.security import AccessTokens, Caller, Claimant, Passwords, is_encodable
 
 CHECKED_AT_ONCE = 10
 MAX_EMAIL = 320
@@ -73,13 +72,12 @@ class AuthService:
                 )
 
     async def authenticate(self, token: str) -> Caller:
-        claims = self._tokens.read(token)
+        claimant = self.claimant(token)
         async with self._accounts.reading() as accounts:
-            is_superuser = await accounts.sessions.is_superuser(claims.sub, claims.sid)
-        if is_superuser is None:
-            raise Unauthenticated("The session has ended.")
-        scopes = frozenset(claims.scope.split()) & allowed_scopes(is_superuser)
-        return Caller(claims.sub, claims.sid, is_superuser, scopes)
+            return await accounts.sessions.confirm(claimant)
+
+    def claimant(self, token: str) -> Claimant:
+        return self._tokens.claimant(token)
 
     async def standing(self, session_ids: Collection[UUID]) -> set[UUID]:
         """Those of the sessions that have not ended."""
@@ -240,10 +238,6 @@ class AuthService:
 def digest(token: str) -> str:
     """Tokens are random: a plain hash keeps them as well as a slow one."""
     return hashlib.sha256(token.encode(errors="replace")).hexdigest()
-
-
-def allowed_scopes(is_superuser: bool) -> frozenset[str]:
-    return frozenset(SCOPES if is_superuser else USER_SCOPES)
 
 
 def requested_scopes(requested: str | None, allowed: frozenset[str]) -> frozenset[str]:

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from app.accounts.models import User
 from app.accounts.repository import Accounts
-from app.accounts.schemas import Device, SignIn
-from app.accounts.service.auth import AuthService, allowed_scopes, digest
+from app.accounts.schemas import Device, SignIn, allowed_scopes
+from app.accounts.service.auth import AuthService, digest
 from app.core.jobs import Jobs
 from app.core.orm import utc_now
 from app.core.repository import Units
@@ -41,7 +41,7 @@ class BrowserService:
         if utc_now() - session.last_used_at > self._touch_after:
             await self._jobs.enqueue("touch_session", str(session.id))  # reading writes nothing
         scopes = frozenset(session.scope.split()) & allowed_scopes(is_superuser)
-        return Caller(session.user_id, session.id, is_superuser, scopes)
+        return Caller(session.user_id, session.id, scopes, is_superuser)
 
     async def touch(self, session_id: UUID) -> None:
         """A job."""

@@ -5,6 +5,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.orm import Base, Id, Money, Timestamps
 
+SORTS = ("name", "price", "created_at", "updated_at")
+
 
 class Item(Timestamps, Base):
     __tablename__ = "items"
@@ -13,7 +15,10 @@ class Item(Timestamps, Base):
         CheckConstraint("length(description) <= 10000", "description_length"),
         CheckConstraint("price >= 0", "price_not_negative"),
         CheckConstraint("version >= 1", "version_from_one"),
+        # One for each sort of a list: a page is read off it, however many items there are. For
+        # searches PostgreSQL has indexes of trigrams, which only the migration knows.
         Index(None, "owner_id", "id"),
+        *(Index(None, "owner_id", name, "id") for name in SORTS),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)

@@ -9,7 +9,14 @@ from app.core.export import EXPORTED, export
 from app.core.idempotency import IdempotencyDep, IdempotentRoute
 from app.core.openapi import has_fields
 from app.core.pagination import Page, link_to_next
-from app.features.items.dependencies import BulkItemsDep, ItemServiceDep, ItemsReader, ItemsWriter
+from app.features.items.dependencies import (
+    BulkItemsDep,
+    ItemServiceDep,
+    ItemsExporter,
+    ItemsImporter,
+    ItemsReader,
+    ItemsWriter,
+)
 from app.features.items.models import Item
 from app.features.items.schemas import ItemCreate, ItemExportQuery, ItemQuery, ItemRead, ItemUpdate
 
@@ -28,7 +35,7 @@ async def create_item(
     idempotency: IdempotencyDep,
     request: Request,
     response: Response,
-) -> Item | Response:
+) -> ItemRead | Response:
     """Creates an item of your own."""
     if replay := await idempotency.replay(caller):
         return replay
@@ -41,7 +48,7 @@ async def create_item(
 async def create_items(
     data: Annotated[list[ItemCreate], Body(min_length=1, max_length=MAX_BATCH)],
     items: ItemServiceDep,
-    caller: ItemsWriter,
+    caller: ItemsImporter,
     idempotency: IdempotencyDep,
 ) -> Sequence[Item] | Response:
     """Creates all of them or none, and answers them in their order."""
@@ -67,7 +74,7 @@ async def list_items(
 
 @router.get("/export", response_class=StreamingResponse, responses=EXPORTED)
 async def export_items(
-    query: Annotated[ItemExportQuery, Query()], items: BulkItemsDep, caller: ItemsReader
+    query: Annotated[ItemExportQuery, Query()], items: BulkItemsDep, caller: ItemsExporter
 ) -> StreamingResponse:
     """All of the list in one file: CSV for a spreadsheet, or NDJSON, an item a line."""
     return await export(items.pages(caller, query), ItemRead, query.format, "items")
@@ -76,7 +83,7 @@ async def export_items(
 @router.get("/{item_id}", response_model=ItemRead, responses=FOUND | NOT_MODIFIED)
 async def read_item(
     item_id: int, items: ItemServiceDep, caller: ItemsReader, known: IfNoneMatch, response: Response
-) -> Item | Response:
+) -> ItemRead | Response:
     """One item."""
     item = await items.get(caller, item_id)
     return not_modified(known, item) or tagged(response, item)
@@ -90,7 +97,7 @@ async def replace_item(
     caller: ItemsWriter,
     expected: IfMatch,
     response: Response,
-) -> Item:
+) -> ItemRead:
     """Replaces all that a client may set; what is absent gets its default."""
     return tagged(response, await items.replace(caller, item_id, data, expected))
 
@@ -103,7 +110,7 @@ async def update_item(
     caller: ItemsWriter,
     expected: IfMatch,
     response: Response,
-) -> Item:
+) -> ItemRead:
     """Changes what is sent: absent is unchanged, null is a value."""
     return tagged(response, await items.update(caller, item_id, data, expected))
 

@@ -1,23 +1,19 @@
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn, TypeVar
 
 from app.core.conditional import Versions
 from app.core.errors import Forbidden, NotFound, Stale
 from app.core.events import Events
 from app.core.pagination import Cursors, Page, Sort
 from app.core.repository import Units
-from app.core.security import Caller
+from app.core.security import Caller, Claimant
 from app.features.items.events import ItemChange, ItemCreated, ItemDeleted, ItemUpdated
 from app.features.items.models import Item
 from app.features.items.repository import ItemRepository
 from app.features.items.schemas import ItemCreate, ItemFilter, ItemQuery, ItemRead, ItemUpdate
 
 ROWS_OF_A_PAGE = 1000
-
-
-def check_owner(caller: Caller, query: ItemFilter) -> None:
-    if query.owner_id not in (None, caller.user_id) and not caller.is_superuser:
-        raise Forbidden("owner_id is for superusers.")
+ItemT = TypeVar("ItemT", Item, ItemRead)
 
 
 class ItemService:
@@ -26,22 +22,23 @@ class ItemService:
         self._events = events
         self._cursors = cursors
 
-    async def list(self, caller: Caller, query: ItemQuery) -> Page[ItemRead]:
-        check_owner(caller, query)
+    async def list(self, caller: Claimant, query: ItemQuery) -> Page[ItemRead]:
+        if query.owner_id not in (None, caller.user_id):
+            caller = check_superuser(await self._items.confirm(caller))
         sort = Sort(query.sort)
         after = self._cursors.read(query.cursor, sort)
         items = await self._items.list(caller, query, after, query.limit + 1)
         total = await self._items.total(caller, query) if query.with_total else None
         return self._cursors.page(Page[ItemRead], items, query.limit, sort, total)
 
-    async def get(self, caller: Caller, item_id: int) -> Item:
+    async def get(self, caller: Claimant, item_id: int) -> ItemRead:
         item = await self._items.get(caller, item_id)
         if item is None:
             raise NotFound(f"Item Not Found (id: {item_id})")
         return item
 
-    async def create(self, caller: Caller, data: ItemCreate) -> Item:
-        item = await self._items.add(Item(owner_id=caller.user_id, **data.model_dump()))
+    async def create(self, caller: Claimant, data: ItemCreate) -> ItemRead:
+        item = await self._items.create(caller, data.model_dump())
         return self._tell(ItemCreated, item)
 
     async def create_many(self, caller: Caller, data: Sequence[ItemCreate]) -> Sequence[Item]:
@@ -52,14 +49,14 @@ class ItemService:
         return [self._tell(ItemCreated, item) for item in items]
 
     async def replace(
-        self, caller: Caller, item_id: int, data: ItemCreate, expected: Versions
-    ) -> Item:
+        self, caller: Claimant, item_id: int, data: ItemCreate, expected: Versions
+    ) -> ItemRead:
         item = await self._items.change(caller, item_id, data.model_dump(), expected)
         return self._tell(ItemUpdated, item or await self._refuse(caller, item_id))
 
     async def update(
-        self, caller: Caller, item_id: int, data: ItemUpdate, expected: Versions
-    ) -> Item:
+        self, caller: Claimant, item_id: int, data: ItemUpdate, expected: Versions
+    ) -> ItemRead:
         changes = data.model_dump()  # without what is MISSING
         if changes:
             item = await self._items.change(caller, item_id, changes, expected)
@@ -69,15 +66,15 @@ class ItemService:
             raise stale(item)
         return item
 
-    async def delete(self, caller: Caller, item_id: int, expected: Versions) -> None:
+    async def delete(self, caller: Claimant, item_id: int, expected: Versions) -> None:
         item = await self._items.delete(caller, item_id, expected)
         self._tell(ItemDeleted, item or await self._refuse(caller, item_id))
 
-    def _tell(self, event: type[ItemChange], item: Item) -> Item:
+    def _tell(self, event: type[ItemChange], item: ItemT) -> ItemT:
         self._events.record(event(item_id=item.id, version=item.version, owner_id=item.owner_id))
         return item
 
-    async def _refuse(self, caller: Caller, item_id: int) -> NoReturn:
+    async def _refuse(self, caller: Claimant, item_id: int) -> NoReturn:
         raise stale(await self.get(caller, item_id))
 
 
@@ -91,19 +88,26 @@ class BulkItems:
         async with self._items.transaction() as items:
             await items.add_many([{"owner_id": owner_id, **each.model_dump()} for each in data])
 
-    async def pages(self, caller: Caller, query: ItemFilter) -> AsyncIterator[Sequence[Any]]:
-        """All that match, as rows. No connection is held between two pages, so that changes made
+    async def pages(self, caller: Caller, query: ItemFilter) -> AsyncIterator[Sequence[ItemRead]]:
+        """All that match. No connection is held between two pages, so that changes made
         meanwhile show from the next one on."""
-        check_owner(caller, query)
+        if query.owner_id not in (None, caller.user_id):
+            check_superuser(caller)
         sort, after, is_last = Sort(query.sort), None, False
         while not is_last:
             async with self._items.reading() as items:
-                rows = await items.list_rows(caller, query, after, ROWS_OF_A_PAGE)
+                rows = await items.list(caller, query, after, ROWS_OF_A_PAGE)
             is_last = len(rows) < ROWS_OF_A_PAGE
             after = None if is_last else sort.position(rows[-1])
             yield rows
             del rows  # before the next ones are read
 
 
-def stale(item: Item) -> Stale:
+def check_superuser(caller: Caller) -> Caller:
+    if not caller.is_superuser:
+        raise Forbidden("owner_id is for superusers.")
+    return caller
+
+
+def stale(item: ItemRead) -> Stale:
     return Stale(f"The item has changed: it is version {item.version} now.")

@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from app.accounts.models import User
 from app.core.config import Settings
-from app.core.db import create_postgres_engine
+from app.core.engines import create_postgres_engine
 from app.core.errors import Conflict
 from app.core.migrations import ALEMBIC_INI
 from app.features.lab.models import Item

@@ -1,0 +1,168 @@
+"""The engines on the two databases, their connections, and what tells that a database is away."""
+
+import asyncio
+import sqlite3
+from collections import deque
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+from sqlalchemy import URL, Dialect, PoolProxiedConnection, event, exc
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.util import await_only
+from sqlalchemy.util.queue import AsyncAdaptedQueue, Empty
+
+from app.core.config import Settings
+from app.core.errors import Unavailable
+from app.core.orm import simple_lower
+
+# What PostgreSQL or the network say as they go away. Everything else is a bug, and answered as one.
+POSTGRES_AWAY = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InternalClientError,
+    # Not away, but as passing: a migration changed the table under a prepared statement.
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.OutdatedSchemaCacheError,
+)
+SQLITE_AWAY = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+)
+SQLITE_BUSY_SECONDS = 10
+
+
+class FairQueue(AsyncAdaptedQueue[ConnectionPoolEntry]):
+    """First come, first served. asyncio's queue wakes who has waited longest, but whoever comes by
+    before they run takes the connection: under load some would wait for seconds."""
+
+    def __init__(self, maxsize: int = 0, use_lifo: bool = False) -> None:
+        super().__init__(maxsize, use_lifo)
+        self._waiters = deque[asyncio.Future[ConnectionPoolEntry]]()
+
+    def put_nowait(self, item: ConnectionPoolEntry) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():  # it has not gone away
+                return waiter.set_result(item)
+        super().put_nowait(item)
+
+    def put(
+        self, item: ConnectionPoolEntry, block: bool = True, timeout: float | None = None
+    ) -> None:
+        self.put_nowait(item)  # there is room: no more are made than it holds
+
+    def get(self, block: bool = True, timeout: float | None = None) -> ConnectionPoolEntry:
+        try:
+            return self.get_nowait()
+        except Empty:
+            if not block:
+                raise
+        return await_only(self._wait(timeout))
+
+    async def _wait(self, seconds: float | None) -> ConnectionPoolEntry:
+        waiter = asyncio.Future[ConnectionPoolEntry]()
+        self._waiters.append(waiter)
+        taken = False
+        try:
+            async with asyncio.timeout(seconds):
+                entry, taken = await waiter, True
+                return entry
+        except TimeoutError:
+            raise Empty from None
+        finally:
+            if not taken and waiter.done() and not waiter.cancelled():  # at the very last moment
+                self.put_nowait(waiter.result())
+
+
+class FairPool(AsyncAdaptedQueuePool):
+    _queue_class = FairQueue
+
+
+def create_postgres_engine(settings: Settings, **pool: Any) -> AsyncEngine:
+    options: dict[str, Any] = {"timeout": settings.database_pool_timeout}
+    if not settings.database_prepared_statements:
+        # A pooler that gives each transaction another server (PgBouncer before 1.21).
+        options |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+        options["prepared_statement_name_func"] = lambda: f"__asyncpg_{uuid4()}__"
+    # hide_parameters: a traceback in the log holds no password hash.
+    engine = create_async_engine(
+        settings.database, connect_args=options, hide_parameters=True, **pool
+    )
+    event.listen(engine.sync_engine, "do_connect", _connect)
+    event.listen(engine.sync_engine, "checkout", _discard_closed)
+    event.listen(engine.sync_engine, "handle_error", _raise_if_away)
+    return engine
+
+
+def create_sqlite_engine(url: URL, **options: Any) -> AsyncEngine:
+    """Its transactions are BEGIN IMMEDIATE: what one reads, nobody changes before it writes."""
+    engine = _create_sqlite_engine(url, **options)
+    event.listen(engine.sync_engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def create_sqlite_reader(url: URL, **options: Any) -> AsyncEngine:
+    options |= {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
+    engine = _create_sqlite_engine(url, **options)
+    event.listen(
+        engine.sync_engine, "connect", lambda connection, _: _pragma(connection, "query_only=ON")
+    )
+    return engine
+
+
+def _create_sqlite_engine(url: URL, **options: Any) -> AsyncEngine:
+    options["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS}
+    engine = create_async_engine(url, hide_parameters=True, **options)
+    event.listen(engine.sync_engine, "do_connect", _connect)
+    event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+    event.listen(engine.sync_engine, "handle_error", _raise_if_away)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself
+    connection.create_function("simple_lower", 1, simple_lower, deterministic=True)
+    _pragma(connection, "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON")
+
+
+def _pragma(connection: Any, *settings: str) -> None:
+    cursor = connection.cursor()
+    for setting in settings:
+        cursor.execute(f"PRAGMA {setting}")
+    cursor.close()
+
+
+def _connect(dialect: Dialect, _: object, args: list[Any], options: dict[str, Any]) -> Any:
+    try:
+        return dialect.connect(*args, **options)
+    except (OSError, asyncpg.PostgresError, dialect.loaded_dbapi.Error) as error:
+        raise away() from error
+
+
+def _discard_closed(_: object, record: Any, proxy: PoolProxiedConnection) -> None:
+    """What died while idle costs no request, and unlike `pool_pre_ping` no round trip."""
+    if record.driver_connection.is_closed():
+        raise exc.DisconnectionError
+
+
+def _raise_if_away(context: ExceptionContext) -> None:
+    error = context.original_exception
+    if not isinstance(error, Exception):  # a cancellation
+        return
+    cause = error.__cause__ or error
+    locked = getattr(cause, "sqlite_errorcode", 0) & 0xFF in SQLITE_AWAY
+    if context.is_disconnect or locked or isinstance(cause, POSTGRES_AWAY):
+        raise away() from error
+
+
+def away() -> Unavailable:
+    return Unavailable("The database is not reachable.")

@@ -1,0 +1,133 @@
+"""Statements built once, at import, and run many times: to build and compile one costs more than
+PostgreSQL needs to answer it.
+
+    COLUMNS = columns_of(Item, ItemRead)
+    GET = Query(select(*COLUMNS).where(Item.id == bindparam("item_id")), ItemRead)
+    ...
+    item = await session.fetch_one(GET, {"item_id": 7})
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, TypeAdapter
+from sqlalchemy import (
+    ColumnElement,
+    Delete,
+    Dialect,
+    Float,
+    Insert,
+    Numeric,
+    Select,
+    Update,
+    bindparam,
+    insert,
+    select,
+)
+
+from app.core.orm import Base
+
+RowT = TypeVar("RowT", bound=BaseModel)
+Params = Mapping[str, Any]
+Processors = tuple[tuple[str, Callable[[Any], Any]], ...]
+
+
+class Query(Generic[RowT]):
+    """A SELECT, or an INSERT, UPDATE or DELETE with RETURNING, and the shape of its rows.
+
+    What varies is a `bindparam`. PostgreSQL plans it once for all values, unless `plan_anew`.
+    """
+
+    def __init__(
+        self,
+        statement: Select[Any] | Insert | Update | Delete,
+        row: type[RowT],
+        *,
+        plan_anew: bool = False,
+    ) -> None:
+        self._statement = statement
+        self._rows = TypeAdapter(list[row])  # type: ignore[valid-type]  # known when it runs
+        self._compiled = dict[str, Compiled]()
+        self.plan_anew = plan_anew
+
+    def compiled(self, dialect: Dialect) -> "Compiled":
+        if dialect.name not in self._compiled:
+            self._compiled[dialect.name] = _compile(self._statement, dialect)
+        return self._compiled[dialect.name]
+
+    def shape(self, rows: Sequence[Params]) -> list[RowT]:
+        shaped: list[RowT] = self._rows.validate_python(rows)
+        return shaped
+
+
+def columns_of(model: type[Base], row: type[BaseModel]) -> list[Any]:
+    """Those of the model that the shape has: no other is read."""
+    return [getattr(model, name) for name in row.model_fields]
+
+
+def insert_where(model: type[Base], names: Sequence[str], condition: ColumnElement[bool]) -> Insert:
+    """Of a row whose values are `:name`, if the condition holds."""
+    columns = model.__table__.columns
+    values = select(*(bindparam(name, type_=columns[name].type) for name in names))
+    return insert(model).from_select(names, values.where(condition), include_defaults=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What a driver takes: the text, its values in their order, and what to make of the answer."""
+
+    sql: str
+    names: tuple[str, ...]
+    constants: Params
+    binders: Processors
+    columns: tuple[str, ...]
+    readers: Processors
+
+    def arguments(self, params: Params) -> list[Any]:
+        values = {**self.constants, **params}
+        for name, bind in self.binders:
+            values[name] = bind(values[name])
+        return [values[name] for name in self.names]
+
+    def read(self, rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+        columns = self.columns
+        found = [dict(zip(columns, row, strict=True)) for row in rows]
+        for column, read in self.readers:
+            for row in found:
+                row[column] = read(row[column])
+        return found
+
+
+def _compile(statement: Any, dialect: Dialect) -> Compiled:
+    compiled = statement.compile(dialect=dialect)
+    if compiled.insert_prefetch or compiled.update_prefetch:
+        raise TypeError("Give it the columns' defaults as values: they would be frozen into it.")
+    names = tuple(compiled.positiontup)
+    binds = {name: compiled.binds[name] for name in names}
+    if any(bind.expanding or bind.literal_execute for bind in binds.values()):
+        raise TypeError("Its text is fixed: IN takes a list of bindparams.")
+    types = {column.key: column.type for column in statement.exported_columns}
+    binders = {name: _binder(bind.type, dialect) for name, bind in binds.items()}
+    readers = {name: _reader(type_, dialect) for name, type_ in types.items()}
+    return Compiled(
+        sql=str(compiled),
+        names=names,
+        constants={name: bind.value for name, bind in binds.items() if not bind.required},
+        binders=tuple((name, bind) for name, bind in binders.items() if bind),
+        columns=tuple(types),
+        readers=tuple((name, read) for name, read in readers.items() if read),
+    )
+
+
+def _binder(type_: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
+    binder: Callable[[Any], Any] | None = type_.dialect_impl(dialect).bind_processor(dialect)
+    return binder
+
+
+def _reader(type_: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
+    # SQLAlchemy's numbers ask what the driver makes of them; PostgreSQL's, by their OID: asyncpg
+    # makes a Decimal of NUMERIC (1700) and a float of DOUBLE PRECISION (701).
+    oid = 701 if isinstance(type_, Float) else 1700 if isinstance(type_, Numeric) else None
+    reader: Callable[[Any], Any] | None = type_.dialect_impl(dialect).result_processor(dialect, oid)
+    return reader

@@ -1,0 +1,145 @@
+"""The session that repositories are given: SQLAlchemy's, with a straight way for a `Query`.
+
+On PostgreSQL a `Query` goes to asyncpg, which keeps it prepared, on a connection of the engine's
+own pool: what SQLAlchemy does around a statement costs several times what the statement does.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+import asyncpg
+from sqlalchemy import Connection, PoolProxiedConnection
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.util import greenlet_spawn
+
+from app.core.engines import POSTGRES_AWAY, away
+from app.core.errors import Unavailable
+from app.core.query import Params, Query, RowT
+
+ResultT = TypeVar("ResultT")
+Rows = list[Any]
+
+
+class Session(AsyncSession):
+    """Opens nothing before it is used. What runs through it shares its transaction, whichever way.
+
+    One that only reads is in AUTOCOMMIT; there, a query whose connection broke, or that a migration
+    overtook, is sent once more.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, reads: bool, straight: bool) -> None:
+        super().__init__(engine, expire_on_commit=False)
+        self._engine = engine.sync_engine
+        self._reads = reads
+        self._straight = straight
+        self._begun: PoolProxiedConnection | None = None  # with the transaction that a query began
+
+    async def fetch(self, query: Query[RowT], params: Params) -> list[RowT]:
+        compiled = query.compiled(self._engine.dialect)
+        arguments = compiled.arguments(params)
+        if not self._straight or self.in_transaction():
+            rows = await self.run_sync(_fetch, compiled.sql, arguments)
+        elif self._reads:
+            rows = await self._read(query, compiled.sql, arguments)
+        else:
+            connection = self._begun or await self._begin()
+            rows = await send(connection, query, compiled.sql, arguments)
+        return query.shape(compiled.read(rows))
+
+    async def fetch_one(self, query: Query[RowT], params: Params) -> RowT | None:
+        rows = await self.fetch(query, params)
+        return rows[0] if rows else None
+
+    async def commit(self) -> None:
+        if self.in_transaction():  # of SQLAlchemy's: it may have joined the query's
+            await super().commit()
+        elif self._begun:
+            adapter = _adapter(self._begun)
+            transaction, adapter._transaction = adapter._transaction, None  # over, even if it fails
+            await _guarded(self._begun, transaction.commit())
+        if self._begun:
+            self._begun.close()  # with nothing to roll back it awaits nothing
+            self._begun = None
+
+    async def close(self) -> None:
+        """What is not committed is rolled back."""
+        begun, self._begun = self._begun, None
+        try:
+            if not self._reads:
+                await self.rollback()  # a commit that failed needs more than to be closed
+            await super().close()
+        finally:
+            if begun:
+                await greenlet_spawn(begun.close)  # the pool rolls back
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._begun or self.in_transaction():  # else there is nothing to close
+            await super().__aexit__(*error)
+
+    async def _read(
+        self, query: Query[Any], sql: str, arguments: list[Any], *, again: bool = True
+    ) -> Rows:
+        connection = await self._check_out()
+        try:
+            return await send(connection, query, sql, arguments)
+        except Unavailable:
+            if not again:
+                raise
+        finally:
+            connection.close()
+        return await self._read(query, sql, arguments, again=False)
+
+    async def _begin(self) -> PoolProxiedConnection:
+        connection = await self._check_out()
+        transaction = connection.driver_connection.transaction()  # type: ignore[union-attr]  # there
+        try:
+            await _guarded(connection, transaction.start())
+        except BaseException:
+            connection.close()
+            raise
+        _adapter(connection)._transaction = transaction  # as if SQLAlchemy had begun it: it joins
+        self.sync_session.bind = Connection(self._engine, connection)
+        self._begun = connection
+        return connection
+
+    async def _check_out(self) -> PoolProxiedConnection:
+        return await greenlet_spawn(self._engine.raw_connection)
+
+
+async def send(
+    connection: PoolProxiedConnection, query: Query[Any], sql: str, arguments: list[Any]
+) -> Rows:
+    driver: Any = connection.driver_connection
+    if query.plan_anew:
+        statement = await _guarded(connection, driver.prepare(sql))
+        return await _guarded(connection, statement.fetch(*arguments))
+    return await _guarded(connection, driver.fetch(sql, *arguments))
+
+
+async def _guarded(connection: PoolProxiedConnection, call: Awaitable[ResultT]) -> ResultT:
+    """asyncpg's errors become what SQLAlchemy's engine makes of them."""
+    try:
+        return await call
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise IntegrityError(None, None, error) from error
+    except BaseException as error:
+        driver: Any = connection.driver_connection
+        is_error = isinstance(error, Exception)
+        is_away = isinstance(error, POSTGRES_AWAY) or (is_error and driver.is_closed())
+        if is_away or not is_error:  # cut, or cancelled: what is on the wire is unknown
+            await asyncio.shield(greenlet_spawn(connection.invalidate))
+        if is_away:
+            raise away() from error
+        raise
+
+
+def _fetch(session: Any, sql: str, arguments: list[Any]) -> Rows:
+    session.flush()
+    return [*session.connection().exec_driver_sql(sql, tuple(arguments))]
+
+
+def _adapter(connection: PoolProxiedConnection) -> Any:
+    """SQLAlchemy's, around the driver's. Its `_transaction` has no public name."""
+    return connection.dbapi_connection
