@@ -5,8 +5,7 @@ own pool: what SQLAlchemy does around a statement costs several times what the s
 """
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncpg
 from sqlalchemy import Connection, PoolProxiedConnection
@@ -18,7 +17,6 @@ from app.core.engines import POSTGRES_AWAY, away
 from app.core.errors import Unavailable
 from app.core.query import Params, Query, RowT
 
-ResultT = TypeVar("ResultT")
 Rows = list[Any]
 
 
@@ -58,7 +56,7 @@ class Session(AsyncSession):
         elif self._begun:
             adapter = _adapter(self._begun)
             transaction, adapter._transaction = adapter._transaction, None  # over, even if it fails
-            await _guarded(self._begun, transaction.commit())
+            await _guarded(self._begun, transaction.commit)
         if self._begun:
             self._begun.close()  # with nothing to roll back it awaits nothing
             self._begun = None
@@ -95,7 +93,7 @@ class Session(AsyncSession):
         connection = await self._check_out()
         transaction = connection.driver_connection.transaction()  # type: ignore[union-attr]  # there
         try:
-            await _guarded(connection, transaction.start())
+            await _guarded(connection, transaction.start)
         except BaseException:
             connection.close()
             raise
@@ -112,16 +110,18 @@ async def send(
     connection: PoolProxiedConnection, query: Query[Any], sql: str, arguments: list[Any]
 ) -> Rows:
     driver: Any = connection.driver_connection
+    fetch, statement = driver.fetch, [sql]
     if query.plan_anew:
-        statement = await _guarded(connection, driver.prepare(sql))
-        return await _guarded(connection, statement.fetch(*arguments))
-    return await _guarded(connection, driver.fetch(sql, *arguments))
+        prepared = await _guarded(connection, driver.prepare, sql)
+        fetch, statement = prepared.fetch, []
+    rows: Rows = await _guarded(connection, fetch, *statement, *arguments)
+    return rows
 
 
-async def _guarded(connection: PoolProxiedConnection, call: Awaitable[ResultT]) -> ResultT:
+async def _guarded(connection: PoolProxiedConnection, call: Any, *arguments: Any) -> Any:
     """asyncpg's errors become what SQLAlchemy's engine makes of them."""
     try:
-        return await call
+        return await call(*arguments)
     except asyncpg.IntegrityConstraintViolationError as error:
         raise IntegrityError(None, None, error) from error
     except BaseException as error:

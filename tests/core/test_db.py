@@ -151,21 +151,6 @@ async def test_a_wrong_password_or_database_is_away_too(database_url: str) -> No
         assert_is_away(await client.get("/health/ready"))
 
 
-@pytest.fixture
-async def cut(databases: Databases, own_database_url: str) -> Any:
-    """Cuts all the connections to its database, as a restart of the server does."""
-
-    async def cut() -> None:
-        name = make_url(own_database_url).database
-        statement = (
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            f"WHERE datname = '{name}' AND pid <> pg_backend_pid()"
-        )
-        await asyncio.to_thread(databases.execute, own_database_url, statement)
-
-    return cut
-
-
 @only("postgresql")
 async def test_connections_that_died_while_idle_cost_no_request(
     own_database_url: str, cut: Any

@@ -68,6 +68,7 @@ async def test_a_commit_that_fails_publishes_nothing(database_url: str) -> None:
     async with publishing(database_url) as (database, published):
         with suppress(Conflict):
             async with database.transaction() as session:
+                await session.scalars(select(User))
                 event.listen(session.sync_session, "before_commit", fail)
                 Events(session).record(Happened(number=1))
         assert published == []

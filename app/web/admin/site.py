@@ -124,8 +124,16 @@ class Admin(sqladmin.Admin):
         seen: Any = None,
     ) -> Response:
         names = view.changes(form, seen, record) if seen else ()
-        log(request, done, view, view.key_of(record), *names)
-        url = self.get_save_redirect_url(request, form, view, record)  # type: ignore[arg-type]  # it asks for `save` alone
+        pk, identity = view.key_of(record), view.identity
+        log(request, done, view, pk, *names)
+        match form.get("save"):  # sqladmin's own looks at the record, which may be a wire shape
+            case "Save":
+                url = request.url_for("admin:list", identity=identity)
+                url = url.replace(query=request.url.query)
+            case "Save and continue editing":
+                url = request.url_for("admin:edit", identity=identity, pk=pk)
+            case _:
+                url = request.url_for("admin:create", identity=identity)
         return redirect(str(url))
 
     async def _show(

@@ -166,7 +166,7 @@ async def test_an_open_socket_outlives_its_token(
         raise Unauthenticated("The access token is not valid, or not any more.")
 
     async with connected(app, ann.token) as socket:
-        monkeypatch.setattr(app.state.auth._tokens, "read", expired)
+        monkeypatch.setattr(app.state.auth._tokens, "claimant", expired)
         monkeypatch.setattr(app.state.sockets, "_standing", check)
         assert (await ann.client.get(ITEMS)).status_code == 401
         await asyncio.wait_for(checked.wait(), 5)

@@ -1,0 +1,239 @@
+"""Queries and SQLAlchemy's own statements in one session: whichever way, one transaction."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel
+from sqlalchemy import Text, bindparam, cast, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from app.accounts.models import User
+from app.core.db import Database
+from app.core.errors import Unavailable
+from app.core.query import Query
+from app.core.session import Session
+from tests.conftest import Person, make_settings, only, running
+
+
+class Named(BaseModel):
+    full_name: str | None
+
+
+class Size(BaseModel):
+    size: int
+
+
+USER = User.email_key == bindparam("key")
+NAME = Query(select(User.full_name).where(USER), Named)
+RENAME = Query(
+    update(User)
+    .where(USER)
+    .values(full_name=bindparam("name"), updated_at=User.updated_at)
+    .returning(User.full_name),
+    Named,
+)
+TAKE_ADDRESS = Query(
+    update(User)
+    .values(email_key=bindparam("key"), updated_at=User.updated_at)
+    .returning(User.full_name),
+    Named,
+)
+SLEEP = Query(select(func.length(cast(func.pg_sleep(bindparam("s")), Text)).label("size")), Size)
+
+
+@pytest.fixture
+async def database(app: FastAPI) -> Database:
+    database: Database = app.state.database
+    return database
+
+
+@pytest.fixture
+async def one_connection(database_url: str) -> AsyncIterator[Database]:
+    settings = make_settings(database_url, database_pool_size=1, database_pool_timeout=2)
+    async with running(settings) as app:
+        yield app.state.database
+
+
+async def stored(database: Database, person: Person) -> str | None:
+    async with database.reading() as session:
+        return await session.scalar(select(User.full_name).where(User.id == person.id))
+
+
+async def rename(session: Session, person: Person, name: str) -> None:
+    assert await session.fetch_one(RENAME, {"key": person.email, "name": name}) == Named(
+        full_name=name
+    )
+
+
+async def change_entity(session: Session, person: Person, name: str) -> None:
+    (await session.get_one(User, person.id)).full_name = name
+
+
+WAYS = [(rename, change_entity), (change_entity, rename), (rename, rename)]
+
+
+@pytest.mark.parametrize(("first", "second"), WAYS)
+async def test_both_ways_are_one_transaction(
+    database: Database, ann: Person, first: Any, second: Any
+) -> None:
+    async with database.transaction() as session:
+        await first(session, ann, "one")
+        assert await session.fetch_one(NAME, {"key": ann.email}) == Named(full_name="one")
+        await second(session, ann, "two")
+        assert await session.fetch_one(NAME, {"key": ann.email}) == Named(full_name="two")
+        assert await stored(database, ann) is None
+    assert await stored(database, ann) == "two"
+
+
+@pytest.mark.parametrize(("first", "second"), WAYS)
+async def test_both_ways_are_rolled_back_together(
+    database: Database, ann: Person, first: Any, second: Any
+) -> None:
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the end of the block is what is tested
+        async with database.transaction() as session:
+            await first(session, ann, "one")
+            await second(session, ann, "two")
+            raise ZeroDivisionError
+    assert await stored(database, ann) is None
+
+
+async def test_a_constraint_speaks_as_ever(database: Database, ann: Person, bob: Person) -> None:
+    with pytest.raises(IntegrityError):
+        async with database.transaction() as session:
+            await session.fetch(TAKE_ADDRESS, {"key": "the same for both"})
+    async with database.transaction() as session:
+        await rename(session, ann, "still there")
+
+
+async def test_no_transaction_holds_a_connection_behind(
+    one_connection: Database,
+) -> None:
+    for _ in range(3):
+        async with one_connection.transaction() as session:
+            assert await session.fetch(RENAME, {"key": "nobody", "name": "x"}) == []
+        async with one_connection.reading() as session:
+            assert await session.fetch(NAME, {"key": "nobody"}) == []
+
+
+@only("postgresql")
+@pytest.mark.parametrize("way", ["reading", "transaction"])
+async def test_a_cancelled_query_gives_its_connection_back(
+    one_connection: Database, way: str
+) -> None:
+    async def sleep() -> None:
+        async with getattr(one_connection, way)() as session:
+            await session.fetch(SLEEP, {"s": 60})
+
+    task = asyncio.create_task(sleep())
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with getattr(one_connection, way)() as session:
+        assert await session.fetch(SLEEP, {"s": 0}) == [Size(size=0)]
+
+
+@only("postgresql")
+async def test_a_read_whose_connection_is_cut_is_sent_again(
+    own_database_url: str, cut: Any
+) -> None:
+    settings = make_settings(own_database_url)
+    async with running(settings) as app, app.state.database.reading() as session:
+        task = asyncio.create_task(session.fetch(SLEEP, {"s": 0.5}))
+        await asyncio.sleep(0.2)
+        await cut()
+        assert await task == [Size(size=0)]
+
+
+@only("postgresql")
+async def test_a_write_whose_connection_is_cut_is_not(own_database_url: str, cut: Any) -> None:
+    async with running(make_settings(own_database_url)) as app:
+        with pytest.raises(Unavailable):  # noqa: PT012 - the task is what raises
+            async with app.state.database.transaction() as session:
+                task = asyncio.create_task(session.fetch(SLEEP, {"s": 5}))
+                await asyncio.sleep(0.2)
+                await cut()
+                await task
+        async with app.state.database.transaction() as session:
+            assert await session.fetch(SLEEP, {"s": 0}) == [Size(size=0)]
+
+
+@only("postgresql")
+async def test_a_connection_that_is_cut_before_the_commit(own_database_url: str, cut: Any) -> None:
+    async with running(make_settings(own_database_url)) as app:
+        block = app.state.database.transaction
+        with pytest.raises(Unavailable):  # noqa: PT012 - the commit is what raises
+            async with block() as session:
+                await session.fetch(SLEEP, {"s": 0})
+                await cut()
+        async with block() as session:
+            assert await session.fetch(SLEEP, {"s": 0}) == [Size(size=0)]
+
+
+@only("postgresql")
+async def test_a_migration_invalidates_what_is_prepared(
+    databases: Any, own_database_url: str
+) -> None:
+    async with running(make_settings(own_database_url)) as app:
+        for statement in (
+            "ALTER TABLE users ALTER full_name TYPE text",
+            "ALTER TABLE users ALTER full_name TYPE varchar(99)",
+        ):
+            async with app.state.database.reading() as session:
+                assert await session.fetch(NAME, {"key": "nobody"}) == []
+            await asyncio.to_thread(databases.execute, own_database_url, statement)
+        async with app.state.database.reading() as session:
+            assert await session.fetch(NAME, {"key": "nobody"}) == []
+
+
+async def test_first_come_first_served(one_connection: Database) -> None:
+    """A newcomer does not get past who waits: not even one who is there before they have run."""
+    order: list[str] = []
+
+    async def take(name: str) -> None:
+        async with one_connection.reading() as session:
+            await session.execute(text("SELECT 1"))
+            order.append(name)
+
+    async with one_connection.reading() as session:
+        await session.execute(text("SELECT 1"))
+        waiting = asyncio.create_task(take("who waits"))
+        await asyncio.sleep(0.05)
+    newcomer = take("the newcomer")  # runs at once, in this very step of the loop
+    await asyncio.gather(newcomer, waiting)
+    assert order == ["who waits", "the newcomer"]
+
+
+async def test_who_goes_away_while_it_waits_takes_nothing_along(one_connection: Database) -> None:
+    async def take() -> None:
+        async with one_connection.reading() as session:
+            await session.execute(text("SELECT 1"))
+
+    async with one_connection.reading() as session:
+        await session.execute(text("SELECT 1"))
+        gone, stays = asyncio.create_task(take()), asyncio.create_task(take())
+        await asyncio.sleep(0.05)
+    gone.cancel()  # in the same moment in which it is given the connection
+    await asyncio.gather(gone, return_exceptions=True)
+    await stays
+    await take()
+
+
+def test_a_default_of_python_is_not_frozen_into_a_query(database: Database) -> None:
+    values: dict[str, Any] = {
+        "email": bindparam("e"),
+        "email_key": bindparam("k"),
+        "password_hash": bindparam("p"),
+    }
+    query = Query(insert(User).values(values).returning(User.full_name), Named)
+    with pytest.raises(TypeError, match="defaults"):
+        query.compiled(database.engine.dialect)
+
+
+def test_the_text_of_a_query_is_fixed(database: Database) -> None:
+    query = Query(select(User.full_name).where(User.id.in_([1, 2])), Named)
+    with pytest.raises(TypeError, match="list of bindparams"):
+        query.compiled(database.engine.dialect)
