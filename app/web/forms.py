@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 
 from app.core import errors
+from app.core.conditional import VERSION, Versions
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 Blame = Mapping[type[errors.AppError], str]
@@ -74,6 +75,12 @@ class Form:
                     self.errors[field] = error.detail
                 else:
                     self.alert = error.detail
+
+
+def seen_in(form: Form) -> Versions:
+    """The version that the form was made from. Without one of ours, nothing is overwritten."""
+    version = form.get("version")
+    return frozenset([int(version)] if VERSION.fullmatch(version) else [])
 
 
 def _message(error: Any) -> str:

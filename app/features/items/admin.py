@@ -3,14 +3,13 @@ from typing import Any, ClassVar
 
 from starlette.requests import Request
 
-from app.core.conditional import VERSION
 from app.core.schemas import Price
 from app.features.items.dependencies import item_service
 from app.features.items.models import Item
 from app.features.items.schemas import ItemCreate, ItemRead
 from app.web.admin.filters import BooleanFilter, ValueFilter
 from app.web.admin.view import AdminView, caller_of
-from app.web.forms import Form
+from app.web.forms import Form, seen_in
 
 
 class ItemAdmin(AdminView, model=Item):
@@ -34,10 +33,8 @@ class ItemAdmin(AdminView, model=Item):
             return await items.create(caller_of(request), form.read(ItemCreate))
 
     async def edit(self, request: Request, pk: int, form: Form) -> Any:
-        version = form.get("version")
-        seen = frozenset([int(version)] if VERSION.fullmatch(version) else [])
         async with item_service(request.app.state) as items:
-            return await items.replace(caller_of(request), pk, form.read(ItemCreate), seen)
+            return await items.replace(caller_of(request), pk, form.read(ItemCreate), seen_in(form))
 
     async def delete(self, request: Request, pks: Sequence[int]) -> None:
         async with item_service(request.app.state) as items:

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from app.accounts.dependencies import Member
-from app.core.conditional import VERSION, Versions
+from app.core.conditional import Versions
 from app.core.errors import Stale
 from app.features.items.dependencies import ItemServiceDep
 from app.features.items.schemas import ItemCreate
-from app.web.forms import REFUSALS, Form, FormDep
+from app.web.forms import REFUSALS, Form, FormDep, seen_in
 from app.web.navigation import Answer, redirect
 from app.web.once import Once, OnceDep, new_form
 from app.web.rendering import render
@@ -113,9 +113,3 @@ def form_of(item: Any) -> Form:
             "version": str(item.version),
         }
     )
-
-
-def seen_in(form: Form) -> Versions:
-    """The version that the form was made from. Without one of ours, nothing is overwritten."""
-    version = form.get("version")
-    return frozenset([int(version)] if VERSION.fullmatch(version) else [])
