@@ -164,8 +164,8 @@ def open_pages(state: State) -> None:
 
 
 def freeze_garbage() -> None:
-    """What is there by now stays: the collector need not look at it again and again, nor stop
-    requests that often. Worth a third of the throughput, and most of the slowest requests."""
+    """What is there by now stays: the collector need not look at it again and again, while
+    requests wait."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

@@ -34,17 +34,17 @@ CLEAN_UP_AT_ONCE = 100
 # What accounts lend to the other slices' statements, which then find nothing for a claimant who may
 # call no more: to confirm one costs no round trip. Their params are `claim(claimant)`.
 caller_id = bindparam("caller_id", type_=User.id.type)
+MAY_CALL = (
+    User.id == caller_id,
+    User.is_active,
+    AuthSession.id == bindparam("caller_session_id", type_=AuthSession.id.type),
+    AuthSession.user_id == User.id,
+    AuthSession.expires_at > bindparam("now", type_=AuthSession.expires_at.type),
+)
 
 
 def caller_is(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    return exists().where(
-        User.id == caller_id,
-        User.is_active,
-        AuthSession.id == bindparam("caller_session_id", type_=AuthSession.id.type),
-        AuthSession.user_id == User.id,
-        AuthSession.expires_at > bindparam("now", type_=AuthSession.expires_at.type),
-        condition,
-    )
+    return exists().where(*MAY_CALL, condition)
 
 
 caller_may_call = caller_is(true())
@@ -135,13 +135,8 @@ class SessionRepository(Repository[AuthSession]):
         self._events = Events(session)
 
     async def confirm(self, claimant: Claimant) -> Caller:
-        statement = (
-            select(User.is_superuser)
-            .join(AuthSession, AuthSession.user_id == User.id)
-            .where(User.id == claimant.user_id, User.is_active)
-            .where(AuthSession.id == claimant.session_id, AuthSession.expires_at > utc_now())
-        )
-        is_superuser = await self._session.scalar(statement)
+        statement = select(User.is_superuser).where(*MAY_CALL)
+        is_superuser = await self._session.scalar(statement, claim(claimant))
         if is_superuser is None:  # deactivated or deleted, or the session is over
             raise Unauthenticated("The session has ended.")
         scopes = claimant.scopes & allowed_scopes(is_superuser)

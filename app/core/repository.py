@@ -14,6 +14,7 @@ from app.core.db import Database
 from app.core.errors import Conflict
 from app.core.orm import Base
 from app.core.pagination import Position, Sort
+from app.core.query import Params
 from app.core.session import Session
 
 ModelT = TypeVar("ModelT", bound=Base)
@@ -80,10 +81,9 @@ class Repository(Generic[ModelT]):
             added = result.all()
         return sorted(added, key=identity_of) if is_sqlite else added
 
-    async def count(self, statement: Select[ModelT]) -> int:
-        return (
-            await self._session.scalar(select(func.count()).select_from(statement.subquery())) or 0
-        )
+    async def count(self, statement: Select[ModelT], params: Params | None = None) -> int:
+        counted = select(func.count()).select_from(statement.subquery())
+        return await self._session.scalar(counted, params) or 0
 
     async def page(
         self, statement: Select[ModelT], sort: Sort, after: Position | None, limit: int

@@ -2,7 +2,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, bindparam, delete, false, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, false, insert, or_, select, update
 
 from app.accounts.repository import (
     SessionRepository,
@@ -127,21 +127,20 @@ class ItemRepository(Repository[Item]):
     async def list(
         self, claimant: Claimant, query: ItemFilter, after: Position | None, limit: int
     ) -> Sequence[ItemRead]:
-        found: Sequence[ItemRead] = []
-        if not isinstance(claimant, Caller):
-            found = await self._page("claimant", claimant, query, after, limit)
-        if found:
-            return found
-        caller = await self.confirm(claimant)
-        if caller is not claimant and not caller.is_superuser:
-            return found
+        caller = claimant
+        if not isinstance(caller, Caller):
+            found = await self._page("claimant", caller, query, after, limit)
+            if found:
+                return found
+            caller = await self.confirm(caller)
+            if not caller.is_superuser:
+                return found
         return await self._page(whose(caller), caller, query, after, limit)
 
     async def total(self, claimant: Claimant, query: ItemFilter) -> int:
         caller, filters = await self.confirm(claimant), filters_of(query)
-        statement = select(func.count()).select_from(Item)
-        statement = statement.where(*matching(whose(caller), frozenset(filters)))
-        return await self._session.scalar(statement, claim(caller) | filters) or 0
+        statement = select(Item).where(*matching(whose(caller), frozenset(filters)))
+        return await self.count(statement, claim(caller) | filters)
 
     async def create(self, claimant: Claimant, values: Mapping[str, Any]) -> ItemRead:
         params = claim(claimant) | dict(values) | {"owner_id": claimant.user_id, "version": 1}
