@@ -27,7 +27,7 @@ from app.core.loop_guard import LoopGuard
 from app.core.mail import Mailer
 from app.core.middleware import add_middleware
 from app.core.migrations import Migrations
-from app.core.openapi import API, forbid_unknown_parameters, query_parameters
+from app.core.openapi import API, forbid_unknown_parameters
 from app.core.pagination import Cursors
 from app.core.rate_limit import RateLimiter, limit_by_address
 from app.core.redis_broadcast import RedisBroadcast
@@ -71,7 +71,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_pages(app, settings)
     admin.add_admin(app)
     add_docs(app)
-    app.state.query_parameters = query_parameters(app.openapi())
     return app
 
 

@@ -1,8 +1,12 @@
 """The OpenAPI document, with the errors that each operation can answer."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi._compat import ModelField
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_flat_params
 from starlette.requests import HTTPConnection
 
 from app.core.errors import Invalid
@@ -40,6 +44,10 @@ HEADERS_OF_ERRORS = {
 
 
 class API(FastAPI):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.query_parameters = dict[Callable[..., Any], frozenset[str]]()  # by endpoint
+
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()  # the same one each time, until a route is added
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
@@ -69,27 +77,31 @@ def header_fields(*names: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def query_parameters(document: dict[str, Any]) -> dict[str, frozenset[str]]:
-    """The names that each operation takes, by its id."""
-    return {
-        operation["operationId"]: frozenset(
-            parameter["name"]
-            for parameter in operation.get("parameters", [])
-            if parameter["in"] == "query"
-        )
-        for path in document["paths"].values()
-        for operation in path.values()
-    }
-
-
 async def forbid_unknown_parameters(connection: HTTPConnection) -> None:
     """So that a misspelt filter does not answer everything."""
-    takes_none = frozenset[str]() if connection.scope["type"] == "websocket" else None
-    known = connection.app.state.query_parameters.get(connection.scope["route"].name, takes_none)
-    if known is not None:
+    if connection.query_params:
+        known = query_parameters(connection)
         for name in connection.query_params:
             if name not in known:
                 raise Invalid(f"There is no parameter {name!r}.", "query", name)
+
+
+def query_parameters(connection: HTTPConnection) -> frozenset[str]:
+    """Those that the route takes. The document has them too, but takes long to make."""
+    endpoint: Callable[..., Any] = connection.scope["endpoint"]
+    remembered: dict[Callable[..., Any], frozenset[str]] = connection.app.query_parameters
+    if endpoint not in remembered:
+        included = connection.scope["fastapi"]["effective_route_context"]
+        route = included.starlette_route or included  # with what its routers add
+        fields = get_flat_params(Dependant(query_params=list(_query_fields(route.dependant))))
+        remembered[endpoint] = frozenset(field.alias for field in fields)
+    return remembered[endpoint]
+
+
+def _query_fields(dependant: Dependant) -> Iterator[ModelField]:
+    yield from dependant.query_params
+    for each in dependant.dependencies:
+        yield from _query_fields(each)
 
 
 def _describe_errors(operation: dict[str, Any]) -> None:
