@@ -9,6 +9,7 @@ from typing import Any
 
 from anyio import to_thread
 from fastapi import Depends, FastAPI
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import DBAPIError
 from starlette.datastructures import State
 
@@ -53,8 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title=TITLE,
         description="Sign up, press Authorize, and make an item.",
         version="0.1.0",
-        docs_url=None,
-        redoc_url=None,
+        openapi_url=None,  # nor its pages: app.core.docs
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
@@ -108,6 +108,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await to_thread.run_sync(open_pages, app.state)
         await ensure_first_superuser(app.state)
         if app.state.settings.environment != "test":  # which starts a hundred in one process
+            await to_thread.run_sync(build_routes, app)
             freeze_garbage()
         yield
 
@@ -160,6 +161,12 @@ def open_pages(state: State) -> None:
         links_for=state.navigation.links_for,
     )
     state.admin.load_templates(asset=state.assets.url)
+
+
+def build_routes(app: FastAPI) -> None:
+    """FastAPI would at the first request that comes to each router, while the others wait."""
+    for _ in iter_route_contexts(app.routes):
+        pass
 
 
 def freeze_garbage() -> None:

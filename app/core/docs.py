@@ -1,5 +1,6 @@
 """`/docs` and `/redoc` from this server's own files: nothing is fetched from another host."""
 
+import asyncio
 import re
 from base64 import b64encode
 from functools import lru_cache
@@ -12,12 +13,13 @@ from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from app.core.policy import content_security_policy
 
 ASSETS = Path(str(files("fastapi_offline"))) / "static"
 ASSETS_URL = "/static/docs"
+OPENAPI_URL = "/openapi.json"
 REDOC_JS = "redoc.standalone.js"
 CSP = "Content-Security-Policy"
 FOREIGN_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"  # in ReDoc's footer
@@ -27,7 +29,7 @@ SWAGGER_PARAMETERS = {"persistAuthorization": True, "validatorUrl": None, "tryIt
 
 def add_docs(app: FastAPI) -> None:
     """Their paths are relative, so that they work under a proxy's prefix too."""
-    openapi_url, assets = str(app.openapi_url).lstrip("/"), ASSETS_URL.lstrip("/")
+    openapi_url, assets = OPENAPI_URL.lstrip("/"), ASSETS_URL.lstrip("/")
     icon = f"{assets}/favicon.png"
     swagger_ui_html = get_swagger_ui_html(
         openapi_url=openapi_url,
@@ -54,6 +56,14 @@ def add_docs(app: FastAPI) -> None:
         style_src="'self' 'unsafe-inline'", worker_src="blob:", img_src="'self' data:"
     )
 
+    making = asyncio.Lock()
+
+    async def openapi(request: Request) -> Response:
+        async with making:  # FastAPI's own makes it on the event loop, which would stand still
+            document = await run_in_threadpool(app.openapi)
+        prefix = request.scope.get("root_path", "").rstrip("/")
+        return JSONResponse(document | ({"servers": [{"url": prefix}]} if prefix else {}))
+
     async def swagger_ui(_: Request) -> Response:
         return HTMLResponse(swagger_ui_html, headers={CSP: swagger_ui_policy})
 
@@ -64,6 +74,7 @@ def add_docs(app: FastAPI) -> None:
         script = await run_in_threadpool(read_redoc_js)
         return Response(script, media_type="text/javascript")
 
+    app.add_route(OPENAPI_URL, openapi, include_in_schema=False)
     app.add_route("/docs", swagger_ui, include_in_schema=False)
     app.add_route("/redoc", redoc, include_in_schema=False)
     app.add_route(f"{ASSETS_URL}/{REDOC_JS}", redoc_js, include_in_schema=False)

@@ -15,6 +15,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
 
 from app.core.config import Settings
 from app.core.errors import Unavailable
+from app.core.templates import CompiledOnce
 
 SMTP_SECONDS = 20
 logger = logging.getLogger("app.mail")
@@ -28,6 +29,7 @@ class Mailer:
             loader=DictLoader(_read(folders)),
             autoescape=select_autoescape(["html"]),
             undefined=StrictUndefined,
+            bytecode_cache=CompiledOnce(),
         )
         self._templates.globals["public_url"] = settings.public_url
         for name in self._templates.list_templates():

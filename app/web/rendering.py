@@ -10,6 +10,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from app.core.templates import CompiledOnce
 from app.web.forms import Form
 
 FOLDER = Path(__file__).parent / "templates"
@@ -26,6 +27,7 @@ class Templates:
             loader=PrefixLoader(loaders),
             autoescape=True,
             undefined=StrictUndefined,
+            bytecode_cache=CompiledOnce(),
             auto_reload=False,
             cache_size=-1,
             trim_blocks=True,

@@ -6,6 +6,8 @@ import pytest
 from fastapi import FastAPI
 
 from app.core.docs import FOREIGN_LOGO
+from app.main import create_app
+from tests.conftest import make_settings
 
 OPERATIONS = {
     "create_token", "revoke_token", "list_sessions", "delete_session",
@@ -33,16 +35,40 @@ async def test_all_that_a_page_loads_is_on_this_server(
         assert FOREIGN_LOGO not in asset.content
 
 
-def operations(app: FastAPI) -> dict[str, dict[str, Any]]:
-    paths = app.openapi()["paths"].values()
+@pytest.fixture(scope="module")
+def described() -> FastAPI:
+    """Not started, since the document is the same on every database."""
+    return create_app(make_settings("sqlite+aiosqlite:///never-opened.db"))
+
+
+@pytest.fixture(scope="module")
+def document(described: FastAPI) -> dict[str, Any]:
+    return described.openapi()
+
+
+@pytest.fixture(scope="module")
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    paths = document["paths"].values()
     return {each["operationId"]: each for path in paths for each in path.values()}
 
 
-async def test_every_operation_is_described(app: FastAPI) -> None:
-    found = operations(app)
-    assert set(found) == OPERATIONS
-    schemas = app.openapi()["components"]["schemas"]
-    for name, operation in found.items():
+async def test_the_document_is_served(client: httpx.AsyncClient, document: dict[str, Any]) -> None:
+    assert (await client.get("/openapi.json")).json() == document
+
+
+async def test_the_document_names_the_prefix_of_a_proxy(app: FastAPI) -> None:
+    transport = httpx.ASGITransport(app, root_path="/behind")
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        document = (await client.get("/behind/openapi.json")).json()
+    assert document["servers"] == [{"url": "/behind"}]
+
+
+def test_every_operation_is_described(
+    document: dict[str, Any], operations: dict[str, dict[str, Any]]
+) -> None:
+    assert set(operations) == OPERATIONS
+    schemas = document["components"]["schemas"]
+    for name, operation in operations.items():
         assert operation["summary"], name
         assert operation["description"], name
         assert operation["tags"], name
@@ -68,10 +94,10 @@ async def test_every_operation_is_described(app: FastAPI) -> None:
         ("read_liveness", {"200", "500"}),
     ],
 )
-async def test_the_statuses_of_an_operation(
-    app: FastAPI, operation: str, statuses: set[str]
+def test_the_statuses_of_an_operation(
+    operations: dict[str, dict[str, Any]], operation: str, statuses: set[str]
 ) -> None:
-    assert set(operations(app)[operation]["responses"]) == statuses
+    assert set(operations[operation]["responses"]) == statuses
 
 
 @pytest.mark.parametrize(
@@ -89,23 +115,29 @@ async def test_the_statuses_of_an_operation(
         ("create_token", "429", {"RateLimit", "RateLimit-Policy", "Retry-After"}),
     ],
 )
-async def test_the_header_fields_of_an_answer(
-    app: FastAPI, operation: str, status: str, fields: set[str]
+def test_the_header_fields_of_an_answer(
+    document: dict[str, Any],
+    operations: dict[str, dict[str, Any]],
+    operation: str,
+    status: str,
+    fields: set[str],
 ) -> None:
-    response = operations(app)[operation]["responses"][status]
+    response = operations[operation]["responses"][status]
     assert set(response["headers"]) == fields | {"X-Request-ID"}
-    known = app.openapi()["components"]["headers"]
+    known = document["components"]["headers"]
     for reference in response["headers"].values():
         assert known[reference["$ref"].rpartition("/")[2]]["example"]
 
 
-async def test_authorize_knows_the_scopes(app: FastAPI) -> None:
-    scheme = app.openapi()["components"]["securitySchemes"]["OAuth2"]
+def test_authorize_knows_the_scopes(
+    document: dict[str, Any], operations: dict[str, dict[str, Any]]
+) -> None:
+    scheme = document["components"]["securitySchemes"]["OAuth2"]
     flow = scheme["flows"]["password"]
     assert flow["tokenUrl"] == "/api/v1/auth/token"
     assert set(flow["scopes"]) == {"items:read", "items:write", "users:admin"}
-    assert operations(app)["update_item"]["security"] == [{"OAuth2": ["items:write"]}]
+    assert operations["update_item"]["security"] == [{"OAuth2": ["items:write"]}]
 
 
-async def test_the_document_is_made_once(app: FastAPI) -> None:
-    assert app.openapi() is app.openapi()
+def test_the_document_is_made_once(described: FastAPI) -> None:
+    assert described.openapi() is described.openapi()

@@ -3,7 +3,6 @@ from pathlib import Path
 from typing import Any
 
 import sqladmin
-from jinja2.bccache import Bucket, BytecodeCache
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -12,6 +11,7 @@ from starlette.routing import BaseRoute
 
 from app.core.errors import Forbidden, Stale
 from app.core.export import FORMATS, export
+from app.core.templates import CompiledOnce
 from app.web.admin.fields import fields_of
 from app.web.admin.view import AdminView, caller_of
 from app.web.forms import REFUSALS, Form, get_form
@@ -24,18 +24,6 @@ PAGES = (
 )  # fmt: skip
 REFUSED = (*REFUSALS, Stale)
 logger = logging.getLogger("app.admin")
-_compiled = dict[str, bytes]()
-
-
-class CompiledOnce(BytecodeCache):
-    """In a process: it takes a third of a second, and every application has the same."""
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if bucket.key in _compiled:
-            bucket.bytecode_from_string(_compiled[bucket.key])
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        _compiled[bucket.key] = bucket.bytecode_to_string()
 
 
 class Admin(sqladmin.Admin):
