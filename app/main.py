@@ -32,6 +32,7 @@ from app.core.openapi import API, forbid_unknown_parameters
 from app.core.pagination import Cursors
 from app.core.rate_limit import RateLimiter, limit_by_address
 from app.core.redis_broadcast import RedisBroadcast
+from app.core.routing import LeanRouter
 from app.core.security import Passwords, derive_key
 from app.core.sockets import Sockets
 from app.discovery import discover, folders
@@ -71,6 +72,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_pages(app, settings)
     admin.add_admin(app)
     add_docs(app)
+    if settings.lean_routes:
+        app.router.middleware_stack = LeanRouter(app)
     return app
 
 

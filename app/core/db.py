@@ -1,11 +1,10 @@
 """The only transaction boundary of the application."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.core.config import Settings
 from app.core.engines import (
@@ -14,7 +13,6 @@ from app.core.engines import (
     create_sqlite_engine,
     create_sqlite_reader,
 )
-from app.core.errors import Unavailable
 from app.core.events import Event, recorded
 from app.core.session import Session
 
@@ -48,20 +46,16 @@ class Database:
             self.reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._straight = not self.is_sqlite and settings.database_prepared_statements
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Session]:
-        with _pool_timeouts():
-            async with Session(self.reader, reads=True, straight=self._straight) as session:
-                yield session
+    def reading(self) -> Session:
+        return Session(self.reader, reads=True, straight=self._straight)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
         """Committed at the end of the block, rolled back by any exception. Its events are
         published as soon as it is committed."""
-        with _pool_timeouts():
-            async with Session(self.engine, reads=False, straight=self._straight) as session:
-                yield session
-                await session.commit()
+        async with Session(self.engine, reads=False, straight=self._straight) as session:
+            yield session
+            await session.commit()
         if events := recorded(session):
             self._publish(events)
 
@@ -87,11 +81,3 @@ async def get_session(request: Request) -> AsyncIterator[Session]:
 
 # scope="function": committed before the response leaves, so that a failed commit is never a 2xx.
 SessionDep = Annotated[Session, Depends(get_session, scope="function")]
-
-
-@contextmanager
-def _pool_timeouts() -> Iterator[None]:
-    try:
-        yield
-    except PoolTimeout as error:
-        raise Unavailable("All connections to the database are in use.") from error

@@ -12,7 +12,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 from sqlalchemy.util import await_only
-from sqlalchemy.util.queue import AsyncAdaptedQueue, Empty
+from sqlalchemy.util.queue import Empty, QueueCommon
 
 from app.core.config import Settings
 from app.core.errors import Unavailable
@@ -40,32 +40,40 @@ SQLITE_AWAY = (
 SQLITE_BUSY_SECONDS = 10
 
 
-class FairQueue(AsyncAdaptedQueue[ConnectionPoolEntry]):
+class FairQueue(QueueCommon[ConnectionPoolEntry]):
     """First come, first served. asyncio's queue wakes who has waited longest, but whoever comes by
-    before they run takes the connection: under load some would wait for seconds."""
+    before they run takes the connection: under load some would wait for seconds. Of those that are
+    idle the one that was used last is taken: its server has what it needs at hand."""
 
-    def __init__(self, maxsize: int = 0, use_lifo: bool = False) -> None:
-        super().__init__(maxsize, use_lifo)
+    def __init__(self, maxsize: int = 0, use_lifo: bool = True) -> None:
+        self.maxsize = maxsize
+        self.use_lifo = use_lifo
+        self._idle = list[ConnectionPoolEntry]()
         self._waiters = deque[asyncio.Future[ConnectionPoolEntry]]()
+
+    def qsize(self) -> int:
+        return len(self._idle)
 
     def put_nowait(self, item: ConnectionPoolEntry) -> None:
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():  # it has not gone away
                 return waiter.set_result(item)
-        super().put_nowait(item)
+        self._idle.append(item)  # there is room: no more are made than it holds
 
     def put(
         self, item: ConnectionPoolEntry, block: bool = True, timeout: float | None = None
     ) -> None:
-        self.put_nowait(item)  # there is room: no more are made than it holds
+        self.put_nowait(item)
+
+    def peek(self) -> Any:
+        return self._idle[-1] if self._idle else None
 
     def get(self, block: bool = True, timeout: float | None = None) -> ConnectionPoolEntry:
-        try:
-            return self.get_nowait()
-        except Empty:
-            if not block:
-                raise
+        if self._idle:
+            return self._idle.pop()
+        if not block:
+            raise Empty
         return await_only(self._wait(timeout))
 
     async def _wait(self, seconds: float | None) -> ConnectionPoolEntry:
@@ -76,8 +84,8 @@ class FairQueue(AsyncAdaptedQueue[ConnectionPoolEntry]):
             async with asyncio.timeout(seconds):
                 entry, taken = await waiter, True
                 return entry
-        except TimeoutError:
-            raise Empty from None
+        except TimeoutError as error:
+            raise Unavailable("All connections to the database are in use.") from error
         finally:
             if not taken and waiter.done() and not waiter.cancelled():  # at the very last moment
                 self.put_nowait(waiter.result())
@@ -85,6 +93,14 @@ class FairQueue(AsyncAdaptedQueue[ConnectionPoolEntry]):
 
 class FairPool(AsyncAdaptedQueuePool):
     _queue_class = FairQueue
+    _pool: FairQueue
+
+    def is_ready(self) -> bool:
+        """Whether one can be had without waiting, neither for another to end nor for the server."""
+        next_ = self._pool.peek()
+        if next_ is None or next_._is_hard_or_soft_invalidated():
+            return False
+        return not next_.driver_connection.is_closed()
 
 
 def create_postgres_engine(settings: Settings, **pool: Any) -> AsyncEngine:

@@ -6,11 +6,12 @@ from fastapi import APIRouter, Request
 from app.core.db import DatabaseDep
 from app.core.errors import Unavailable
 from app.core.rate_limit import RateLimiterDep
+from app.core.routing import LeanRoute
 from app.core.schemas import Output
 
 READY_SECONDS = 1  # the driver may take two more to give up, and probes are impatient
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = APIRouter(prefix="/health", tags=["health"], route_class=LeanRoute)
 
 
 class Health(Output):

@@ -1,0 +1,480 @@
+"""`LeanRoute` answers as FastAPI's own route does, whatever it is sent: the same routes are made
+twice, and each request goes to both. With what was called, and in which order."""
+
+import random
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import (
+    APIRouter,
+    BackgroundTasks,
+    Body,
+    Cookie,
+    Depends,
+    FastAPI,
+    Form,
+    Header,
+    Path,
+    Query,
+    Request,
+    Response,
+    Security,
+)
+from fastapi.responses import PlainTextResponse
+from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.security import OAuth2PasswordBearer, SecurityScopes
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+
+from app.core.routing import LeanRoute, LeanRouter, plan_of
+
+Calls = list[str]
+oauth2 = OAuth2PasswordBearer(tokenUrl="token", auto_error=False)
+
+
+class Thing(BaseModel):
+    name: str = Field(min_length=1, max_length=5)
+    price: float = 1
+    tags: list[str] = []
+    secret: str | None = None
+
+
+class ThingRead(BaseModel):
+    name: str
+    price: float
+
+
+class Filter(BaseModel):
+    model_config = {"extra": "forbid"}
+    q: str | None = Field(default=None, max_length=3)
+    limit: int = Field(default=10, ge=1, le=100)
+    tag: list[str] = []
+
+
+def called(connection: HTTPConnection, what: str) -> None:
+    connection.app.state.calls.append(what)
+
+
+async def outer(connection: HTTPConnection) -> None:
+    called(connection, "outer")
+    if "teapot" in connection.query_params:
+        raise HTTPException(418, "outer", {"X-Outer": "1"})
+
+
+async def session(request: Request) -> AsyncIterator[str]:
+    called(request, "open")
+    try:
+        yield "session"
+    except ValueError:
+        called(request, "roll back")
+        raise
+    else:
+        called(request, "commit")
+    finally:
+        called(request, "close")
+        if "no-commit" in request.query_params:
+            raise HTTPException(503, "commit")
+
+
+Session = Annotated[str, Depends(session, scope="function")]
+
+
+async def service(
+    request: Request, session: Session, x_mode: Annotated[str, Header()] = "a"
+) -> str:
+    called(request, f"service {x_mode}")
+    return f"service of {session}"
+
+
+async def caller(
+    required: SecurityScopes, request: Request, token: Annotated[str | None, Depends(oauth2)]
+) -> str:
+    called(request, f"caller {required.scope_str}")
+    if token == "bad":
+        raise HTTPException(401, "caller")
+    return str(token)
+
+
+class Tagged:
+    """An object that is called."""
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+
+    async def __call__(self, request: Request, response: Response, n: int = 1) -> int:
+        called(request, self.tag)
+        response.headers.append("X-Tag", f"{self.tag} {n}")
+        if n == 7:
+            response.status_code = 207
+        return n
+
+
+ONE = Tagged("one")
+
+
+def sync(q: str = "sync") -> str:
+    return q
+
+
+async def request_scoped(request: Request) -> AsyncIterator[str]:
+    yield "request"
+    called(request, "after the answer")
+
+
+async def with_body(thing: Thing) -> str:
+    return thing.name
+
+
+ServiceDep = Annotated[str, Depends(service)]
+Reader = Annotated[str, Security(caller, scopes=["read"])]
+
+
+def lean(router: APIRouter) -> None:
+    """What has a plan."""
+
+    @router.get("/plain")
+    async def plain() -> dict[str, int]:
+        return {"a": 1}
+
+    @router.get("/none")
+    async def none() -> None:
+        return None
+
+    @router.get("/things/special")
+    async def special(request: Request) -> str:
+        return request.url.path
+
+    @router.get("/things/{thing_id}", response_model=ThingRead)
+    async def read(
+        thing_id: int,
+        service: ServiceDep,
+        caller: Reader,
+        session: Session,
+        response: Response,
+        if_none_match: Annotated[str | None, Header()] = None,
+    ) -> Any:
+        response.headers["ETag"] = '"1"'
+        if if_none_match == '"1"':
+            return Response(status_code=304, headers={"X-From": service})
+        if thing_id == 404:
+            raise HTTPException(404, "There is none")
+        if thing_id == 500:
+            raise ValueError("a bug")
+        return {"name": f"{caller} {session}", "price": thing_id, "secret": "hidden"}
+
+    @router.get("/things")
+    async def list_things(
+        wanted: Annotated[Filter, Query()], request: Request, response: Response
+    ) -> list[ThingRead]:
+        called(request, wanted.model_dump_json())
+        response.headers["Link"] = "next"
+        return [ThingRead(name="a", price=wanted.limit)] * 3
+
+    @router.post("/things", status_code=201, response_model=ThingRead)
+    async def create(
+        thing: Thing, service: ServiceDep, caller: Reader, response: Response
+    ) -> Thing:
+        response.headers["Location"] = f"/things/{service}"
+        return thing
+
+    @router.put("/things/{thing_id}")
+    async def two_bodies(
+        thing_id: Annotated[int, Path(ge=1)], thing: Thing, count: Annotated[int, Body(le=5)]
+    ) -> list[Any]:
+        return [thing_id, thing, count]
+
+    @router.patch("/things/{thing_id}", response_model_exclude_unset=True)
+    async def embedded(thing_id: str, thing: Annotated[Thing, Body(embed=True)]) -> Thing:
+        return thing
+
+    @router.post("/batch")
+    async def batch(things: Annotated[list[Thing], Body(max_length=2)]) -> int:
+        return len(things)
+
+    @router.post("/anything")
+    async def anything(body: Annotated[Any, Body()] = None) -> Any:
+        return body
+
+    @router.delete("/things/{thing_id}", status_code=204, response_class=Response)
+    async def delete(thing_id: int, service: ServiceDep) -> None:
+        if thing_id > 400:
+            raise HTTPException(409)
+
+    @router.get("/text/{text:path}", response_class=PlainTextResponse)
+    async def text(text: str, q: Annotated[bool, Query()] = True) -> str:
+        return f"{text} {q}"
+
+    @router.get("/scalars")
+    async def scalars(
+        number: int,
+        share: Annotated[float | None, Query(gt=0, lt=1)] = None,
+        flag: bool | None = None,
+        word: Annotated[str, Query(alias="the-word", min_length=2)] = "it",
+        theme: Annotated[str | None, Cookie()] = None,
+        x_many: Annotated[list[str] | None, Header()] = None,
+        numbers: Annotated[tuple[int, ...], Query()] = (),
+    ) -> list[Any]:
+        return [number, share, flag, word, theme, x_many, numbers]
+
+    @router.get("/tags")
+    async def tags(
+        a: Annotated[int, Depends(Tagged("a"))],
+        b: Annotated[int, Depends(Tagged("b"))],
+        one: Annotated[int, Depends(ONE)],
+        again: Annotated[int, Depends(ONE)],
+        anew: Annotated[int, Depends(ONE, use_cache=False)],
+        response: Response,
+    ) -> list[int]:
+        if a == 4:
+            response.status_code = 204
+        return [a, b, one, again, anew]
+
+    @router.get("/wrong", response_model=ThingRead)
+    async def wrong(n: int = 1) -> Any:
+        return {"name": "x", "price": 1 if n == 1 else "dear"}
+
+
+def not_lean(router: APIRouter) -> None:
+    """What FastAPI does itself."""
+
+    @router.get("/sync")
+    def sync_endpoint(q: int = 1) -> int:
+        return q
+
+    @router.get("/sync-dependency")
+    async def sync_dependency(q: Annotated[str, Depends(sync)]) -> str:
+        return q
+
+    @router.get("/request-scoped")
+    async def request_scope(value: Annotated[str, Depends(request_scoped)]) -> str:
+        return value
+
+    @router.post("/body-in-dependency")
+    async def body_in_dependency(name: Annotated[str, Depends(with_body)]) -> str:
+        return name
+
+    @router.post("/form")
+    async def form(name: Annotated[str, Form()]) -> str:
+        return name
+
+    @router.get("/background")
+    async def background(tasks: BackgroundTasks, request: Request) -> str:
+        tasks.add_task(called, request, "background")
+        return "later"
+
+    @router.get("/two-scopes")
+    async def two_scopes(
+        a: Annotated[str, Security(caller, scopes=["a"])],
+        b: Annotated[str, Security(caller, scopes=["b"])],
+    ) -> list[str]:
+        return [a, b]
+
+    @router.get("/stream")
+    async def stream() -> AsyncIterator[int]:
+        yield 1
+        yield 2
+
+
+def make_app(route_class: type[APIRoute]) -> FastAPI:
+    app = FastAPI()
+    app.state.calls = Calls()
+    for routes in (lean, not_lean):
+        router = APIRouter(route_class=route_class)
+        routes(router)
+        app.include_router(router, prefix="/v1", dependencies=[Depends(outer)])
+    if route_class is LeanRoute:
+        app.router.middleware_stack = LeanRouter(app)
+    return app
+
+
+THING = '{"name": "a", "price": "2.5", "tags": ["x"], "secret": "s", "more": 1}'
+THINGS = (
+    *(THING, '{"name": "a"}', '{"name": ""}', '{"name": "too long"}', '{"name": 1}', "{}"),
+    *('{"price": NaN, "name": "n"}', '{"price": 1e999, "name": "n"}', '{"name": "\\ud800"}'),
+)
+# A valid request for each route, and one for each of the ways to end.
+REQUESTS = (
+    *(("GET", path, "") for path in ("/plain", "/none", "/things/special", "/things/1", "/things")),
+    *(("POST", path, THING) for path in ("/things", "/anything", "/body-in-dependency")),
+    *(("PUT", "/things/2", f'{{"thing": {THING}, "count": 3}}'), ("DELETE", "/things/3", "")),
+    *(("PATCH", "/things/x", f'{{"thing": {THING}}}'), ("POST", "/batch", f"[{THING}]")),
+    *(("GET", path, "") for path in ("/text/a/b", "/scalars?number=1", "/tags", "/wrong", "/sync")),
+    *(("GET", path, "") for path in ("/sync-dependency", "/request-scoped", "/background")),
+    *(("GET", path, "") for path in ("/two-scopes", "/stream")),
+    *(("GET", path, "") for path in ("/things/404", "/things/500", "/things/1?no-commit=1")),
+    *(("DELETE", "/things/404", ""), ("GET", "/tags?n=7", ""), ("GET", "/wrong?n=2", "")),
+    ("POST", "/form", "name=a"),
+)
+PATHS = (
+    *(f"/things/{id_}" for id_ in ("0", "-1", "007", "404", "500", "1e3", "abc", "%20", "9" * 30)),
+    *("/things/1/", "/things/", "/things/1/2", "/nowhere", "", "/", "/plain/", "//plain", "/PLAIN"),
+)
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "QUERY")
+QUERIES = (
+    *("n=4", "n=7", "n=x", "n=", "n=1&n=2", "q=abc", "q=abcd", "q=", "limit=5", "limit=0"),
+    *(
+        "tag=a",
+        "tag=b",
+        "number=2",
+        "number=1.0",
+        "number=one",
+        "share=0.5",
+        "share=nan",
+        "share=2",
+    ),
+    *(
+        "flag=yes",
+        "flag=maybe",
+        "the-word=hello",
+        "the-word=x",
+        "word=hello",
+        "numbers=1&numbers=2",
+    ),
+    *("numbers=x", "teapot=1", "no-commit=1", "unknown=1", "%ff=%ff", "a=%00"),
+)
+HEADERS = (
+    *(("Authorization", f"Bearer {token}") for token in ("good", "bad", "")),
+    *(("X-Mode", mode) for mode in ("b", "", "\xe9")),
+    *(("If-None-Match", tag) for tag in ('"1"', "*")),
+    *(("Cookie", cookie) for cookie in ("theme=dark", "theme", "theme=a; theme=b")),
+    *(("X-Many", "1"), ("X-Many", "2")),
+)
+TYPES = (
+    *("application/json; charset=utf-8", "APPLICATION/JSON", " application/json ;", "text/json"),
+    *("application/problem+json", "application/json/x", "text/plain", "multipart/form-data", ""),
+    "application/x-www-form-urlencoded",
+)
+BODIES = (
+    *THINGS,
+    *(f"[{thing}]" for thing in THINGS),
+    *(
+        f'{{"thing": {thing}, "count": {count}}}'
+        for thing in THINGS
+        for count in ("1", "9", "null")
+    ),
+    *(
+        "",
+        "null",
+        "[]",
+        "{",
+        "1",
+        "true",
+        '"text"',
+        "[1, 2, 3]",
+        "name=a",
+        "\xff\xfe",
+        f"[{THING}]" * 2,
+    ),
+)
+
+
+def generated(rng: random.Random, count: int) -> Iterator[dict[str, Any]]:
+    """Most are valid but for a thing or two."""
+    for _ in range(count):
+        method, path, body = rng.choice(REQUESTS)
+        is_form = path == "/form"
+        content_type = "application/x-www-form-urlencoded" if is_form else "application/json"
+        match rng.randrange(8):
+            case 0:
+                method = rng.choice(METHODS)
+            case 1:
+                path = rng.choice(PATHS)
+            case 2:
+                content_type = rng.choice(TYPES)
+            case 3 | 4:
+                body = rng.choice(BODIES)
+        headers = rng.choices(HEADERS, k=rng.randrange(3))
+        if content_type:
+            headers.append(("Content-Type", content_type))
+        queries = rng.choices(QUERIES, k=rng.choice((0, 0, 1, 2)))
+        yield {
+            "method": method,
+            "url": "/v1" + path + ("&" if "?" in path else "?") + "&".join(queries),
+            "headers": [(name, value.encode("latin-1")) for name, value in headers],
+            "content": body.encode("latin-1"),
+        }
+
+
+async def outcome(app: FastAPI, request: dict[str, Any]) -> Any:
+    app.state.calls.clear()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+        try:
+            response = await client.request(**request)
+        except Exception as error:  # noqa: BLE001  # the same one is expected of both
+            return repr(error), app.state.calls
+    return response.status_code, response.headers.raw, response.content, app.state.calls
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_answers_are_those_of_fastapi(seed: int) -> None:
+    fastapi, lean = make_app(APIRoute), make_app(LeanRoute)
+    statuses = set()
+    for request in generated(random.Random(seed), 500):
+        expected = await outcome(fastapi, request)
+        assert await outcome(lean, request) == expected, request
+        statuses.add(expected[0])
+    assert {200, 201, 204, 207, 401, 404, 405, 409, 418, 422, 503} <= statuses
+
+
+def test_which_routes_are_lean() -> None:
+    plans = {each.name: plan_of(each) for each in iter_route_contexts(make_app(LeanRoute).routes)}
+    known, unknown = APIRouter(), APIRouter()
+    lean(known)
+    not_lean(unknown)
+    assert all(plans[route.name] for route in iter_route_contexts(known.routes))
+    assert not any(plans[route.name] for route in iter_route_contexts(unknown.routes))
+
+
+async def test_fastapi_is_asked_for_what_is_not_valid_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app, solved = make_app(LeanRoute), list[str]()
+
+    async def solve(*, request: Request, **_: Any) -> Any:
+        solved.append(request.url.path)
+        raise HTTPException(500)
+
+    monkeypatch.setattr("fastapi.routing.solve_dependencies", solve)
+    for method, path, body in REQUESTS[:15]:
+        request = {"method": method, "url": f"/v1{path}", "content": body}
+        await outcome(app, request | {"headers": {"Content-Type": "application/json"}})
+    assert solved == ["/v1/body-in-dependency"]
+    await outcome(app, {"method": "GET", "url": "/v1/things/x"})
+    assert solved[1:] == ["/v1/things/x"]
+
+
+async def test_overrides_hold() -> None:
+    app = make_app(LeanRoute)
+    app.dependency_overrides[service] = lambda: "another"
+    headers = {"Content-Type": "application/json"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+        response = await client.post("/v1/things", headers=headers, content=THING)
+    assert response.headers["Location"] == "/things/another"
+
+
+async def test_a_client_that_goes_away_is_an_error_as_ever() -> None:
+    outcomes = []
+    for app in (make_app(APIRoute), make_app(LeanRoute)):
+        messages = [{"type": "http.request", "body": b"{", "more_body": True}]
+        sent = list[Any]()
+
+        async def receive(messages: list[Any] = messages) -> Any:
+            return messages.pop() if messages else {"type": "http.disconnect"}
+
+        async def send(message: Any, sent: list[Any] = sent) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/things",
+            "query_string": b"",
+            "headers": [(b"content-type", b"application/json")],
+        }
+        await app(scope, receive, send)
+        outcomes.append((sent, app.state.calls))
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][0][0]["status"] == 400
