@@ -167,8 +167,7 @@ def build_routes(app: FastAPI) -> None:
 
 def freeze_garbage() -> None:
     """What is there by now stays: the collector need not look at it again and again, while
-    requests wait."""
-    gc.collect()
+    requests wait. One in a hundred is garbage, which took longer to find than it is worth."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
 

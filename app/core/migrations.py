@@ -1,5 +1,6 @@
 """What the code knows of its migrations. `alembic/env.py` runs them."""
 
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ ALEMBIC_INI = Path(__file__).parents[2] / "alembic.ini"
 def alembic_config() -> "Config":
     from alembic.config import Config
 
-    return Config(ALEMBIC_INI)
+    return Config(ALEMBIC_INI, stdout=sys.stdout)  # its own is that of when it was imported
 
 
 class Migrations:
