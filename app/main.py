@@ -1,6 +1,5 @@
 import gc
 import logging
-import mimetypes
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -27,7 +26,6 @@ from app.core.logging import configure_logging, flush_logs
 from app.core.loop_guard import LoopGuard
 from app.core.mail import Mailer
 from app.core.middleware import add_middleware
-from app.core.migrations import Migrations
 from app.core.openapi import API, forbid_unknown_parameters
 from app.core.pagination import Cursors
 from app.core.rate_limit import RateLimiter, limit_by_address
@@ -138,10 +136,8 @@ async def opened(state: State) -> AsyncIterator[State]:
 
 def open_state(state: State) -> None:
     settings = state.settings
-    mimetypes.init()  # StaticFiles would read its tables on the event loop
     key = settings.signing_key
     state.cursors = Cursors(derive_key(key, "cursor"))
-    state.migrations = Migrations()
     redis = settings.redis
     state.broadcast = RedisBroadcast(redis) if redis else Broadcast()
     state.database = Database(settings, state.broadcast.publish)
@@ -174,8 +170,7 @@ def build_routes(app: FastAPI) -> None:
 
 def freeze_garbage() -> None:
     """What is there by now stays: the collector need not look at it again and again, while
-    requests wait."""
-    gc.collect()
+    requests wait. One in a hundred is garbage, which took longer to find than it is worth."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
 

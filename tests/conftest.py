@@ -33,7 +33,7 @@ from app.core.config import Settings, get_settings
 from app.core.orm import utc_now
 from app.core.security import AccessTokens
 from app.core.session import send
-from app.main import create_app
+from app.main import create_app, freeze_garbage
 from tests.databases import Databases, Postgres, Sqlite, alembic
 
 SECRET_KEY = "a secret that only the tests know"
@@ -59,6 +59,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return not mark or item.callspec.params["databases"] in mark.args  # type: ignore[attr-defined]  # of parametrized ones
 
     items[:] = filter(fits, items)
+
+
+def pytest_collection_finish() -> None:
+    freeze_garbage()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -66,6 +66,8 @@ class Postgres:
         # With a locale of its own: the server's may be one that knows no "Ü".
         locale = "ENCODING 'UTF8' LOCALE 'C.UTF-8'" if template is None else ""
         self.execute(self._server, f"CREATE DATABASE {name} TEMPLATE {like} {locale}")
+        # They need not outlive a crash, and each commit would wait for the disk.
+        self.execute(self._server, f"ALTER DATABASE {name} SET synchronous_commit = off")
         return make_url(self._server).set(database=name).render_as_string(hide_password=False)
 
     def drop(self, url: str) -> None:
@@ -76,7 +78,9 @@ class Postgres:
         return self._lent
 
     def take_back(self, url: str) -> None:
-        self.execute(url, "TRUNCATE users RESTART IDENTITY CASCADE")
+        # TRUNCATE makes the files of each table and index anew, which takes fifty times as long.
+        restart = "SELECT setval(seqrelid::regclass, 1, false) FROM pg_sequence"
+        self.execute(url, "DELETE FROM users", restart)
 
     def close(self) -> None:
         if self._lent:

@@ -1,10 +1,12 @@
 import asyncio
 from typing import Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
 
 from app.core.db import DatabaseDep
 from app.core.errors import Unavailable
+from app.core.migrations import get_migrations
 from app.core.rate_limit import RateLimiterDep
 from app.core.routing import LeanRoute
 from app.core.schemas import Output
@@ -25,16 +27,15 @@ async def read_liveness() -> Health:
 
 
 @router.get("/ready", responses={503: {"description": "Not now"}})
-async def read_readiness(
-    request: Request, database: DatabaseDep, limiter: RateLimiterDep
-) -> Health:
+async def read_readiness(database: DatabaseDep, limiter: RateLimiterDep) -> Health:
     """It can do its work: the database answers, and its schema is not behind the code.
 
     Degraded, and still at work, while Redis is away.
     """
+    migrations = await run_in_threadpool(get_migrations)
     try:
         async with asyncio.timeout(READY_SECONDS):
-            behind = await request.app.state.migrations.is_behind(database)
+            behind = await migrations.is_behind(database)
     except TimeoutError as error:
         raise Unavailable("The database does not answer.") from error
     if behind:

@@ -1,25 +1,31 @@
 """What the code knows of its migrations. `alembic/env.py` runs them."""
 
+import sys
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from app.core.db import Database
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 ALEMBIC_INI = Path(__file__).parents[2] / "alembic.ini"
 
 
-def alembic_config() -> Config:
-    return Config(ALEMBIC_INI)
+def alembic_config() -> "Config":
+    from alembic.config import Config
+
+    return Config(ALEMBIC_INI, stdout=sys.stdout)  # its own is that of when it was imported
 
 
 class Migrations:
-    """Reads the folder once: it does not change under a running server."""
-
     def __init__(self) -> None:
+        from alembic.script import ScriptDirectory  # a server starts faster without it
+
         script = ScriptDirectory.from_config(alembic_config())
         self._heads = set(script.get_heads())
         self._known = {revision.revision for revision in script.walk_revisions()}
@@ -34,3 +40,9 @@ class Migrations:
             except DBAPIError:  # there is no such table yet
                 return True
         return applied != self._heads and applied <= self._known
+
+
+@lru_cache
+def get_migrations() -> Migrations:
+    """Reads the folder once: it does not change under a running server."""
+    return Migrations()

@@ -40,7 +40,7 @@ class Assets:
 
 def _read(path: Path) -> Asset:
     content = path.read_bytes()
-    media_type, _ = guess_type(path)
+    media_type, _ = guess_type(path)  # reads its tables, as StaticFiles would on the event loop
     return Asset(content, str(media_type), sha256(content).hexdigest()[:16])
 
 

@@ -127,7 +127,8 @@ async def test_the_records_go_with_the_account(app: FastAPI, ann: Person) -> Non
 
 
 async def test_the_document_tells_of_it(app: FastAPI) -> None:
-    operation = app.openapi()["paths"][ITEMS]["post"]
+    paths = (await asyncio.to_thread(app.openapi))["paths"]
+    operation = paths[ITEMS]["post"]
     (parameter,) = operation["parameters"]
     assert (parameter["name"], parameter["in"]) == ("Idempotency-Key", "header")
     assert not parameter["required"]
@@ -136,7 +137,7 @@ async def test_the_document_tells_of_it(app: FastAPI) -> None:
     assert "Idempotency-Replayed" in responses["201"]["headers"]
     assert "under way" in responses["409"]["description"]
     assert "key" in responses["422"]["description"]
-    sign_up = app.openapi()["paths"]["/api/v1/users"]["post"]
+    sign_up = paths["/api/v1/users"]["post"]
     assert "Idempotency-Replayed" not in sign_up["responses"]["201"]["headers"]
 
 
