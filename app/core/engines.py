@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections import deque
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import asyncpg
@@ -49,22 +49,32 @@ class FairQueue(QueueCommon[ConnectionPoolEntry]):
         self.maxsize = maxsize
         self.use_lifo = use_lifo
         self._idle = list[ConnectionPoolEntry]()
-        self._waiters = deque[asyncio.Future[ConnectionPoolEntry]]()
+        self._waiters = deque[asyncio.Future[ConnectionPoolEntry | None]]()
 
     def qsize(self) -> int:
         return len(self._idle)
 
     def put_nowait(self, item: ConnectionPoolEntry) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():  # it has not gone away
-                return waiter.set_result(item)
-        self._idle.append(item)  # there is room: no more are made than it holds
+        if not self.wake(item):
+            self._idle.append(item)  # there is room: no more are made than it holds
 
     def put(
         self, item: ConnectionPoolEntry, block: bool = True, timeout: float | None = None
     ) -> None:
         self.put_nowait(item)
+
+    def wake(self, item: ConnectionPoolEntry | None = None) -> bool:
+        """Who has waited longest. Without an item: one may be made."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():  # it has not gone away
+                waiter.set_result(item)
+                return True
+        return False
+
+    def put_first(self, item: ConnectionPoolEntry) -> None:
+        """Whoever waits: for who takes it at once."""
+        self._idle.append(item)
 
     def peek(self) -> Any:
         return self._idle[-1] if self._idle else None
@@ -74,33 +84,58 @@ class FairQueue(QueueCommon[ConnectionPoolEntry]):
             return self._idle.pop()
         if not block:
             raise Empty
-        return await_only(self._wait(timeout))
+        return await_only(self.wait(timeout))
 
-    async def _wait(self, seconds: float | None) -> ConnectionPoolEntry:
-        waiter = asyncio.Future[ConnectionPoolEntry]()
+    async def wait(self, seconds: float | None) -> ConnectionPoolEntry:
+        """Raises Empty when one may be made."""
+        waiter = asyncio.Future[ConnectionPoolEntry | None]()
         self._waiters.append(waiter)
         taken = False
         try:
             async with asyncio.timeout(seconds):
                 entry, taken = await waiter, True
-                return entry
         except TimeoutError as error:
             raise Unavailable("All connections to the database are in use.") from error
         finally:
             if not taken and waiter.done() and not waiter.cancelled():  # at the very last moment
-                self.put_nowait(waiter.result())
+                item = waiter.result()
+                self.put_nowait(item) if item else self.wake()
+        if entry is None:
+            raise Empty
+        return entry
 
 
 class FairPool(AsyncAdaptedQueuePool):
     _queue_class = FairQueue
     _pool: FairQueue
 
-    def is_ready(self) -> bool:
-        """Whether one can be had without waiting, neither for another to end nor for the server."""
-        next_ = self._pool.peek()
-        if next_ is None or next_._is_hard_or_soft_invalidated():
+    async def wait(self) -> bool:
+        """For one to be idle, where no more may be made. Whether it can be taken at once, without a
+        greenlet, which takes as long to make as all else that the pool does."""
+        if self._pool.peek() is None:
+            if self.overflow() < self._max_overflow:
+                return False
+            try:
+                self._pool.put_first(await self._pool.wait(self._timeout))
+            except Empty:
+                return False
+        if self._pre_ping or self._recycle > -1:
             return False
-        return not next_.driver_connection.is_closed()
+        idle = self._pool.peek()
+        return not (idle._is_hard_or_soft_invalidated() or idle.driver_connection.is_closed())
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        while True:
+            try:
+                return super()._do_get()
+            except exc.TimeoutError:  # somebody else has made the one that might be made
+                continue
+
+    def _dec_overflow(self) -> Literal[True]:
+        """One could not be made: the next in line may find the database back."""
+        super()._dec_overflow()
+        self._pool.wake()
+        return True
 
 
 def create_postgres_engine(settings: Settings, **pool: Any) -> AsyncEngine:

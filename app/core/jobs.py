@@ -8,10 +8,12 @@ something is away; after the last try, or on any other error, the log has it and
 import asyncio
 import inspect
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import stamina
+from anyio import to_thread
 from starlette.datastructures import State
 
 from app.core.errors import Unavailable
@@ -34,42 +36,57 @@ logger = logging.getLogger("app.jobs")
 
 
 class Jobs:
-    """Belongs to one app, or to one worker; made outside of the event loop, since it imports."""
+    """Belongs to one app, or to one worker."""
 
     def __init__(self, jobs: Iterable[Job], state: State) -> None:
-        from taskiq.exceptions import SendTaskError
-
-        self._broker = open_broker(state.settings.redis)
-        self._away = (SendTaskError, TimeoutError)
         self._state = state
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._running = dict[asyncio.Task[Any], str]()
-        self._tasks: dict[str, Any] = {}
+        self._jobs = dict[str, Job]()
         for job in jobs:
             name = job.__name__
-            if name in self._tasks or not inspect.iscoroutinefunction(job):
+            if name in self._jobs or not inspect.iscoroutinefunction(job):
                 raise ValueError(f"{name} is not an async function, or two jobs have this name")
-            self._tasks[name] = self._broker.register_task(self._runner(name, job), task_name=name)
+            self._jobs[name] = job
+        self._opening = threading.Lock()
+        self._broker: Any = None
+        self._tasks = dict[str, Any]()
+
+    def open(self) -> None:
+        """Before the first job, outside of the event loop: it imports."""
+        with self._opening:
+            if self._broker is None:
+                broker = open_broker(self._state.settings.redis)
+                for name, job in self._jobs.items():
+                    run = self._runner(name, job)
+                    self._tasks[name] = broker.register_task(run, task_name=name)
+                self._broker = broker
 
     async def enqueue(self, name: str, *ids: int | str) -> None:
         """By name, since a service cannot import the jobs that call it. After the commit: a queue
         that is away is an error in the log and not in the answer, since the work is done."""
+        if self._broker is None:
+            await to_thread.run_sync(self.open)
+        from taskiq.exceptions import SendTaskError
+
         task = self._tasks[name]
         try:
             async with asyncio.timeout(ENQUEUE_SECONDS):
                 await task.kiq(request_id_var.get(), *ids)
-        except self._away as error:
+        except (SendTaskError, TimeoutError) as error:
             cause = error if isinstance(error, TimeoutError) else error.__cause__
             what = f"{type(cause).__name__}: {cause}"
             logger.error("Job %s%r may be lost, not queued: %s", task.task_name, ids, what)
 
     async def work(self) -> None:
         """Runs what is queued on Redis until SIGTERM or SIGINT; close() is to follow."""
-        queue: Any = self._broker  # a RedisQueue: `app worker` has seen to that
-        await queue.work(STOP_SECONDS)
+        await to_thread.run_sync(self.open)
+        await self._broker.work(STOP_SECONDS)  # a RedisQueue: `app worker` has seen to that
 
     async def wait(self) -> None:
         """For what runs in this process, and for what that queues in turn."""
+        if self._broker is None:
+            return
         await self._broker.wait_all()
         while tasks := getattr(self._broker, "_running_tasks", None):  # InMemoryBroker's
             await asyncio.wait(tasks)
@@ -82,7 +99,8 @@ class Jobs:
         for task in self._running:
             task.cancel()
         await asyncio.wait([ended, *self._running])
-        await self._broker.shutdown()
+        if self._broker:
+            await self._broker.shutdown()
 
     def _runner(self, name: str, job: Job) -> Callable[..., Awaitable[None]]:
         async def run(request_id: str | None, *ids: int | str) -> None:

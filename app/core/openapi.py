@@ -1,12 +1,12 @@
 """The OpenAPI document, with the errors that each operation can answer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi._compat import ModelField
 from fastapi.dependencies.models import Dependant
-from fastapi.dependencies.utils import get_flat_params
+from fastapi.dependencies.utils import get_flat_params, get_validation_alias
 from starlette.requests import HTTPConnection
 
 from app.core.errors import Invalid
@@ -46,7 +46,7 @@ HEADERS_OF_ERRORS = {
 class API(FastAPI):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.query_parameters = dict[Callable[..., Any], frozenset[str]]()  # by endpoint
+        self.query_parameters = dict[Any, frozenset[str]]()  # by path and endpoint
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()  # the same one each time, until a route is added
@@ -88,14 +88,15 @@ async def forbid_unknown_parameters(connection: HTTPConnection) -> None:
 
 def query_parameters(connection: HTTPConnection) -> frozenset[str]:
     """Those that the route takes. The document has them too, but takes long to make."""
-    endpoint: Callable[..., Any] = connection.scope["endpoint"]
-    remembered: dict[Callable[..., Any], frozenset[str]] = connection.app.query_parameters
-    if endpoint not in remembered:
-        included = connection.scope["fastapi"]["effective_route_context"]
-        route = included.starlette_route or included  # with what its routers add
+    scope, remembered = connection.scope, connection.app.query_parameters
+    included = scope.get("fastapi", {}).get("effective_route_context")  # with what its routers add
+    route: Any = getattr(included, "starlette_route", None) or included or scope["route"]
+    key = route.path_format, route.endpoint
+    if key not in remembered:
         fields = get_flat_params(Dependant(query_params=list(_query_fields(route.dependant))))
-        remembered[endpoint] = frozenset(field.alias for field in fields)
-    return remembered[endpoint]
+        remembered[key] = frozenset(get_validation_alias(field) for field in fields)
+    names: frozenset[str] = remembered[key]
+    return names
 
 
 def _query_fields(dependant: Dependant) -> Iterator[ModelField]:

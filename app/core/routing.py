@@ -4,36 +4,45 @@ cost more than the rest of a request does.
     router = APIRouter(..., route_class=LeanRoute)
 
 It does what FastAPI does, in the same order, with FastAPI's own functions for parameters and
-answers. All parameters are read before anything is called; when one is missing or not valid, the
-request is FastAPI's own handler's from the beginning. So is each request of a route that uses what
-is not known here, and of an application with overrides or telemetry. LEAN_ROUTES=false switches it
+answers. FastAPI's own handler is left with bodies that are not JSON, routes that use what is not
+known here, and applications with overrides, telemetry or a prefix. LEAN_ROUTES=false switches it
 off. tests/core/test_routing.py holds the answers against FastAPI's own.
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from inspect import isasyncgenfunction, iscoroutinefunction
 from operator import attrgetter
+from types import TracebackType
 from typing import Any
 
+from anyio import CancelScope
 from fastapi import FastAPI, Request, Response
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import request_body_to_args, request_params_to_args
+from fastapi.exceptions import RequestValidationError
 from fastapi.params import Form
-from fastapi.routing import APIRoute, RouteContext, iter_route_contexts, serialize_response
+from fastapi.routing import (
+    APIRoute,
+    RouteContext,
+    _extract_endpoint_context,
+    iter_route_contexts,
+    serialize_response,
+)
 from fastapi.security import SecurityScopes
 from fastapi.utils import is_body_allowed_for_status_code
 from starlette.routing import Match
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Values = dict[str, Any]
-Read = Callable[[Any], tuple[Values, Any]]
-Seen = dict[Any, tuple[int, list[str]]]
+Read = Callable[[Any], tuple[Values, Any]]  # of parameters: theirs, and what is wrong with them
+Seen = dict[Any, tuple[int, Any]]
 JSON = "application/json"
+OTHER, FAILED = object(), object()
 PLAIN = {plain | None for plain in (bool, float, int, str)} | {bool, float, int, str}
 SOURCES = {  # of the parameters that a dependant names so
     "path_params": attrgetter("path_params"),
@@ -91,17 +100,57 @@ class LeanRoute(APIRoute):
         general = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            plan: Plan | None = request.scope.get("plan")
-            values = await plan.read(request) if plan else None
-            if plan is None or values is None:
+            plan: Plan | None = request.scope.pop("plan", None)
+            body = await read_json(request) if plan and plan.body_fields else None
+            if plan is None or body is OTHER:
                 return await general(request)
-            return await plan.answer(request, values)
+            return await plan.answer(request, body)
 
         return handle
 
 
-def is_json(request: Request) -> bool:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON
+async def read_json(request: Request) -> Any:
+    """OTHER leaves it to FastAPI's handler, which meets the body, or the error, as it was here."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        return OTHER
+    try:
+        return await request.json()
+    except Exception as error:  # noqa: BLE001  # not JSON, or too much, or the client is gone
+        request._receive = partial(_fail, error)
+        return OTHER
+
+
+async def _fail(error: Exception) -> Message:
+    raise error
+
+
+class Shielded:
+    """As FastAPI's: a cancel scope around the request does not cut short what a dependency does
+    after its `yield`."""
+
+    def __init__(self, context: AbstractAsyncContextManager[Any, bool | None]) -> None:
+        self._context = context
+        self._scope = CancelScope()  # around any that the dependency opens
+
+    async def __aenter__(self) -> Any:
+        self._scope.__enter__()
+        try:
+            return await self._context.__aenter__()
+        except BaseException as error:
+            self._scope.__exit__(type(error), error, error.__traceback__)
+            raise
+
+    async def __aexit__(
+        self,
+        type_: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        self._scope.shield = True
+        try:
+            return await self._context.__aexit__(type_, error, traceback)
+        finally:
+            self._scope.__exit__(type_, error, traceback)
 
 
 class Unknown(Exception):
@@ -115,10 +164,13 @@ class Step:
     call: Callable[..., Any]
     is_generator: bool
     params: Sequence[tuple[Read, Callable[[Request], Any]]]
-    results: Sequence[tuple[str, int]]  # of which step, for which argument
+    may_fail: bool
+    needs: Sequence[int]  # the steps before that have to succeed
+    results: Sequence[tuple[str, int]]  # of which of them, for which argument
     request_names: Sequence[str]
     response_name: str | None
-    constants: Values
+    scopes_name: str | None
+    scopes: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,63 +178,68 @@ class Plan:
     original_route: APIRoute
     route: Any  # with what its router was included with: a prefix, dependencies
     steps: Sequence[Step]
-    serialization: Values
+    body_fields: list[Any]
+    embeds_body: bool
     response_class: type[Response]
+    serialization: Values
+    context: Any
 
-    async def read(self, request: Request) -> list[Values] | None:
-        """Each step's parameters, or None when FastAPI has to say what is wrong with them."""
-        values = []
-        for step in self.steps:
-            found = step.constants.copy()
-            for read, source in step.params:
-                given, errors = read(source(request))
-                if errors:
-                    return None
-                found |= given
-            values.append(found)
-        if fields := self.route.dependant.body_params:
-            try:
-                body = await request.json() if is_json(request) else None
-            except Exception:  # noqa: BLE001  # which FastAPI's handler meets again
-                return None
-            given, errors = await request_body_to_args(fields, body, self.route._embed_body_fields)
-            if body is None or errors:
-                return None
-            values[-1] |= given
-        return values
-
-    async def answer(self, request: Request, values: list[Values]) -> Response:
+    async def answer(self, request: Request, body: Any) -> Response:
         stack = request.scope["fastapi_function_astack"]
         shared = Response()  # of which calls set headers and status
         del shared.headers["content-length"]
         shared.status_code = None  # type: ignore[assignment]  # as FastAPI has it
-        results = list[Any]()
-        for step, arguments in zip(self.steps, values, strict=True):
-            for name, index in step.results:
-                arguments[name] = results[index]
+        results, errors = list[Any](), list[Any]()
+        for step in self.steps:
+            arguments = {name: results[index] for name, index in step.results}
+            known = len(errors)
+            for read, source in step.params:
+                values, wrong = read(source(request))
+                arguments |= values
+                errors += wrong
+            if self.body_fields and step is self.steps[-1]:
+                values, wrong = await request_body_to_args(self.body_fields, body, self.embeds_body)
+                arguments |= values
+                errors += wrong
+            if errors and (len(errors) > known or any(results[n] is FAILED for n in step.needs)):
+                results.append(FAILED)  # and the others go on, to tell all that is wrong
+                continue
             for name in step.request_names:
                 arguments[name] = request
             if step.response_name:
                 arguments[step.response_name] = shared
+            if step.scopes_name:
+                arguments[step.scopes_name] = SecurityScopes([*step.scopes])
             if step.is_generator:
-                opened = asynccontextmanager(step.call)(**arguments)
-                results.append(await stack.enter_async_context(opened))
+                context = Shielded(asynccontextmanager(step.call)(**arguments))
+                results.append(await stack.enter_async_context(context))
             else:
                 results.append(await step.call(**arguments))
+        if errors:
+            raise RequestValidationError(errors, body=body, endpoint_ctx=self._where(request))
         result = results[-1]
-        return result if isinstance(result, Response) else await self._respond(result, shared)
+        if isinstance(result, Response):
+            return result
+        return await self._respond(result, request, shared)
 
-    async def _respond(self, result: Any, shared: Response) -> Response:
-        content = await serialize_response(response_content=result, **self.serialization)
-        status = shared.status_code or self.route.status_code or 200
+    async def _respond(self, result: Any, request: Request, shared: Response) -> Response:
+        content = await serialize_response(
+            response_content=result, endpoint_ctx=self._where(request), **self.serialization
+        )
+        status = shared.status_code or self.route.status_code
+        options: Values = {"status_code": status} if status else {}  # else it is the class's own
         if self.serialization["dump_json"]:
-            response = Response(content, status, media_type=JSON)
+            response = Response(content, media_type=JSON, **options)
         else:
-            response = self.response_class(content, status)
-        if not is_body_allowed_for_status_code(status):
+            response = self.response_class(content, background=None, **options)
+        if not is_body_allowed_for_status_code(response.status_code):
             response.body = b""
         response.headers.raw.extend(shared.headers.raw)
         return response
+
+    def _where(self, request: Request) -> Any:
+        """For the words of an error in the log."""
+        return self.context | {"path": f"{request.method} {self.route.path_format}"}
 
 
 def plan_of(context: RouteContext) -> Plan | None:
@@ -193,10 +250,13 @@ def plan_of(context: RouteContext) -> Plan | None:
     steps = list[Step]()
     try:
         _add_step(route.dependant, steps, {})
-    except Unknown:
+    except (Unknown, TypeError):
         return None
     if steps[-1].is_generator or isinstance(getattr(route.body_field, "field_info", None), Form):
         return None
+    response_class, is_default = route.response_class, False
+    if isinstance(response_class, DefaultPlaceholder):
+        response_class, is_default = response_class.value, True
     options = (
         "include",
         "exclude",
@@ -207,27 +267,41 @@ def plan_of(context: RouteContext) -> Plan | None:
     )
     serialization = {name: getattr(route, f"response_model_{name}") for name in options}
     serialization["field"] = route.response_field
-    response_class, is_default = route.response_class, False
-    if isinstance(response_class, DefaultPlaceholder):
-        response_class, is_default = response_class.value, True
     serialization["dump_json"] = is_default and route.response_field is not None
-    return Plan(original_route, route, steps, serialization, response_class)
+    return Plan(
+        original_route=original_route,
+        route=route,
+        steps=steps,
+        body_fields=route.dependant.body_params,
+        embeds_body=route._embed_body_fields,
+        response_class=response_class,
+        serialization=serialization,
+        context=_extract_endpoint_context(route.endpoint),
+    )
 
 
 def _add_step(dependant: Dependant, steps: list[Step], seen: Seen) -> int:
     """Those of its dependencies first. Returns its index."""
-    results = list[tuple[str, int]]()
+    needs, results = list[int](), list[tuple[str, int]]()
     for dependency in dependant.dependencies:
         index = _add_step(dependency, steps, seen)
         if dependency.body_params:
             raise Unknown
+        needs.append(index)
         if dependency.name is not None:
             results.append((dependency.name, index))
     call: Any = dependant.call
     scopes = [*(dependant.parent_oauth_scopes or ()), *(dependant.own_oauth_scopes or ())]
-    index, scopes_then = seen.setdefault(call, (len(steps), scopes))
+    params = [
+        (_reader(fields), source)
+        for name, source in SOURCES.items()
+        if (fields := getattr(dependant, name))
+    ]
+    may_fail = bool(params) or any(steps[n].may_fail for n in needs)
+    index, as_then = seen.setdefault(call, (len(steps), (scopes, dependant.scope)))
     if index < len(steps) and dependant.use_cache:
-        if scopes_then != scopes:  # FastAPI asks whether it uses them
+        # FastAPI looks if it uses the scopes, and says twice what is wrong with its parameters.
+        if may_fail or as_then != (scopes, dependant.scope):
             raise Unknown
         return index
     is_generator = isasyncgenfunction(call)
@@ -238,20 +312,18 @@ def _add_step(dependant: Dependant, steps: list[Step], seen: Seen) -> int:
     if dependant.background_tasks_param_name or dependant.websocket_param_name:
         raise Unknown
     names = (dependant.request_param_name, dependant.http_connection_param_name)
-    required = dependant.security_scopes_param_name
     steps.append(
         Step(
             call=call,
             is_generator=is_generator,
-            params=[
-                (_reader(fields), source)
-                for name, source in SOURCES.items()
-                if (fields := getattr(dependant, name))
-            ],
+            params=params,
+            may_fail=may_fail,
+            needs=needs,
             results=results,
             request_names=[name for name in names if name],
             response_name=dependant.response_param_name,
-            constants={required: SecurityScopes([*dict.fromkeys(scopes)])} if required else {},
+            scopes_name=dependant.security_scopes_param_name,
+            scopes=[*dict.fromkeys(scopes)],
         )
     )
     return len(steps) - 1
@@ -276,10 +348,10 @@ def _read_plain(fields: Sequence[Any], received: Mapping[str, Any]) -> tuple[Val
         if value is not None:
             value, errors = field.validate(value)
             if errors:
-                return values, errors
+                return request_params_to_args(fields, received)
         elif field.field_info.is_required():
-            return values, True
+            return request_params_to_args(fields, received)
         else:
             value = field.default
         values[field.name] = value
-    return values, None
+    return values, ()

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.util import greenlet_spawn
 
-from app.core.engines import POSTGRES_AWAY, FairPool, away
+from app.core.engines import POSTGRES_AWAY, away
 from app.core.errors import Unavailable
 from app.core.query import Params, Query, RowT
 
@@ -103,9 +103,9 @@ class Session(AsyncSession):
         return connection
 
     async def _check_out(self) -> PoolProxiedConnection:
-        pool = self._engine.pool
-        if isinstance(pool, FairPool) and pool.is_ready():
-            return self._engine.raw_connection()  # a greenlet takes as long as the rest of it
+        pool: Any = self._engine.pool
+        if await pool.wait():
+            return self._engine.raw_connection()
         return await greenlet_spawn(self._engine.raw_connection)
 
 

@@ -18,8 +18,7 @@ THEMES = ("light", "dark")
 
 
 class Templates:
-    """Reads and compiles them when it is made: no request touches the disk, and a wrong one stops
-    the start. Each is named by its slice: "accounts/login.html". All of them know `shared`."""
+    """Each is named by its slice: "accounts/login.html". All of them know `shared`."""
 
     def __init__(self, folders: Iterable[Path], **shared: Any) -> None:
         loaders = {each.parent.name: FileSystemLoader(each) for each in (FOLDER, *folders)}
@@ -35,6 +34,9 @@ class Templates:
         )
         self._environment.globals |= shared
         self._environment.filters["time"] = time_tag
+
+    def compile(self) -> None:
+        """All of them, so that no request touches the disk."""
         for name in self._environment.list_templates(filter_func=is_page):
             self._environment.get_template(name)
 

@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import make_url, select, text
+from pydantic import BaseModel
+from sqlalchemy import literal, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 
 from app.accounts.models import User
@@ -15,11 +16,19 @@ from app.core import engines
 from app.core.db import Database, SessionDep
 from app.core.errors import Unavailable
 from app.core.migrations import Migrations
+from app.core.query import Query
 from tests.conftest import Person, client_of, make_settings, only, running
 from tests.databases import Databases
 
 ITEMS = "/api/v1/items"
 LAMP = {"name": "Lamp", "price": "19.99"}
+
+
+class One(BaseModel):
+    one: int
+
+
+ONE = Query(select(literal(1).label("one")), One)
 
 
 def assert_is_away(response: httpx.Response) -> None:
@@ -142,6 +151,22 @@ async def test_a_database_that_is_away(url: str) -> None:
         user = {"email": "ann@example.com", "password": "correct horse battery"}
         assert_is_away(await client.post("/api/v1/users", json=user))
         assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_nobody_waits_for_a_connection_that_cannot_be_made() -> None:
+    url = "postgresql+asyncpg://app@127.0.0.1:1/app"
+    settings = make_settings(url, database_pool_size=1, database_pool_timeout=60)
+    database = Database(settings)
+
+    async def read(query: bool) -> None:
+        async with database.reading() as session:
+            await (session.fetch(ONE, {}) if query else session.execute(text("SELECT 1")))
+
+    async with asyncio.timeout(30):
+        reads = (read(query) for query in (True, False, True, False))
+        errors = await asyncio.gather(*reads, return_exceptions=True)
+    assert [str(error) for error in errors] == ["The database is not reachable."] * 4
+    await database.dispose()
 
 
 @only("postgresql")

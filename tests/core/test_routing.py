@@ -1,10 +1,13 @@
 """`LeanRoute` answers as FastAPI's own route does, whatever it is sent: the same routes are made
 twice, and each request goes to both. With what was called, and in which order."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
 from typing import Annotated, Any
 
+import anyio
 import httpx
 import pytest
 from fastapi import (
@@ -22,16 +25,19 @@ from fastapi import (
     Response,
     Security,
 )
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, RedirectResponse
 from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator, model_validator
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.routing import LeanRoute, LeanRouter, plan_of
 
 Calls = list[str]
+tenant = ContextVar("tenant", default="nobody")
 oauth2 = OAuth2PasswordBearer(tokenUrl="token", auto_error=False)
 
 
@@ -40,6 +46,29 @@ class Thing(BaseModel):
     price: float = 1
     tags: list[str] = []
     secret: str | None = None
+
+
+class Fussy(BaseModel):
+    """Its validators do what validators should not."""
+
+    name: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def change(cls, data: Any) -> Any:
+        if data.pop("again"):
+            raise ValueError("Not again")
+        return data
+
+    @field_validator("name")
+    @classmethod
+    def see(cls, name: str) -> str:
+        return f"{name} of {tenant.get()}"
+
+
+class Teapot(Response):
+    def __init__(self, content: Any, *, status_code: int = 218, background: Any) -> None:
+        super().__init__(content, status_code, background=background)
 
 
 class ThingRead(BaseModel):
@@ -60,6 +89,7 @@ def called(connection: HTTPConnection, what: str) -> None:
 
 async def outer(connection: HTTPConnection) -> None:
     called(connection, "outer")
+    tenant.set("somebody")
     if "teapot" in connection.query_params:
         raise HTTPException(418, "outer", {"X-Outer": "1"})
 
@@ -93,6 +123,7 @@ async def caller(
     required: SecurityScopes, request: Request, token: Annotated[str | None, Depends(oauth2)]
 ) -> str:
     called(request, f"caller {required.scope_str}")
+    required.scopes.append("more")
     if token == "bad":
         raise HTTPException(401, "caller")
     return str(token)
@@ -112,7 +143,19 @@ class Tagged:
         return n
 
 
-ONE = Tagged("one")
+async def slowly_closed(request: Request) -> AsyncIterator[None]:
+    called(request, "open")
+    try:
+        yield
+    finally:
+        called(request, "closing")
+        await asyncio.sleep(0.01)
+        called(request, "closed")
+
+
+async def counted(request: Request) -> int:
+    called(request, "counted")
+    return len(request.app.state.calls)
 
 
 def sync(q: str = "sync") -> str:
@@ -130,6 +173,9 @@ async def with_body(thing: Thing) -> str:
 
 ServiceDep = Annotated[str, Depends(service)]
 Reader = Annotated[str, Security(caller, scopes=["read"])]
+
+
+TAGGED = Tagged("tagged")
 
 
 def lean(router: APIRouter) -> None:
@@ -223,14 +269,41 @@ def lean(router: APIRouter) -> None:
     async def tags(
         a: Annotated[int, Depends(Tagged("a"))],
         b: Annotated[int, Depends(Tagged("b"))],
-        one: Annotated[int, Depends(ONE)],
-        again: Annotated[int, Depends(ONE)],
-        anew: Annotated[int, Depends(ONE, use_cache=False)],
+        one: Annotated[int, Depends(counted)],
+        again: Annotated[int, Depends(counted)],
+        anew: Annotated[int, Depends(counted, use_cache=False)],
         response: Response,
-    ) -> list[int]:
+    ) -> list[Any]:
         if a == 4:
             response.status_code = 204
         return [a, b, one, again, anew]
+
+    @router.post("/fussy")
+    async def fussy(body: Fussy, session: Session) -> Fussy:
+        return body
+
+    @router.get("/slow")
+    async def slow(opened: Annotated[None, Depends(slowly_closed, scope="function")]) -> None:
+        await asyncio.sleep(9)
+
+    @router.get("/forward/{path}")
+    async def forward(path: str, request: Request) -> Response:
+        inner = {**request.scope, "path": f"/v1/{path}", "raw_path": b"", "path_params": {}}
+        sent = list[Any]()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await request.app(inner, request.receive, send)
+        return Response(sent[1]["body"], sent[0]["status"])
+
+    @router.get("/redirect", response_class=RedirectResponse)
+    async def redirect() -> str:
+        return "/plain"
+
+    @router.get("/teapot", response_class=Teapot)
+    async def teapot() -> bytes:
+        return b"short and stout"
 
     @router.get("/wrong", response_model=ThingRead)
     async def wrong(n: int = 1) -> Any:
@@ -272,6 +345,12 @@ def not_lean(router: APIRouter) -> None:
     ) -> list[str]:
         return [a, b]
 
+    @router.get("/params-twice")
+    async def params_twice(
+        one: Annotated[int, Depends(TAGGED)], again: Annotated[int, Depends(TAGGED)]
+    ) -> list[int]:
+        return [one, again]
+
     @router.get("/stream")
     async def stream() -> AsyncIterator[int]:
         yield 1
@@ -303,7 +382,9 @@ REQUESTS = (
     *(("PATCH", "/things/x", f'{{"thing": {THING}}}'), ("POST", "/batch", f"[{THING}]")),
     *(("GET", path, "") for path in ("/text/a/b", "/scalars?number=1", "/tags", "/wrong", "/sync")),
     *(("GET", path, "") for path in ("/sync-dependency", "/request-scoped", "/background")),
-    *(("GET", path, "") for path in ("/two-scopes", "/stream")),
+    *(("GET", path, "") for path in ("/two-scopes", "/stream", "/redirect", "/teapot")),
+    *(("GET", path, "") for path in ("/params-twice", "/params-twice?n=x", "/forward/sync")),
+    *(("POST", "/fussy", f'{{"name": "x", "again": {again}}}') for again in ("false", "true")),
     *(("GET", path, "") for path in ("/things/404", "/things/500", "/things/1?no-commit=1")),
     *(("DELETE", "/things/404", ""), ("GET", "/tags?n=7", ""), ("GET", "/wrong?n=2", "")),
     ("POST", "/form", "name=a"),
@@ -428,9 +509,7 @@ def test_which_routes_are_lean() -> None:
     assert not any(plans[route.name] for route in iter_route_contexts(unknown.routes))
 
 
-async def test_fastapi_is_asked_for_what_is_not_valid_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_fastapi_is_asked_for_what_is_not_json_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     app, solved = make_app(LeanRoute), list[str]()
 
     async def solve(*, request: Request, **_: Any) -> Any:
@@ -438,12 +517,12 @@ async def test_fastapi_is_asked_for_what_is_not_valid_alone(
         raise HTTPException(500)
 
     monkeypatch.setattr("fastapi.routing.solve_dependencies", solve)
-    for method, path, body in REQUESTS[:15]:
+    for method, path, body in (*REQUESTS[:15], ("GET", "/things/x", "")):
         request = {"method": method, "url": f"/v1{path}", "content": body}
         await outcome(app, request | {"headers": {"Content-Type": "application/json"}})
     assert solved == ["/v1/body-in-dependency"]
-    await outcome(app, {"method": "GET", "url": "/v1/things/x"})
-    assert solved[1:] == ["/v1/things/x"]
+    await outcome(app, {"method": "POST", "url": "/v1/things", "content": "{}"})
+    assert solved[1:] == ["/v1/things"]
 
 
 async def test_overrides_hold() -> None:
@@ -455,16 +534,37 @@ async def test_overrides_hold() -> None:
     assert response.headers["Location"] == "/things/another"
 
 
-async def test_a_client_that_goes_away_is_an_error_as_ever() -> None:
+Messages = list[dict[str, Any]]
+GONE = {"type": "http.disconnect"}
+
+
+def chunk(body: bytes, *, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+@pytest.mark.parametrize(
+    ("messages", "status"),
+    [
+        ([chunk(THING.encode())], 201),
+        ([chunk(THING[:9].encode(), more=True), chunk(THING[9:].encode())], 201),
+        ([chunk(b"{", more=True), GONE], 400),
+        ([GONE], 400),
+        ([chunk(b"x" * 200)], 413),
+        ([chunk(b"x" * 90, more=True), chunk(b"x" * 90)], 413),
+        ([chunk(b"x" * 200, more=True)], 413),
+        ([chunk(b"[" * 90, more=True), chunk(b"")], 422),
+    ],
+)
+async def test_a_body_is_read_once(messages: Messages, status: int) -> None:
     outcomes = []
     for app in (make_app(APIRoute), make_app(LeanRoute)):
-        messages = [{"type": "http.request", "body": b"{", "more_body": True}]
-        sent = list[Any]()
+        app.add_middleware(RequestBodyLimitMiddleware, max_body_size=100)
+        left, sent = [*messages], Messages()
 
-        async def receive(messages: list[Any] = messages) -> Any:
-            return messages.pop() if messages else {"type": "http.disconnect"}
+        async def receive(left: Messages = left) -> Any:
+            return left.pop(0) if left else await asyncio.Event().wait()  # no more is to come
 
-        async def send(message: Any, sent: list[Any] = sent) -> None:
+        async def send(message: Any, sent: Messages = sent) -> None:
             sent.append(message)
 
         scope = {
@@ -474,7 +574,26 @@ async def test_a_client_that_goes_away_is_an_error_as_ever() -> None:
             "query_string": b"",
             "headers": [(b"content-type", b"application/json")],
         }
-        await app(scope, receive, send)
+        async with asyncio.timeout(5):
+            await app(scope, receive, send)
         outcomes.append((sent, app.state.calls))
     assert outcomes[0] == outcomes[1]
-    assert outcomes[0][0][0]["status"] == 400
+    assert outcomes[0][0][0]["status"] == status
+
+
+async def test_a_cancelled_request_closes_what_it_opened_as_ever() -> None:
+    outcomes = []
+    for app in (make_app(APIRoute), make_app(LeanRoute)):
+
+        class Impatient:
+            def __init__(self, app: ASGIApp) -> None:
+                self.app = app
+
+            async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+                with anyio.move_on_after(0.05):
+                    await self.app(scope, receive, send)
+
+        app.add_middleware(Impatient)
+        await outcome(app, {"method": "GET", "url": "/v1/slow"})
+        outcomes.append([*app.state.calls])
+    assert outcomes[0] == outcomes[1] == ["outer", "open", "closing", "closed"]

@@ -43,12 +43,16 @@ class Admin(sqladmin.Admin):
     def pages(self) -> list[BaseRoute]:
         return [route for route in self.admin.routes if getattr(route, "name", "") in PAGES]
 
-    def load_templates(self, **shared: Any) -> None:
-        """All of them, so that no request touches the disk."""
+    def share(self, **shared: Any) -> None:
+        """With all templates."""
         environment = self.templates.env
         environment.auto_reload = False
         environment.bytecode_cache = CompiledOnce()
         environment.globals |= shared
+
+    def compile(self) -> None:
+        """All templates, so that no request touches the disk."""
+        environment = self.templates.env
         for name in environment.list_templates(extensions=["html"]):
             environment.get_template(name)
 
