@@ -19,6 +19,7 @@ from unittest.mock import patch
 import httpx
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from coverage import Coverage
 from fastapi import FastAPI
 from passlib.context import CryptContext
 from redis import Redis
@@ -75,6 +76,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not CHROMIUM:
         terminalreporter.section("Chromium was NOT tested", red=True, bold=True)
         terminalreporter.line("apt-get install chromium (it is looked for in PATH)")
+
+
+@pytest.fixture(autouse=True)
+def _traced_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Coverage doubles the time of a test: of two databases one will do."""
+    coverage = Coverage.current()
+    params = getattr(request.node, "callspec", None) and request.node.callspec.params
+    if not coverage or not params or params.get("databases") in (None, BACKENDS[-1]):
+        yield
+        return
+    coverage.stop()
+    with patch.dict(os.environ):
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)  # of the processes that the test starts
+        yield
+    coverage.start()
 
 
 @pytest.fixture(autouse=True)

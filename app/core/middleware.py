@@ -179,13 +179,24 @@ class BodyLimit(RequestBodyLimitMiddleware):
         is_form = header(scope, b"content-type").lower().startswith(FORMS)
         limit = self._forms.max_body_size if is_form else self.max_body_size
         length = header(scope, b"content-length")
-        if length.isdecimal() and int(length) > limit:
+        if is_bodiless(scope, length):
+            await self.app(scope, receive, send)
+        elif length.isdecimal() and int(length) > limit:
             refusal = PlainTextResponse("Content Too Large", 413)
             await refusal(scope, receive, send)
         elif is_form:
             await self._forms(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+
+def is_bodiless(scope: Scope, length: str) -> bool:
+    """HTTP/1 announces every body; later ones need not."""
+    return (
+        not length
+        and scope.get("http_version", "2") < "2"
+        and not header(scope, b"transfer-encoding")
+    )
 
 
 class TrustedHosts(TrustedHostMiddleware):
