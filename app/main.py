@@ -32,7 +32,6 @@ from app.core.middleware import add_middleware
 from app.core.openapi import API, forbid_unknown_parameters
 from app.core.pagination import Cursors
 from app.core.rate_limit import RateLimiter, limit_by_address
-from app.core.redis_broadcast import RedisBroadcast
 from app.core.routing import LeanRouter
 from app.core.security import Passwords, derive_key
 from app.core.sockets import Sockets
@@ -151,7 +150,7 @@ def open_state(state: State) -> None:
     key = settings.signing_key
     state.cursors = Cursors(derive_key(key, "cursor"))
     redis = settings.redis
-    state.broadcast = RedisBroadcast(redis) if redis else Broadcast()
+    state.broadcast = open_broadcast(redis)
     state.database = Database(settings, state.broadcast.publish)
     state.rate_limiter = RateLimiter(redis, derive_key(key, "rate limit"))
     state.passwords = Passwords(PASSWORD_THREADS)
@@ -159,6 +158,14 @@ def open_state(state: State) -> None:
     state.jobs = Jobs((job for module in discover("jobs") for job in module.JOBS), state)
     build_services(state, settings, key)
     state.sockets = Sockets(state.broadcast, state.auth.standing)
+
+
+def open_broadcast(redis_url: str | None) -> Broadcast:
+    if redis_url is None:
+        return Broadcast()
+    from app.core.redis_broadcast import RedisBroadcast  # a server without it starts faster
+
+    return RedisBroadcast(redis_url)
 
 
 def open_pages(state: State) -> None:

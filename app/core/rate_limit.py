@@ -10,24 +10,24 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import islice
 from math import ceil
-from typing import Annotated, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 from fastapi import Depends
 from limits import RateLimitItem
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.exceptions import RedisError
 from starlette.requests import HTTPConnection
 
 from app.core.client import client_network
 from app.core.errors import TooManyRequests
 from app.core.http import rate_limit_fields
 
+if TYPE_CHECKING:  # a server without it starts faster
+    from redis.asyncio import BlockingConnectionPool
+
 REDIS_SECONDS = 0.5  # a login does not wait longer for it
 REDIS_CONNECTIONS = 20
 AWAY_SECONDS = 5  # then it is asked again
-REDIS_AWAY = (RedisError, OSError)
 
 ResultT = TypeVar("ResultT")
 logger = logging.getLogger("app.rate_limit")
@@ -49,6 +49,7 @@ class RateLimiter:
         self._memory = MovingWindowRateLimiter(MemoryWindows())
         self._pool = _create_pool(redis_url) if redis_url else None
         self._redis = _on_redis(self._pool) if self._pool else None
+        self._away = _errors_of_redis() if redis_url else ()
         self._away_until = 0.0
 
     async def hit(self, policy: str, limit: RateLimitItem, *key: str) -> None:
@@ -67,16 +68,18 @@ class RateLimiter:
         """False while Redis is away, and each process counts by itself."""
         if self._pool is None:
             return True
+        from redis.asyncio import Redis
+
         try:
             async with asyncio.timeout(REDIS_SECONDS):
                 await Redis(connection_pool=self._pool).ping()
-        except REDIS_AWAY:
+        except self._away:
             return False
         return True
 
     async def close(self) -> None:
         if self._pool:
-            with suppress(*REDIS_AWAY):
+            with suppress(*self._away):
                 await self._pool.aclose()
 
     def _digest(self, key: tuple[str, ...]) -> str:
@@ -90,7 +93,7 @@ class RateLimiter:
             try:
                 async with asyncio.timeout(REDIS_SECONDS):
                     return await question(self._redis)
-            except REDIS_AWAY as error:
+            except self._away as error:
                 self._fall_back(error)
         return await question(self._memory)
 
@@ -131,7 +134,15 @@ class MemoryWindows(MemoryStorage):
         return (times[0], len(times)) if times else (now, 0)
 
 
-def _create_pool(url: str) -> BlockingConnectionPool:
+def _errors_of_redis() -> tuple[type[Exception], ...]:
+    from redis.exceptions import RedisError
+
+    return RedisError, OSError
+
+
+def _create_pool(url: str) -> "BlockingConnectionPool":
+    from redis.asyncio import BlockingConnectionPool
+
     return BlockingConnectionPool.from_url(
         url,
         max_connections=REDIS_CONNECTIONS,  # the others wait, as long as `_ask` lets them
@@ -145,7 +156,7 @@ def _create_pool(url: str) -> BlockingConnectionPool:
     )
 
 
-def _on_redis(pool: BlockingConnectionPool) -> MovingWindowRateLimiter:
+def _on_redis(pool: "BlockingConnectionPool") -> MovingWindowRateLimiter:
     storage = RedisStorage(
         "async+redis://",
         implementation="redispy",

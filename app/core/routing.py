@@ -9,6 +9,7 @@ known here, and applications with overrides, telemetry or a prefix. LEAN_ROUTES=
 off. tests/core/test_routing.py holds the answers against FastAPI's own.
 """
 
+import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from anyio import CancelScope
+from anyio._backends._asyncio import _task_states
 from fastapi import FastAPI, Request, Response
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
@@ -211,7 +213,9 @@ class Plan:
             if step.scopes_name:
                 arguments[step.scopes_name] = SecurityScopes([*step.scopes])
             if step.is_generator:
-                context = Shielded(asynccontextmanager(step.call)(**arguments))
+                context: Any = asynccontextmanager(step.call)(**arguments)
+                if asyncio.current_task() in _task_states:  # there is a cancel scope, or was
+                    context = Shielded(context)
                 results.append(await stack.enter_async_context(context))
             else:
                 results.append(await step.call(**arguments))

@@ -3,13 +3,10 @@
 import asyncio
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.progress import Progress as Bar
-from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 
 from app.core.config import get_settings
@@ -19,6 +16,9 @@ from app.features.lab.schemas import STEPS, Measurement, Plan, Progress, Results
 from app.features.lab.service.chart import draw
 from app.features.lab.service.figures import COLUMNS, heading, rounds
 from app.features.lab.service.runner import check_drivers, measure, serving
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 cli = typer.Typer()
 lab = typer.Typer(no_args_is_help=True, help="From sync to async, measured.")
@@ -76,6 +76,9 @@ def serve(
 
 async def follow(plan: Plan) -> Results:
     """Shows how far it is, and at the end what came out."""
+    from rich.console import Console  # a server starts faster without it
+    from rich.progress import Progress as Bar
+
     console = Console()
     with Bar(*Bar.get_default_columns(), console=console, transient=True) as bar:
         task = bar.add_task("Making a database", total=None)
@@ -93,7 +96,9 @@ async def follow(plan: Plan) -> Results:
     return results
 
 
-def table(title: str, measurements: list[Measurement]) -> Table:
+def table(title: str, measurements: list[Measurement]) -> "Table":
+    from rich.table import Table
+
     table = Table(title=f"{title} (times in ms)", title_justify="left")
     table.add_column()
     for column in COLUMNS:
