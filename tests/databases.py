@@ -66,8 +66,6 @@ class Postgres:
         # With a locale of its own: the server's may be one that knows no "Ü".
         locale = "ENCODING 'UTF8' LOCALE 'C.UTF-8'" if template is None else ""
         self.execute(self._server, f"CREATE DATABASE {name} TEMPLATE {like} {locale}")
-        # They need not outlive a crash, and each commit would wait for the disk.
-        self.execute(self._server, f"ALTER DATABASE {name} SET synchronous_commit = off")
         return make_url(self._server).set(database=name).render_as_string(hide_password=False)
 
     def drop(self, url: str) -> None:

@@ -159,6 +159,13 @@ def header(scope: Scope, name: bytes) -> str:
     return ""
 
 
+def effective_route(scope: Scope) -> Any:
+    """With the prefix and the dependencies of the routers around it, which Starlette's "route"
+    lacks; None where there is no route."""
+    included = scope.get("fastapi", {}).get("effective_route_context")
+    return getattr(included, "starlette_route", None) or included or scope.get("route")
+
+
 def add_exception_handlers(app: FastAPI) -> None:
     # Starlette types a handler as one of any Exception.
     app.add_exception_handler(errors.AppError, app_error)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
 
 from app.core.config import Settings
 from app.core.errors import Unavailable
-from app.core.templates import CompiledOnce
+from app.core.templates import CompiledOnce, compile_all
 
 SMTP_SECONDS = 20
 logger = logging.getLogger("app.mail")
@@ -32,8 +32,7 @@ class Mailer:
             bytecode_cache=CompiledOnce(),
         )
         self._templates.globals["public_url"] = settings.public_url
-        for name in self._templates.list_templates():
-            self._templates.get_template(name)  # one that is wrong stops the start
+        compile_all(self._templates)  # one that is wrong stops the start
         sender = settings.mail_from
         self._sender = Address(sender.name, *_deliverable(sender.email))
         url = settings.smtp_url

@@ -5,7 +5,6 @@ import re
 import time
 from contextvars import ContextVar
 from random import getrandbits
-from typing import Any
 from urllib.parse import quote
 
 from fastapi import FastAPI
@@ -18,7 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.config import Settings
-from app.core.http import ProblemResponse, header
+from app.core.http import ProblemResponse, effective_route, header
 from app.core.policy import PolicyHeaders
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -123,10 +122,8 @@ def _log_access(scope: Scope, status: int, started: float) -> None:
 
 
 def route_of(scope: Scope) -> str | None:
-    """The path's template. Starlette's "route" lacks the prefix that it was included under."""
-    included: Any = scope.get("fastapi", {}).get("effective_route_context")
-    path = getattr(included, "path_format", None)  # of a WebSocket it is empty
-    return path or getattr(scope.get("route"), "path_format", None)
+    """The path's template."""
+    return getattr(effective_route(scope), "path_format", None)
 
 
 class PlainErrorsAsProblems:

@@ -10,7 +10,7 @@ from fastapi.dependencies.utils import get_flat_params, get_validation_alias
 from starlette.requests import HTTPConnection
 
 from app.core.errors import Invalid
-from app.core.http import Problem, title_of
+from app.core.http import Problem, effective_route, title_of
 from app.core.idempotency import KEY, REPLAYED
 
 SCHEMA = "#/components/schemas/"
@@ -88,9 +88,7 @@ async def forbid_unknown_parameters(connection: HTTPConnection) -> None:
 
 def query_parameters(connection: HTTPConnection) -> frozenset[str]:
     """Those that the route takes. The document has them too, but takes long to make."""
-    scope, remembered = connection.scope, connection.app.query_parameters
-    included = scope.get("fastapi", {}).get("effective_route_context")  # with what its routers add
-    route: Any = getattr(included, "starlette_route", None) or included or scope["route"]
+    route, remembered = effective_route(connection.scope), connection.app.query_parameters
     key = route.path_format, route.endpoint
     if key not in remembered:
         fields = get_flat_params(Dependant(query_params=list(_query_fields(route.dependant))))

@@ -1,5 +1,7 @@
+from collections.abc import Callable
 from types import CodeType
 
+from jinja2 import Environment
 from jinja2.bccache import Bucket, BytecodeCache
 
 _compiled = dict[tuple[str, str], CodeType | None]()
@@ -13,3 +15,9 @@ class CompiledOnce(BytecodeCache):
 
     def dump_bytecode(self, bucket: Bucket) -> None:
         _compiled[bucket.key, bucket.checksum] = bucket.code
+
+
+def compile_all(environment: Environment, which: Callable[[str], bool] | None = None) -> None:
+    """So that no request touches the disk."""
+    for name in environment.list_templates(filter_func=which):
+        environment.get_template(name)

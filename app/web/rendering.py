@@ -10,7 +10,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from app.core.templates import CompiledOnce
+from app.core.templates import CompiledOnce, compile_all
 from app.web.forms import Form
 
 FOLDER = Path(__file__).parent / "templates"
@@ -36,9 +36,7 @@ class Templates:
         self._environment.filters["time"] = time_tag
 
     def compile(self) -> None:
-        """All of them, so that no request touches the disk."""
-        for name in self._environment.list_templates(filter_func=is_page):
-            self._environment.get_template(name)
+        compile_all(self._environment, is_page)
 
     def render(self, template: str, context: Mapping[str, Any]) -> str:
         return self._environment.get_template(template).render(context)

@@ -1,6 +1,5 @@
 from typing import Annotated
 
-import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Query
 
@@ -8,6 +7,7 @@ from app.core.errors import AppError
 from app.core.http import app_error
 from app.core.openapi import API, forbid_unknown_parameters
 from app.core.routing import LeanRoute, LeanRouter
+from tests.conftest import client_of
 
 CHECKED = Depends(forbid_unknown_parameters)
 
@@ -48,6 +48,6 @@ def app(request: pytest.FixtureRequest) -> FastAPI:
 async def test_a_route_takes_the_parameters_that_it_names(
     app: FastAPI, url: str, status: int
 ) -> None:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+    async with client_of(app) as client:
         await client.get("/one/things?the-word=a")
         assert (await client.get(url)).status_code == status

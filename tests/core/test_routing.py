@@ -8,7 +8,6 @@ from contextvars import ContextVar
 from typing import Annotated, Any
 
 import anyio
-import httpx
 import pytest
 from fastapi import (
     APIRouter,
@@ -35,6 +34,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.routing import LeanRoute, LeanRouter, plan_of
+from tests.conftest import client_of
 
 Calls = list[str]
 tenant = ContextVar("tenant", default="nobody")
@@ -481,7 +481,7 @@ def generated(rng: random.Random, count: int) -> Iterator[dict[str, Any]]:
 
 async def outcome(app: FastAPI, request: dict[str, Any]) -> Any:
     app.state.calls.clear()
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+    async with client_of(app) as client:
         try:
             response = await client.request(**request)
         except Exception as error:  # noqa: BLE001  # the same one is expected of both
@@ -529,7 +529,7 @@ async def test_overrides_hold() -> None:
     app = make_app(LeanRoute)
     app.dependency_overrides[service] = lambda: "another"
     headers = {"Content-Type": "application/json"}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+    async with client_of(app) as client:
         response = await client.post("/v1/things", headers=headers, content=THING)
     assert response.headers["Location"] == "/things/another"
 

@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 
 from app.core.errors import Forbidden, Stale
 from app.core.export import FORMATS, export
-from app.core.templates import CompiledOnce
+from app.core.templates import CompiledOnce, compile_all
 from app.web.admin.fields import fields_of
 from app.web.admin.view import AdminView, caller_of
 from app.web.forms import REFUSALS, Form, get_form
@@ -51,10 +51,7 @@ class Admin(sqladmin.Admin):
         environment.globals |= shared
 
     def compile(self) -> None:
-        """All templates, so that no request touches the disk."""
-        environment = self.templates.env
-        for name in environment.list_templates(extensions=["html"]):
-            environment.get_template(name)
+        compile_all(self.templates.env, lambda name: name.endswith(".html"))
 
     async def index(self, request: Request) -> Response:
         return redirect(f"{self.base_url}/{self.views[0].identity}/list")
