@@ -40,9 +40,8 @@ class Broadcast:
                 del self._listeners[topic]
 
     def publish(self, events: Iterable[Event]) -> None:
-        """After the commit, and so never an error. Nothing is awaited between the two: of what is
-        committed here, what is known first is published first. (PostgreSQL's answers to two that
-        follow each other at once may cross: an item's events have its version.)"""
+        """After the commit, and so never an error. Nothing is awaited between the two: what is
+        committed first is published first, in this process."""
         for event in events:
             try:
                 message = event.model_dump_json()

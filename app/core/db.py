@@ -1,6 +1,6 @@
 """The only transaction boundary of the application."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -13,10 +13,8 @@ from app.core.engines import (
     create_sqlite_engine,
     create_sqlite_reader,
 )
-from app.core.events import Event, recorded
+from app.core.events import Commits, Publish, recorded
 from app.core.session import Session
-
-Publish = Callable[[Sequence[Event]], object]
 
 
 class Database:
@@ -27,7 +25,7 @@ class Database:
 
     def __init__(self, settings: Settings, publish: Publish = lambda events: None) -> None:
         url = settings.database
-        self._publish = publish
+        self._commits = Commits(publish)
         # No overflow: such a connection is opened and closed for a single use.
         pool: dict[str, Any] = {
             "poolclass": FairPool,
@@ -55,9 +53,13 @@ class Database:
         published as soon as it is committed."""
         async with Session(self.engine, reads=False, straight=self._straight) as session:
             yield session
-            await session.commit()
-        if events := recorded(session):
-            self._publish(events)
+            if events := recorded(session):
+                if session.in_transaction():
+                    await session.flush()  # which may wait for another's commit: then it is first
+                with self._commits.turn(events):
+                    await session.commit()
+            else:
+                await session.commit()
 
     async def dispose(self) -> None:
         await self.reader.dispose()

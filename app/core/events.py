@@ -1,12 +1,14 @@
 """What has happened, told to whoever listens (`app.core.broadcast`) once it is committed."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncSession
 
 KEY = "events"
+Publish = Callable[[Sequence["Event"]], object]
 
 
 class Event(BaseModel):
@@ -34,3 +36,37 @@ class Events:
 def recorded(session: AsyncSession) -> Sequence[Event]:
     events: Sequence[Event] = session.info.get(KEY, ())
     return events
+
+
+class Commits:
+    """Those under way. PostgreSQL lets the next writer go on before it answers the first one's
+    COMMIT: the answers may cross. What is sent first is published first, topic by topic."""
+
+    def __init__(self, publish: Publish) -> None:
+        self._publish = publish
+        self._known = dict[str, dict[object, Sequence[Event] | None]]()  # by topic, in turn
+
+    @contextmanager
+    def turn(self, events: Sequence[Event]) -> Iterator[None]:
+        """Around the commit of what these tell of."""
+        turn, topics = object(), {event.topic: None for event in events}
+        for topic in topics:
+            self._known.setdefault(topic, {})[turn] = None
+        committed = False
+        try:
+            yield
+            committed = True
+        finally:
+            for topic in topics:
+                own = [event for event in events if committed and event.topic == topic]
+                self._known[topic][turn] = own
+                self._publish_known(topic)
+
+    def _publish_known(self, topic: str) -> None:
+        turns = self._known[topic]
+        for turn, events in [*turns.items()]:
+            if events is None:
+                return
+            del turns[turn]
+            self._publish(events)
+        del self._known[topic]

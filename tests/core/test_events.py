@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 import httpx
 import pytest
@@ -13,7 +13,7 @@ from app.accounts.models import User
 from app.core.broadcast import Broadcast
 from app.core.db import Database, SessionDep
 from app.core.errors import Conflict
-from app.core.events import Event, Events
+from app.core.events import Commits, Event, Events
 from tests.conftest import client_of, make_settings
 
 USER = {"email": "ann@example.com", "email_key": "ann@example.com", "password_hash": "x"}
@@ -25,6 +25,12 @@ class Happened(Event):
     @property
     def topic(self) -> str:
         return "numbers"
+
+
+class Elsewhere(Happened):
+    @property
+    def topic(self) -> str:
+        return "elsewhere"
 
 
 @asynccontextmanager
@@ -72,6 +78,30 @@ async def test_a_commit_that_fails_publishes_nothing(database_url: str) -> None:
                 event.listen(session.sync_session, "before_commit", fail)
                 Events(session).record(Happened(number=1))
         assert published == []
+
+
+def test_the_answers_to_two_commits_may_cross() -> None:
+    published = list[Event]()
+    commits = Commits(published.extend)
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(commits.turn([Happened(number=1)]))
+        second.enter_context(commits.turn([Happened(number=2), Elsewhere(number=3)]))
+        second.close()
+        assert published == [Elsewhere(number=3)]
+    assert published == [Elsewhere(number=3), Happened(number=1), Happened(number=2)]
+    assert commits._known == {}
+
+
+def test_a_commit_that_fails_holds_nobody_up() -> None:
+    published = list[Event]()
+    commits = Commits(published.extend)
+    with suppress(Conflict), commits.turn([Happened(number=1)]):
+        with commits.turn([Happened(number=2)]):
+            pass
+        assert published == []
+        raise Conflict("no")
+    assert published == [Happened(number=2)]
+    assert commits._known == {}
 
 
 async def test_they_are_of_one_unit_of_work(database_url: str) -> None:
