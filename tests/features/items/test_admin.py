@@ -1,13 +1,14 @@
 """The items in the admin."""
 
+import json
 import logging
 import re
-from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.features.items.events import items_of
 from tests.admin import LAMP, alert, error_of, make_item
 from tests.conftest import Person, counted_statements
 
@@ -62,15 +63,15 @@ async def test_what_has_changed_meanwhile_is_not_overwritten(
 
 
 async def test_the_owners_sockets_hear_of_it(
-    app: FastAPI, admin: httpx.AsyncClient, ann: Person, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, admin: httpx.AsyncClient, ann: Person
 ) -> None:
-    item, told = await make_item(ann), list[Any]()
-    monkeypatch.setattr(app.state.database, "_publish", told.extend)
-    await admin.post(f"/admin/item/edit/{item['id']}", data=LAMP | {"version": "1"})
-    await admin.delete(f"/admin/item/delete?pks={item['id']}")
-    assert [(event.type, event.owner_id, event.version) for event in told] == [
-        ("item.updated", ann.id, 2),
-        ("item.deleted", ann.id, 2),
+    item, told = await make_item(ann), list[str]()
+    with app.state.broadcast.listening(items_of(ann.id), told.append):
+        await admin.post(f"/admin/item/edit/{item['id']}", data=LAMP | {"version": "1"})
+        await admin.delete(f"/admin/item/delete?pks={item['id']}")
+    assert [(event["type"], event["version"]) for event in map(json.loads, told)] == [
+        ("item.updated", 2),
+        ("item.deleted", 2),
     ]
 
 
