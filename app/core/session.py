@@ -5,12 +5,14 @@ own pool: what SQLAlchemy does around a statement costs several times what the s
 """
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import asyncpg
 from sqlalchemy import Connection, PoolProxiedConnection
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.pool import ManagesConnection
 from sqlalchemy.util import greenlet_spawn
 
 from app.core.engines import POSTGRES_AWAY, away
@@ -79,14 +81,19 @@ class Session(AsyncSession):
     async def _read(
         self, query: Query[Any], sql: str, arguments: list[Any], *, again: bool = True
     ) -> Rows:
-        connection = await self._check_out()
+        pool: Any = self._engine.pool
+        entry = pool.take() if await pool.wait() else None
+        connection: Any = entry or await greenlet_spawn(self._engine.raw_connection)
         try:
             return await send(connection, query, sql, arguments)
         except Unavailable:
             if not again:
                 raise
         finally:
-            connection.close()
+            if entry:
+                pool.give_back(entry)
+            else:
+                connection.close()
         return await self._read(query, sql, arguments, again=False)
 
     async def _begin(self) -> PoolProxiedConnection:
@@ -110,7 +117,7 @@ class Session(AsyncSession):
 
 
 async def send(
-    connection: PoolProxiedConnection, query: Query[Any], sql: str, arguments: list[Any]
+    connection: ManagesConnection, query: Query[Any], sql: str, arguments: list[Any]
 ) -> Rows:
     driver: Any = connection.driver_connection
     fetch, statement = driver.fetch, [sql]
@@ -121,7 +128,7 @@ async def send(
     return rows
 
 
-async def _guarded(connection: PoolProxiedConnection, call: Any, *arguments: Any) -> Any:
+async def _guarded(connection: ManagesConnection, call: Any, *arguments: Any) -> Any:
     """asyncpg's errors become what SQLAlchemy's engine makes of them."""
     try:
         return await call(*arguments)
@@ -132,10 +139,22 @@ async def _guarded(connection: PoolProxiedConnection, call: Any, *arguments: Any
         is_error = isinstance(error, Exception)
         is_away = isinstance(error, POSTGRES_AWAY) or (is_error and driver.is_closed())
         if is_away or not is_error:  # cut, or cancelled: what is on the wire is unknown
-            await asyncio.shield(greenlet_spawn(connection.invalidate))
+            await _finish(greenlet_spawn(connection.invalidate))
         if is_away:
             raise away() from error
         raise
+
+
+async def _finish(call: Coroutine[Any, Any, None]) -> None:
+    """However often it is cancelled meanwhile: anyio does so again and again."""
+    task, cancelled = asyncio.ensure_future(call), None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled:
+        raise cancelled
 
 
 def _fetch(session: Any, sql: str, arguments: list[Any]) -> Rows:
