@@ -17,14 +17,15 @@ ACCESS_FIELDS = ("method", "path", "route", "status", "duration_ms")
 
 class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
+        given = record.__dict__
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "request_id": request_id_var.get(),
+            "request_id": given.get("request_id"),
             "message": record.getMessage(),
         }
-        line |= {name: record.__dict__[name] for name in ACCESS_FIELDS if name in record.__dict__}
+        line |= {name: given[name] for name in ACCESS_FIELDS if name in given}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return to_json(line, fallback=str).decode()
@@ -37,7 +38,7 @@ class ConsoleFormatter(logging.Formatter):
         if "duration_ms" in given:
             message = "{method} {path} {status} {duration_ms} ms".format_map(given)
         line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname:<7} {message}"
-        if request_id := request_id_var.get():
+        if request_id := given.get("request_id"):
             line += f" [{request_id}]"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
@@ -51,11 +52,12 @@ class AppHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscr
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._lines: list[str] = []
+        self._waiting: list[logging.LogRecord | str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._lines.append(self.format(record) + self.terminator)
+            record.request_id = request_id_var.get()
+            self._waiting.append(record if _says_the_same_later(record) else self.format(record))
             if record.levelno >= logging.WARNING or not self._is_written_later():
                 self.flush()
         except Exception:  # noqa: BLE001  # as logging's own handlers do
@@ -63,8 +65,9 @@ class AppHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscr
 
     def flush(self) -> None:
         with self.lock:  # type: ignore[union-attr]  # each handler has one
-            lines, self._lines = self._lines, []
-            self.stream.write("".join(lines))
+            waiting, self._waiting = self._waiting, []
+            lines = (each if isinstance(each, str) else self.format(each) for each in waiting)
+            self.stream.write("".join(line + self.terminator for line in lines))
             super().flush()
 
     def _is_written_later(self) -> bool:
@@ -72,9 +75,13 @@ class AppHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscr
             loop = asyncio.get_running_loop()
         except RuntimeError:  # a command, or a thread
             return False
-        if len(self._lines) == 1:
+        if len(self._waiting) == 1:
             loop.call_later(WRITE_SECONDS, self.flush)
         return True
+
+
+def _says_the_same_later(record: logging.LogRecord) -> bool:
+    return isinstance(record.msg, str) and not record.args and not record.exc_info
 
 
 def flush_logs() -> None:
