@@ -1,8 +1,13 @@
-"""What goes around the application. Pure ASGI: one BaseHTTPMiddleware costs more than all this."""
+"""What goes around the application. Pure ASGI: one BaseHTTPMiddleware costs more than all this.
+
+What only passes a request on, or changes what is sent, returns what the next one returns: each
+coroutine in between would be stepped through whenever the request waits for something.
+"""
 
 import logging
 import re
 import time
+from collections.abc import Awaitable, Sequence
 from contextvars import ContextVar
 from random import getrandbits
 from urllib.parse import quote
@@ -50,13 +55,8 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
     if settings.rate_limit_default:
         app.add_middleware(RateLimitFields)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(
-        GZipMiddleware,
-        minimum_size=GZIP_MINIMUM_BYTES,
-        compresslevel=5,
-        exclude_content_types=SMALL_ALREADY,
-    )
-    app.add_middleware(TrustedHosts, allowed_hosts=settings.allowed_hosts, www_redirect=False)
+    app.add_middleware(Compression)
+    app.add_middleware(TrustedHosts, allowed_hosts=settings.allowed_hosts)
     app.add_middleware(BodyLimit, max_body_size=settings.max_body_bytes)
     if settings.cors_origins:  # outside of what refuses: a script may read why
         app.add_middleware(
@@ -132,9 +132,9 @@ class PlainErrorsAsProblems:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
-            return await self.app(scope, receive, send)
+            return self.app(scope, receive, send)
         start: Message | None = None
         text = b""
 
@@ -152,7 +152,7 @@ class PlainErrorsAsProblems:
                     problem = ProblemResponse(scope, start["status"], text.decode(), headers)
                     await problem(scope, receive, send)
 
-        await self.app(scope, receive, send_problem)
+        return self.app(scope, receive, send_problem)
 
 
 def _is_plain_error(start: Message) -> bool:
@@ -161,30 +161,27 @@ def _is_plain_error(start: Message) -> bool:
     return Headers(raw=start["headers"]).get("content-type", "").startswith("text/plain")
 
 
-class BodyLimit(RequestBodyLimitMiddleware):
+class BodyLimit:
     """Starlette's refuses when the body is read, or else as the answer leaves: an operation that
     reads none would have done its work by then. What is announced as too large gets no further."""
 
     def __init__(self, app: ASGIApp, max_body_size: int) -> None:
-        super().__init__(app, max_body_size)
+        self.app = app
+        self._bodies = RequestBodyLimitMiddleware(app, max_body_size)
         # To parse a form takes the event loop a while, and ours are short.
         self._forms = RequestBodyLimitMiddleware(app, min(max_body_size, MAX_FORM_BYTES))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        is_form = header(scope, b"content-type").lower().startswith(FORMS)
-        limit = self._forms.max_body_size if is_form else self.max_body_size
+            return self.app(scope, receive, send)
         length = header(scope, b"content-length")
         if is_bodiless(scope, length):
-            await self.app(scope, receive, send)
-        elif length.isdecimal() and int(length) > limit:
-            refusal = PlainTextResponse("Content Too Large", 413)
-            await refusal(scope, receive, send)
-        elif is_form:
-            await self._forms(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+            return self.app(scope, receive, send)
+        is_form = header(scope, b"content-type").lower().startswith(FORMS)
+        limited = self._forms if is_form else self._bodies
+        if length.isdecimal() and int(length) > limited.max_body_size:
+            return PlainTextResponse("Content Too Large", 413)(scope, receive, send)
+        return limited(scope, receive, send)
 
 
 def is_bodiless(scope: Scope, length: str) -> bool:
@@ -196,14 +193,54 @@ def is_bodiless(scope: Scope, length: str) -> bool:
     )
 
 
-class TrustedHosts(TrustedHostMiddleware):
+class TrustedHosts:
     """Probes ask by address, whatever the site's name."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/health/"):
-            await self.app(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+    def __init__(self, app: ASGIApp, allowed_hosts: Sequence[str]) -> None:
+        self.app = app
+        self._others = TrustedHostMiddleware(app, allowed_hosts, www_redirect=False)
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        is_probe = scope["type"] == "http" and scope["path"].startswith("/health/")
+        return (self.app if is_probe else self._others)(scope, receive, send)
+
+
+class Compression:
+    """Most answers say that they are too small for it, and go around Starlette's, which costs as
+    much as all else that is here."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._gzip = GZipMiddleware(
+            _hand_out,
+            minimum_size=GZIP_MINIMUM_BYTES,
+            compresslevel=5,
+            exclude_content_types=SMALL_ALREADY,
+        )
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] != "http":
+            return self.app(scope, receive, send)
+        chosen = send
+
+        async def send_or_compress(message: Message) -> None:
+            nonlocal chosen
+            if message["type"] == "http.response.start" and not _is_small(message):
+                await self._gzip(scope, receive, send)
+                chosen = scope.pop("compress")
+            await chosen(message)
+
+        return self.app(scope, receive, send_or_compress)
+
+
+async def _hand_out(scope: Scope, receive: Receive, send: Send) -> None:
+    """In the place of an application: what is sent by this is compressed."""
+    scope["compress"] = send
+
+
+def _is_small(start: Message) -> bool:
+    length = dict(start["headers"]).get(b"content-length", b"")
+    return length.isdigit() and int(length) < GZIP_MINIMUM_BYTES
 
 
 class _HeadersAreSent(Exception):
@@ -216,10 +253,11 @@ class HeadAsGet:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "HEAD":
-            return await self.app(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        is_head = scope["type"] == "http" and scope["method"] == "HEAD"
+        return (self._answer if is_head else self.app)(scope, receive, send)
 
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_headers(message: Message) -> None:
             if message["type"] != "http.response.body":
                 return await send(message)
@@ -241,9 +279,9 @@ class RateLimitFields:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            return self.app(scope, receive, send)
         fields = scope["rate_limit_fields"] = dict[str, str]()
 
         async def send_with_fields(message: Message) -> None:
@@ -253,7 +291,7 @@ class RateLimitFields:
                     headers.append(name, value)  # a 429 of another policy has its own
             await send(message)
 
-        await self.app(scope, receive, send_with_fields)
+        return self.app(scope, receive, send_with_fields)
 
 
 class UnexpectedErrors:

@@ -79,7 +79,7 @@ def header_fields(*names: str) -> dict[str, Any]:
 
 async def forbid_unknown_parameters(connection: HTTPConnection) -> None:
     """So that a misspelt filter does not answer everything."""
-    if connection.query_params:
+    if connection.scope["query_string"]:
         known = query_parameters(connection)
         for name in connection.query_params:
             if name not in known:

@@ -1,5 +1,7 @@
 """What a browser may do with an answer."""
 
+from collections.abc import Awaitable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.config import Settings
@@ -43,9 +45,9 @@ class PolicyHeaders:
         self._data = _encode(shared | data)
         self._pages = _encode(shared | pages)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            return self.app(scope, receive, send)
         is_data = scope["path"].startswith(API)
 
         async def send_with_policy(message: Message) -> None:
@@ -54,7 +56,7 @@ class PolicyHeaders:
                 message["headers"] = [*message["headers"], *policy]
             await send(message)
 
-        await self.app(scope, receive, send_with_policy)
+        return self.app(scope, receive, send_with_policy)
 
     def _without(self, headers: RawHeaders) -> RawHeaders:
         given = {name for name, _ in headers}

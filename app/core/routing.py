@@ -44,7 +44,7 @@ Values = dict[str, Any]
 Read = Callable[[Any], tuple[Values, Any]]  # of parameters: theirs, and what is wrong with them
 Seen = dict[Any, tuple[int, Any]]
 JSON = "application/json"
-OTHER, FAILED = object(), object()
+OTHER, FAILED, REQUIRED = object(), object(), object()
 PLAIN = {plain | None for plain in (bool, float, int, str)} | {bool, float, int, str}
 SOURCES = {  # of the parameters that a dependant names so
     "path_params": attrgetter("path_params"),
@@ -155,6 +155,16 @@ class Shielded:
             self._scope.__exit__(type_, error, traceback)
 
 
+class Shared(Response):
+    """Of which calls set headers and status: as FastAPI has it, made at once."""
+
+    status_code: int | None  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.body, self.status_code, self.background = b"", None, None
+        self.raw_headers = []
+
+
 class Unknown(Exception):
     """The route uses what is not known here."""
 
@@ -184,13 +194,11 @@ class Plan:
     embeds_body: bool
     response_class: type[Response]
     serialization: Values
-    context: Any
+    where: Mapping[str, Any]  # by method, for the words of an error in the log
 
     async def answer(self, request: Request, body: Any) -> Response:
         stack = request.scope["fastapi_function_astack"]
-        shared = Response()  # of which calls set headers and status
-        del shared.headers["content-length"]
-        shared.status_code = None  # type: ignore[assignment]  # as FastAPI has it
+        shared = Shared()
         results, errors = list[Any](), list[Any]()
         for step in self.steps:
             arguments = {name: results[index] for name, index in step.results}
@@ -213,14 +221,14 @@ class Plan:
             if step.scopes_name:
                 arguments[step.scopes_name] = SecurityScopes([*step.scopes])
             if step.is_generator:
-                context: Any = asynccontextmanager(step.call)(**arguments)
+                context = step.call(**arguments)
                 if asyncio.current_task() in _task_states:  # there is a cancel scope, or was
                     context = Shielded(context)
                 results.append(await stack.enter_async_context(context))
             else:
                 results.append(await step.call(**arguments))
         if errors:
-            raise RequestValidationError(errors, body=body, endpoint_ctx=self._where(request))
+            raise RequestValidationError(errors, body=body, endpoint_ctx=self.where[request.method])
         result = results[-1]
         if isinstance(result, Response):
             return result
@@ -228,7 +236,7 @@ class Plan:
 
     async def _respond(self, result: Any, request: Request, shared: Response) -> Response:
         content = await serialize_response(
-            response_content=result, endpoint_ctx=self._where(request), **self.serialization
+            response_content=result, endpoint_ctx=self.where[request.method], **self.serialization
         )
         status = shared.status_code or self.route.status_code
         options: Values = {"status_code": status} if status else {}  # else it is the class's own
@@ -238,12 +246,8 @@ class Plan:
             response = self.response_class(content, background=None, **options)
         if not is_body_allowed_for_status_code(response.status_code):
             response.body = b""
-        response.headers.raw.extend(shared.headers.raw)
+        response.raw_headers.extend(shared.raw_headers)
         return response
-
-    def _where(self, request: Request) -> Any:
-        """For the words of an error in the log."""
-        return self.context | {"path": f"{request.method} {self.route.path_format}"}
 
 
 def plan_of(context: RouteContext) -> Plan | None:
@@ -269,6 +273,7 @@ def plan_of(context: RouteContext) -> Plan | None:
         "exclude_defaults",
         "exclude_none",
     )
+    where = _extract_endpoint_context(route.endpoint)
     serialization = {name: getattr(route, f"response_model_{name}") for name in options}
     serialization["field"] = route.response_field
     serialization["dump_json"] = is_default and route.response_field is not None
@@ -280,7 +285,9 @@ def plan_of(context: RouteContext) -> Plan | None:
         embeds_body=route._embed_body_fields,
         response_class=response_class,
         serialization=serialization,
-        context=_extract_endpoint_context(route.endpoint),
+        where={
+            method: where | {"path": f"{method} {route.path_format}"} for method in route.methods
+        },
     )
 
 
@@ -318,7 +325,7 @@ def _add_step(dependant: Dependant, steps: list[Step], seen: Seen) -> int:
     names = (dependant.request_param_name, dependant.http_connection_param_name)
     steps.append(
         Step(
-            call=call,
+            call=asynccontextmanager(call) if is_generator else call,
             is_generator=is_generator,
             params=params,
             may_fail=may_fail,
@@ -337,25 +344,36 @@ def _reader(fields: Sequence[Any]) -> Read:
     is_plain = all(
         field.field_info.annotation in PLAIN
         and isinstance(field.field_info.validation_alias, str | None)
+        and not field.field_info.default_factory
         and not field.field_info.validate_default
         and not field.config
         for field in fields
     )
-    return partial(_read_plain if is_plain else request_params_to_args, fields)
+    if not is_plain:
+        return partial(request_params_to_args, fields)
+    params = []
+    for field in fields:
+        default = REQUIRED if field.field_info.is_required() else field.default
+        params.append((field.name, field.validation_alias or field.alias, default, field))
+    return partial(_read_plain, fields, params)
 
 
-def _read_plain(fields: Sequence[Any], received: Mapping[str, Any]) -> tuple[Values, Any]:
+def _read_plain(
+    fields: Sequence[Any],
+    params: Sequence[tuple[str, str, Any, Any]],
+    received: Mapping[str, Any],
+) -> tuple[Values, Any]:
     """What FastAPI does with one text for one value, without asking whether it is that."""
     values = Values()
-    for field in fields:
-        value = received.get(field.validation_alias or field.alias)
-        if value is not None:
+    for name, alias, default, field in params:
+        value = received.get(alias)
+        if value is None:
+            value = default
+        else:
             value, errors = field.validate(value)
             if errors:
-                return request_params_to_args(fields, received)
-        elif field.field_info.is_required():
+                value = REQUIRED
+        if value is REQUIRED:
             return request_params_to_args(fields, received)
-        else:
-            value = field.default
-        values[field.name] = value
+        values[name] = value
     return values, ()

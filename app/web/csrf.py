@@ -1,5 +1,6 @@
 """Cross-site request forgery: who may change something in the name of a browser's cookie."""
 
+from collections.abc import Awaitable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -23,13 +24,12 @@ class SameOrigin:
         self.app = app
         self._settings = settings
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         is_safe = scope["type"] != "http" or scope["method"] in SAFE_METHODS
         if is_safe or scope["path"].startswith(COOKIELESS) or self._is_from_here(scope):
-            await self.app(scope, receive, send)
-        else:
-            detail = "This can be done from a page of this site alone."
-            await ProblemResponse(scope, 403, detail)(scope, receive, send)
+            return self.app(scope, receive, send)
+        detail = "This can be done from a page of this site alone."
+        return ProblemResponse(scope, 403, detail)(scope, receive, send)
 
     def _is_from_here(self, scope: Scope) -> bool:
         headers = Headers(scope=scope)

@@ -1,6 +1,7 @@
 """Errors in the dress of the pages, for who reads pages."""
 
 import json
+from collections.abc import Awaitable
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -26,9 +27,9 @@ class ErrorPages:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http" or not wants_page(scope):
-            return await self.app(scope, receive, send)
+            return self.app(scope, receive, send)
         start: Message | None = None
         body = b""
 
@@ -44,7 +45,7 @@ class ErrorPages:
                     page = dressed(scope, start, body)
                     await page(scope, receive, send)
 
-        await self.app(scope, receive, send_page)
+        return self.app(scope, receive, send_page)
 
 
 def wants_page(scope: Scope) -> bool:

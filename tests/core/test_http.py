@@ -228,9 +228,22 @@ async def test_cors(database_url: str) -> None:
         assert_is_problem(response, 400)
 
 
-async def test_gzip_above_1_kb(client: httpx.AsyncClient) -> None:
-    response = await client.get("/openapi.json", headers={"Accept-Encoding": "gzip"})
-    assert response.headers["Content-Encoding"] == "gzip"
+async def test_gzip_above_1_kb(app: FastAPI, client: httpx.AsyncClient) -> None:
+    async def numbers() -> AsyncIterator[str]:
+        for number in range(1000):
+            yield f"{number}\n"
+
+    @app.get("/numbers")
+    async def stream() -> StreamingResponse:
+        return StreamingResponse(numbers())
+
+    for path in ("/openapi.json", "/numbers"):
+        plain = await client.get(path, headers={"Accept-Encoding": "identity"})
+        gzipped = await client.get(path, headers={"Accept-Encoding": "gzip"})
+        assert "Content-Encoding" not in plain.headers
+        assert gzipped.headers["Content-Encoding"] == "gzip"
+        assert plain.headers["Vary"] == gzipped.headers["Vary"] == "Accept-Encoding"
+        assert plain.text == gzipped.text
     response = await client.get("/health/live", headers={"Accept-Encoding": "gzip"})
     assert "Content-Encoding" not in response.headers
 
