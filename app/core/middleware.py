@@ -194,15 +194,22 @@ def is_bodiless(scope: Scope, length: str) -> bool:
 
 
 class TrustedHosts:
-    """Probes ask by address, whatever the site's name."""
+    """Probes ask by address, whatever the site's name. A name that is in the list as it is needs no
+    patterns."""
 
     def __init__(self, app: ASGIApp, allowed_hosts: Sequence[str]) -> None:
         self.app = app
+        self._names = frozenset(allowed_hosts)
         self._others = TrustedHostMiddleware(app, allowed_hosts, www_redirect=False)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        is_probe = scope["type"] == "http" and scope["path"].startswith("/health/")
-        return (self.app if is_probe else self._others)(scope, receive, send)
+        kind = scope["type"]
+        if kind == "lifespan" or (kind == "http" and scope["path"].startswith("/health/")):
+            return self.app(scope, receive, send)
+        host = header(scope, b"host")
+        name, _, port = host.rpartition(":")
+        is_known = host in self._names or (name in self._names and port.isdecimal())
+        return (self.app if is_known else self._others)(scope, receive, send)
 
 
 class Compression:

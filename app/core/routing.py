@@ -88,7 +88,7 @@ class LeanRouter:
             if plan is None:
                 if context.matches(scope)[0] is Match.FULL:
                     return None
-            elif (match := plan.route.path_regex.match(path)) and method in plan.route.methods:
+            elif method in plan.route.methods and (match := plan.route.path_regex.match(path)):
                 convertors = plan.route.param_convertors
                 scope["path_params"] = {
                     name: convertors[name].convert(text) for name, text in match.groupdict().items()

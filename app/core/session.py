@@ -6,7 +6,7 @@ own pool: what SQLAlchemy does around a statement costs several times what the s
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from sqlalchemy import Connection, PoolProxiedConnection
@@ -30,11 +30,26 @@ class Session(AsyncSession):
     """
 
     def __init__(self, engine: AsyncEngine, *, reads: bool, straight: bool) -> None:
-        super().__init__(engine, expire_on_commit=False)
+        self._bind = engine
         self._engine = engine.sync_engine
         self._reads = reads
         self._straight = straight
         self._begun: PoolProxiedConnection | None = None  # with the transaction that a query began
+
+    if not TYPE_CHECKING:  # it would know any name
+
+        def __getattr__(self, name: str) -> Any:
+            """Of SQLAlchemy's, which is made when first asked for: few queries need it."""
+            if self._is_made():
+                raise AttributeError(name)
+            super().__init__(self._bind, expire_on_commit=False)
+            return getattr(self, name)
+
+    def _is_made(self) -> bool:
+        return "sync_session" in self.__dict__
+
+    def in_transaction(self) -> bool:
+        return self._is_made() and super().in_transaction()
 
     async def fetch(self, query: Query[RowT], params: Params) -> list[RowT]:
         compiled = query.compiled(self._engine.dialect)

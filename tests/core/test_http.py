@@ -184,6 +184,8 @@ async def test_a_body_that_is_too_large(database_url: str) -> None:
         ("LOCALHOST", 200),
         ("127.0.0.1", 200),
         ("[::1]:8000", 200),
+        ("localhost:http", 400),
+        ("localhost/:80", 400),
         ("evil.example", 400),
         ("localhost.evil.example", 400),
         ("", 400),
