@@ -38,6 +38,7 @@ SQLITE_AWAY = (
     sqlite3.SQLITE_IOERR,
 )
 SQLITE_BUSY_SECONDS = 10
+TOO_LATE = object()
 
 
 class FairQueue(QueueCommon[ConnectionPoolEntry]):
@@ -49,7 +50,7 @@ class FairQueue(QueueCommon[ConnectionPoolEntry]):
         self.maxsize = maxsize
         self.use_lifo = use_lifo
         self._idle = list[ConnectionPoolEntry]()
-        self._waiters = deque[asyncio.Future[ConnectionPoolEntry | None]]()
+        self._waiters = deque[asyncio.Future[Any]]()  # an entry, None: make one, or TOO_LATE
 
     def qsize(self) -> int:
         return len(self._idle)
@@ -89,28 +90,31 @@ class FairQueue(QueueCommon[ConnectionPoolEntry]):
     async def wait(self, seconds: float | None) -> ConnectionPoolEntry:
         """Raises Empty when one may be made."""
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[ConnectionPoolEntry | None] = loop.create_future()
+        waiter: asyncio.Future[Any] = loop.create_future()
         self._waiters.append(waiter)
         # asyncio.timeout costs ten times as much.
         timer = None if seconds is None else loop.call_later(seconds, _give_up, waiter)
         try:
-            entry = await waiter
+            given = await waiter
         except asyncio.CancelledError:
-            if not waiter.cancelled() and not waiter.exception():  # at the very last moment
-                item = waiter.result()
-                self.put_nowait(item) if item else self.wake()
+            if not waiter.cancelled() and (given := waiter.result()) is not TOO_LATE:
+                self.put_nowait(given) if given else self.wake()  # it came at the very last moment
             raise
         finally:
             if timer:
                 timer.cancel()
-        if entry is None:
+        if given is TOO_LATE:
+            late = TimeoutError(f"after {seconds} s")
+            raise Unavailable("All connections to the database are in use.") from late
+        if given is None:
             raise Empty
+        entry: ConnectionPoolEntry = given
         return entry
 
 
-def _give_up(waiter: asyncio.Future[ConnectionPoolEntry | None]) -> None:
+def _give_up(waiter: asyncio.Future[Any]) -> None:
     if not waiter.done():
-        waiter.set_exception(Unavailable("All connections to the database are in use."))
+        waiter.set_result(TOO_LATE)
 
 
 class FairPool(AsyncAdaptedQueuePool):

@@ -66,9 +66,17 @@ class AppHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscr
     def flush(self) -> None:
         with self.lock:  # type: ignore[union-attr]  # each handler has one
             waiting, self._waiting = self._waiting, []
-            lines = (each if isinstance(each, str) else self.format(each) for each in waiting)
-            self.stream.write("".join(line + self.terminator for line in lines))
+            self.stream.write("".join(map(self._line, waiting)))
             super().flush()
+
+    def _line(self, waiting: logging.LogRecord | str) -> str:
+        if isinstance(waiting, str):
+            return waiting + self.terminator
+        try:
+            return self.format(waiting) + self.terminator
+        except Exception:  # noqa: BLE001  # the other lines have nothing to do with it
+            self.handleError(waiting)
+            return ""
 
     def _is_written_later(self) -> bool:
         try:

@@ -26,6 +26,7 @@ from app.core.http import ProblemResponse, effective_route, header
 from app.core.policy import PolicyHeaders
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+PLAIN_NAME = re.compile(r"[a-z0-9.-]+")
 GZIP_MINIMUM_BYTES = 1000
 # Of what this site serves: add what yours does. Starlette's list is long, and read at each request.
 SMALL_ALREADY = ("font/woff2", "image/png", "text/event-stream")
@@ -194,12 +195,12 @@ def is_bodiless(scope: Scope, length: str) -> bool:
 
 
 class TrustedHosts:
-    """Probes ask by address, whatever the site's name. A name that is in the list as it is needs no
+    """Probes ask by address, whatever the site's name. A plain name that is in the list needs no
     patterns."""
 
     def __init__(self, app: ASGIApp, allowed_hosts: Sequence[str]) -> None:
         self.app = app
-        self._names = frozenset(allowed_hosts)
+        self._names = {name for name in allowed_hosts if PLAIN_NAME.fullmatch(name)}
         self._others = TrustedHostMiddleware(app, allowed_hosts, www_redirect=False)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -246,7 +247,7 @@ async def _hand_out(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _is_small(start: Message) -> bool:
-    length = dict(start["headers"]).get(b"content-length", b"")
+    length = dict(start.get("headers", ())).get(b"content-length", b"")
     return length.isdigit() and int(length) < GZIP_MINIMUM_BYTES
 
 

@@ -40,7 +40,7 @@ class Session(AsyncSession):
 
         def __getattr__(self, name: str) -> Any:
             """Of SQLAlchemy's, which is made when first asked for: few queries need it."""
-            if self._is_made():
+            if self._is_made() or "_bind" not in self.__dict__:
                 raise AttributeError(name)
             super().__init__(self._bind, expire_on_commit=False)
             return getattr(self, name)
@@ -165,11 +165,12 @@ async def _finish(call: Coroutine[Any, Any, None]) -> None:
     task, cancelled = asyncio.ensure_future(call), None
     while not task.done():
         try:
-            await asyncio.shield(task)
+            await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancelled = error
-    if cancelled:
-        raise cancelled
+    failed = task.exception()
+    if cancelled or failed:
+        raise cancelled or failed  # type: ignore[misc]  # one of them is there
 
 
 def _fetch(session: Any, sql: str, arguments: list[Any]) -> Rows:

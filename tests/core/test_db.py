@@ -1,7 +1,9 @@
 """What the database does to the application, and the other way round."""
 
 import asyncio
+import gc
 import sqlite3
+import weakref
 from typing import Any
 
 import httpx
@@ -134,6 +136,28 @@ async def test_no_connection_is_free(database_url: str) -> None:
             await session.execute(text("SELECT 1"))
             assert_is_away(await client.get("/health/ready"))
         assert (await client.get("/health/ready")).status_code == 200
+
+
+async def test_who_waited_in_vain_is_not_kept(database_url: str) -> None:
+    """While all hang, each request that gives up would stay in memory with all that it holds."""
+    settings = make_settings(database_url, database_pool_size=1, database_pool_timeout=0.05)
+    async with running(settings) as app:
+        database: Database = app.state.database
+
+        async def wait(held: Any) -> None:
+            async with database.reading() as session:
+                await session.execute(text("SELECT 1"))
+
+        async with database.reading() as session:
+            await session.execute(text("SELECT 1"))
+            held = One(one=1)
+            there = weakref.ref(held)
+            with pytest.raises(Unavailable) as raised:
+                await wait(held)
+            assert isinstance(raised.value.__cause__, TimeoutError)
+            del held, raised
+            gc.collect()
+            assert there() is None
 
 
 @pytest.mark.parametrize(

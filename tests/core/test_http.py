@@ -1,5 +1,6 @@
 """What goes around every request: problem documents, request ids, the log, limits."""
 
+import io
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ from starlette.responses import StreamingResponse
 
 from app.core.config import Settings
 from app.core.errors import TooManyRequests
-from app.core.logging import ConsoleFormatter, JsonFormatter
+from app.core.logging import AppHandler, ConsoleFormatter, JsonFormatter
 from tests.conftest import Person, client_of, make_settings, running
 
 
@@ -147,6 +148,25 @@ async def test_log_lines_carry_the_request_id(
     lines = [line for line in capsys.readouterr().out.splitlines() if "/nowhere 404" in line]
     assert len(lines) == 1
     assert lines[0].endswith("[the-id]")
+
+
+async def test_a_line_that_cannot_be_written_takes_no_other_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)  # else it tells of it on stderr
+    out = io.StringIO()
+    handler = AppHandler(out)
+    handler.setFormatter(JsonFormatter())
+
+    def log(message: str, level: int = logging.INFO) -> None:
+        handler.handle(logging.makeLogRecord({"msg": message, "levelno": level}))
+
+    for message in ("before", "a lone surrogate: \ud800", "after"):
+        log(message)
+    assert out.getvalue() == ""  # they wait
+    log("at once", logging.ERROR)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["message"] for line in lines] == ["before", "after", "at once"]
 
 
 async def test_json_logs(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
