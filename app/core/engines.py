@@ -92,7 +92,7 @@ class FairQueue(QueueCommon[ConnectionPoolEntry]):
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Any] = loop.create_future()
         self._waiters.append(waiter)
-        # asyncio.timeout costs ten times as much.
+        # asyncio.timeout costs several times as much.
         timer = None if seconds is None else loop.call_later(seconds, _give_up, waiter)
         try:
             given = await waiter
