@@ -53,12 +53,10 @@ class Database:
         published as soon as it is committed."""
         async with Session(self.engine, reads=False, straight=self._straight) as session:
             yield session
-            if events := recorded(session):
-                if session.in_transaction():
-                    await session.flush()  # which may wait for another's commit: then it is first
-                with self._commits.turn(events):
-                    await session.commit()
-            else:
+            events = recorded(session)
+            if events and session.in_transaction():
+                await session.flush()  # which may wait for another's commit: then it is first
+            with self._commits.turn(events):
                 await session.commit()
 
     async def dispose(self) -> None:

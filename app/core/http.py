@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import Match
-from starlette.types import Scope
+from starlette.types import Message, Scope
 
 from app.core import errors
 
@@ -151,9 +151,9 @@ def allowed_methods(request: Request) -> list[str]:
     return [*allowed, "HEAD"] if "GET" in allowed else allowed
 
 
-def header(scope: Scope, name: bytes) -> str:
+def header(scope: Scope | Message, name: bytes) -> str:
     """The first of that name, in lower case as servers give them; "" when there is none."""
-    for given, value in scope["headers"]:
+    for given, value in scope.get("headers", ()):
         if given == name:
             return bytes(value).decode("latin-1")
     return ""

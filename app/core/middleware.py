@@ -247,8 +247,8 @@ async def _hand_out(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _is_small(start: Message) -> bool:
-    length = dict(start.get("headers", ())).get(b"content-length", b"")
-    return length.isdigit() and int(length) < GZIP_MINIMUM_BYTES
+    length = header(start, b"content-length")
+    return length.isdecimal() and int(length) < GZIP_MINIMUM_BYTES
 
 
 class _HeadersAreSent(Exception):

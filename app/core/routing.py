@@ -366,14 +366,12 @@ def _read_plain(
     """What FastAPI does with one text for one value, without asking whether it is that."""
     values = Values()
     for name, alias, default, field in params:
-        value = received.get(alias)
+        value, errors = received.get(alias), None
         if value is None:
             value = default
         else:
             value, errors = field.validate(value)
-            if errors:
-                value = REQUIRED
-        if value is REQUIRED:
+        if errors or value is REQUIRED:
             return request_params_to_args(fields, received)
         values[name] = value
     return values, ()
