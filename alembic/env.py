@@ -10,7 +10,12 @@ from sqlalchemy.pool import NullPool
 
 import app.core.idempotency_records  # noqa: F401 - a table that belongs to no slice
 from app.core.config import get_settings
-from app.core.engines import create_postgres_engine, create_sqlite_engine
+from app.core.engines import (
+    LOCK_TIMEOUT_SECONDS,
+    create_postgres_engine,
+    create_sqlite_engine,
+)
+from app.core.errors import LockTimeout
 from app.core.orm import Base, Id, Money, UtcDateTime
 from app.discovery import discover
 
@@ -49,7 +54,12 @@ def migrate(connection: Connection) -> None:
     )
     with context.begin_transaction():
         if not is_sqlite:  # SQLite's transaction is a lock already
+            # A statement may take as long as it needs; behind a pooler it may inherit a limit.
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+            # What waits for a lock on a table holds up everybody who comes after it.
+            connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
         context.run_migrations()
         if is_sqlite and (orphans := connection.execute(text("PRAGMA foreign_key_check")).all()):
             raise RuntimeError(f"The migration leaves rows without their parents: {orphans}")
@@ -64,7 +74,13 @@ async def main() -> None:
     else:
         engine = create_postgres_engine(settings, poolclass=NullPool)
     async with engine.connect() as connection:
-        await connection.run_sync(migrate)
+        try:
+            await connection.run_sync(migrate)
+        except LockTimeout:
+            raise SystemExit(
+                f"The migration waited {LOCK_TIMEOUT_SECONDS} s for a lock on a table that a long"
+                " transaction uses. Nothing has changed: run it again when that has ended."
+            ) from None
     await engine.dispose()
 
 

@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(default=10, ge=1)
     database_pool_timeout: float = Field(default=10, gt=0)
     database_prepared_statements: bool = True
+    database_statement_timeout: float = Field(default=15, gt=0)
     lean_routes: bool = True
     redis_url: SecretStr | None = None
 

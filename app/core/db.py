@@ -1,20 +1,33 @@
 """The only transaction boundary of the application."""
 
+import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import Depends, Request
+from sqlalchemy import event, text
 
 from app.core.config import Settings
+from app.core.disconnect import finish_request
 from app.core.engines import (
     FairPool,
     create_postgres_engine,
     create_sqlite_engine,
     create_sqlite_reader,
 )
+from app.core.errors import Unavailable
 from app.core.events import Commits, Publish, recorded
-from app.core.session import Session
+from app.core.session import READS_ONLY, Session
+
+WRITE = re.compile(
+    r"\s*(INSERT|UPDATE|DELETE|MERGE|TRUNCATE|CREATE|ALTER|DROP|COPY)\b"
+    r"|WITH\b.*\b(INSERT\s+INTO|DELETE\s+FROM|MERGE\s+INTO|UPDATE\s+\S+\s+SET)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 class Database:
@@ -39,9 +52,11 @@ class Database:
             self.engine = create_sqlite_engine(url, **pool | {"pool_size": 1})
             self.reader = create_sqlite_reader(url, **pool)
         else:
-            self.engine = create_postgres_engine(settings, **pool)
+            timeout = settings.database_statement_timeout
+            self.engine = create_postgres_engine(settings, statement_timeout=timeout, **pool)
             # AUTOCOMMIT saves the round trips of BEGIN and ROLLBACK.
             self.reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        event.listen(self.reader.sync_engine, "before_cursor_execute", _refuse_write)
         self._straight = not self.is_sqlite and settings.database_prepared_statements
 
     def reading(self) -> Session:
@@ -53,15 +68,35 @@ class Database:
         published as soon as it is committed."""
         async with Session(self.engine, reads=False, straight=self._straight) as session:
             yield session
+            finish_request()
             events = recorded(session)
             if events and session.in_transaction():
                 await session.flush()  # which may wait for another's commit: then it is first
             with self._commits.turn(events):
                 await session.commit()
 
+    async def check_writable(self) -> None:
+        """Raise Unavailable when the database answers and cannot be written to: a standby, a
+        read-only disk."""
+        if self.is_sqlite:
+            path = Path(str(self.engine.url.database))
+            is_writable = await to_thread.run_sync(os.access, path, os.W_OK)
+        else:
+            async with self.reading() as session:
+                read_only = await session.scalar(text("SHOW transaction_read_only"))
+            is_writable = read_only == "off"
+        if not is_writable:
+            raise Unavailable("The database cannot be written to.")
+
     async def dispose(self) -> None:
         await self.reader.dispose()
         await self.engine.dispose()
+
+
+def _refuse_write(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+    """Raise what a reading session would commit on PostgreSQL."""
+    if WRITE.match(statement):
+        raise TypeError(READS_ONLY)
 
 
 async def get_database(request: Request) -> Database:

@@ -1,8 +1,11 @@
 """The engines on the two databases, their connections, and what tells that a database is away."""
 
 import asyncio
+import socket
 import sqlite3
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -15,10 +18,11 @@ from sqlalchemy.util import await_only
 from sqlalchemy.util.queue import Empty, QueueCommon
 
 from app.core.config import Settings
-from app.core.errors import Unavailable
+from app.core.errors import LockTimeout, Unavailable
 from app.core.orm import simple_lower
 
-# What PostgreSQL or the network say as they go away. Everything else is a bug, and answered as one.
+# What PostgreSQL or the network say as they go away. TimeoutError, an OSError, is the driver's own
+# limit: the link is silent. What is in none of these lists is a bug, and answered as one.
 POSTGRES_AWAY = (
     OSError,
     asyncpg.PostgresConnectionError,
@@ -31,13 +35,36 @@ POSTGRES_AWAY = (
     asyncpg.InvalidCachedStatementError,
     asyncpg.OutdatedSchemaCacheError,
 )
+# What passes by itself while the connection stays usable.
+POSTGRES_PASSING = (
+    asyncpg.QueryCanceledError,  # the statement time-out, or an administrator
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.InsufficientResourcesError,  # disk full, out of memory, no more locks
+)
+# The same error comes from every connection of the pool, and from no new one: a link that went
+# silent, and a primary that became a standby.
+POSTGRES_STALE_POOL = (TimeoutError, asyncpg.ReadOnlySQLTransactionError)
 SQLITE_AWAY = (
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
 )
 SQLITE_BUSY_SECONDS = 10
+LOCK_TIMEOUT_SECONDS = 5
+IDLE_IN_TRANSACTION_SECONDS = 30
+# The server cancels a statement first and the connection stays usable. A server that does not
+# answer by then is not there any more: the connection is thrown away.
+DRIVER_GRACE_SECONDS = 1
+# Linux: an idle connection is probed after 30 s, and any that is not acknowledged ends after 15 s.
+KEEPALIVE = {
+    "TCP_KEEPIDLE": 30,
+    "TCP_KEEPINTVL": 5,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 15_000,
+}
 TOO_LATE = object()
 
 
@@ -144,6 +171,10 @@ class FairPool(AsyncAdaptedQueuePool):
     def give_back(self, entry: ConnectionPoolEntry) -> None:
         self._pool.put_nowait(entry)
 
+    def renew(self) -> None:
+        """Replace every connection that was opened before now when it is next checked out."""
+        self._invalidate_time = time.time()
+
     def _do_get(self) -> ConnectionPoolEntry:
         while True:
             try:
@@ -158,8 +189,29 @@ class FairPool(AsyncAdaptedQueuePool):
         return True
 
 
-def create_postgres_engine(settings: Settings, **pool: Any) -> AsyncEngine:
+class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """A connection whose peer is probed, so that a link that died in silence is closed."""
+
+    def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
+        super().__init__(protocol, transport, *rest)
+        sock = transport.get_extra_info("socket")
+        if sock.family == socket.AF_UNIX:
+            return
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEPALIVE.items():
+            if option := getattr(socket, name, None):
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def create_postgres_engine(
+    settings: Settings, *, statement_timeout: float | None = None, **pool: Any
+) -> AsyncEngine:
+    """Create an engine. With `statement_timeout` (seconds), statements, waits for locks and idle
+    transactions are bounded."""
     options: dict[str, Any] = {"timeout": settings.database_pool_timeout}
+    options["connection_class"] = Connection
+    if statement_timeout:
+        options["command_timeout"] = statement_timeout + DRIVER_GRACE_SECONDS
     if not settings.database_prepared_statements:
         # A pooler that gives each transaction another server (PgBouncer before 1.21).
         options |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
@@ -169,9 +221,27 @@ def create_postgres_engine(settings: Settings, **pool: Any) -> AsyncEngine:
         settings.database, connect_args=options, hide_parameters=True, **pool
     )
     event.listen(engine.sync_engine, "do_connect", _connect)
+    if statement_timeout:
+        event.listen(engine.sync_engine, "connect", _bound_statements(statement_timeout))
     event.listen(engine.sync_engine, "checkout", _discard_closed)
-    event.listen(engine.sync_engine, "handle_error", _raise_if_away)
+    event.listen(engine.sync_engine, "handle_error", _raise_if_unavailable)
     return engine
+
+
+def _bound_statements(statement_timeout: float) -> Callable[[Any, Any], None]:
+    """Return a listener that sets a new connection's time-outs by a statement: PgBouncer refuses
+    connections that ask for them as they open."""
+    seconds = {
+        "statement_timeout": statement_timeout,
+        "lock_timeout": min(LOCK_TIMEOUT_SECONDS, statement_timeout),
+        "idle_in_transaction_session_timeout": max(IDLE_IN_TRANSACTION_SECONDS, statement_timeout),
+    }
+    settings = "; ".join(f"SET {name} = {int(value * 1000)}" for name, value in seconds.items())
+
+    def set_up(connection: Any, _: object) -> None:
+        connection.run_async(lambda driver: driver.execute(settings))
+
+    return set_up
 
 
 def create_sqlite_engine(url: URL, **options: Any) -> AsyncEngine:
@@ -195,7 +265,7 @@ def _create_sqlite_engine(url: URL, **options: Any) -> AsyncEngine:
     engine = create_async_engine(url, hide_parameters=True, **options)
     event.listen(engine.sync_engine, "do_connect", _connect)
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
-    event.listen(engine.sync_engine, "handle_error", _raise_if_away)
+    event.listen(engine.sync_engine, "handle_error", _raise_if_unavailable)
     return engine
 
 
@@ -225,14 +295,28 @@ def _discard_closed(_: object, record: Any, proxy: PoolProxiedConnection) -> Non
         raise exc.DisconnectionError
 
 
-def _raise_if_away(context: ExceptionContext) -> None:
+def _raise_if_unavailable(context: ExceptionContext) -> None:
     error = context.original_exception
     if not isinstance(error, Exception):  # a cancellation
         return
     cause = error.__cause__ or error
-    locked = getattr(cause, "sqlite_errorcode", 0) & 0xFF in SQLITE_AWAY
-    if context.is_disconnect or locked or isinstance(cause, POSTGRES_AWAY):
+    if isinstance(cause, POSTGRES_STALE_POOL):
+        context.is_disconnect = True  # SQLAlchemy then renews this connection and the pool
+    if getattr(cause, "sqlite_errorcode", 0) & 0xFF in SQLITE_AWAY or context.is_disconnect:
         raise away() from error
+    if unavailable := unavailable_by(cause):
+        raise unavailable from error
+
+
+def unavailable_by(error: BaseException) -> Unavailable | None:
+    """Return what to raise for an error of asyncpg's; None for one that is a bug."""
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return LockTimeout("Another request is changing the same data. Try again in a moment.")
+    if isinstance(error, (*POSTGRES_AWAY, *POSTGRES_STALE_POOL)):
+        return away()
+    if isinstance(error, POSTGRES_PASSING):
+        return Unavailable("The database cannot do this at the moment.")
+    return None
 
 
 def away() -> Unavailable:

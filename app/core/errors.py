@@ -12,7 +12,8 @@ AppError
  ├── Stale                it has changed since the client saw it
  ├── TooManyRequests
  ├── TooManySockets
- └── Unavailable          the database is away
+ └── Unavailable          the database is away, or cannot do this at the moment
+      └── LockTimeout     another transaction holds the row
 """
 
 
@@ -82,3 +83,6 @@ class TooManySockets(AppError): ...
 
 
 class Unavailable(AppError): ...
+
+
+class LockTimeout(Unavailable): ...

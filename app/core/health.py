@@ -36,6 +36,7 @@ async def read_readiness(database: DatabaseDep, limiter: RateLimiterDep) -> Heal
     try:
         async with asyncio.timeout(READY_SECONDS):
             behind = await migrations.is_behind(database)
+            await database.check_writable()
     except TimeoutError as error:
         raise Unavailable("The database does not answer.") from error
     if behind:

@@ -5,17 +5,17 @@ from typing import Any
 
 from sqlalchemy import JSON, ForeignKey, String, delete, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.errors import Conflict, InProgress
+from app.core.engines import LOCK_TIMEOUT_SECONDS
+from app.core.errors import Conflict, InProgress, LockTimeout
 from app.core.orm import Base, UtcDateTime, utc_now
 from app.core.repository import Repository
 
 LIFETIME = timedelta(hours=24)
 NO_ANSWER = 0
-LONGEST_WAIT = "5s"
-LOCK_NOT_AVAILABLE = "55P03"
+LONGEST_WAIT = f"{LOCK_TIMEOUT_SECONDS}s"
 CLEAN_UP_AT_ONCE = 100
 
 
@@ -46,9 +46,7 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
             return await self._session.scalar(self._claim(user_id, key, fingerprint)) is not None
         except IntegrityError as error:
             raise Conflict("The account has just been deleted.") from error
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
-                raise
+        except LockTimeout as error:
             raise InProgress("The first request with this key is still under way.") from error
 
     def _claim(self, user_id: int, key: str, fingerprint: bytes) -> Any:
@@ -64,19 +62,17 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
         columns = self.model.__table__.c
         row = select(*(literal(value, columns[name].type) for name, value in values.items()))
         insert: Any = sqlite.insert  # there, the transaction has begun when no other was left
-        claimed: Any = literal(True)
         if self._session.get_bind().dialect.name == "postgresql":
             insert = postgresql.insert
-            # In the statement, to cost no round trip: the limit to the wait is set before the
-            # row is inserted, and lifted after it was.
+            # Each connection has this limit, but for those behind a pooler, which may be another's.
+            # In the statement it costs no round trip.
             row = row.where(func.set_config("lock_timeout", LONGEST_WAIT, True) != "")
-            claimed = func.set_config("lock_timeout", "0", True)
         statement = insert(self.model).from_select(list(values), row)
         return statement.on_conflict_do_update(
             index_elements=["user_id", "key"],
             set_={name: values[name] for name in ("fingerprint", "status", "expires_at")},
             where=or_(self.model.expires_at <= utc_now(), self.model.status == NO_ANSWER),
-        ).returning(claimed)
+        ).returning(literal(True))
 
     async def get(self, user_id: int, key: str) -> IdempotencyRecord | None:
         statement = select(self.model).where(self.model.user_id == user_id, self.model.key == key)

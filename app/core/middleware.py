@@ -4,6 +4,7 @@ What only passes a request on, or changes what is sent, returns what the next on
 coroutine in between would be stepped through whenever the request waits for something.
 """
 
+import asyncio
 import logging
 import re
 import time
@@ -22,6 +23,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.config import Settings
+from app.core.disconnect import DisconnectWatch
 from app.core.http import ProblemResponse, effective_route, header
 from app.core.policy import PolicyHeaders
 
@@ -31,6 +33,7 @@ GZIP_MINIMUM_BYTES = 1000
 # Of what this site serves: add what yours does. Starlette's list is long, and read at each request.
 SMALL_ALREADY = ("font/woff2", "image/png", "text/event-stream")
 MAX_FORM_BYTES = 65_536
+CLIENT_CLOSED_REQUEST = 499  # nginx's, for the log alone
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 EXPOSED_HEADERS = [
@@ -88,11 +91,17 @@ class RequestContext:
         id_field = (b"x-request-id", request_id.encode())
         request_id_var.set(request_id)  # the server runs each request in a context of its own
         started, status = time.perf_counter(), 500
+        watch = None
+        if scope["type"] == "http":
+            watch = DisconnectWatch(receive)
+            receive = watch.receive
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] in STARTS:
                 status = message.get("status", 101)
+                if watch:
+                    watch.may_cancel = False
                 message["headers"] = [*message.get("headers", ()), id_field]
                 if status == 101:
                     _log_access(scope, status, started)
@@ -100,7 +109,13 @@ class RequestContext:
 
         try:
             await self.app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            if not watch or not watch.has_cancelled:
+                raise
+            status = CLIENT_CLOSED_REQUEST
         finally:
+            if watch:
+                watch.stop()
             if status != 101:
                 _log_access(scope, status, started)
 

@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -37,9 +38,16 @@ class Migrations:
                 applied = set(
                     await session.scalars(text("SELECT version_num FROM alembic_version"))
                 )
-            except DBAPIError:  # there is no such table yet
+            except DBAPIError as error:
+                if not _is_missing_table(error):
+                    raise
                 return True
         return applied != self._heads and applied <= self._known
+
+
+def _is_missing_table(error: DBAPIError) -> bool:
+    cause = error.orig and error.orig.__cause__
+    return isinstance(cause, asyncpg.UndefinedTableError) or "no such table" in str(error.orig)
 
 
 @lru_cache

@@ -50,6 +50,7 @@ class Query(Generic[RowT]):
         self._rows = TypeAdapter(list[row])  # type: ignore[valid-type]  # known when it runs
         self._compiled = dict[str, Compiled]()
         self.plan_anew = plan_anew
+        self.writes = statement.is_dml
 
     def compiled(self, dialect: Dialect) -> "Compiled":
         if dialect.name not in self._compiled:

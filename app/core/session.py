@@ -15,11 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.pool import ManagesConnection
 from sqlalchemy.util import greenlet_spawn
 
-from app.core.engines import POSTGRES_AWAY, away
+from app.core.engines import POSTGRES_AWAY, POSTGRES_STALE_POOL, away, unavailable_by
 from app.core.errors import Unavailable
 from app.core.query import Params, Query, RowT
 
 Rows = list[Any]
+READS_ONLY = "A session of a GET only reads. Take one of Database.transaction() to write."
 
 
 class Session(AsyncSession):
@@ -52,6 +53,8 @@ class Session(AsyncSession):
         return self._is_made() and super().in_transaction()
 
     async def fetch(self, query: Query[RowT], params: Params) -> list[RowT]:
+        if self._reads and query.writes:
+            raise TypeError(READS_ONLY)
         compiled = query.compiled(self._engine.dialect)
         arguments = compiled.arguments(params)
         if not self._straight or self.in_transaction():
@@ -60,7 +63,7 @@ class Session(AsyncSession):
             rows = await self._read(query, compiled.sql, arguments)
         else:
             connection = self._begun or await self._begin()
-            rows = await send(connection, query, compiled.sql, arguments)
+            rows = await send(connection, query, compiled.sql, arguments, self._pool)
         return query.shape(compiled.read(rows))
 
     async def fetch_one(self, query: Query[RowT], params: Params) -> RowT | None:
@@ -73,36 +76,58 @@ class Session(AsyncSession):
         elif self._begun:
             adapter = _adapter(self._begun)
             transaction, adapter._transaction = adapter._transaction, None  # over, even if it fails
-            await _guarded(self._begun, transaction.commit)
-        if self._begun:
-            self._begun.close()  # with nothing to roll back it awaits nothing
-            self._begun = None
+            await _guarded(self._pool, self._begun, transaction.commit)
+        if begun := self._release():
+            begun.close()  # with nothing to roll back it awaits nothing
 
-    async def close(self) -> None:
-        """What is not committed is rolled back."""
-        begun, self._begun = self._begun, None
+    async def rollback(self) -> None:
+        """Undo what ran through it, whichever way. What follows is a transaction of its own."""
+        begun = self._release()
         try:
-            if not self._reads:
-                await self.rollback()  # a commit that failed needs more than to be closed
-            await super().close()
+            if self._is_made():
+                await super().rollback()  # a commit that failed needs more than to be closed
         finally:
             if begun:
                 await greenlet_spawn(begun.close)  # the pool rolls back
 
+    async def close(self) -> None:
+        """What is not committed is rolled back."""
+        if not self._reads:
+            await self.rollback()
+        await super().close()
+
     async def __aexit__(self, *error: object) -> None:
+        if self._reads and self._is_made() and not any(error) and self._holds_changes():
+            raise TypeError(READS_ONLY)
         if self._begun or self.in_transaction():  # else there is nothing to close
             await super().__aexit__(*error)
+
+    def _holds_changes(self) -> bool:
+        return bool(self.new or self.deleted or any(map(self.is_modified, self.dirty)))
+
+    def _release(self) -> PoolProxiedConnection | None:
+        """Let go of the connection that a query began a transaction on."""
+        begun, self._begun = self._begun, None
+        if begun:
+            self.sync_session.bind = self._engine
+        return begun
+
+    @property
+    def _pool(self) -> Any:
+        return self._engine.pool
 
     async def _read(
         self, query: Query[Any], sql: str, arguments: list[Any], *, again: bool = True
     ) -> Rows:
-        pool: Any = self._engine.pool
+        pool = self._pool
         entry = pool.take() if await pool.wait() else None
         connection: Any = entry or await greenlet_spawn(self._engine.raw_connection)
         try:
-            return await send(connection, query, sql, arguments)
-        except Unavailable:
-            if not again:
+            return await send(connection, query, sql, arguments, pool)
+        except Unavailable as error:
+            cause = error.__cause__
+            is_slow = isinstance(cause, TimeoutError) or not isinstance(cause, POSTGRES_AWAY)
+            if is_slow or not again:
                 raise
         finally:
             if entry:
@@ -115,7 +140,7 @@ class Session(AsyncSession):
         connection = await self._check_out()
         transaction = connection.driver_connection.transaction()  # type: ignore[union-attr]  # there
         try:
-            await _guarded(connection, transaction.start)
+            await _guarded(self._pool, connection, transaction.start)
         except BaseException:
             connection.close()
             raise
@@ -125,25 +150,24 @@ class Session(AsyncSession):
         return connection
 
     async def _check_out(self) -> PoolProxiedConnection:
-        pool: Any = self._engine.pool
-        if await pool.wait():
+        if await self._pool.wait():
             return self._engine.raw_connection()
         return await greenlet_spawn(self._engine.raw_connection)
 
 
 async def send(
-    connection: ManagesConnection, query: Query[Any], sql: str, arguments: list[Any]
+    connection: ManagesConnection, query: Query[Any], sql: str, arguments: list[Any], pool: Any
 ) -> Rows:
     driver: Any = connection.driver_connection
     fetch, statement = driver.fetch, [sql]
     if query.plan_anew:
-        prepared = await _guarded(connection, driver.prepare, sql)
+        prepared = await _guarded(pool, connection, driver.prepare, sql)
         fetch, statement = prepared.fetch, []
-    rows: Rows = await _guarded(connection, fetch, *statement, *arguments)
+    rows: Rows = await _guarded(pool, connection, fetch, *statement, *arguments)
     return rows
 
 
-async def _guarded(connection: ManagesConnection, call: Any, *arguments: Any) -> Any:
+async def _guarded(pool: Any, connection: ManagesConnection, call: Any, *arguments: Any) -> Any:
     """asyncpg's errors become what SQLAlchemy's engine makes of them."""
     try:
         return await call(*arguments)
@@ -152,11 +176,16 @@ async def _guarded(connection: ManagesConnection, call: Any, *arguments: Any) ->
     except BaseException as error:
         driver: Any = connection.driver_connection
         is_error = isinstance(error, Exception)
+        is_stale = isinstance(error, POSTGRES_STALE_POOL)
         is_away = isinstance(error, POSTGRES_AWAY) or (is_error and driver.is_closed())
-        if is_away or not is_error:  # cut, or cancelled: what is on the wire is unknown
+        if is_stale:
+            pool.renew()
+        if is_stale or is_away or not is_error:  # cut, or cancelled: what is on the wire is unknown
             await _finish(greenlet_spawn(connection.invalidate))
         if is_away:
             raise away() from error
+        if unavailable := unavailable_by(error):
+            raise unavailable from error
         raise
 
 

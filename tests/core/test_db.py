@@ -10,8 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
-from sqlalchemy import literal, make_url, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import literal, make_url, select, text, update
 
 from app.accounts.models import User
 from app.core import engines
@@ -83,12 +82,39 @@ async def test_reading_sends_no_begin_and_no_rollback(
             assert "autocommit" in message
 
 
-@only("sqlite")
-async def test_sqlite_never_writes_while_it_reads(app: FastAPI) -> None:
-    database: Database = app.state.database
-    async with database.reading() as session:
-        with pytest.raises(DBAPIError, match="readonly"):
-            await session.execute(text("DELETE FROM users"))
+WRITES = [
+    "DELETE FROM users",
+    "INSERT INTO users DEFAULT VALUES",
+    "WITH gone AS (DELETE FROM users RETURNING id) SELECT id FROM gone",
+]
+
+
+@pytest.mark.parametrize("statement", WRITES)
+async def test_write_through_reading_session_is_refused(app: FastAPI, statement: str) -> None:
+    async with app.state.database.reading() as session:
+        with pytest.raises(TypeError, match="only reads"):
+            await session.execute(text(statement))
+
+
+async def test_prepared_write_through_reading_session_is_refused(app: FastAPI, ann: Person) -> None:
+    values = {"full_name": "x", "updated_at": User.updated_at}
+    rename = Query(update(User).values(values).returning(literal(1).label("one")), One)
+    async with app.state.database.reading() as session:
+        with pytest.raises(TypeError, match="only reads"):
+            await session.fetch(rename, {})
+
+
+async def test_entity_added_to_reading_session_is_an_error(app: FastAPI) -> None:
+    user = User(email="a@b.c", email_key="a@b.c", password_hash="x")
+    with pytest.raises(TypeError, match="only reads"):
+        async with app.state.database.reading() as session:
+            session.add(user)
+
+
+async def test_entity_changed_in_reading_session_is_an_error(app: FastAPI, ann: Person) -> None:
+    with pytest.raises(TypeError, match="only reads"):
+        async with app.state.database.reading() as session:
+            (await session.get_one(User, ann.id)).full_name = "Ann"
 
 
 async def test_what_is_read_in_a_transaction_stays_until_it_writes(app: FastAPI) -> None:

@@ -100,6 +100,40 @@ async def test_both_ways_are_rolled_back_together(
     assert await stored(database, ann) is None
 
 
+@pytest.mark.parametrize(("first", "second"), WAYS)
+async def test_rollback_undoes_what_ran_either_way(
+    database: Database, ann: Person, first: Any, second: Any
+) -> None:
+    async with database.transaction() as session:
+        await first(session, ann, "one")
+        await second(session, ann, "two")
+        await session.rollback()
+    assert await stored(database, ann) is None
+
+
+@pytest.mark.parametrize(("first", "second"), WAYS)
+async def test_after_a_rollback_a_new_transaction_begins(
+    database: Database, ann: Person, first: Any, second: Any
+) -> None:
+    async with database.transaction() as session:
+        await first(session, ann, "one")
+        await session.rollback()
+        await second(session, ann, "two")
+        assert await stored(database, ann) is None  # not committed yet
+    assert await stored(database, ann) == "two"
+
+
+async def test_after_a_failed_query_and_a_rollback_the_session_works(
+    database: Database, ann: Person, bob: Person
+) -> None:
+    async with database.transaction() as session:
+        with pytest.raises(IntegrityError):
+            await session.fetch(TAKE_ADDRESS, {"key": "the same for both"})
+        await session.rollback()
+        await rename(session, ann, "one")
+    assert await stored(database, ann) == "one"
+
+
 async def test_a_constraint_speaks_as_ever(database: Database, ann: Person, bob: Person) -> None:
     with pytest.raises(IntegrityError):
         async with database.transaction() as session:

@@ -1,0 +1,134 @@
+"""Requests whose client has gone."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.types import Message
+
+from app.core import disconnect
+from app.core.db import SessionDep
+
+DEADLINE = 60
+
+
+class Client:
+    """An ASGI client that sends its request whole and disconnects when it is told to."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+        self.sent: list[Message] = []
+        self._request: list[Message] = [{"type": "http.request", "body": b"{}", "more_body": False}]
+
+    async def receive(self) -> Message:
+        if self._request:
+            return self._request.pop()
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    async def call(self, app: FastAPI, method: str, path: str) -> None:
+        body = [(b"content-length", b"2"), (b"content-type", b"application/json")]
+        scope: dict[str, Any] = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "scheme": "http",
+            "headers": [(b"host", b"localhost"), *(body if method == "POST" else [])],
+            "client": ("127.0.0.1", 1),
+            "server": ("localhost", 80),
+        }
+        async with asyncio.timeout(DEADLINE):
+            await app(scope, self.receive, self.send)
+
+
+@pytest.fixture(autouse=True)
+def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disconnect, "GRACE_SECONDS", 0)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_request_is_cancelled_when_its_client_disconnects(
+    app: FastAPI, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client, cancelled = Client(), asyncio.Event()
+
+    @app.api_route("/api/v1/waits", methods=[method])
+    async def wait() -> None:
+        client.gone.set()
+        try:
+            await asyncio.sleep(DEADLINE)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    await client.call(app, method, "/api/v1/waits")
+    assert cancelled.is_set()
+    assert client.sent == []
+    (line,) = [record for record in caplog.records if record.name == "app.access"]
+    assert line.__dict__["status"] == 499
+
+
+async def test_request_that_commits_runs_to_its_end(app: FastAPI) -> None:
+    """What follows the commit, say a mail, would be lost."""
+    client, followed = Client(), asyncio.Event()
+
+    @app.post("/api/v1/commits")
+    async def commit() -> None:
+        async with app.state.database.transaction():
+            pass
+        client.gone.set()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        followed.set()
+
+    await client.call(app, "POST", "/api/v1/commits")
+    assert followed.is_set()
+
+
+async def test_body_is_received_while_the_client_is_watched(app: FastAPI) -> None:
+    """Servers give even a GET an empty body, which the watch may be the first to receive."""
+    client, received = Client(), list[Message]()
+
+    async def endpoint(scope: Any, receive: Any, send: Any) -> None:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        received.append(await receive())
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    app.mount("/api/v1/reads", endpoint)
+    await client.call(app, "GET", "/api/v1/reads/")
+    assert [message["type"] for message in received] == ["http.request"]
+
+
+async def test_body_that_nobody_reads_does_not_hide_a_disconnect(app: FastAPI) -> None:
+    client, received = Client(), list[Message]()
+
+    async def endpoint(scope: Any, receive: Any, send: Any) -> None:
+        client.gone.set()
+        received.append(await receive())
+        await asyncio.sleep(DEADLINE)
+
+    app.mount("/api/v1/late", endpoint)
+    await client.call(app, "POST", "/api/v1/late/")
+    assert received == [{"type": "http.request", "body": b"{}", "more_body": False}]
+
+
+async def test_connection_of_a_cancelled_request_is_given_back(app: FastAPI) -> None:
+    client = Client()
+
+    @app.post("/api/v1/holds")
+    async def hold(session: SessionDep) -> None:
+        await session.connection()
+        client.gone.set()
+        await asyncio.sleep(DEADLINE)
+
+    await client.call(app, "POST", "/api/v1/holds")
+    assert app.state.database.engine.pool.checkedout() == 0
