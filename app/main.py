@@ -23,6 +23,7 @@ from app.core.config import Settings, get_settings
 from app.core.db import Database
 from app.core.docs import add_docs
 from app.core.errors import Unavailable
+from app.core.fair_queue import FairQueue
 from app.core.http import add_exception_handlers
 from app.core.jobs import Jobs
 from app.core.logging import configure_logging, flush_logs
@@ -154,6 +155,7 @@ def open_state(state: State) -> None:
     state.database = Database(settings, state.broadcast.publish)
     state.rate_limiter = RateLimiter(redis, derive_key(key, "rate limit"))
     state.passwords = Passwords(PASSWORD_THREADS)
+    state.hashing = FairQueue(PASSWORD_THREADS)
     state.mailer = Mailer(settings, folders("templates/mail"))
     state.jobs = Jobs((job for module in discover("jobs") for job in module.JOBS), state)
     build_services(state, settings, key)

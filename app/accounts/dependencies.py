@@ -50,6 +50,7 @@ def build_services(state: State, settings: Settings, key: str) -> None:
     state.auth = AuthService(
         accounts,
         state.passwords,
+        state.hashing,
         AccessTokens(key, timedelta(minutes=settings.access_token_minutes)),
         attempts,
         session_lifetime=timedelta(days=settings.refresh_token_days),
@@ -66,6 +67,7 @@ def build_services(state: State, settings: Settings, key: str) -> None:
     state.emails = EmailService(
         accounts,
         state.passwords,
+        state.hashing,
         attempts,
         state.jobs,
         state.mailer,
@@ -75,6 +77,7 @@ def build_services(state: State, settings: Settings, key: str) -> None:
     state.users = UserService(
         accounts,
         state.passwords,
+        state.hashing,
         attempts,
         state.emails,
         state.cursors,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # a server without it starts faster
 REDIS_SECONDS = 0.5  # a login does not wait longer for it
 REDIS_CONNECTIONS = 20
 AWAY_SECONDS = 5  # then it is asked again
+MAX_KEYS = 50_000  # of each length of window, about 40 MB: beyond, the idlest is forgotten
 
 ResultT = TypeVar("ResultT")
 logger = logging.getLogger("app.rate_limit")
@@ -122,6 +123,8 @@ class MemoryWindows(MemoryStorage):
         for each in [each for each in islice(windows, 2) if windows[each][-1] < start]:
             del windows[each]
         times = windows.pop(key, None) or deque(maxlen=limit)
+        if len(windows) >= MAX_KEYS:
+            del windows[next(iter(windows))]
         windows[key] = times
         if len(times) == limit and times[0] >= start:
             return False

@@ -168,6 +168,14 @@ async def test_memory_forgets_the_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(windows._windows[60]["busy"]) == 10
 
 
+async def test_number_of_keys_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.core.rate_limit.MAX_KEYS", 10)
+    windows = MemoryWindows()
+    for n in range(100):
+        assert await windows.acquire_entry(f"{n}", 10, 60)
+    assert [*windows._windows[60]] == [f"{n}" for n in range(90, 100)]
+
+
 @needs_redis
 async def test_redis_learns_no_address_and_forgets(make_limiter: Limiters) -> None:
     limiter, policy = make_limiter(REDIS_URL), secrets.token_hex(8)

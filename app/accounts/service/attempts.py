@@ -19,8 +19,9 @@ class Attempts:
         self._by_account = self._times(self.BY_ACCOUNT)
 
     async def sign_in(self, network: str, email_key: str) -> None:
-        await self._limiter.hit("login", self._limit, network, email_key)
+        # First by address alone: what is refused there is not remembered for each account too.
         await self._limiter.hit("login-address", self._by_address, network)
+        await self._limiter.hit("login", self._limit, network, email_key)
         await self._limiter.hit("login-account", self._by_account, email_key)
 
     async def current_password(self, user_id: int) -> None:

@@ -1,6 +1,5 @@
 """Who is calling: OAuth2 grants (RFC 6749), their end (RFC 7009), and the sessions behind them."""
 
-import asyncio
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -21,15 +20,15 @@ from app.accounts.schemas import (
 )
 from app.accounts.service.attempts import Attempts
 from app.core.errors import InvalidTokenRequest, NotFound, Unauthenticated
+from app.core.fair_queue import FairQueue
 from app.core.orm import utc_now
 from app.core.repository import Units
 from app.core.security import AccessTokens, Caller, Claimant, Passwords, is_encodable
 
-CHECKED_AT_ONCE = 10
 MAX_EMAIL = 320
 MAX_SCOPE = 1000
 MAX_USER_AGENT = 255
-IDS_AT_ONCE = 10_000  # the databases take three times as many parameters
+IDS_AT_ONCE = 100  # a driver keeps one prepared statement for each number of them
 
 ResultT = TypeVar("ResultT")
 
@@ -41,6 +40,7 @@ class AuthService:
         self,
         accounts: Units[Accounts],
         passwords: Passwords,
+        hashing: FairQueue,
         tokens: AccessTokens,
         attempts: Attempts,
         *,
@@ -50,13 +50,12 @@ class AuthService:
     ) -> None:
         self._accounts = accounts
         self._passwords = passwords
+        self._hashing = hashing
         self._tokens = tokens
         self._attempts = attempts
         self._session_lifetime = session_lifetime
         self._reuse_grace = reuse_grace
         self._require_verified_email = require_verified_email
-        # The others would ask the database all at once, only to wait for a thread that hashes.
-        self._checking = asyncio.Semaphore(CHECKED_AT_ONCE)
 
     async def grant(self, request: TokenRequest, device: Device) -> TokenRead:
         match request.grant_type:
@@ -149,7 +148,8 @@ class AuthService:
         key = email_key(username) if is_sane else ""
         await self._attempts.sign_in(device.network, key)
         for _ in range(2):  # once more when the password changed meanwhile, or its hash was renewed
-            user, new_hash = await self._check_password(key, password)
+            check = partial(self._check_password, key, password)
+            user, new_hash = await self._hashing.run(device.network, check)
             async with self._accounts.transaction() as accounts:
                 unchanged = await accounts.users.get_unchanged(user)
                 if unchanged is not None:
@@ -177,11 +177,10 @@ class AuthService:
 
     async def _check_password(self, key: str, password: str) -> tuple[User, str | None]:
         """Whose it is, and a new hash where the old one has fallen behind."""
-        async with self._checking:
-            async with self._accounts.reading() as accounts:
-                user = await accounts.users.get_by_email(key)
-            stored = user.password_hash if user else None
-            matches, new_hash = await self._passwords.verify(password, stored)
+        async with self._accounts.reading() as accounts:
+            user = await accounts.users.get_by_email(key)
+        stored = user.password_hash if user else None
+        matches, new_hash = await self._passwords.verify(password, stored)
         if user is None or not matches or not user.is_active:
             raise wrong_password()
         if self._require_verified_email and not user.is_verified:

@@ -3,6 +3,7 @@
 import hmac
 from base64 import urlsafe_b64encode
 from datetime import timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 from app.accounts.models import EmailToken, User, email_key
@@ -11,6 +12,7 @@ from app.accounts.schemas import Device, EmailVerification, PasswordReset
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import digest
 from app.core.errors import Invalid
+from app.core.fair_queue import FairQueue
 from app.core.jobs import Jobs
 from app.core.mail import Mailer
 from app.core.orm import utc_now
@@ -30,6 +32,7 @@ class EmailService:
         self,
         accounts: Units[Accounts],
         passwords: Passwords,
+        hashing: FairQueue,
         attempts: Attempts,
         jobs: Jobs,
         mailer: Mailer,
@@ -39,6 +42,7 @@ class EmailService:
     ) -> None:
         self._accounts = accounts
         self._passwords = passwords
+        self._hashing = hashing
         self._attempts = attempts
         self._jobs = jobs
         self._mailer = mailer
@@ -81,7 +85,8 @@ class EmailService:
         async with self._accounts.reading() as accounts:
             if await accounts.email_tokens.get_valid(token_hash, RESET) is None:
                 raise invalid_token()  # before the cost of hashing
-        password_hash = await self._passwords.hash(data.password.get_secret_value())
+        hash_ = partial(self._passwords.hash, data.password.get_secret_value())
+        password_hash = await self._hashing.run(device.network, hash_)
         async with self._accounts.transaction() as accounts:
             user, used = await self._consume(accounts, token_hash, RESET)
             if user.email != used.email:

@@ -1,6 +1,7 @@
 """The accounts themselves: made, changed and deleted, by their owners and by superusers."""
 
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from pydantic import SecretStr
@@ -20,6 +21,7 @@ from app.accounts.schemas import (
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.emails import EmailService
 from app.core.errors import Conflict, Forbidden, NotFound
+from app.core.fair_queue import FairQueue
 from app.core.orm import utc_now
 from app.core.pagination import Cursors, Page, Sort
 from app.core.repository import Units
@@ -31,6 +33,7 @@ class UserService:
         self,
         accounts: Units[Accounts],
         passwords: Passwords,
+        hashing: FairQueue,
         attempts: Attempts,
         emails: EmailService,
         cursors: Cursors,
@@ -39,6 +42,7 @@ class UserService:
     ) -> None:
         self._accounts = accounts
         self._passwords = passwords
+        self._hashing = hashing
         self._attempts = attempts
         self._emails = emails
         self._cursors = cursors
@@ -48,10 +52,11 @@ class UserService:
         if not self._signup_enabled:
             raise Forbidden("Sign-up is closed.")
         await self._attempts.sign_up(device.network)
+        hash_ = partial(self._passwords.hash, data.password.get_secret_value())
         user = User(
             email=data.email,
             email_key=email_key(data.email),
-            password_hash=await self._passwords.hash(data.password.get_secret_value()),
+            password_hash=await self._hashing.run(device.network, hash_),
             full_name=data.full_name,
         )
         async with self._accounts.transaction() as accounts:
@@ -119,7 +124,8 @@ class UserService:
         """Ends every other session, and what was asked for by mail: whoever knew the old password
         may have asked for it."""
         seen = await self._check_password(caller.user_id, data.current_password)
-        password_hash = await self._passwords.hash(data.new_password.get_secret_value())
+        hash_ = partial(self._passwords.hash, data.new_password.get_secret_value())
+        password_hash = await self._hashing.run(f"user {caller.user_id}", hash_)
         async with self._accounts.transaction() as accounts:
             user = await accounts.users.get_unchanged(seen)
             if user is None:  # another change was faster
@@ -167,7 +173,8 @@ class UserService:
     async def _check_password(self, user_id: int, password: SecretStr) -> User:
         await self._attempts.current_password(user_id)
         user = await self.get(user_id)
-        matches, _ = await self._passwords.verify(password.get_secret_value(), user.password_hash)
+        check = partial(self._passwords.verify, password.get_secret_value(), user.password_hash)
+        matches, _ = await self._hashing.run(f"user {user_id}", check)
         if not matches:
             raise wrong_password()
         return user

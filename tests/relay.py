@@ -1,0 +1,63 @@
+"""A TCP relay whose links can go silent: nothing is closed, and nothing gets through any more."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+class Relay:
+    def __init__(self, host: str, port: int) -> None:
+        self._target = host, port
+        self._links = list[socket.socket]()
+        self._silent = set[socket.socket]()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._start(self._accept)
+
+    def silence(self) -> None:
+        """Let nothing through on the links that are open now; new ones work."""
+        self._silent.update(self._links)
+
+    def close(self) -> None:
+        for each in (self._listener, *self._links):
+            _close(each)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:  # closed
+                return
+            server = socket.create_connection(self._target)
+            self._links += [client, server]
+            self._start(self._pump, client, server)
+            self._start(self._pump, server, client)
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65_536):
+                if source not in self._silent:
+                    target.sendall(data)
+            if source not in self._silent:
+                target.shutdown(socket.SHUT_WR)
+        except OSError:  # the other side is gone
+            pass
+
+    def _start(self, target: object, *arguments: object) -> None:
+        threading.Thread(target=target, args=arguments, daemon=True).start()  # type: ignore[arg-type]
+
+
+def _close(each: socket.socket) -> None:
+    with suppress(OSError):
+        each.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits on it
+    each.close()
+
+
+@contextmanager
+def relaying(host: str, port: int) -> Iterator[Relay]:
+    relay = Relay(host, port)
+    try:
+        yield relay
+    finally:
+        relay.close()
