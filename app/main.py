@@ -205,7 +205,7 @@ def freeze_garbage() -> None:
     """What is there by now stays: the collector need not look at it again and again, while
     requests wait. One in a hundred is garbage, which took longer to find than it is worth."""
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(10_000, 20, 20)
 
 
 async def ensure_first_superuser(state: State) -> None:

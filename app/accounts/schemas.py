@@ -3,6 +3,7 @@ from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import MISSING, AfterValidator, BaseModel, ConfigDict, EmailStr, Field, SecretStr
+from pydantic_core import PydanticCustomError
 
 from app.core.pagination import PageQuery, name_sorts
 from app.core.schemas import Input, Output, Text
@@ -19,7 +20,7 @@ def allowed_scopes(is_superuser: bool) -> frozenset[str]:
 
 def _check_encodable(password: SecretStr) -> SecretStr:
     if not is_encodable(password.get_secret_value()):
-        raise ValueError("should be text that UTF-8 can hold")
+        raise PydanticCustomError("not_encodable", "Use characters that UTF-8 can encode")
     return password
 
 

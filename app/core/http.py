@@ -84,7 +84,22 @@ def title_of(status: int) -> str:
     return TITLES.get(status) or HTTPStatus(status).phrase
 
 
+def drop_tracebacks(error: object) -> None:
+    """Break the cycle of an error that was dealt with, its traceback and the frames that name it.
+
+    It would keep the request's body until the garbage collector runs.
+    """
+    while isinstance(error, BaseException):
+        error.__traceback__ = None
+        if isinstance(error, RequestValidationError):
+            error.body = None
+            for each in error.errors():
+                drop_tracebacks(each.get("ctx", {}).get("error"))
+        error = error.__cause__ or error.__context__
+
+
 async def app_error(request: Request, error: errors.AppError) -> ProblemResponse:
+    drop_tracebacks(error)
     status = next(STATUS[class_] for class_ in type(error).__mro__ if class_ in STATUS)
     headers, members = dict[str, str](), dict[str, Any]()
     match error:
@@ -122,7 +137,9 @@ def rate_limit_fields(
 
 
 async def invalid_request(request: Request, error: RequestValidationError) -> ProblemResponse:
-    if isinstance(error.body, bytes):  # FastAPI parses nothing but JSON
+    is_json = not isinstance(error.body, bytes)
+    drop_tracebacks(error)
+    if not is_json:  # FastAPI parses nothing but JSON
         return ProblemResponse(request.scope, 415, "The body should be application/json.")
     details = error.errors()
     if len(details) > MAX_ERRORS:  # the first of each field, or of each element of a list
@@ -133,6 +150,7 @@ async def invalid_request(request: Request, error: RequestValidationError) -> Pr
 
 
 async def http_error(request: Request, error: HTTPException) -> ProblemResponse:
+    drop_tracebacks(error)
     headers = dict(error.headers or {})
     if error.status_code == 405:
         allowed = allowed_methods(request)

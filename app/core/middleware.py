@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.config import Settings
 from app.core.disconnect import DisconnectWatch
-from app.core.http import ProblemResponse, effective_route, header
+from app.core.http import ProblemResponse, drop_tracebacks, effective_route, header
 from app.core.policy import PolicyHeaders
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -338,9 +338,10 @@ class UnexpectedErrors:
 
         try:
             await self.app(scope, receive, watch)
-        except Exception:
+        except Exception as error:
             if started:
                 raise  # the server logs it and hangs up: half an answer must not look whole
             error_logger.exception("Unexpected error")
+            drop_tracebacks(error)
             problem = ProblemResponse(scope, 500, "The server failed. Its log has the request id.")
             await problem(scope, receive, send)

@@ -118,7 +118,7 @@ async def read_json(request: Request) -> Any:
     try:
         return await request.json()
     except Exception as error:  # noqa: BLE001  # not JSON, or too much, or the client is gone
-        request._receive = partial(_fail, error)
+        request._receive = partial(_fail, error.with_traceback(None))  # it names this frame
         return OTHER
 
 

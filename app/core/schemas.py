@@ -12,6 +12,7 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 MAX_FIELDS = 100
 CENT = Decimal("0.01")
@@ -25,7 +26,10 @@ class Input(BaseModel):
     def _has_not_too_many_fields(cls, value: Any) -> Any:
         """To describe thousands of unknown ones would block the event loop."""
         if isinstance(value, Mapping) and len(value) > MAX_FIELDS:
-            raise ValueError(f"there should be at most {MAX_FIELDS} fields")
+            # A ValueError would be kept with its traceback, and so with the fields.
+            raise PydanticCustomError(
+                "too_many_fields", "Send at most {limit} fields", {"limit": MAX_FIELDS}
+            )
         return value
 
 
