@@ -1,10 +1,12 @@
 """Runs the migrations, all of them in one transaction, on the database that the settings name."""
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
 from alembic import context
+from alembic.command import upgrade
 from sqlalchemy import Connection, event, text
 from sqlalchemy.pool import NullPool
 
@@ -22,6 +24,7 @@ from app.discovery import discover
 LOCK = 7_251_940_386  # any number, as long as it is the same everywhere
 
 list(discover("models"))  # importing them fills the metadata
+logger = logging.getLogger("app.migrations")
 settings = get_settings()
 is_sqlite = settings.database.get_backend_name() == "sqlite"
 
@@ -60,9 +63,21 @@ def migrate(connection: Connection) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
             # What waits for a lock on a table holds up everybody who comes after it.
             connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
+        if later := revisions_of_later_code():
+            logger.warning("The schema is ahead of this code (%s): nothing to migrate.", later)
+            return
         context.run_migrations()
         if is_sqlite and (orphans := connection.execute(text("PRAGMA foreign_key_check")).all()):
             raise RuntimeError(f"The migration leaves rows without their parents: {orphans}")
+
+
+def revisions_of_later_code() -> str:
+    """Return what an upgrade finds applied and this code does not know: it was rolled back."""
+    options = context.config.cmd_opts  # None when it is not the command line that calls
+    if options and options.cmd[0] is not upgrade:
+        return ""
+    known = {each.revision for each in context.script.walk_revisions()}
+    return ", ".join(sorted(set(context.get_context().get_current_heads()) - known))
 
 
 async def main() -> None:

@@ -19,6 +19,7 @@ from app import admin
 from app.accounts.dependencies import build_services, get_visitor
 from app.core import health
 from app.core.broadcast import Broadcast
+from app.core.concurrency import ConcurrencyLimit
 from app.core.config import Settings, get_settings
 from app.core.db import Database
 from app.core.docs import add_docs
@@ -47,6 +48,7 @@ from app.web.rendering import Templates
 TITLE = "FastAPI template"
 # Without OpenTelemetry's SDK there is nobody to tell, which FastAPI finds out at each request.
 NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False)
+SEARCHES_PER_USER = 2
 PASSWORD_THREADS = max(1, (os.cpu_count() or 1) // 2)
 logger = logging.getLogger("app")
 
@@ -155,6 +157,7 @@ def open_state(state: State) -> None:
     state.database = Database(settings, state.broadcast.publish)
     state.rate_limiter = RateLimiter(redis, derive_key(key, "rate limit"))
     state.passwords = Passwords(PASSWORD_THREADS)
+    state.searches = ConcurrencyLimit(SEARCHES_PER_USER)
     state.hashing = FairQueue(PASSWORD_THREADS)
     state.mailer = Mailer(settings, folders("templates/mail"))
     state.jobs = Jobs((job for module in discover("jobs") for job in module.JOBS), state)
@@ -213,7 +216,8 @@ async def ensure_first_superuser(state: State) -> None:
     if superuser is None:
         return
     try:
-        await state.users.ensure_superuser(*superuser)
+        if await state.users.ensure_superuser(*superuser):
+            logger.warning("There was no superuser: %s was created.", superuser[0])
     except (Unavailable, DBAPIError) as error:  # /health/ready says so until it is mended
         logger.warning("The first superuser could not be made: %s", error)
 

@@ -1,10 +1,13 @@
 import asyncio
+import os
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
@@ -169,3 +172,38 @@ def test_two_that_migrate_at_once(empty_database_url: str) -> None:
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(lambda _: alembic(empty_database_url, "upgrade", "head"), range(2)))
     assert "No new upgrade operations" in alembic(empty_database_url, "check")
+
+
+def test_upgrade_of_a_schema_that_is_ahead_succeeds(
+    databases: Databases, own_database_url: str
+) -> None:
+    """An application that is rolled back has to start."""
+    databases.execute(own_database_url, "UPDATE alembic_version SET version_num = 'later'")
+    process = migrate(own_database_url, "upgrade", "head")
+    assert process.returncode == 0
+    assert "ahead of this code (later)" in process.stderr
+    assert migrate(own_database_url, "downgrade", "-1").returncode != 0
+
+
+def migrate(database_url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "alembic", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": database_url},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+
+@only("postgresql")
+@pytest.mark.slow("the migration waits 5 s for the lock")
+def test_migration_gives_up_on_a_locked_table_and_says_so(own_database_url: str) -> None:
+    """Everybody who comes later waits behind a migration that waits for a long transaction."""
+    with psycopg.connect(own_database_url.replace("+asyncpg", "")) as connection:
+        connection.execute("SELECT count(*) FROM items")
+        process = migrate(own_database_url, "downgrade", "-1")
+    assert process.returncode == 1
+    (line,) = process.stderr.strip().splitlines()
+    assert line.startswith("The migration waited 5 s for a lock on a table")
+    assert migrate(own_database_url, "downgrade", "-1").returncode == 0

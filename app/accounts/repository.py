@@ -116,6 +116,10 @@ class UserRepository(Repository[User]):
     async def total(self, is_active: bool | None) -> int:
         return await self.count(users_that_are(is_active))
 
+    async def has_superuser(self) -> bool:
+        statement = select(exists().where(User.is_superuser))
+        return bool(await self._session.scalar(statement))
+
     async def lock_superusers(self) -> set[int]:
         """The ids of those who can act, kept from changing until the commit."""
         statement = select(User.id).where(User.is_superuser, User.is_active).order_by(User.id)

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import Depends, Header, Request, Response, status
 
-from app.core.errors import Invalid
+from app.core.errors import Invalid, TooManyTags
 from app.core.openapi import header_fields
 
 # One element of a list; elements may be empty, and a tag may have commas in it.
 ELEMENT = re.compile(r'[ \t]*(?:(?P<weak>W/)?"(?P<tag>[^"\x00-\x20\x7f]*)")?[ \t]*(?:,|$)')
+MAX_TAGS = 50
 VERSION = re.compile(r"[1-9][0-9]{0,17}")  # the database has 64 bits
 
 Versions = frozenset[int] | None  # None is any
@@ -82,8 +83,11 @@ def _tag(record: Versioned) -> str:
 
 
 def _parse(header: str, value: str) -> Iterator[tuple[bool, int]]:
-    position = 0
+    position = count = 0
     while position < len(value):
+        count += 1
+        if count > MAX_TAGS:
+            raise TooManyTags(f"{header} takes at most {MAX_TAGS} entity tags.")
         found = ELEMENT.match(value, position)
         if found is None:
             raise Invalid('This should be entity tags such as "1", or *.', "header", header)

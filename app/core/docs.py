@@ -24,21 +24,24 @@ REDOC_JS = "redoc.standalone.js"
 CSP = "Content-Security-Policy"
 FOREIGN_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"  # in ReDoc's footer
 NO_IMAGE = b"data:,"  # ReDoc leaves out an image that does not load
-SWAGGER_PARAMETERS = {"persistAuthorization": True, "validatorUrl": None, "tryItOutEnabled": True}
+SWAGGER_PARAMETERS = {"validatorUrl": None, "tryItOutEnabled": True}
+# An earlier version of this page kept the password there.
+FORGET_AUTHORIZATION = b"<script>\n    localStorage.removeItem('authorized');"
 
 
 def add_docs(app: FastAPI) -> None:
     """Their paths are relative, so that they work under a proxy's prefix too."""
     openapi_url, assets = OPENAPI_URL.lstrip("/"), ASSETS_URL.lstrip("/")
     icon = f"{assets}/favicon.png"
-    swagger_ui_html = get_swagger_ui_html(
+    swagger_ui = get_swagger_ui_html(
         openapi_url=openapi_url,
         title=f"{app.title} - API",
         swagger_js_url=f"{assets}/swagger-ui-bundle.js",
         swagger_css_url=f"{assets}/swagger-ui.css",
         swagger_favicon_url=icon,
         swagger_ui_parameters=SWAGGER_PARAMETERS,
-    ).body
+    )
+    swagger_ui_html = bytes(swagger_ui.body).replace(b"<script>", FORGET_AUTHORIZATION)
     redoc_html = get_redoc_html(
         openapi_url=openapi_url,
         title=f"{app.title} - API reference",
@@ -48,7 +51,7 @@ def add_docs(app: FastAPI) -> None:
     ).body
     # Its one inline script starts it, and its pictures are in its style sheet.
     swagger_ui_policy = content_security_policy(
-        script_src=f"'self' {hash_of_inline_script(bytes(swagger_ui_html))}",
+        script_src=f"'self' {hash_of_inline_script(swagger_ui_html)}",
         img_src="'self' data:",
     )
     # It writes its style sheet as it runs, and the worker that searches.
@@ -65,7 +68,7 @@ def add_docs(app: FastAPI) -> None:
             document = document | {"servers": [{"url": prefix}, *document.get("servers", [])]}
         return JSONResponse(document)
 
-    async def swagger_ui(_: Request) -> Response:
+    async def docs(_: Request) -> Response:
         return HTMLResponse(swagger_ui_html, headers={CSP: swagger_ui_policy})
 
     async def redoc(_: Request) -> Response:
@@ -76,7 +79,7 @@ def add_docs(app: FastAPI) -> None:
         return Response(script, media_type="text/javascript")
 
     app.add_route(OPENAPI_URL, openapi, include_in_schema=False)
-    app.add_route("/docs", swagger_ui, include_in_schema=False)
+    app.add_route("/docs", docs, include_in_schema=False)
     app.add_route("/redoc", redoc, include_in_schema=False)
     app.add_route(f"{ASSETS_URL}/{REDOC_JS}", redoc_js, include_in_schema=False)
     app.mount(ASSETS_URL, StaticFiles(directory=ASSETS))

@@ -11,7 +11,8 @@ AppError
  │    └── InProgress
  ├── Stale                it has changed since the client saw it
  ├── TooManyRequests
- ├── TooManySockets
+ ├── TooManyAtOnce        sockets, searches
+ ├── TooManyTags          in a header field
  └── Unavailable          the database is away, or cannot do this at the moment
       └── LockTimeout     another transaction holds the row
 """
@@ -79,7 +80,10 @@ class TooManyRequests(AppError):
         self.reset_seconds = reset_seconds
 
 
-class TooManySockets(AppError): ...
+class TooManyAtOnce(AppError): ...
+
+
+class TooManyTags(AppError): ...
 
 
 class Unavailable(AppError): ...

@@ -27,7 +27,8 @@ STATUS: dict[type[errors.AppError], int] = {
     errors.Stale: 412,
     errors.Invalid: 422,
     errors.TooManyRequests: 429,
-    errors.TooManySockets: 429,
+    errors.TooManyAtOnce: 429,
+    errors.TooManyTags: 431,
     errors.Unavailable: 503,
 }
 # RFC 9110's names, which Python learned in 3.13.

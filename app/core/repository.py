@@ -20,6 +20,7 @@ from app.core.session import Session
 ModelT = TypeVar("ModelT", bound=Base)
 SelectT = TypeVar("SelectT", bound=Select[Any])
 RepositoriesT = TypeVar("RepositoriesT")
+ROWS_OF_A_STATEMENT = 100
 _adapter = lru_cache(TypeAdapter)
 
 
@@ -72,8 +73,9 @@ class Repository(Generic[ModelT]):
         # in order, too.
         is_sqlite = self._session.get_bind().dialect.name == "sqlite"
         statement = insert(self.model).returning(self.model, sort_by_parameter_order=not is_sqlite)
-        # Without render_nulls, each null begins another statement.
-        options = {"render_nulls": True}
+        # Without render_nulls, each null begins another statement. Each number of rows is another
+        # too, which every connection keeps prepared: at most so many, and of that length.
+        options = {"render_nulls": True, "insertmanyvalues_page_size": ROWS_OF_A_STATEMENT}
         with self._conflicts():
             result = await self._session.scalars(
                 statement, list(records), execution_options=options

@@ -10,6 +10,7 @@ off. tests/core/test_routing.py holds the answers against FastAPI's own.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ from fastapi.utils import is_body_allowed_for_status_code
 from starlette.routing import Match
 from starlette.types import Message, Receive, Scope, Send
 
+logger = logging.getLogger("app.routing")
+
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Values = dict[str, Any]
 Read = Callable[[Any], tuple[Values, Any]]  # of parameters: theirs, and what is wrong with them
@@ -60,6 +63,7 @@ class LeanRouter:
     def __init__(self, app: FastAPI) -> None:
         self._app = app
         self._routes = list[tuple[RouteContext, Plan | None]]()
+        self._has_failed = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         plan = self._plan_for(scope) if self._knows(scope) else None
@@ -82,7 +86,7 @@ class LeanRouter:
         """Of the first route that fits, which is the one that FastAPI would find."""
         if not self._routes:  # all are there when the first request comes
             contexts = iter_route_contexts(self._app.routes)
-            self._routes = [(context, plan_of(context)) for context in contexts]
+            self._routes = [(context, self._plan_or_none(context)) for context in contexts]
         path, method = scope["path"], scope["method"]
         for context, plan in self._routes:
             if plan is None:
@@ -95,6 +99,16 @@ class LeanRouter:
                 }
                 return plan
         return None
+
+    def _plan_or_none(self, context: RouteContext) -> "Plan | None":
+        """A FastAPI that is not as it is known here, say a later version, is left to itself."""
+        try:
+            return plan_of(context)
+        except Exception:
+            if not self._has_failed:
+                logger.exception("Routes are left to FastAPI: it is not the version known here")
+            self._has_failed = True
+            return None
 
 
 class LeanRoute(APIRoute):

@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from app.core.broadcast import LOST, Broadcast
-from app.core.errors import TooManySockets, Unauthenticated, Unavailable
+from app.core.errors import TooManyAtOnce, Unauthenticated, Unavailable
 from app.core.security import Caller
 
 SUBPROTOCOL = "bearer"
@@ -131,7 +131,7 @@ class Sockets:
     def _counted(self, user_id: int, socket: Socket) -> Iterator[None]:
         sockets = self._by_user.setdefault(user_id, set())
         if len(sockets) >= MAX_PER_USER:
-            raise TooManySockets(f"There are {MAX_PER_USER} sockets open already.")
+            raise TooManyAtOnce(f"There are {MAX_PER_USER} sockets open already.")
         sockets.add(socket)
         try:
             yield

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from app.accounts.models import User
 from app.core.config import Settings
 from app.main import create_app
-from tests.conftest import PASSWORD, client_of, make_settings, running
+from tests.conftest import PASSWORD, client_of, make_person, make_settings, running
 
 
 def settings_with_superuser(database_url: str, password: str = PASSWORD) -> Settings:
@@ -29,6 +29,24 @@ async def test_the_first_superuser_is_made_once_and_never_changed(database_url: 
     changed = settings_with_superuser(database_url, "another password")
     assert await sign_in(changed, "another password") == 400
     assert await sign_in(changed, PASSWORD) == 200
+
+
+async def test_superuser_is_not_created_while_there_is_another(
+    database_url: str, password_hash: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first one was renamed or deleted: its password must not come back to life."""
+    async with running(make_settings(database_url)) as app:
+        await make_person(app, password_hash, "another", is_superuser=True)
+    assert await sign_in(settings_with_superuser(database_url), PASSWORD) == 400
+    assert "was created" not in caplog.text
+
+
+async def test_creation_of_the_superuser_is_logged(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await sign_in(settings_with_superuser(database_url), PASSWORD) == 200
+    (record,) = [each for each in caplog.records if "was created" in each.getMessage()]
+    assert (record.levelname, record.name) == ("WARNING", "app")
 
 
 async def test_several_workers_at_once(database_url: str) -> None:

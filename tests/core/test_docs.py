@@ -35,6 +35,12 @@ async def test_all_that_a_page_loads_is_on_this_server(
         assert FOREIGN_LOGO not in asset.content
 
 
+async def test_docs_keep_no_authorization_in_the_browser(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/docs")).text
+    assert "persistAuthorization" not in page
+    assert "localStorage.removeItem('authorized')" in page
+
+
 @pytest.fixture(scope="module")
 def described() -> FastAPI:
     """Not started, since the document is the same on every database."""

@@ -509,6 +509,22 @@ def test_which_routes_are_lean() -> None:
     assert not any(plans[route.name] for route in iter_route_contexts(unknown.routes))
 
 
+async def test_route_that_cannot_be_planned_is_left_to_fastapi(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A later version of FastAPI must not be an outage."""
+
+    def fail(*_: Any) -> None:
+        raise AttributeError("FastAPI renamed it")
+
+    fastapi, lean = make_app(APIRoute), make_app(LeanRoute)
+    monkeypatch.setattr("app.core.routing._add_step", fail)
+    for request in generated(random.Random(7), 50):
+        assert await outcome(lean, request) == await outcome(fastapi, request)
+    records = [each for each in caplog.records if each.name == "app.routing"]
+    assert [each.levelname for each in records] == ["ERROR"]
+
+
 async def test_fastapi_is_asked_for_what_is_not_json_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     app, solved = make_app(LeanRoute), list[str]()
 

@@ -26,6 +26,14 @@ def send_wrong_sign_in(client: httpx.Client, network: str, name: str) -> socket.
     return connection
 
 
+def has_answer(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return bool(connection.recv(1))
+    except BlockingIOError:
+        return False
+
+
 def test_sign_in_is_served_during_a_flood_from_other_networks(database_url: str) -> None:
     with serving(database_url, MAX_CONNECTIONS="2000") as client:
         sign_up(client)
@@ -34,15 +42,13 @@ def test_sign_in_is_served_during_a_flood_from_other_networks(database_url: str)
             for n in range(95)
             for network in NETWORKS
         ]
+        httpx.get(client.base_url.join("/health/live"), timeout=60)  # accepted after all of them
         form = {"grant_type": "password", "username": "ann@example.com"}
         good = {"password": "correct horse battery"}
-        response = client.post(TOKEN, data=form | good, headers={"X-Forwarded-For": "192.0.2.9"})
-        assert response.status_code == 200
-        flood[-1].setblocking(False)
-        try:
-            answered = flood[-1].recv(1)
-        except BlockingIOError:
-            answered = b""
-        assert not answered  # the flood is still waiting
+        address = {"X-Forwarded-For": "192.0.2.9"}
+        response = client.post(TOKEN, data=form | good, headers=address, timeout=60)
+        answered = sum(map(has_answer, flood))
         for connection in flood:
             connection.close()
+    assert response.status_code == 200
+    assert answered < len(flood) / 2

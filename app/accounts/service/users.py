@@ -80,13 +80,16 @@ class UserService:
         async with self._accounts.transaction() as accounts:
             return await accounts.users.add(user)
 
-    async def ensure_superuser(self, email: str, password: str) -> None:
-        """Made when it is absent, and never changed; several workers may do so at once."""
+    async def ensure_superuser(self, email: str, password: str) -> bool:
+        """Create a superuser while there is none; return whether this call did. Several workers may
+        call it at once."""
         async with self._accounts.reading() as accounts:
-            if await accounts.users.get_by_email(email_key(email)):
-                return
+            if await accounts.users.has_superuser():
+                return False
         with suppress(Conflict):
             await self.create(email, password, is_superuser=True)
+            return True
+        return False
 
     async def get(self, user_id: int) -> User:
         async with self._accounts.reading() as accounts:

@@ -34,7 +34,7 @@ def seed(
 
     async def work(state: State) -> None:
         owner_id = await find_owner(state, owner)
-        bulk = bulk_items(state.database)
+        bulk = bulk_items(state)
         with typer.progressbar(length=count, label="Items") as progress:
             for start in range(0, count, ITEMS_AT_ONCE):
                 batch = [sample(n) for n in range(start, min(start + ITEMS_AT_ONCE, count))]

@@ -6,7 +6,7 @@ from fastapi import Depends, Request, Security
 from starlette.datastructures import State
 
 from app.accounts.dependencies import claimant_with, get_caller
-from app.core.db import Database, DatabaseDep, SessionDep
+from app.core.db import SessionDep
 from app.core.events import Events
 from app.core.repository import Units
 from app.core.security import Caller, Claimant
@@ -22,7 +22,7 @@ ItemsImporter = Annotated[Caller, Security(get_caller, scopes=["items:write"])]
 
 
 def build(session: Session, state: State) -> ItemService:
-    return ItemService(ItemRepository(session), Events(session), state.cursors)
+    return ItemService(ItemRepository(session), Events(session), state.cursors, state.searches)
 
 
 async def get_item_service(request: Request, session: SessionDep) -> ItemService:
@@ -36,12 +36,12 @@ async def item_service(state: State) -> AsyncIterator[ItemService]:
         yield build(session, state)
 
 
-def bulk_items(database: Database) -> BulkItems:
-    return BulkItems(Units(ItemRepository, database))
+def bulk_items(state: State) -> BulkItems:
+    return BulkItems(Units(ItemRepository, state.database), state.searches)
 
 
-async def get_bulk_items(database: DatabaseDep) -> BulkItems:
-    return bulk_items(database)
+async def get_bulk_items(request: Request) -> BulkItems:
+    return bulk_items(request.app.state)
 
 
 ItemServiceDep = Annotated[ItemService, Depends(get_item_service)]

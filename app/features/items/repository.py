@@ -12,7 +12,7 @@ from app.accounts.repository import (
     claim,
     visible_to_caller,
 )
-from app.core.conditional import Versions
+from app.core.conditional import MAX_TAGS, Versions
 from app.core.errors import Unauthenticated
 from app.core.orm import lowered
 from app.core.pagination import Position, Sort
@@ -107,11 +107,14 @@ def contains(q: str) -> str:
 
 
 def how_many(expected: Versions) -> int | None:
-    return None if expected is None else len(expected)
+    """Return one of few numbers: there is a statement for each."""
+    return None if expected is None else len(expected) if len(expected) <= 1 else MAX_TAGS
 
 
 def at(claimant: Claimant, item_id: int, expected: Versions) -> dict[str, Any]:
-    versions = {f"expected_{n}": version for n, version in enumerate(expected or ())}
+    given = [*(expected or ())]
+    given += given[:1] * ((how_many(expected) or 0) - len(given))  # the first one, again and again
+    versions = {f"expected_{n}": version for n, version in enumerate(given)}
     return claim(claimant) | versions | {"item_id": item_id}
 
 

@@ -1,6 +1,8 @@
 from collections.abc import AsyncIterator, Sequence
+from contextlib import nullcontext
 from typing import NoReturn, TypeVar
 
+from app.core.concurrency import ConcurrencyLimit
 from app.core.conditional import Versions
 from app.core.errors import Forbidden, NotFound, Stale
 from app.core.events import Events
@@ -17,19 +19,23 @@ ItemT = TypeVar("ItemT", Item, ItemRead)
 
 
 class ItemService:
-    def __init__(self, items: ItemRepository, events: Events, cursors: Cursors) -> None:
+    def __init__(
+        self,
+        items: ItemRepository,
+        events: Events,
+        cursors: Cursors,
+        searches: ConcurrencyLimit,
+    ) -> None:
         self._items = items
         self._events = events
         self._cursors = cursors
+        self._searches = searches
 
     async def list(self, caller: Claimant, query: ItemQuery) -> Page[ItemRead]:
-        if query.owner_id not in (None, caller.user_id):
-            caller = check_superuser(await self._items.confirm(caller))
-        sort = Sort(query.sort)
-        after = self._cursors.read(query.cursor, sort)
-        items = await self._items.list(caller, query, after, query.limit + 1)
-        total = await self._items.total(caller, query) if query.with_total else None
-        return self._cursors.page(Page[ItemRead], items, query.limit, sort, total)
+        # These can read every item there is, and no connection is held while one waits.
+        is_search = query.q is not None or query.with_total
+        async with self._searches.hold(caller.user_id) if is_search else nullcontext():
+            return await self._list(caller, query)
 
     async def get(self, caller: Claimant, item_id: int) -> ItemRead:
         item = await self._items.get(caller, item_id)
@@ -70,6 +76,15 @@ class ItemService:
         item = await self._items.delete(caller, item_id, expected)
         self._tell(ItemDeleted, item or await self._refuse(caller, item_id))
 
+    async def _list(self, caller: Claimant, query: ItemQuery) -> Page[ItemRead]:
+        if query.owner_id not in (None, caller.user_id):
+            caller = check_superuser(await self._items.confirm(caller))
+        sort = Sort(query.sort)
+        after = self._cursors.read(query.cursor, sort)
+        items = await self._items.list(caller, query, after, query.limit + 1)
+        total = await self._items.total(caller, query) if query.with_total else None
+        return self._cursors.page(Page[ItemRead], items, query.limit, sort, total)
+
     def _tell(self, event: type[ItemChange], item: ItemT) -> ItemT:
         self._events.record(event(item_id=item.id, version=item.version, owner_id=item.owner_id))
         return item
@@ -81,8 +96,9 @@ class ItemService:
 class BulkItems:
     """Too many for one transaction: each page of them is one of its own."""
 
-    def __init__(self, items: Units[ItemRepository]) -> None:
+    def __init__(self, items: Units[ItemRepository], searches: ConcurrencyLimit) -> None:
         self._items = items
+        self._searches = searches
 
     async def create(self, owner_id: int, data: Sequence[ItemCreate]) -> None:
         async with self._items.transaction() as items:
@@ -95,7 +111,7 @@ class BulkItems:
             check_superuser(caller)
         sort, after, is_last = Sort(query.sort), None, False
         while not is_last:
-            async with self._items.reading() as items:
+            async with self._searches.hold(caller.user_id), self._items.reading() as items:
                 rows = await items.list(caller, query, after, ROWS_OF_A_PAGE)
             is_last = len(rows) < ROWS_OF_A_PAGE
             after = None if is_last else sort.position(rows[-1])

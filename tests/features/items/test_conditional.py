@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.features.items.repository import change
 from tests.conftest import Person
 from tests.features.items.test_crud import LAMP, make
 from tests.server import serving, sign_up
@@ -88,6 +89,28 @@ async def test_what_is_no_tag(ann: Person, tag: str) -> None:
         assert response.json()["errors"][0]["loc"] == ["header", "If-Match"]
     assert (await ann.client.get(url, headers={"If-None-Match": tag})).status_code == 422
     assert (await ann.client.get(url)).json() == item
+
+
+@pytest.mark.parametrize("field", ["If-Match", "If-None-Match"])
+async def test_more_than_50_tags_return_431(ann: Person, field: str) -> None:
+    item = await make(ann)
+    url, method = f"{URL}/{item['id']}", "GET" if field == "If-None-Match" else "DELETE"
+    for tags in (", ".join(f'"{n}"' for n in range(51)), ",," * 30_000):
+        response = await ann.client.request(method, url, headers={field: tags})
+        assert response.status_code == 431
+        assert response.json()["detail"] == f"{field} takes at most 50 entity tags."
+
+
+async def test_statements_do_not_vary_with_the_number_of_tags(ann: Person) -> None:
+    """Else clients fill the caches of the compiled and the prepared ones."""
+    item = await make(ann)
+    change.cache_clear()
+    for count in range(1, 51):
+        tags = ", ".join(f'"{n}"' for n in range(count, 0, -1))
+        url, body = f"{URL}/{item['id']}", {"price": count}
+        response = await ann.client.patch(url, json=body, headers={"If-Match": tags})
+        assert response.status_code == (200 if count >= response.json()["version"] - 1 else 412)
+    assert change.cache_info().currsize == 2
 
 
 async def test_if_none_match_is_for_reading(ann: Person) -> None:

@@ -60,7 +60,7 @@ async def cells_of(person: Person, **params: Any) -> list[list[str]]:
 
 async def add(app: FastAPI, person: Person, count: int, **values: Any) -> None:
     item = ItemCreate.model_validate(LAMP | values)
-    await bulk_items(app.state.database).create(person.id, [item] * count)
+    await bulk_items(app.state).create(person.id, [item] * count)
 
 
 async def test_csv_to_the_letter(ann: Person) -> None:

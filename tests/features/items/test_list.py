@@ -1,7 +1,11 @@
+import asyncio
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
+from app.core.security import Claimant
+from app.features.items.repository import ItemRepository
 from tests.conftest import Person
 from tests.features.items.test_crud import make
 
@@ -182,3 +186,25 @@ async def test_owner_is_for_superusers(ann: Person, bob: Person, root: Person) -
     assert response.json()["results"] == [theirs]
     assert (await ann.client.get(URL, params={"owner_id": ann.id})).status_code == 200
     assert (await ann.client.get(URL, params={"owner_id": bob.id})).status_code == 403
+
+
+async def test_searches_of_one_user_do_not_hold_up_others(
+    app: FastAPI, ann: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search for two letters reads every item there is."""
+    searching, end, read = 0, asyncio.Event(), ItemRepository.list
+
+    async def read_slowly(self: ItemRepository, caller: Claimant, *rest: Any) -> Any:
+        nonlocal searching
+        if caller.user_id == ann.id:
+            searching += 1
+            await end.wait()
+        return await read(self, caller, *rest)
+
+    monkeypatch.setattr(ItemRepository, "list", read_slowly)
+    searches = [asyncio.create_task(ann.client.get(f"{URL}?q=ab")) for _ in range(20)]
+    assert (await bob.client.get(f"{URL}?q=ab")).status_code == 200
+    assert searching == 2
+    end.set()
+    assert {response.status_code for response in await asyncio.gather(*searches)} == {200}
+    assert searching == 20

@@ -1,0 +1,40 @@
+"""A bound on what one user can have under way at once."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from app.core.errors import TooManyAtOnce
+
+WAIT_SECONDS = 10
+
+
+class ConcurrencyLimit:
+    """Lets `limit` calls of each key run at once; the others wait, and raise TooManyAtOnce after
+    WAIT_SECONDS."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._semaphores = dict[int, asyncio.Semaphore]()
+        self._calls = Counter[int]()  # running and waiting
+
+    @asynccontextmanager
+    async def hold(self, key: int) -> AsyncIterator[None]:
+        semaphore = self._semaphores.setdefault(key, asyncio.Semaphore(self._limit))
+        self._calls[key] += 1
+        try:
+            try:
+                async with asyncio.timeout(WAIT_SECONDS):
+                    await semaphore.acquire()
+            except TimeoutError as error:
+                detail = f"You have {self._limit} searches under way. Wait for one to end."
+                raise TooManyAtOnce(detail) from error
+            try:
+                yield
+            finally:
+                semaphore.release()
+        finally:
+            self._calls[key] -= 1
+            if not self._calls[key]:
+                del self._calls[key], self._semaphores[key]
