@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from anyio import to_thread
 from fastapi import Depends, Request
@@ -85,6 +85,8 @@ class Database:
             async with self.reading() as session:
                 read_only = await session.scalar(text("SHOW transaction_read_only"))
             is_writable = read_only == "off"
+            if not is_writable:
+                cast(FairPool, self.engine.pool).renew()  # the next one may reach another server
         if not is_writable:
             raise Unavailable("The database cannot be written to.")
 

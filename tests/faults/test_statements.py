@@ -14,10 +14,10 @@ import pytest
 from pydantic import BaseModel
 from sqlalchemy import Text, bindparam, cast, func, make_url, select, text
 
-from app.core import engines
+from app.core import engines, health
 from app.core.errors import LockTimeout, Unavailable
 from app.core.query import Query
-from tests.conftest import make_settings, only, running
+from tests.conftest import client_of, make_settings, only, running
 from tests.databases import Databases
 from tests.relay import relaying
 from tests.server import serving, sign_up
@@ -42,12 +42,12 @@ RAISING = select(func.__getattr__("raise")(bindparam("code", type_=Text)).label(
 
 
 @asynccontextmanager
-async def lock_on_users(database_url: str) -> AsyncIterator[None]:
+async def lock_on(table: str, database_url: str) -> AsyncIterator[None]:
     """Hold a lock on the table, as a long transaction of somebody else's does."""
     connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
     try:
         async with connection.transaction():
-            await connection.execute("LOCK TABLE users")
+            await connection.execute(f"LOCK TABLE {table}")
             yield
     finally:
         await connection.close()
@@ -111,7 +111,7 @@ async def test_wait_for_a_lock_is_bounded(
 ) -> None:
     monkeypatch.setattr(engines, "LOCK_TIMEOUT_SECONDS", 0.1)
     count = select(func.count().label("size")).select_from(text("users"))
-    async with running(make_settings(database_url)) as app, lock_on_users(database_url):
+    async with running(make_settings(database_url)) as app, lock_on("users", database_url):
         with pytest.raises(LockTimeout):
             async with app.state.database.transaction() as session:
                 await run(session, count, {}, prepared=prepared)
@@ -147,6 +147,20 @@ async def test_passing_trouble_of_the_database_is_unavailable(
             with pytest.raises(Unavailable):
                 async with block() as session:
                     await run(session, RAISING, {"code": code}, prepared=prepared)
+
+
+@only("postgresql")
+async def test_statement_that_times_out_does_not_mean_that_the_schema_is_behind(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "READY_SECONDS", 60)
+    settings = make_settings(database_url, database_statement_timeout=0.2)
+    async with running(settings) as app, client_of(app) as client:
+        async with lock_on("alembic_version", database_url):
+            response = await client.get("/health/ready")
+        assert response.status_code == 503
+        assert "behind" not in response.json()["detail"]
+        assert (await client.get("/health/ready")).status_code == 200
 
 
 @only("postgresql")
