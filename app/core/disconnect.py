@@ -5,7 +5,7 @@ from contextvars import ContextVar
 
 from starlette.types import Message, Receive
 
-GRACE_SECONDS = 1  # Most requests end sooner, and cost a timer and no task.
+SWEEP_SECONDS = 1
 
 
 class DisconnectWatch:
@@ -15,16 +15,26 @@ class DisconnectWatch:
     receives of the body meanwhile is kept for the application.
     """
 
+    __slots__ = (
+        "_is_old",
+        "_is_receiving",
+        "_last_piece",
+        "_listening",
+        "_receive",
+        "_request",
+        "has_cancelled",
+        "may_cancel",
+    )
+
     def __init__(self, receive: Receive) -> None:
         self.has_cancelled = False
         self.may_cancel = True
         self._receive = receive
+        self._is_old = False
         self._is_receiving = False
         self._request = asyncio.current_task()
         self._listening: asyncio.Task[Message] | None = None
         self._last_piece: Message | None = None
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(GRACE_SECONDS, self._start)
         _watch.set(self)
 
     async def receive(self) -> Message:
@@ -42,18 +52,17 @@ class DisconnectWatch:
         return message
 
     def stop(self) -> None:
-        self._timer.cancel()
         if self._listening:
             self._listening.cancel()
 
-    def _start(self) -> None:
-        if self._is_receiving:  # The application is told of a disconnect itself.
-            self._timer = self._loop.call_later(GRACE_SECONDS, self._start)
-        elif self.may_cancel:
+    def sweep(self) -> None:
+        """Begin to listen, the second time: most requests end before."""
+        if self._is_old and self.may_cancel and not self._is_receiving and not self._listening:
             self._listen()
+        self._is_old = True
 
     def _listen(self) -> None:
-        self._listening = self._loop.create_task(self._receive())  # type: ignore[arg-type]  # a coroutine
+        self._listening = asyncio.ensure_future(self._receive())
         self._listening.add_done_callback(self._heard)
 
     def _heard(self, listening: asyncio.Task[Message]) -> None:
@@ -67,6 +76,33 @@ class DisconnectWatch:
         elif self.may_cancel and self._request:
             self.has_cancelled = True
             self._request.cancel()
+
+
+class DisconnectWatches:
+    """Those of the requests under way. One timer for all of them costs less than one for each."""
+
+    def __init__(self) -> None:
+        self._watches = set[DisconnectWatch]()
+        self._is_sweeping = False
+
+    def start(self, receive: Receive) -> DisconnectWatch:
+        watch = DisconnectWatch(receive)
+        self._watches.add(watch)
+        if not self._is_sweeping:
+            self._is_sweeping = True
+            asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
+        return watch
+
+    def stop(self, watch: DisconnectWatch) -> None:
+        self._watches.discard(watch)
+        watch.stop()
+
+    def _sweep(self) -> None:
+        for watch in self._watches:
+            watch.sweep()
+        self._is_sweeping = bool(self._watches)
+        if self._is_sweeping:
+            asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
 
 
 _watch: ContextVar[DisconnectWatch | None] = ContextVar("disconnect_watch", default=None)

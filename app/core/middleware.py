@@ -23,7 +23,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.config import Settings
-from app.core.disconnect import DisconnectWatch
+from app.core.disconnect import DisconnectWatches
 from app.core.http import ProblemResponse, drop_tracebacks, effective_route, header
 from app.core.policy import PolicyHeaders
 
@@ -81,6 +81,7 @@ class RequestContext:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self._watches = DisconnectWatches()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -93,7 +94,7 @@ class RequestContext:
         started, status = time.perf_counter(), 500
         watch = None
         if scope["type"] == "http":
-            watch = DisconnectWatch(receive)
+            watch = self._watches.start(receive)
             receive = watch.receive
 
         async def send_with_id(message: Message) -> None:
@@ -115,7 +116,7 @@ class RequestContext:
             status = CLIENT_CLOSED_REQUEST
         finally:
             if watch:
-                watch.stop()
+                self._watches.stop(watch)
             if status != 101:
                 _log_access(scope, status, started)
 

@@ -49,8 +49,8 @@ class Client:
 
 
 @pytest.fixture(autouse=True)
-def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disconnect, "GRACE_SECONDS", 0)
+def _sweep_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disconnect, "SWEEP_SECONDS", 0)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
