@@ -2,8 +2,9 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ from starlette.datastructures import State
 
 from app import admin
 from app.accounts.dependencies import build_services, get_visitor
+from app.accounts.session_cache import SessionCache, SessionLease
 from app.core import health
 from app.core.broadcast import Broadcast
 from app.core.concurrency import ConcurrencyLimit
@@ -24,6 +26,7 @@ from app.core.config import Settings, get_settings
 from app.core.db import Database
 from app.core.docs import add_docs
 from app.core.errors import Unavailable
+from app.core.events import Event
 from app.core.fair_queue import FairQueue
 from app.core.http import add_exception_handlers
 from app.core.jobs import Jobs
@@ -137,9 +140,12 @@ async def opened(state: State) -> AsyncIterator[State]:
     await to_thread.run_sync(open_state, state)  # it reads files
     await state.broadcast.start()
     state.sockets.start()
+    if settings.session_cache and not state.database.is_sqlite:
+        state.session_lease.start()
     try:
         yield state
     finally:
+        await state.session_lease.close()
         await state.sockets.close()
         await state.jobs.close()
         await state.broadcast.close()
@@ -154,7 +160,9 @@ def open_state(state: State) -> None:
     state.cursors = Cursors(derive_key(key, "cursor"))
     redis = settings.redis
     state.broadcast = open_broadcast(redis)
-    state.database = Database(settings, state.broadcast.publish)
+    state.session_cache = SessionCache()
+    state.database = Database(settings, partial(publish, state))
+    state.session_lease = SessionLease(state.session_cache, state.database)
     state.rate_limiter = RateLimiter(redis, derive_key(key, "rate limit"))
     state.passwords = Passwords(PASSWORD_THREADS)
     state.searches = ConcurrencyLimit(SEARCHES_PER_USER)
@@ -163,6 +171,11 @@ def open_state(state: State) -> None:
     state.jobs = Jobs((job for module in discover("jobs") for job in module.JOBS), state)
     build_services(state, settings, key)
     state.sockets = Sockets(state.broadcast, state.auth.standing)
+
+
+def publish(state: State, events: Sequence[Event]) -> None:
+    state.session_cache.hear(events)
+    state.broadcast.publish(events)
 
 
 def open_broadcast(redis_url: str | None) -> Broadcast:

@@ -202,8 +202,8 @@ def test_migration_gives_up_on_a_locked_table_and_says_so(own_database_url: str)
     """Everybody who comes later waits behind a migration that waits for a long transaction."""
     with psycopg.connect(own_database_url.replace("+asyncpg", "")) as connection:
         connection.execute("SELECT count(*) FROM items")
-        process = migrate(own_database_url, "downgrade", "-1")
+        process = migrate(own_database_url, "downgrade", "-2")
     assert process.returncode == 1
     (line,) = process.stderr.strip().splitlines()
     assert line.startswith("The migration waited 5 s for a lock on a table")
-    assert migrate(own_database_url, "downgrade", "-1").returncode == 0
+    assert migrate(own_database_url, "downgrade", "-2").returncode == 0

@@ -1,6 +1,5 @@
-from collections.abc import Iterable
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import Depends, Request, Security, WebSocket
@@ -18,9 +17,8 @@ from app.accounts.service.users import UserService
 from app.core.client import client_address, client_network
 from app.core.config import Settings
 from app.core.errors import Forbidden, InvalidTokenRequest, MissingScope, Unauthenticated
-from app.core.idempotency import KEY
 from app.core.repository import Units
-from app.core.security import AccessTokens, Caller, Claimant, derive_key
+from app.core.security import AccessTokens, Principal, derive_key
 from app.core.sockets import SUBPROTOCOL
 from app.web.cookies import Cookie
 from app.web.csrf import has_own_origin
@@ -52,6 +50,7 @@ def build_services(state: State, settings: Settings, key: str) -> None:
         state.passwords,
         state.hashing,
         AccessTokens(key, timedelta(minutes=settings.access_token_minutes)),
+        state.session_cache,
         attempts,
         session_lifetime=timedelta(days=settings.refresh_token_days),
         reuse_grace=timedelta(seconds=settings.refresh_reuse_grace_seconds),
@@ -61,6 +60,7 @@ def build_services(state: State, settings: Settings, key: str) -> None:
         accounts,
         state.auth,
         state.jobs,
+        state.session_cache,
         touch_after=timedelta(minutes=settings.access_token_minutes),  # as other clients refresh
     )
     state.session_cookie = Cookie("auth_session", settings.refresh_token_days * DAY, settings)
@@ -128,40 +128,16 @@ async def forbid_odd_fields(request: Request) -> None:
             raise InvalidTokenRequest("invalid_request", f"{name} should be one text.")
 
 
-async def get_caller(
+async def get_principal(
     required: SecurityScopes, token: Annotated[str | None, Depends(oauth2)], auth: AuthServiceDep
-) -> Caller:
-    return await authenticate(auth, token, required.scopes)
-
-
-async def authenticate(auth: AuthService, token: str | None, required: Iterable[str]) -> Caller:
+) -> Principal:
+    """Return the user of the access token, which has to have the scopes of the operation."""
     if token is None:
         raise Unauthenticated("Not authenticated.", token_given=False)
-    caller = await auth.authenticate(token)
-    if missing := set(required) - caller.scopes:
+    principal = await auth.authenticate(token)
+    if missing := set(required.scopes) - principal.scopes:
         raise MissingScope(f"The access token lacks the scope {' '.join(sorted(missing))}.")
-    return caller
-
-
-class Claim(OAuth2):
-    """In the place of `get_caller`, for what runs a statement that confirms the claimant."""
-
-    def __init__(self, scope: str) -> None:
-        super().__init__()
-        self._scope = scope
-
-    async def __call__(self, request: Request) -> Claimant:  # type: ignore[override]  # not a text
-        auth: AuthService = request.app.state.auth
-        token = await super().__call__(request)
-        if token is not None and KEY not in request.headers:  # else an answer is known beforehand
-            claimant = auth.claimant(token)
-            if self._scope in claimant.scopes:
-                return claimant
-        return await authenticate(auth, token, [self._scope])
-
-
-def claimant_with(scope: str) -> Any:
-    return Security(Claim(scope), scopes=[scope])
+    return principal
 
 
 async def get_session_cookie(connection: HTTPConnection) -> Cookie:
@@ -182,45 +158,45 @@ async def get_live_token(
     return token
 
 
-async def get_live_caller(
+async def get_live_principal(
     required: SecurityScopes,
     websocket: WebSocket,
     token: Annotated[str | None, Depends(get_live_token)],
     auth: AuthServiceDep,
     cookie: SessionCookieDep,
     browsers: BrowserServiceDep,
-) -> Caller:
+) -> Principal:
     """Of a WebSocket's handshake. A page of this site has no token, but its cookie."""
     value = cookie.read(websocket)
     if token is not None or value is None:
-        return await get_caller(required, token, auth)
+        return await get_principal(required, token, auth)
     if not has_own_origin(websocket.scope, websocket.app.state.settings):
         raise Forbidden("The cookie is for pages of this site alone.")
-    caller = await browsers.authenticate(value)
-    if caller is None:
+    principal = await browsers.authenticate(value)
+    if principal is None:
         raise Unauthenticated("The session has ended.")
-    return caller
+    return principal
 
 
-CurrentCaller = Annotated[Caller, Security(get_caller)]
-AccountDeleter = Annotated[Caller, Security(get_caller, scopes=["items:write"])]
-UsersAdmin = Security(get_caller, scopes=["users:admin"])
+PrincipalDep = Annotated[Principal, Security(get_principal)]
+AccountDeleter = Annotated[Principal, Security(get_principal, scopes=["items:write"])]
+UsersAdmin = Security(get_principal, scopes=["users:admin"])
 
 
 async def get_visitor(
     request: Request, cookie: SessionCookieDep, browsers: BrowserServiceDep
-) -> Caller | None:
+) -> Principal | None:
     """Who is signed in in this browser. The API takes no cookie, and the pages no token."""
     value = cookie.read(request)
-    caller = await browsers.authenticate(value) if value else None
-    request.state.caller = caller  # for the bar
-    return caller
+    principal = await browsers.authenticate(value) if value else None
+    request.state.principal = principal  # for the bar
+    return principal
 
 
-Visitor = Annotated[Caller | None, Depends(get_visitor)]
+Visitor = Annotated[Principal | None, Depends(get_visitor)]
 
 
-async def get_member(request: Request, visitor: Visitor) -> Caller:
+async def get_member(request: Request, visitor: Visitor) -> Principal:
     if visitor is None:
         url = request.url
         back = f"{url.path}?{url.query}" if url.query else url.path
@@ -229,4 +205,4 @@ async def get_member(request: Request, visitor: Visitor) -> Caller:
     return visitor
 
 
-Member = Annotated[Caller, Depends(get_member)]
+Member = Annotated[Principal, Depends(get_member)]

@@ -10,3 +10,13 @@ class SessionEnded(Event):
     @property
     def topic(self) -> str:
         return session_topic(self.session_id)
+
+
+class UserChanged(Event):
+    """What others may do for the user has changed: the account or its role."""
+
+    user_id: int
+
+    @property
+    def topic(self) -> str:
+        return f"users/{self.user_id}"

@@ -1,23 +1,18 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
     Delete,
     Select,
-    bindparam,
     delete,
     exists,
-    or_,
     select,
-    true,
     update,
 )
-from sqlalchemy.orm import InstrumentedAttribute
 
-from app.accounts.events import SessionEnded
+from app.accounts.events import SessionEnded, UserChanged
 from app.accounts.models import AuthSession, EmailToken, RefreshToken, User
 from app.accounts.schemas import allowed_scopes
 from app.core.errors import Conflict, Unauthenticated
@@ -25,43 +20,10 @@ from app.core.events import Events
 from app.core.orm import utc_now
 from app.core.pagination import Position, Sort
 from app.core.repository import Repository
-from app.core.security import Caller, Claimant
+from app.core.security import AccessClaims, Principal
 from app.core.session import Session
 
 CLEAN_UP_AT_ONCE = 100
-
-
-# What accounts lend to the other slices' statements, which then find nothing for a claimant who may
-# call no more: to confirm one costs no round trip. Their params are `claim(claimant)`.
-caller_id = bindparam("caller_id", type_=User.id.type)
-MAY_CALL = (
-    User.id == caller_id,
-    User.is_active,
-    AuthSession.id == bindparam("caller_session_id", type_=AuthSession.id.type),
-    AuthSession.user_id == User.id,
-    AuthSession.expires_at > bindparam("now", type_=AuthSession.expires_at.type),
-)
-
-
-def caller_is(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    return exists().where(*MAY_CALL, condition)
-
-
-caller_may_call = caller_is(true())
-caller_is_ordinary = caller_is(~User.is_superuser)
-
-
-def visible_to_caller(owner_id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
-    """What is not yours does not exist, unless you are a superuser."""
-    return caller_is(or_(owner_id == User.id, User.is_superuser))
-
-
-def claim(claimant: Claimant) -> dict[str, Any]:
-    return {
-        "caller_id": claimant.user_id,
-        "caller_session_id": claimant.session_id,
-        "now": utc_now(),
-    }
 
 
 def users_that_are(active: bool | None) -> Select[User]:
@@ -78,6 +40,10 @@ async def delete_expired(session: Session, model: type[AuthSession] | type[Email
 
 class UserRepository(Repository[User]):
     model = User
+
+    def tell_change(self, user_id: int) -> None:
+        """Have this process forget, before it answers, what the user might do."""
+        Events(self._session).record(UserChanged(user_id=user_id))
 
     async def add(self, record: User) -> User:
         """A new one, or one with a new address."""
@@ -138,13 +104,21 @@ class SessionRepository(Repository[AuthSession]):
         super().__init__(session)
         self._events = Events(session)
 
-    async def confirm(self, claimant: Claimant) -> Caller:
-        statement = select(User.is_superuser).where(*MAY_CALL)
-        is_superuser = await self._session.scalar(statement, claim(claimant))
-        if is_superuser is None:  # deactivated or deleted, or the session is over
+    async def verify(self, claims: AccessClaims) -> tuple[Principal, datetime]:
+        """Return the principal of a token and the end of its session. Raise Unauthenticated when
+        that has ended, or the user was deactivated or deleted."""
+        statement = (
+            select(User.is_superuser, AuthSession.expires_at)
+            .join(AuthSession, AuthSession.user_id == User.id)
+            .where(User.id == claims.sub, User.is_active)
+            .where(AuthSession.id == claims.sid, AuthSession.expires_at > utc_now())
+        )
+        row = (await self._session.execute(statement)).one_or_none()
+        if row is None:
             raise Unauthenticated("The session has ended.")
-        scopes = claimant.scopes & allowed_scopes(is_superuser)
-        return Caller(claimant.user_id, claimant.session_id, scopes, is_superuser)
+        is_superuser, ends_at = row
+        scopes = frozenset(claims.scope.split()) & allowed_scopes(is_superuser)
+        return Principal(claims.sub, claims.sid, scopes, is_superuser), ends_at
 
     async def standing(self, session_ids: Collection[UUID]) -> Sequence[UUID]:
         """Those that have not ended."""

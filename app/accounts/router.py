@@ -7,9 +7,9 @@ from fastapi import APIRouter, Depends, Form, Query, Request, Response, status
 from app.accounts.dependencies import (
     AccountDeleter,
     AuthServiceDep,
-    CurrentCaller,
     DeviceDep,
     EmailServiceDep,
+    PrincipalDep,
     UsersAdmin,
     UserServiceDep,
     forbid_odd_fields,
@@ -67,17 +67,19 @@ async def revoke_token(form: Annotated[Revocation, Form()], service: AuthService
 
 
 @auth.get("/sessions")
-async def list_sessions(service: AuthServiceDep, caller: CurrentCaller) -> Sequence[SessionRead]:
+async def list_sessions(service: AuthServiceDep, principal: PrincipalDep) -> Sequence[SessionRead]:
     """The devices that are signed in."""
-    return await service.list_sessions(caller)
+    return await service.list_sessions(principal)
 
 
 @auth.delete(
     "/sessions/{session_id}", status_code=status.HTTP_204_NO_CONTENT, response_class=Response
 )
-async def delete_session(session_id: UUID, service: AuthServiceDep, caller: CurrentCaller) -> None:
+async def delete_session(
+    session_id: UUID, service: AuthServiceDep, principal: PrincipalDep
+) -> None:
     """Signs a device out."""
-    await service.end_session(caller, session_id)
+    await service.end_session(principal, session_id)
 
 
 @auth.post("/password-reset", status_code=status.HTTP_202_ACCEPTED, responses=TOO_MANY)
@@ -148,9 +150,9 @@ async def list_users(
 
 
 @users.get("/me", response_model=UserRead)
-async def read_current_user(caller: CurrentCaller, service: UserServiceDep) -> User:
+async def read_current_user(principal: PrincipalDep, service: UserServiceDep) -> User:
     """Who is signed in."""
-    return await service.get(caller.user_id)
+    return await service.get(principal.user_id)
 
 
 @users.patch(
@@ -159,10 +161,10 @@ async def read_current_user(caller: CurrentCaller, service: UserServiceDep) -> U
     responses=WRONG_PASSWORD | TOO_MANY,
 )
 async def update_current_user(
-    data: UserUpdate, caller: CurrentCaller, service: UserServiceDep
+    data: UserUpdate, principal: PrincipalDep, service: UserServiceDep
 ) -> User:
     """Changes the profile. A new e-mail address has to be confirmed by mail first."""
-    return await service.update_own(caller, data)
+    return await service.update_own(principal, data)
 
 
 @users.delete(
@@ -171,9 +173,9 @@ async def update_current_user(
     response_class=Response,
     responses=LAST_SUPERUSER,
 )
-async def delete_current_user(caller: AccountDeleter, service: UserServiceDep) -> None:
+async def delete_current_user(principal: AccountDeleter, service: UserServiceDep) -> None:
     """Deletes the account, and its items with it: a token that may not write them may not do it."""
-    await service.delete(caller.user_id)
+    await service.delete(principal.user_id)
 
 
 @users.post(
@@ -183,10 +185,10 @@ async def delete_current_user(caller: AccountDeleter, service: UserServiceDep) -
     responses=WRONG_PASSWORD | TOO_MANY,
 )
 async def change_password(
-    data: PasswordChange, caller: CurrentCaller, service: UserServiceDep
+    data: PasswordChange, principal: PrincipalDep, service: UserServiceDep
 ) -> None:
     """Sets a new password, and ends every other session."""
-    await service.change_password(caller, data)
+    await service.change_password(principal, data)
 
 
 @users.get("/{user_id}", response_model=UserRead, dependencies=[UsersAdmin])

@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     database_prepared_statements: bool = True
     database_statement_timeout: float = Field(default=15, gt=0)
     lean_routes: bool = True
+    session_cache: bool = True
     redis_url: SecretStr | None = None
 
     host: str = "127.0.0.1"

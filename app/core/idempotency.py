@@ -4,8 +4,8 @@ gets the first answer, which is stored in the transaction of what it tells of.
     router = APIRouter(..., route_class=IdempotentRoute)
 
     @router.post("")
-    async def create_thing(..., caller: ..., idempotency: IdempotencyDep) -> Thing | Response:
-        if replay := await idempotency.replay(caller):
+    async def create_thing(..., principal: ..., idempotency: IdempotencyDep) -> Thing | Response:
+        if replay := await idempotency.replay(principal):
             return replay
 """
 
@@ -21,7 +21,7 @@ from app.core.db import SessionDep
 from app.core.errors import InProgress, Invalid
 from app.core.idempotency_records import IdempotencyRepository
 from app.core.routing import LeanRoute
-from app.core.security import Caller, Claimant
+from app.core.security import Principal
 
 KEY = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -37,21 +37,19 @@ class Idempotency:
         self._records = records
         self._key = key
 
-    async def replay(self, caller: Claimant) -> Response | None:
+    async def replay(self, principal: Principal) -> Response | None:
         """The first answer to the key, for the endpoint to return; None when it is to be made.
 
         Before anything else that the endpoint does with the database.
         """
         if self._key is None:
             return None
-        if not isinstance(caller, Caller):
-            raise TypeError("An answer that is known already is for a confirmed caller.")
         fingerprint = await fingerprint_of(self._request)
-        if await self._records.claim(caller.user_id, self._key, fingerprint):
-            store = partial(self._records.store, caller.user_id, self._key)
+        if await self._records.claim(principal.user_id, self._key, fingerprint):
+            store = partial(self._records.store, principal.user_id, self._key)
             self._request.scope["store_answer"] = store
             return None
-        record = await self._records.get(caller.user_id, self._key)
+        record = await self._records.get(principal.user_id, self._key)
         if record is None:
             raise InProgress("The first request with this key has expired just now.")
         if record.fingerprint != fingerprint:

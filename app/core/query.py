@@ -13,7 +13,6 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
 from sqlalchemy import (
-    ColumnElement,
     Delete,
     Dialect,
     Float,
@@ -21,9 +20,6 @@ from sqlalchemy import (
     Numeric,
     Select,
     Update,
-    bindparam,
-    insert,
-    select,
 )
 
 from app.core.orm import Base
@@ -65,13 +61,6 @@ class Query(Generic[RowT]):
 def columns_of(model: type[Base], row: type[BaseModel]) -> list[Any]:
     """Those of the model that the shape has: no other is read."""
     return [getattr(model, name) for name in row.model_fields]
-
-
-def insert_where(model: type[Base], names: Sequence[str], condition: ColumnElement[bool]) -> Insert:
-    """Of a row whose values are `:name`, if the condition holds."""
-    columns = model.__table__.columns
-    values = select(*(bindparam(name, type_=columns[name].type) for name in names))
-    return insert(model).from_select(names, values.where(condition), include_defaults=False)
 
 
 @dataclass(frozen=True, slots=True)

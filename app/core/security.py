@@ -1,12 +1,10 @@
 """Passwords and access tokens."""
 
 import hmac
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from hashlib import sha256
 from typing import Annotated, Literal, TypeVar
 from uuid import UUID, uuid4
 
@@ -22,7 +20,6 @@ ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "app"
 MAX_TOKEN_BYTES = 4096
 MAX_PASSWORD_CHARACTERS = 128
-REMEMBERED_TOKENS = 10_000
 
 ResultT = TypeVar("ResultT")
 
@@ -33,19 +30,12 @@ def derive_key(secret: str, purpose: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Claimant:
-    """Who calls by what their access token says: the session may be over, or the user gone. What
-    is done for a claimant is done by a statement that looks (`app.accounts.repository`)."""
+class Principal:
+    """The authenticated user of a request."""
 
     user_id: int
     session_id: UUID
     scopes: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Caller(Claimant):
-    """Who is calling, confirmed by the database in this request."""
-
     is_superuser: bool
 
 
@@ -67,7 +57,6 @@ class AccessTokens:
     def __init__(self, key: str, lifetime: timedelta) -> None:
         # Made once, and from bytes: as text, python-jose takes some keys for JSON or PEM.
         self._key = jwk.construct(key.encode(), ALGORITHM)
-        self._claimants = dict[bytes, tuple[Claimant, int]]()
         self.lifetime = lifetime
 
     def issue(self, user_id: int, session_id: UUID, scopes: frozenset[str]) -> str:
@@ -85,18 +74,6 @@ class AccessTokens:
         }
         return jwt.encode(claims, self._key, ALGORITHM)
 
-    def claimant(self, token: str) -> Claimant:
-        """Verified once: to do so takes longer than the database does to answer."""
-        digest = sha256(token.encode()).digest()
-        claimant, expires_at = self._claimants.get(digest, (None, 0))
-        if claimant is None or expires_at < int(time.time()):
-            claims = self.read(token)
-            claimant = Claimant(claims.sub, claims.sid, frozenset(claims.scope.split()))
-            if len(self._claimants) >= REMEMBERED_TOKENS:
-                del self._claimants[next(iter(self._claimants))]  # the oldest
-            self._claimants[digest] = claimant, claims.exp
-        return claimant
-
     def read(self, token: str, *, also_expired: bool = False) -> AccessClaims:
         options = {"verify_exp": not also_expired}
         try:
@@ -107,7 +84,7 @@ class AccessTokens:
             )
             return AccessClaims.model_validate(claims)
         except Exception as error:  # python-jose raises RecursionError too, on nested brackets
-            raise Unauthenticated("The access token is not valid, or not any more.") from error
+            raise Unauthenticated("The access token is invalid or has expired.") from error
 
 
 def is_encodable(text: str) -> bool:

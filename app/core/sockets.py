@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from app.core.broadcast import LOST, Broadcast
 from app.core.errors import TooManyAtOnce, Unauthenticated, Unavailable
-from app.core.security import Caller
+from app.core.security import Principal
 
 SUBPROTOCOL = "bearer"
 RESTART, TRY_AGAIN_LATER, SESSION_ENDED = 1012, 1013, 4401
@@ -107,18 +107,18 @@ class Sockets:
         for socket in self._all():
             socket.close(code)
 
-    async def serve(self, websocket: WebSocket, caller: Caller, topic: str) -> None:
+    async def serve(self, websocket: WebSocket, principal: Principal, topic: str) -> None:
         """Sends what is told of `topic` from the handshake on."""
-        socket = Socket(websocket, caller.session_id)
+        socket = Socket(websocket, principal.session_id)
         ended, lost = lambda _: socket.close(SESSION_ENDED), lambda _: socket.close(RESTART)
         with (
-            self._counted(caller.user_id, socket),
+            self._counted(principal.user_id, socket),
             self._broadcast.listening(topic, socket.send),
-            self._broadcast.listening(session_topic(caller.session_id), ended),
+            self._broadcast.listening(session_topic(principal.session_id), ended),
             self._broadcast.listening(LOST, lost),
         ):
             # It may have ended since the token was read, while nobody listened here.
-            if not await self._standing([caller.session_id]):
+            if not await self._standing([principal.session_id]):
                 raise Unauthenticated("The session has ended.")
             offered = websocket.scope["subprotocols"]
             await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)

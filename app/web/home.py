@@ -11,7 +11,7 @@ router = APIRouter(include_in_schema=False)
 async def show_home(request: Request) -> Response:
     """The front page, and for who is signed in the way to their first page."""
     navigation: Navigation = request.app.state.navigation
-    if request.state.caller is not None:
+    if request.state.principal is not None:
         return redirect(navigation.home)
     here = str(request.base_url).rstrip("/")
     return render(request, "web/home.html", ways=navigation.links_for(None), here=here)

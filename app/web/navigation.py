@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from starlette.responses import RedirectResponse, Response
 
 from app.core.config import Settings
-from app.core.security import Caller
+from app.core.security import Principal
 
 MAX_PATH = 2000
 
@@ -22,14 +22,14 @@ class Link(NamedTuple):
     is_button: bool = False  # of a form that posts
     needs: str | None = None  # a setting that is on
 
-    def is_for(self, caller: Caller | None) -> bool:
+    def is_for(self, principal: Principal | None) -> bool:
         match self.audience:
             case "guests":
-                return caller is None
+                return principal is None
             case "members":
-                return caller is not None
+                return principal is not None
             case "superusers":
-                return caller is not None and caller.is_superuser
+                return principal is not None and principal.is_superuser
             case "anyone":
                 return True
 
@@ -45,8 +45,8 @@ class Navigation:
         on = [link for link in (*LINKS, *links) if not link.needs or getattr(settings, link.needs)]
         self._links = sorted(on, key=lambda link: link.order)
 
-    def links_for(self, caller: Caller | None) -> list[Link]:
-        return [link for link in self._links if link.is_for(caller)]
+    def links_for(self, principal: Principal | None) -> list[Link]:
+        return [link for link in self._links if link.is_for(principal)]
 
     @property
     def home(self) -> str:

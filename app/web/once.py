@@ -9,7 +9,7 @@ from fastapi import Depends
 
 from app.core.db import SessionDep
 from app.core.idempotency_records import IdempotencyRepository
-from app.core.security import Caller
+from app.core.security import Principal
 from app.web.forms import Form
 
 FIELD = "once"
@@ -28,16 +28,16 @@ class Once:
     def __init__(self, records: IdempotencyRepository) -> None:
         self._records = records
 
-    async def is_first(self, caller: Caller, form: Form) -> bool:
+    async def is_first(self, principal: Principal, form: Form) -> bool:
         """Whether this is still to be done. Before anything else in its transaction: should that
         fail, the next is the first."""
         if not form.get(FIELD):
             return True
         content = sha256(json.dumps(form.values).encode())
         key = f"form {content.hexdigest()}"
-        is_first = await self._records.claim(caller.user_id, key, content.digest())
+        is_first = await self._records.claim(principal.user_id, key, content.digest())
         if is_first:
-            await self._records.store(caller.user_id, key, DONE, {}, b"")
+            await self._records.store(principal.user_id, key, DONE, {}, b"")
         return is_first
 
 

@@ -60,7 +60,7 @@ def render(
     theme = request.cookies.get("theme")
     shared = {
         "form": form,
-        "caller": getattr(request.state, "caller", None),
+        "principal": getattr(request.state, "principal", None),
         "path": request.url.path,
         "theme": theme if theme in THEMES else None,
         "notice": None,

@@ -19,7 +19,7 @@ from app.core.idempotency_records import (
     IdempotencyRepository,
 )
 from app.core.orm import utc_now
-from app.core.security import Caller
+from app.core.security import Principal
 from tests.conftest import Person, client_of, counted_statements, only
 
 
@@ -76,7 +76,7 @@ class Things:
         self.answer: Any = {"thing": 1}
         self.made = 0
         self.client = client_of(app, person.token)
-        caller = Caller(person.id, uuid4(), frozenset(), is_superuser=False)
+        principal = Principal(person.id, uuid4(), frozenset(), is_superuser=False)
         router = APIRouter(route_class=IdempotentRoute)
 
         @router.post("/api/v1/things")
@@ -84,7 +84,7 @@ class Things:
         async def create_thing(
             idempotency: IdempotencyDep, session: SessionDep, body: Any = None
         ) -> Any:
-            if replay := await idempotency.replay(caller):
+            if replay := await idempotency.replay(principal):
                 return replay
             self.made += 1
             return self.answer

@@ -119,13 +119,13 @@ async def service(
     return f"service of {session}"
 
 
-async def caller(
+async def principal(
     required: SecurityScopes, request: Request, token: Annotated[str | None, Depends(oauth2)]
 ) -> str:
-    called(request, f"caller {required.scope_str}")
+    called(request, f"principal {required.scope_str}")
     required.scopes.append("more")
     if token == "bad":
-        raise HTTPException(401, "caller")
+        raise HTTPException(401, "principal")
     return str(token)
 
 
@@ -172,7 +172,7 @@ async def with_body(thing: Thing) -> str:
 
 
 ServiceDep = Annotated[str, Depends(service)]
-Reader = Annotated[str, Security(caller, scopes=["read"])]
+Reader = Annotated[str, Security(principal, scopes=["read"])]
 
 
 TAGGED = Tagged("tagged")
@@ -197,7 +197,7 @@ def lean(router: APIRouter) -> None:
     async def read(
         thing_id: int,
         service: ServiceDep,
-        caller: Reader,
+        principal: Reader,
         session: Session,
         response: Response,
         if_none_match: Annotated[str | None, Header()] = None,
@@ -209,7 +209,7 @@ def lean(router: APIRouter) -> None:
             raise HTTPException(404, "There is none")
         if thing_id == 500:
             raise ValueError("a bug")
-        return {"name": f"{caller} {session}", "price": thing_id, "secret": "hidden"}
+        return {"name": f"{principal} {session}", "price": thing_id, "secret": "hidden"}
 
     @router.get("/things")
     async def list_things(
@@ -221,7 +221,7 @@ def lean(router: APIRouter) -> None:
 
     @router.post("/things", status_code=201, response_model=ThingRead)
     async def create(
-        thing: Thing, service: ServiceDep, caller: Reader, response: Response
+        thing: Thing, service: ServiceDep, principal: Reader, response: Response
     ) -> Thing:
         response.headers["Location"] = f"/things/{service}"
         return thing
@@ -340,8 +340,8 @@ def not_lean(router: APIRouter) -> None:
 
     @router.get("/two-scopes")
     async def two_scopes(
-        a: Annotated[str, Security(caller, scopes=["a"])],
-        b: Annotated[str, Security(caller, scopes=["b"])],
+        a: Annotated[str, Security(principal, scopes=["a"])],
+        b: Annotated[str, Security(principal, scopes=["b"])],
     ) -> list[str]:
         return [a, b]
 

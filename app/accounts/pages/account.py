@@ -36,10 +36,10 @@ class AccountPage:
     """It has several forms: `at` says which one was sent."""
 
     def __init__(
-        self, request: Request, caller: Member, users: UserServiceDep, auth: AuthServiceDep
+        self, request: Request, principal: Member, users: UserServiceDep, auth: AuthServiceDep
     ) -> None:
         self._request = request
-        self._caller = caller
+        self._caller = principal
         self._users = users
         self._auth = auth
 
@@ -69,11 +69,11 @@ async def show_account(page: AccountPageDep) -> Response:
 
 @router.post("")
 async def save_profile(
-    form: FormDep, page: AccountPageDep, caller: Member, users: UserServiceDep
+    form: FormDep, page: AccountPageDep, principal: Member, users: UserServiceDep
 ) -> Response:
     try:
         full_name = form.get("full_name").strip() or None
-        await users.update_own(caller, UserUpdate(full_name=full_name))
+        await users.update_own(principal, UserUpdate(full_name=full_name))
     except REFUSALS as error:
         form.refuse(error)
         raise Answer(await page.show("profile", form)) from error
@@ -82,10 +82,10 @@ async def save_profile(
 
 @router.post("/email")
 async def change_email(
-    form: FormDep, page: AccountPageDep, caller: Member, users: UserServiceDep
+    form: FormDep, page: AccountPageDep, principal: Member, users: UserServiceDep
 ) -> Response:
     try:
-        await users.update_own(caller, form.read(UserUpdate, email=form.get("email")))
+        await users.update_own(principal, form.read(UserUpdate, email=form.get("email")))
     except REFUSALS as error:
         form.refuse(error, WRONG_PASSWORD)
         raise Answer(await page.show("email", form)) from error
@@ -94,10 +94,10 @@ async def change_email(
 
 @router.post("/password")
 async def change_password(
-    form: FormDep, page: AccountPageDep, caller: Member, users: UserServiceDep
+    form: FormDep, page: AccountPageDep, principal: Member, users: UserServiceDep
 ) -> Response:
     try:
-        await users.change_password(caller, form.read(PasswordChange))
+        await users.change_password(principal, form.read(PasswordChange))
     except REFUSALS as error:
         form.refuse(error, WRONG_PASSWORD)
         raise Answer(await page.show("password", form)) from error
@@ -106,11 +106,11 @@ async def change_password(
 
 @router.post("/sessions/{session_id}/end")
 async def end_session(
-    session_id: UUID, caller: Member, auth: AuthServiceDep, cookie: SessionCookieDep
+    session_id: UUID, principal: Member, auth: AuthServiceDep, cookie: SessionCookieDep
 ) -> Response:
     with suppress(NotFound):  # it has ended by itself
-        await auth.end_session(caller, session_id)
-    if session_id != caller.session_id:
+        await auth.end_session(principal, session_id)
+    if session_id != principal.session_id:
         return redirect("/account?notice=ended")
     response = redirect("/login?notice=signed-out")
     cookie.delete(response)
@@ -118,16 +118,20 @@ async def end_session(
 
 
 @router.get("/delete")
-async def show_delete_account(request: Request, caller: Member) -> Response:
+async def show_delete_account(request: Request, principal: Member) -> Response:
     return render(request, "accounts/delete_account.html")
 
 
 @router.post("/delete")
 async def delete_account(
-    request: Request, form: FormDep, caller: Member, users: UserServiceDep, cookie: SessionCookieDep
+    request: Request,
+    form: FormDep,
+    principal: Member,
+    users: UserServiceDep,
+    cookie: SessionCookieDep,
 ) -> Response:
     try:
-        await users.delete_own(caller, form.read(AccountDeletion).current_password)
+        await users.delete_own(principal, form.read(AccountDeletion).current_password)
     except REFUSALS as error:
         form.refuse(error, WRONG_PASSWORD)
         raise Answer(render(request, "accounts/delete_account.html", form=form)) from error

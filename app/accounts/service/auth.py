@@ -1,11 +1,11 @@
 """Who is calling: OAuth2 grants (RFC 6749), their end (RFC 7009), and the sessions behind them."""
 
-import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from hashlib import sha256
 from typing import TypeVar
 from uuid import UUID
 
@@ -19,11 +19,12 @@ from app.accounts.schemas import (
     allowed_scopes,
 )
 from app.accounts.service.attempts import Attempts
+from app.accounts.session_cache import SessionCache
 from app.core.errors import InvalidTokenRequest, NotFound, Unauthenticated
 from app.core.fair_queue import FairQueue
 from app.core.orm import utc_now
 from app.core.repository import Units
-from app.core.security import AccessTokens, Caller, Claimant, Passwords, is_encodable
+from app.core.security import AccessTokens, Passwords, Principal, is_encodable
 
 MAX_EMAIL = 320
 MAX_SCOPE = 1000
@@ -42,6 +43,7 @@ class AuthService:
         passwords: Passwords,
         hashing: FairQueue,
         tokens: AccessTokens,
+        cache: SessionCache,
         attempts: Attempts,
         *,
         session_lifetime: timedelta,
@@ -52,6 +54,7 @@ class AuthService:
         self._passwords = passwords
         self._hashing = hashing
         self._tokens = tokens
+        self._cache = cache
         self._attempts = attempts
         self._session_lifetime = session_lifetime
         self._reuse_grace = reuse_grace
@@ -70,13 +73,16 @@ class AuthService:
                     "unsupported_grant_type", "grant_type should be password or refresh_token."
                 )
 
-    async def authenticate(self, token: str) -> Caller:
-        claimant = self.claimant(token)
-        async with self._accounts.reading() as accounts:
-            return await accounts.sessions.confirm(claimant)
-
-    def claimant(self, token: str) -> Claimant:
-        return self._tokens.claimant(token)
+    async def authenticate(self, token: str) -> Principal:
+        """Return the principal of an access token; raise Unauthenticated when it is not valid."""
+        key = sha256(token.encode(errors="replace")).digest()
+        principal = self._cache.get(key)
+        if principal is None:
+            claims, mark = self._tokens.read(token), self._cache.mark()
+            async with self._accounts.reading() as accounts:
+                principal, ends_at = await accounts.sessions.verify(claims)
+            self._cache.put(mark, key, principal, min(claims.exp, ends_at.timestamp()))
+        return principal
 
     async def standing(self, session_ids: Collection[UUID]) -> set[UUID]:
         """Those of the sessions that have not ended."""
@@ -97,17 +103,17 @@ class AuthService:
             if session_id is not None:
                 await accounts.sessions.end(session_id)
 
-    async def list_sessions(self, caller: Caller) -> Sequence[SessionRead]:
+    async def list_sessions(self, principal: Principal) -> Sequence[SessionRead]:
         async with self._accounts.reading() as accounts:
-            sessions = await accounts.sessions.list(caller.user_id)
+            sessions = await accounts.sessions.list(principal.user_id)
         found = [SessionRead.model_validate(session) for session in sessions]
         for session in found:
-            session.is_current = session.id == caller.session_id
+            session.is_current = session.id == principal.session_id
         return found
 
-    async def end_session(self, caller: Caller, session_id: UUID) -> None:
+    async def end_session(self, principal: Principal, session_id: UUID) -> None:
         async with self._accounts.transaction() as accounts:
-            if not await accounts.sessions.end(session_id, caller.user_id):
+            if not await accounts.sessions.end(session_id, principal.user_id):
                 raise NotFound(f"Session Not Found (id: {session_id})")
 
     async def end_sessions(self, session_ids: Collection[UUID]) -> None:
@@ -236,7 +242,7 @@ class AuthService:
 
 def digest(token: str) -> str:
     """Tokens are random: a plain hash keeps them as well as a slow one."""
-    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
+    return sha256(token.encode(errors="replace")).hexdigest()
 
 
 def requested_scopes(requested: str | None, allowed: frozenset[str]) -> frozenset[str]:

@@ -4,25 +4,34 @@ that change at each use would race between two tabs; all else is as with the API
 import secrets
 from datetime import timedelta
 from functools import partial
+from hashlib import sha256
 from uuid import UUID
 
 from app.accounts.models import User
 from app.accounts.repository import Accounts
 from app.accounts.schemas import Device, SignIn, allowed_scopes
 from app.accounts.service.auth import AuthService, digest
+from app.accounts.session_cache import SessionCache
 from app.core.jobs import Jobs
 from app.core.orm import utc_now
 from app.core.repository import Units
-from app.core.security import Caller
+from app.core.security import Principal
 
 
 class BrowserService:
     def __init__(
-        self, accounts: Units[Accounts], auth: AuthService, jobs: Jobs, *, touch_after: timedelta
+        self,
+        accounts: Units[Accounts],
+        auth: AuthService,
+        jobs: Jobs,
+        cache: SessionCache,
+        *,
+        touch_after: timedelta,
     ) -> None:
         self._accounts = accounts
         self._auth = auth
         self._jobs = jobs
+        self._cache = cache
         self._touch_after = touch_after
 
     async def sign_in(self, data: SignIn, device: Device, previous: str | None) -> str:
@@ -32,16 +41,25 @@ class BrowserService:
         open_session = partial(self._open_session, device, previous)
         return await self._auth.sign_in(data.email, password, device, open_session)
 
-    async def authenticate(self, cookie: str) -> Caller | None:
+    async def authenticate(self, cookie: str) -> Principal | None:
+        key = sha256(b"cookie:" + cookie.encode(errors="replace")).digest()
+        if principal := self._cache.get(key):
+            return principal
+        mark = self._cache.mark()
         async with self._accounts.reading() as accounts:
             found = await accounts.sessions.get_by_cookie(digest(cookie))
         if found is None:
             return None
         session, is_superuser = found
-        if utc_now() - session.last_used_at > self._touch_after:
-            await self._jobs.enqueue("touch_session", str(session.id))  # reading writes nothing
         scopes = frozenset(session.scope.split()) & allowed_scopes(is_superuser)
-        return Caller(session.user_id, session.id, scopes, is_superuser)
+        principal = Principal(session.user_id, session.id, scopes, is_superuser)
+        touch_at = session.last_used_at + self._touch_after
+        if utc_now() > touch_at:
+            await self._jobs.enqueue("touch_session", str(session.id))  # reading writes nothing
+        else:
+            until = min(session.expires_at, touch_at).timestamp()
+            self._cache.put(mark, key, principal, until)
+        return principal
 
     async def touch(self, session_id: UUID) -> None:
         """A job."""

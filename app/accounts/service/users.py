@@ -25,7 +25,7 @@ from app.core.fair_queue import FairQueue
 from app.core.orm import utc_now
 from app.core.pagination import Cursors, Page, Sort
 from app.core.repository import Units
-from app.core.security import Caller, Passwords
+from app.core.security import Passwords, Principal
 
 
 class UserService:
@@ -107,13 +107,15 @@ class UserService:
             total = await accounts.users.total(query.is_active) if query.with_total else None
         return self._cursors.page(Page[UserRead], users, query.limit, sort, total)
 
-    async def update_own(self, caller: Caller, data: UserUpdate) -> User:
+    async def update_own(self, principal: Principal, data: UserUpdate) -> User:
         """A new address is only noted here: see `EmailService.verify`."""
         sent = data.model_dump()
         email, password = sent.pop("email", None), sent.pop("current_password", SecretStr(""))
-        seen = await self._check_password(caller.user_id, password) if email is not None else None
+        seen = (
+            await self._check_password(principal.user_id, password) if email is not None else None
+        )
         async with self._accounts.transaction() as accounts:
-            user = changed(await accounts.users.lock(caller.user_id), caller.user_id, sent)
+            user = changed(await accounts.users.lock(principal.user_id), principal.user_id, sent)
             if email is None or seen is None:
                 return user
             if user.password_hash != seen.password_hash:  # a change was faster
@@ -123,18 +125,18 @@ class UserService:
         await self._emails.send_change_notice(user.email)
         return user
 
-    async def change_password(self, caller: Caller, data: PasswordChange) -> None:
+    async def change_password(self, principal: Principal, data: PasswordChange) -> None:
         """Ends every other session, and what was asked for by mail: whoever knew the old password
         may have asked for it."""
-        seen = await self._check_password(caller.user_id, data.current_password)
+        seen = await self._check_password(principal.user_id, data.current_password)
         hash_ = partial(self._passwords.hash, data.new_password.get_secret_value())
-        password_hash = await self._hashing.run(f"user {caller.user_id}", hash_)
+        password_hash = await self._hashing.run(f"user {principal.user_id}", hash_)
         async with self._accounts.transaction() as accounts:
             user = await accounts.users.get_unchanged(seen)
             if user is None:  # another change was faster
                 raise wrong_password()
             user.password_hash = password_hash
-            await accounts.sessions.end_all(user.id, keep=caller.session_id)
+            await accounts.sessions.end_all(user.id, keep=principal.session_id)
             await accounts.email_tokens.forget(user.id)
 
     async def set_password(self, user_id: int, password: str) -> None:
@@ -150,6 +152,7 @@ class UserService:
             if False in (changes.get("is_active"), changes.get("is_superuser")):
                 await self._keep_a_superuser(accounts, user_id)
             user = changed(await accounts.users.lock(user_id), user_id, changes)
+            accounts.users.tell_change(user_id)
             if not user.is_active or password is not None:
                 await accounts.sessions.end_all(user_id)
             if password is not None:
@@ -165,9 +168,9 @@ class UserService:
                 await accounts.sessions.end_all(user_id)
                 await accounts.users.delete(user_id)
 
-    async def delete_own(self, caller: Caller, password: SecretStr) -> None:
-        await self._check_password(caller.user_id, password)
-        await self.delete(caller.user_id)
+    async def delete_own(self, principal: Principal, password: SecretStr) -> None:
+        await self._check_password(principal.user_id, password)
+        await self.delete(principal.user_id)
 
     async def _keep_a_superuser(self, accounts: Accounts, leaving: int) -> None:
         if await accounts.users.lock_superusers() == {leaving}:

@@ -8,7 +8,7 @@ from app.features.items.dependencies import item_service
 from app.features.items.models import Item
 from app.features.items.schemas import ItemCreate, ItemRead
 from app.web.admin.filters import BooleanFilter, ValueFilter
-from app.web.admin.view import AdminView, caller_of
+from app.web.admin.view import AdminView, principal_of
 from app.web.forms import Form, seen_in
 
 
@@ -30,16 +30,18 @@ class ItemAdmin(AdminView, model=Item):
 
     async def create(self, request: Request, form: Form) -> Any:
         async with item_service(request.app.state) as items:
-            return await items.create(caller_of(request), form.read(ItemCreate))
+            return await items.create(principal_of(request), form.read(ItemCreate))
 
     async def edit(self, request: Request, pk: int, form: Form) -> Any:
         async with item_service(request.app.state) as items:
-            return await items.replace(caller_of(request), pk, form.read(ItemCreate), seen_in(form))
+            return await items.replace(
+                principal_of(request), pk, form.read(ItemCreate), seen_in(form)
+            )
 
     async def delete(self, request: Request, pks: Sequence[int]) -> None:
         async with item_service(request.app.state) as items:
             for pk in pks:
-                await items.delete(caller_of(request), pk, expected=None)
+                await items.delete(principal_of(request), pk, expected=None)
 
 
 VIEWS = [ItemAdmin]

@@ -5,20 +5,17 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from starlette.datastructures import State
 
-from app.accounts.dependencies import claimant_with, get_caller
+from app.accounts.dependencies import get_principal
 from app.core.db import SessionDep
 from app.core.events import Events
 from app.core.repository import Units
-from app.core.security import Caller, Claimant
+from app.core.security import Principal
 from app.core.session import Session
 from app.features.items.repository import ItemRepository
 from app.features.items.service import BulkItems, ItemService
 
-ItemsReader = Annotated[Claimant, claimant_with("items:read")]
-ItemsWriter = Annotated[Claimant, claimant_with("items:write")]
-# What does its work in other statements than those that confirm a claimant.
-ItemsExporter = Annotated[Caller, Security(get_caller, scopes=["items:read"])]
-ItemsImporter = Annotated[Caller, Security(get_caller, scopes=["items:write"])]
+ItemsReader = Annotated[Principal, Security(get_principal, scopes=["items:read"])]
+ItemsWriter = Annotated[Principal, Security(get_principal, scopes=["items:write"])]
 
 
 def build(session: Session, state: State) -> ItemService:

@@ -2,22 +2,22 @@ from typing import Annotated
 
 from fastapi import APIRouter, Security, WebSocket
 
-from app.accounts.dependencies import get_live_caller
-from app.core.security import Caller
+from app.accounts.dependencies import get_live_principal
+from app.core.security import Principal
 from app.core.sockets import SocketsDep
 from app.features.items.events import items_of
 
 router = APIRouter(prefix="/items")
 
-ItemsWatcher = Annotated[Caller, Security(get_live_caller, scopes=["items:read"])]
+ItemsWatcher = Annotated[Principal, Security(get_live_principal, scopes=["items:read"])]
 
 
 @router.websocket("/live")
-async def watch_items(websocket: WebSocket, caller: ItemsWatcher, sockets: SocketsDep) -> None:
+async def watch_items(websocket: WebSocket, principal: ItemsWatcher, sockets: SocketsDep) -> None:
     """The changes of your items, as they are committed.
 
     Connect first, then list: a change may be told twice, but none is missed. Two changes of an item
     can be told in the wrong order when two processes made them: the lower version is the older,
     and nothing follows a deletion. When the socket closes, begin anew.
     """
-    await sockets.serve(websocket, caller, items_of(caller.user_id))
+    await sockets.serve(websocket, principal, items_of(principal.user_id))

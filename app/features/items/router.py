@@ -12,8 +12,6 @@ from app.core.pagination import Page, link_to_next
 from app.features.items.dependencies import (
     BulkItemsDep,
     ItemServiceDep,
-    ItemsExporter,
-    ItemsImporter,
     ItemsReader,
     ItemsWriter,
 )
@@ -31,15 +29,15 @@ router = APIRouter(prefix="/items", tags=["items"], route_class=IdempotentRoute)
 async def create_item(
     data: ItemCreate,
     items: ItemServiceDep,
-    caller: ItemsWriter,
+    principal: ItemsWriter,
     idempotency: IdempotencyDep,
     request: Request,
     response: Response,
 ) -> ItemRead | Response:
     """Creates an item of your own."""
-    if replay := await idempotency.replay(caller):
+    if replay := await idempotency.replay(principal):
         return replay
-    item = await items.create(caller, data)
+    item = await items.create(principal, data)
     response.headers["Location"] = f"{request.url.path}/{item.id}"
     return tagged(response, item)
 
@@ -48,25 +46,25 @@ async def create_item(
 async def create_items(
     data: Annotated[list[ItemCreate], Body(min_length=1, max_length=MAX_BATCH)],
     items: ItemServiceDep,
-    caller: ItemsImporter,
+    principal: ItemsWriter,
     idempotency: IdempotencyDep,
 ) -> Sequence[Item] | Response:
     """Creates all of them or none, and answers them in their order."""
-    if replay := await idempotency.replay(caller):
+    if replay := await idempotency.replay(principal):
         return replay
-    return await items.create_many(caller, data)
+    return await items.create_many(principal, data)
 
 
 @router.get("", responses=has_fields(200, "Link"))
 async def list_items(
     query: Annotated[ItemQuery, Query()],
     items: ItemServiceDep,
-    caller: ItemsReader,
+    principal: ItemsReader,
     request: Request,
     response: Response,
 ) -> Page[ItemRead]:
     """A page of your items; of everybody's for a superuser."""
-    page = await items.list(caller, query)
+    page = await items.list(principal, query)
     if page.next:
         response.headers["Link"] = link_to_next(request, page.next)
     return page
@@ -74,18 +72,22 @@ async def list_items(
 
 @router.get("/export", response_class=StreamingResponse, responses=EXPORTED)
 async def export_items(
-    query: Annotated[ItemExportQuery, Query()], items: BulkItemsDep, caller: ItemsExporter
+    query: Annotated[ItemExportQuery, Query()], items: BulkItemsDep, principal: ItemsReader
 ) -> StreamingResponse:
     """All of the list in one file: CSV for a spreadsheet, or NDJSON, an item a line."""
-    return await export(items.pages(caller, query), ItemRead, query.format, "items")
+    return await export(items.pages(principal, query), ItemRead, query.format, "items")
 
 
 @router.get("/{item_id}", response_model=ItemRead, responses=FOUND | NOT_MODIFIED)
 async def read_item(
-    item_id: int, items: ItemServiceDep, caller: ItemsReader, known: IfNoneMatch, response: Response
+    item_id: int,
+    items: ItemServiceDep,
+    principal: ItemsReader,
+    known: IfNoneMatch,
+    response: Response,
 ) -> ItemRead | Response:
     """One item."""
-    item = await items.get(caller, item_id)
+    item = await items.get(principal, item_id)
     return not_modified(known, item) or tagged(response, item)
 
 
@@ -94,12 +96,12 @@ async def replace_item(
     item_id: int,
     data: ItemCreate,
     items: ItemServiceDep,
-    caller: ItemsWriter,
+    principal: ItemsWriter,
     expected: IfMatch,
     response: Response,
 ) -> ItemRead:
     """Replaces all that a client may set; what is absent gets its default."""
-    return tagged(response, await items.replace(caller, item_id, data, expected))
+    return tagged(response, await items.replace(principal, item_id, data, expected))
 
 
 @router.patch("/{item_id}", response_model=ItemRead, responses=FOUND)
@@ -107,17 +109,17 @@ async def update_item(
     item_id: int,
     data: ItemUpdate,
     items: ItemServiceDep,
-    caller: ItemsWriter,
+    principal: ItemsWriter,
     expected: IfMatch,
     response: Response,
 ) -> ItemRead:
     """Changes what is sent: absent is unchanged, null is a value."""
-    return tagged(response, await items.update(caller, item_id, data, expected))
+    return tagged(response, await items.update(principal, item_id, data, expected))
 
 
 @router.delete("/{item_id}", status_code=status.HTTP_204_NO_CONTENT, response_class=Response)
 async def delete_item(
-    item_id: int, items: ItemServiceDep, caller: ItemsWriter, expected: IfMatch
+    item_id: int, items: ItemServiceDep, principal: ItemsWriter, expected: IfMatch
 ) -> None:
     """Deletes an item for good."""
-    await items.delete(caller, item_id, expected)
+    await items.delete(principal, item_id, expected)

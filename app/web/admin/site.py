@@ -13,7 +13,7 @@ from app.core.errors import Forbidden, Stale
 from app.core.export import FORMATS, export
 from app.core.templates import CompiledOnce, compile_all
 from app.web.admin.fields import fields_of
-from app.web.admin.view import AdminView, caller_of
+from app.web.admin.view import AdminView, principal_of
 from app.web.forms import REFUSALS, Form, get_form
 from app.web.navigation import redirect
 
@@ -137,5 +137,5 @@ class Admin(sqladmin.Admin):
 def log(request: Request, done: str, view: AdminView, pk: Any, *fields: str) -> None:
     """Who did what to which record, and never a value."""
     what = f" ({', '.join(fields)})" if fields else ""
-    user_id = caller_of(request).user_id
+    user_id = principal_of(request).user_id
     logger.info("User %s %s %s %s%s", user_id, done, view.identity, pk, what)

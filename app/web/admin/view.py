@@ -16,16 +16,16 @@ from app.core.errors import NotFound
 from app.core.export import FORMATS
 from app.core.orm import lowered, simple_lower
 from app.core.schemas import Output
-from app.core.security import Caller
+from app.core.security import Principal
 from app.web.forms import Blame, Form
 from app.web.rendering import time_tag
 
 ROWS_OF_A_PAGE = 1000
 
 
-def caller_of(request: Request) -> Caller:
-    caller: Caller = request.state.caller
-    return caller
+def principal_of(request: Request) -> Principal:
+    principal: Principal = request.state.principal
+    return principal
 
 
 def _tick(value: bool) -> str:

@@ -163,10 +163,11 @@ async def test_an_open_socket_outlives_its_token(
         return found
 
     def expired(token: str) -> Any:
-        raise Unauthenticated("The access token is not valid, or not any more.")
+        raise Unauthenticated("The access token is invalid or has expired.")
 
     async with connected(app, ann.token) as socket:
-        monkeypatch.setattr(app.state.auth._tokens, "claimant", expired)
+        monkeypatch.setattr(app.state.auth._tokens, "read", expired)
+        app.state.session_cache.forget_all()
         monkeypatch.setattr(app.state.sockets, "_standing", check)
         assert (await ann.client.get(ITEMS)).status_code == 401
         await asyncio.wait_for(checked.wait(), 5)
@@ -231,9 +232,9 @@ async def test_a_session_that_ends_during_the_handshake(
     authenticate = app.state.auth.authenticate
 
     async def authenticate_and_end(token: str) -> Any:
-        caller = await authenticate(token)
-        await app.state.auth.end_session(caller, caller.session_id)
-        return caller
+        principal = await authenticate(token)
+        await app.state.auth.end_session(principal, principal.session_id)
+        return principal
 
     monkeypatch.setattr(app.state.auth, "authenticate", authenticate_and_end)
     assert (await refused(app, ann.token))["status"] == 401

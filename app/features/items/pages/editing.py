@@ -21,9 +21,9 @@ router = APIRouter(prefix="/items")
 class ItemPages:
     """The items as their owner's pages need them."""
 
-    def __init__(self, request: Request, caller: Member, items: ItemServiceDep) -> None:
+    def __init__(self, request: Request, principal: Member, items: ItemServiceDep) -> None:
         self._request = request
-        self._caller = caller
+        self._caller = principal
         self._items = items
 
     async def show_item(self, template: str, item_id: int, form: Form | None = None) -> Response:

@@ -35,12 +35,12 @@ router = APIRouter(prefix="/items")
 
 @router.get("")
 async def show_items(
-    request: Request, items: ItemServiceDep, caller: Member, cursors: CursorsDep
+    request: Request, items: ItemServiceDep, principal: Member, cursors: CursorsDep
 ) -> Response:
     form, page = Form(request.query_params), None
     try:
         query = form.read(ItemQuery, sort=form.get("sort") or NEWEST_FIRST)
-        page = await turn(partial(items.list, caller), query, form.get("before"), cursors)
+        page = await turn(partial(items.list, principal), query, form.get("before"), cursors)
     except REFUSALS as error:
         form.refuse(error)
     return render(
@@ -56,10 +56,10 @@ async def show_items(
 
 @router.get("/export")
 async def export_items(
-    query: Annotated[ItemExportQuery, Query()], items: BulkItemsDep, caller: Member
+    query: Annotated[ItemExportQuery, Query()], items: BulkItemsDep, principal: Member
 ) -> Response:
     """The API's, for who has no token."""
-    return await export(items.pages(caller, query), ItemRead, query.format, "items")
+    return await export(items.pages(principal, query), ItemRead, query.format, "items")
 
 
 def address(form: Form, path: str = "/items", **changes: str) -> str:

@@ -1,0 +1,190 @@
+"""Verified sessions in memory, so that a request need not ask the database who is calling.
+
+That is safe only while this process hears of every session that ends. On PostgreSQL, triggers on
+the tables of users and sessions notify a channel, whoever changes them. A process listens to it,
+and holds a lease on its memory for as long as it hears its own heartbeat, which it sends through
+the pool: a listener that was cut, a link that went silent and a pooler that swallows LISTEN look
+the same, and end the lease. Without it, and always on SQLite, each request asks the database.
+
+PostgreSQL delivers in the order of the commits. So a heartbeat that is heard says that every end
+before the time at which it was sent has been heard, too.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from secrets import token_hex
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import func, select
+
+from app.accounts.events import SessionEnded, UserChanged
+from app.core.db import Database
+from app.core.engines import Connection
+from app.core.errors import Unavailable
+from app.core.events import Event
+from app.core.security import Principal
+
+CHANNEL = "auth_sessions"  # the migration's triggers notify it
+MAX_ENTRIES = 10_000
+HEARTBEAT_SECONDS = 1
+LEASE_SECONDS = 5
+RETRY_SECONDS = 1
+CONNECT_SECONDS = 5
+
+logger = logging.getLogger("app.accounts")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    principal: Principal
+    expires_at: float  # seconds since the epoch
+
+
+class SessionCache:
+    """Maps digests of tokens and cookies to their callers."""
+
+    def __init__(self) -> None:
+        self._held_until = float("-inf")  # monotonic
+        self._entries = dict[bytes, Entry]()
+        self._by_session = dict[UUID, set[bytes]]()
+        self._changes = 0
+
+    @property
+    def is_held(self) -> bool:
+        return time.monotonic() < self._held_until
+
+    def hold_until(self, until: float) -> None:
+        """Use the memory until then, by the monotonic clock."""
+        if not self.is_held:  # something may have been missed
+            self.forget_all()
+        self._held_until = until
+
+    def get(self, digest: bytes) -> Principal | None:
+        entry = self._entries.get(digest)
+        if entry is None or not self.is_held or entry.expires_at <= time.time():
+            return None
+        return entry.principal
+
+    def mark(self) -> int:
+        """Return a mark to take before the database is asked: see `put`."""
+        return self._changes
+
+    def put(self, mark: int, digest: bytes, principal: Principal, expires_at: float) -> None:
+        """Remember the principal, unless anything has ended since the mark: it may be this session,
+        after the database answered."""
+        if not self.is_held or mark != self._changes:
+            return
+        if len(self._entries) >= MAX_ENTRIES:
+            self._forget(next(iter(self._entries)))  # the oldest
+        self._entries[digest] = Entry(principal, expires_at)
+        self._by_session.setdefault(principal.session_id, set()).add(digest)
+
+    def forget_session(self, session_id: UUID) -> None:
+        self._changes += 1
+        for digest in [*self._by_session.get(session_id, ())]:
+            self._forget(digest)
+
+    def forget_user(self, user_id: int) -> None:
+        self._changes += 1
+        for digest, entry in [*self._entries.items()]:
+            if entry.principal.user_id == user_id:
+                self._forget(digest)
+
+    def forget_all(self) -> None:
+        self._changes += 1
+        self._entries.clear()
+        self._by_session.clear()
+
+    def hear(self, events: Iterable[Event]) -> None:
+        """Forget what this process has just ended, before it answers."""
+        for event in events:
+            if isinstance(event, SessionEnded):
+                self.forget_session(event.session_id)
+            elif isinstance(event, UserChanged):
+                self.forget_user(event.user_id)
+
+    def _forget(self, digest: bytes) -> None:
+        entry = self._entries.pop(digest)
+        digests = self._by_session[entry.principal.session_id]
+        digests.remove(digest)
+        if not digests:
+            del self._by_session[entry.principal.session_id]
+
+
+class SessionLease:
+    """Lets a cache be used while this process hears of every end."""
+
+    def __init__(self, cache: SessionCache, database: Database) -> None:
+        self._cache = cache
+        self._database = database
+        self._name = token_hex(8)
+        self._is_reported = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._hold())
+
+    async def close(self) -> None:
+        if self._task:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _hold(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Unavailable) as error:
+                self._report(error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _listen(self) -> None:
+        url = self._database.engine.url.set(drivername="postgresql")
+        listener = await asyncpg.connect(
+            url.render_as_string(hide_password=False),
+            timeout=CONNECT_SECONDS,
+            connection_class=Connection,
+        )
+        try:
+            listener.add_termination_listener(self._lapse)
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await listener.add_listener(CHANNEL, self._hear)
+            while not listener.is_closed():
+                async with asyncio.timeout(LEASE_SECONDS):
+                    await self._beat()
+                await asyncio.sleep(HEARTBEAT_SECONDS)
+        finally:
+            self._lapse()
+            listener.terminate()
+
+    async def _beat(self) -> None:
+        beat = f"beat:{self._name}:{time.monotonic()}"
+        async with self._database.reading() as session:
+            await session.execute(select(func.pg_notify(CHANNEL, beat)))
+
+    def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        kind, _, id_ = str(payload).partition(":")
+        if kind == "session":
+            self._cache.forget_session(UUID(id_))
+        elif kind == "user":
+            self._cache.forget_user(int(id_))
+        elif kind == "all":
+            self._cache.forget_all()
+        elif kind == "beat":
+            name, _, sent_at = id_.partition(":")
+            if name == self._name:
+                self._cache.hold_until(float(sent_at) + LEASE_SECONDS)
+                self._is_reported = False
+
+    def _lapse(self, _: object = None) -> None:
+        self._cache.hold_until(float("-inf"))
+
+    def _report(self, error: Exception) -> None:
+        if not self._is_reported:
+            logger.warning("Sessions are looked up in the database at each request: %r", error)
+        self._is_reported = True

@@ -1,0 +1,205 @@
+"""Verified sessions in memory: what ends in one process is refused by all of them."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import event
+
+from app.accounts import session_cache
+from app.accounts.session_cache import SessionCache
+from tests.conftest import Person, browser_of, client_of, make_settings, only, running, sign_in
+
+ME = "/api/v1/users/me"
+DEADLINE = 60
+pytestmark = only("postgresql")
+
+# Whoever does it: here it is another program.
+ENDS = {
+    "sign-out": "DELETE FROM auth_sessions",
+    "expiry": "UPDATE auth_sessions SET expires_at = now() - interval '1 s'",
+    "deactivation": "UPDATE users SET is_active = false",
+    "deletion": "DELETE FROM users",
+    "emptied": "TRUNCATE users CASCADE",
+}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
+
+
+async def until_held(app: FastAPI) -> SessionCache:
+    cache: SessionCache = app.state.session_cache
+    await until(lambda: cache.is_held)
+    return cache
+
+
+async def run_sql(database_url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+    for statement in statements:
+        await connection.execute(statement)
+    await connection.close()
+
+
+@asynccontextmanager
+async def counted_look_ups(app: FastAPI) -> AsyncIterator[list[str]]:
+    seen = list[str]()
+
+    def see(*arguments: Any) -> None:
+        if "auth_sessions" in arguments[2] and "pg_notify" not in arguments[2]:
+            seen.append(arguments[2])
+
+    engine = app.state.database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", see)
+    yield seen
+    event.remove(engine, "before_cursor_execute", see)
+
+
+async def status_of(person: Person) -> int:
+    return (await person.client.get(ME)).status_code
+
+
+async def test_known_token_costs_no_query(app: FastAPI, ann: Person) -> None:
+    await until_held(app)
+    async with counted_look_ups(app) as look_ups:
+        for _ in range(3):
+            assert await status_of(ann) == 200
+    assert len(look_ups) == 1
+
+
+async def test_known_cookie_costs_no_query(app: FastAPI, ann: Person) -> None:
+    await until_held(app)
+    async with browser_of(app) as browser:
+        await sign_in(browser, ann)
+        cache: SessionCache = app.state.session_cache
+        while not cache._entries:  # the sign-in may have renewed the hash, which is heard later
+            await browser.get("/items")
+        async with counted_look_ups(app) as look_ups:
+            for _ in range(3):
+                assert (await browser.get("/items")).status_code == 200
+    assert look_ups == []
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_end_by_another_program_is_heard(
+    app: FastAPI, database_url: str, ann: Person, end: str
+) -> None:
+    await until_held(app)
+    assert await status_of(ann) == 200
+    await run_sql(database_url, ENDS[end])
+    async with asyncio.timeout(DEADLINE):
+        while await status_of(ann) != 401:
+            pass
+
+
+async def test_new_role_is_heard(app: FastAPI, database_url: str, root: Person) -> None:
+    await until_held(app)
+    assert (await root.client.get("/api/v1/users")).status_code == 200
+    await run_sql(database_url, "UPDATE users SET is_superuser = false")
+    async with asyncio.timeout(DEADLINE):
+        while (await root.client.get("/api/v1/users")).status_code != 403:
+            pass
+
+
+async def test_process_that_ends_a_session_refuses_it_at_once(app: FastAPI, ann: Person) -> None:
+    await until_held(app)
+    assert await status_of(ann) == 200
+    await ann.client.post("/api/v1/auth/revoke", data={"token": ann.token})
+    assert await status_of(ann) == 401
+
+
+async def test_process_that_demotes_a_user_refuses_their_role_at_once(
+    app: FastAPI, root: Person, bob: Person
+) -> None:
+    await until_held(app)
+    url = f"/api/v1/users/{root.id}"
+    await root.client.patch(f"/api/v1/users/{bob.id}", json={"is_superuser": True})
+    assert (await root.client.patch(url, json={"is_superuser": False})).status_code == 200
+    assert (await root.client.get("/api/v1/users")).status_code == 403
+
+
+async def test_end_between_the_look_up_and_its_answer_is_not_missed(
+    app: FastAPI, ann: Person
+) -> None:
+    cache = await until_held(app)
+    mark = cache.mark()
+    assert await status_of(ann) == 200
+    entry = next(iter(cache._entries.values()))
+    cache.forget_session(entry.principal.session_id)
+    cache.put(mark, b"late", entry.principal, time.time() + 60)
+    assert cache.get(b"late") is None
+
+
+async def test_cut_listener_serves_nothing_from_memory(
+    app: FastAPI, database_url: str, ann: Person
+) -> None:
+    cache = await until_held(app)
+    assert await status_of(ann) == 200
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+    await run_sql(database_url, f"{cut} AND datname = current_database()")
+    await until(lambda: not cache.is_held)
+    await run_sql(database_url, ENDS["sign-out"])
+    assert await status_of(ann) == 401
+    await until_held(app)
+    assert await status_of(ann) == 401
+
+
+async def test_heartbeat_that_is_not_heard_ends_the_lease(
+    app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind a pooler that swallows LISTEN, or on a link that went silent."""
+    monkeypatch.setattr(session_cache, "LEASE_SECONDS", 0.2)
+    monkeypatch.setattr(app.state.session_lease, "_name", "not heard")
+    cache: SessionCache = app.state.session_cache
+    await until(lambda: not cache.is_held)
+    async with counted_look_ups(app) as look_ups:
+        for _ in range(3):
+            assert await status_of(ann) == 200
+    assert len(look_ups) == 3
+
+
+async def test_session_cache_can_be_switched_off(database_url: str) -> None:
+    settings = make_settings(database_url, session_cache=False)
+    async with running(settings) as app, client_of(app) as client:
+        assert (await client.get("/health/ready")).status_code == 200
+        assert app.state.session_lease._task is None
+
+
+async def test_memory_is_bounded(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, ann: Person
+) -> None:
+    monkeypatch.setattr(session_cache, "MAX_ENTRIES", 3)
+    cache = await until_held(app)
+    assert await status_of(ann) == 200
+    principal = next(iter(cache._entries.values())).principal
+    for n in range(10):
+        cache.put(cache.mark(), f"{n}".encode(), principal, time.time() + 60)
+    assert [*cache._entries] == [b"7", b"8", b"9"]
+    assert cache._by_session == {principal.session_id: {b"7", b"8", b"9"}}
+
+
+async def test_entry_ends_with_its_token(app: FastAPI, ann: Person) -> None:
+    cache = await until_held(app)
+    assert await status_of(ann) == 200
+    principal = next(iter(cache._entries.values())).principal
+    cache.put(cache.mark(), b"expired", principal, time.time() - 1)
+    assert cache.get(b"expired") is None
+
+
+async def test_end_in_one_process_is_refused_by_another(database_url: str, ann: Person) -> None:
+    async with running(make_settings(database_url)) as other, client_of(other, ann.token) as client:
+        await until_held(other)
+        assert (await client.get(ME)).status_code == 200
+        await ann.client.post("/api/v1/auth/revoke", data={"token": ann.token})
+        started = time.perf_counter()
+        async with asyncio.timeout(DEADLINE):
+            while (await client.get(ME)).status_code == 200:
+                pass
+    print(f"refused {1000 * (time.perf_counter() - started):.1f} ms after the answer")
