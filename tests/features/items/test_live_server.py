@@ -22,10 +22,10 @@ from websockets.typing import Subprotocol
 
 from app.accounts.models import AuthSession, User
 from app.accounts.repository import Accounts
-from app.cli import GRACEFUL_SHUTDOWN_SECONDS
 from app.core.db import Database
 from app.core.orm import utc_now
 from app.core.security import AccessTokens
+from app.core.server import GRACEFUL_SHUTDOWN_SECONDS
 from app.core.sockets import MAX_PER_USER
 from tests.conftest import SECRET_KEY, make_settings
 from tests.databases import Databases
