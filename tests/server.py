@@ -40,12 +40,19 @@ def start(database_url: str, port: int, **environment: str) -> subprocess.Popen[
 @contextmanager
 def serving(database_url: str, **environment: str) -> Iterator[httpx.Client]:
     """A client of the server, which is stopped with SIGTERM at the end."""
+    with serving_process(database_url, **environment) as (client, _):
+        yield client
+
+
+@contextmanager
+def serving_process(database_url: str, **environment: str) -> Iterator[tuple[httpx.Client, int]]:
+    """Serve as `serving` does, and yield the process's id, too."""
     port = free_port()
     process = start(database_url, port, **environment)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             wait_until_live(process, client)
-            yield client
+            yield client, process.pid
     finally:
         process.send_signal(signal.SIGTERM)
         status = process.wait(timeout=START_SECONDS)
