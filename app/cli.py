@@ -14,7 +14,7 @@ from starlette.datastructures import State
 from app.core.config import Settings, get_settings
 from app.core.logging import configure_logging
 from app.core.migrations import alembic_config
-from app.core.server import server_options
+from app.core.server import raise_open_file_limit, server_options
 from app.discovery import discover
 
 
@@ -45,6 +45,7 @@ def serve(
     """Serve on HOST and PORT with WEB_CONCURRENCY workers."""
     settings = get_settings()
     configure_logging(settings)
+    raise_open_file_limit(settings.max_connections)
     if migrate:
         upgrade()
     if settings.environment == "local" and settings.log_format == "console":

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from app.core.config import Settings, get_settings
-from app.core.server import HttpProtocol
+from app.core.server import HttpProtocol, raise_open_file_limit
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -50,10 +50,16 @@ def settings(elsewhere: None) -> Settings:
     return get_settings()
 
 
+@pytest.fixture
+def short_timeouts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "request_timeout", 0.1)
+    monkeypatch.setattr("app.core.server.CHECK_SECONDS", 0.05)
+
+
 HTTP_ATTRIBUTES = """connections cycle flow headers logger loop pipeline scope server_state
     transport"""
 REQUEST_ATTRIBUTES = """body disconnected message_event more_body response_complete
-    response_started"""
+    response_started waiting_for_100_continue"""
 
 
 @pytest.mark.parametrize(
@@ -72,7 +78,7 @@ def test_uvicorn_has_the_attributes_that_the_protocols_use(class_: Any, attribut
 def test_uvicorn_has_the_methods_that_the_protocols_override() -> None:
     common = {"connection_made", "connection_lost", "data_received"}
     http = {"on_headers_complete", "on_body", "on_message_complete", "send_400_response"}
-    assert common | http <= vars(HttpToolsProtocol).keys()
+    assert common | http | {"handle_websocket_upgrade"} <= vars(HttpToolsProtocol).keys()
 
 
 async def test_trailers_are_not_among_the_headers() -> None:
@@ -88,6 +94,38 @@ async def test_trailers_are_not_among_the_headers() -> None:
         writer.write(ECHO + b"X-First: 1\r\n\r\n1\r\nx\r\n0\r\nX-User: root\r\n\r\n")
         await reader.readuntil(b"done")
     assert [name for name, _ in scopes[0]["headers"]] == [b"transfer-encoding", b"x-first"]
+
+
+@pytest.mark.usefixtures("short_timeouts")
+async def test_time_does_not_run_while_the_application_works() -> None:
+    """Neither does it for a body that the application has not asked for yet."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0.4)
+        await answer(send, (await receive())["body"])
+
+    async with connected(app) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        await reader.readuntil(b"100 Continue\r\n\r\n")
+        writer.write(b"hello")
+        await reader.readuntil(b"hello")
+
+
+@pytest.mark.usefixtures("short_timeouts")
+async def test_application_learns_that_a_slow_request_was_cut() -> None:
+    messages = list[str]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while messages[-1:] != ["http.disconnect"]:
+            messages.append((await receive())["type"])
+        await answer(send, b"too late")
+
+    async with connected(app) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhell")
+        response = await reader.read()
+    assert messages == ["http.request", "http.disconnect"]
+    assert response.startswith(b"HTTP/1.1 408")
+    assert b"too late" not in response
 
 
 def test_client_that_leaves_with_requests_unanswered_is_no_error(
@@ -158,3 +196,12 @@ async def test_pipelined_body_is_held_up_to_a_limit() -> None:
         writer.write(GET + b"POST / HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n")
         with pytest.raises(ConnectionError):
             await send_endlessly(writer)
+
+
+def test_limit_on_open_files_is_raised_for_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = list[tuple[int, int]]()
+    monkeypatch.setattr("resource.setrlimit", lambda _, each: limits.append(each))
+    for soft, hard in ((1024, 1_048_576), (1024, 1200), (1024, -1), (4096, 4096), (-1, -1)):
+        monkeypatch.setattr("resource.getrlimit", lambda _, each=(soft, hard): each)
+        raise_open_file_limit(1000)
+    assert limits == [(1500, 1_048_576), (1200, 1200), (1500, -1)]
