@@ -1,7 +1,8 @@
 """Limits on what one connection can make the server hold or wait for: uvicorn has none for them.
 
 The protocols below are uvicorn's own, with a bound on the request head, on the requests sent ahead,
-on the time that a client takes, and on the number of connections.
+on the data that a WebSocket's client sends, on the time that a client takes, and on the number of
+connections.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, TypeGuard
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from app.core.config import Settings, get_settings
@@ -39,6 +41,10 @@ WARNING_SECONDS = 60
 
 PING_SECONDS = 20  # a WebSocket's client then has as long to answer
 MAX_SOCKET_MESSAGE_BYTES = 1024
+MAX_FRAGMENTS = 64  # of one message
+SOCKET_BURST_BYTES = 65_536
+SOCKET_BYTES_PER_SECOND = 4096
+POLICY_VIOLATION, MESSAGE_TOO_BIG = 1008, 1009
 
 logger = logging.getLogger("app.server")
 # A client must not be able to fill the log: uvicorn warns at each invalid request.
@@ -52,6 +58,7 @@ def server_options(settings: Settings) -> dict[str, Any]:
         "host": settings.host,
         "port": settings.port,
         "http": HttpProtocol,
+        "ws": WebSocketProtocol,
         "forwarded_allow_ips": settings.forwarded_allow_ips,
         "timeout_graceful_shutdown": GRACEFUL_SHUTDOWN_SECONDS,
         "timeout_worker_healthcheck": HUNG_WORKER_SECONDS,
@@ -338,3 +345,43 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
             self.transport.close()
         else:
             self.cut()
+
+
+class WebSocketProtocol(TimedProtocol, WebSocketsSansIOProtocol):
+    """A WebSocket whose client sends no more than it may.
+
+    The library bounds a message, not how many messages, pings or empty fragments there are.
+    """
+
+    allowance: float = SOCKET_BURST_BYTES
+
+    def data_received(self, data: bytes) -> None:
+        if not self.handshake_initiated:
+            self.receive_handshake(data)
+        elif not self.handshake_complete:
+            self.cut()  # the client has to wait for the answer
+        elif len(data) > self.allowance:
+            self.refuse(POLICY_VIOLATION, "too much data")
+        else:
+            self.allowance -= len(data)
+            super().data_received(data)
+            if len(self.frames) > MAX_FRAGMENTS:
+                self.refuse(MESSAGE_TOO_BIG, "too many fragments")
+
+    def receive_handshake(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self.handshake_initiated:  # the library refuses lines of more than 8 kB
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    def refuse(self, code: int, reason: str) -> None:
+        if self.close_sent or self.transport.is_closing():
+            self.cut()
+            return
+        self.conn.send_close(code, reason)
+        self.handle_parser_exception()
+
+    def check(self) -> None:
+        refill = SOCKET_BYTES_PER_SECOND * CHECK_SECONDS
+        self.allowance = min(SOCKET_BURST_BYTES, self.allowance + refill)
+        super().check()

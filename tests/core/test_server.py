@@ -11,20 +11,25 @@ import uvloop
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from app.core.config import Settings, get_settings
-from app.core.server import HttpProtocol, raise_open_file_limit
+from app.core.server import HttpProtocol, WebSocketProtocol, raise_open_file_limit
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 ECHO = b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+)
 
 
 @asynccontextmanager
 async def connected(app: Application) -> AsyncIterator[Connection]:
-    config = Config(app, http=HttpProtocol, log_config=None, lifespan="off")
+    config = Config(app, http=HttpProtocol, ws=WebSocketProtocol, log_config=None, lifespan="off")
     config.load()
     state = ServerState()
     server = await asyncio.get_running_loop().create_server(
@@ -60,6 +65,8 @@ HTTP_ATTRIBUTES = """connections cycle flow headers logger loop pipeline scope s
     transport"""
 REQUEST_ATTRIBUTES = """body disconnected message_event more_body response_complete
     response_started waiting_for_100_continue"""
+SOCKET_ATTRIBUTES = """close_sent conn frames handshake_complete handshake_initiated loop
+    transport"""
 
 
 @pytest.mark.parametrize(
@@ -67,6 +74,7 @@ REQUEST_ATTRIBUTES = """body disconnected message_event more_body response_compl
     [
         (HttpToolsProtocol, HTTP_ATTRIBUTES),
         (RequestResponseCycle, REQUEST_ATTRIBUTES),
+        (WebSocketsSansIOProtocol, SOCKET_ATTRIBUTES),
     ],
 )
 def test_uvicorn_has_the_attributes_that_the_protocols_use(class_: Any, attributes: str) -> None:
@@ -79,6 +87,7 @@ def test_uvicorn_has_the_methods_that_the_protocols_override() -> None:
     common = {"connection_made", "connection_lost", "data_received"}
     http = {"on_headers_complete", "on_body", "on_message_complete", "send_400_response"}
     assert common | http | {"handle_websocket_upgrade"} <= vars(HttpToolsProtocol).keys()
+    assert common | {"handle_parser_exception"} <= vars(WebSocketsSansIOProtocol).keys()
 
 
 async def test_trailers_are_not_among_the_headers() -> None:
@@ -196,6 +205,26 @@ async def test_pipelined_body_is_held_up_to_a_limit() -> None:
         writer.write(GET + b"POST / HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n")
         with pytest.raises(ConnectionError):
             await send_endlessly(writer)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff\xff", b"\x89\x80\0\0\0\0"])
+async def test_frames_before_the_handshake_is_answered_cut_the_connection(
+    caplog: pytest.LogCaptureFixture, data: bytes
+) -> None:
+    connecting = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert (await receive())["type"] == "websocket.connect"
+        connecting.set()
+        assert (await receive())["type"] == "websocket.disconnect"
+
+    async with connected(app) as (reader, writer):
+        writer.write(UPGRADE)
+        await connecting.wait()
+        writer.write(data)
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+    assert "Traceback" not in caplog.text
 
 
 def test_limit_on_open_files_is_raised_for_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
