@@ -7,7 +7,7 @@ PIP = $(PYTHON) -m pip --python .venv --disable-pip-version-check install --quie
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
 	--python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: run install test check bench bench-check screenshots format lock migration
+.PHONY: run install test faults check bench bench-check screenshots format lock migration
 
 run: install  ## Serve on 127.0.0.1:8000 with reload (PORT= moves it)
 	@$(BIN)/app serve --migrate --reload
@@ -23,9 +23,12 @@ install: .venv/installed  ## .venv from the lock; does nothing when it is up to 
 
 test: install  ## On SQLite, and on PostgreSQL where TEST_POSTGRES_URL says
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses=logical --maxprocesses=4
+	$(BIN)/coverage run -m pytest --numprocesses=logical --maxprocesses=4 -m "not slow"
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+faults: install  ## The tests of hostile clients that take longer
+	$(BIN)/pytest -m slow tests/faults
 
 check: install
 	$(BIN)/ruff format --check .

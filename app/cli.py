@@ -14,14 +14,8 @@ from starlette.datastructures import State
 from app.core.config import Settings, get_settings
 from app.core.logging import configure_logging
 from app.core.migrations import alembic_config
+from app.core.server import raise_open_file_limit, server_options
 from app.discovery import discover
-
-GRACEFUL_SHUTDOWN_SECONDS = 20
-# A worker that does not answer for so long is started again: on a machine that is short of breath,
-# to import the application takes more than uvicorn's 5.
-HUNG_WORKER_SECONDS = 60
-PING_SECONDS = 20  # then a WebSocket's client has as long to answer
-MAX_SOCKET_MESSAGE_BYTES = 1024  # from clients, who have nothing to say
 
 
 def open_state() -> AbstractAsyncContextManager[State]:
@@ -51,28 +45,18 @@ def serve(
     """Serve on HOST and PORT with WEB_CONCURRENCY workers."""
     settings = get_settings()
     configure_logging(settings)
+    raise_open_file_limit(settings.max_connections)
     if migrate:
         upgrade()
     if settings.environment == "local" and settings.log_format == "console":
         _greet(settings)
     uvicorn.run(
         "app.main:app",
-        host=settings.host,
-        port=settings.port,
         reload=reload,
         reload_dirs=["app"] if reload else None,
         reload_includes=["*.html", "*.css", "*.js"] if reload else None,  # they are read at start
         workers=None if reload else settings.web_concurrency,
-        forwarded_allow_ips=settings.forwarded_allow_ips,
-        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
-        timeout_worker_healthcheck=HUNG_WORKER_SECONDS,
-        ws_ping_interval=PING_SECONDS,
-        ws_ping_timeout=PING_SECONDS,
-        ws_max_size=MAX_SOCKET_MESSAGE_BYTES,
-        ws_per_message_deflate=False,  # 40 kB a socket, to make short messages no shorter
-        server_header=False,
-        access_log=False,  # app.core.middleware writes one
-        log_config=None,
+        **server_options(settings),
     )
 
 

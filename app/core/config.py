@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     allowed_hosts: CommaSeparated = ["localhost", "127.0.0.1", "[::1]"]
     cors_origins: CommaSeparated = []
     max_body_bytes: int = Field(default=1_048_576, ge=1)
+    max_connections: int = Field(default=1000, ge=1)
+    request_timeout: float = Field(default=20, gt=0)
+    response_timeout: float = Field(default=60, gt=0)
     thread_limit: int = Field(default=40, ge=1)
 
     signup_enabled: bool = True

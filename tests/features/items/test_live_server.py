@@ -22,10 +22,10 @@ from websockets.typing import Subprotocol
 
 from app.accounts.models import AuthSession, User
 from app.accounts.repository import Accounts
-from app.cli import GRACEFUL_SHUTDOWN_SECONDS
 from app.core.db import Database
 from app.core.orm import utc_now
 from app.core.security import AccessTokens
+from app.core.server import GRACEFUL_SHUTDOWN_SECONDS
 from app.core.sockets import MAX_PER_USER
 from tests.conftest import SECRET_KEY, make_settings
 from tests.databases import Databases
@@ -182,8 +182,8 @@ def test_a_thousand_sockets_on_five_connections(database_url: str) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
     tokens = asyncio.run(make_tokens(database_url, 1000 // MAX_PER_USER))
-    pool = {"DATABASE_POOL_SIZE": "5", "DATABASE_POOL_TIMEOUT": "5"}
-    with serving(database_url, **pool) as client:
+    limits = {"DATABASE_POOL_SIZE": "5", "DATABASE_POOL_TIMEOUT": "5", "MAX_CONNECTIONS": "1100"}
+    with serving(database_url, **limits) as client:
 
         async def open_all() -> None:
             connections = []

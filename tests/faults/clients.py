@@ -1,0 +1,93 @@
+"""Hostile clients: raw sockets, and what they cost the server."""
+
+import select
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+
+DEADLINE_SECONDS = 60
+MEGABYTE = 1_000_000
+MAX_GROWTH_BYTES = 40 * MEGABYTE  # of the process: the attacks below cost several times that
+
+
+@contextmanager
+def connected(client: httpx.Client, receive_buffer: int | None = None) -> Iterator[socket.socket]:
+    with socket.socket() as connection:
+        if receive_buffer:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.settimeout(DEADLINE_SECONDS)
+        connection.connect((client.base_url.host, client.base_url.port))
+        yield connection
+
+
+def send_until_cut(connection: socket.socket, piece: bytes, total: int) -> bool:
+    """Send `piece` again and again, and return whether the server ended the connection before
+    `total` bytes were sent."""
+    sent = 0
+    with suppress(ConnectionError):
+        while sent < total:
+            connection.sendall(piece)
+            sent += len(piece)
+        return False
+    return True
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Return what comes until the server closes the connection."""
+    received = b""
+    with suppress(ConnectionError):
+        while piece := connection.recv(65_536):
+            received += piece
+    return received
+
+
+def trickle(connection: socket.socket, piece: bytes, seconds: float) -> bytes:
+    """Send `piece` every so many seconds until the server closes, and return what it sent."""
+    connection.settimeout(seconds)
+    received, deadline = b"", time.monotonic() + DEADLINE_SECONDS
+    with suppress(ConnectionError):
+        while time.monotonic() < deadline:
+            connection.sendall(piece)
+            try:
+                read = connection.recv(65_536)
+            except TimeoutError:
+                continue
+            received += read
+            if not read:
+                return received
+    return received
+
+
+def is_cut(connection: socket.socket) -> bool:
+    """Wait for the server to reset the connection, without reading from it."""
+    poll = select.poll()
+    poll.register(connection, 0)  # errors are reported in any case
+    return bool(poll.poll(1000 * DEADLINE_SECONDS))
+
+
+def is_readable(connection: socket.socket, seconds: float) -> bool:
+    """Wait so long for something to read."""
+    readable, _, _ = select.select([connection], [], [], seconds)
+    return bool(readable)
+
+
+def status_of(response: bytes) -> int:
+    return int(response.split(b" ", 2)[1])
+
+
+def peak_memory(pid: int) -> int:
+    """Return the most that the process has held since `reset_peak_memory`, in bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return 1024 * int(line.split()[1])
+    raise LookupError("VmHWM")
+
+
+def reset_peak_memory(pid: int) -> int:
+    """Return what the process holds now, in bytes."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return peak_memory(pid)
