@@ -27,8 +27,8 @@ test: install  ## On SQLite, and on PostgreSQL where TEST_POSTGRES_URL says
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-faults: install  ## The tests of hostile clients that take longer
-	$(BIN)/pytest -m slow tests/faults
+faults: install  ## The tests that take longer: hostile clients, locks
+	$(BIN)/pytest -m slow
 
 check: install
 	$(BIN)/ruff format --check .
