@@ -37,7 +37,6 @@ from app.core.middleware import add_middleware
 from app.core.openapi import API, forbid_unknown_parameters
 from app.core.pagination import Cursors
 from app.core.rate_limit import RateLimiter, limit_by_address
-from app.core.routing import LeanRouter
 from app.core.security import Passwords, derive_key
 from app.core.sockets import Sockets
 from app.discovery import discover, folders
@@ -81,8 +80,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_pages(app, settings)
     admin.add_admin(app)
     add_docs(app)
-    if settings.lean_routes:
-        app.router.middleware_stack = LeanRouter(app)
+    if settings.lean_routes and find_spec("app.core.fastpath"):
+        from app.core.fastpath import use_fast_path  # the folder can be deleted
+
+        use_fast_path(app)
     return app
 
 

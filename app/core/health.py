@@ -8,12 +8,11 @@ from app.core.db import DatabaseDep
 from app.core.errors import Unavailable
 from app.core.migrations import get_migrations
 from app.core.rate_limit import RateLimiterDep
-from app.core.routing import LeanRoute
 from app.core.schemas import Output
 
 READY_SECONDS = 1  # the driver may take two more to give up, and probes are impatient
 
-router = APIRouter(prefix="/health", tags=["health"], route_class=LeanRoute)
+router = APIRouter(prefix="/health", tags=["health"])
 
 
 class Health(Output):

@@ -16,11 +16,11 @@ from hashlib import sha256
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
+from fastapi.routing import APIRoute
 
 from app.core.db import SessionDep
 from app.core.errors import InProgress, Invalid
 from app.core.idempotency_records import IdempotencyRepository
-from app.core.routing import LeanRoute
 from app.core.security import Principal
 
 KEY = "Idempotency-Key"
@@ -57,7 +57,7 @@ class Idempotency:
         return Response(record.body, record.status, {**record.headers, REPLAYED: "true"})
 
 
-class IdempotentRoute(LeanRoute):
+class IdempotentRoute(APIRoute):
     """Here the answer is known to the byte, and the transaction still open."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

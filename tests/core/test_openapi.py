@@ -6,7 +6,6 @@ from fastapi import APIRouter, Depends, FastAPI, Query
 from app.core.errors import AppError
 from app.core.http import app_error
 from app.core.openapi import API, forbid_unknown_parameters
-from app.core.routing import LeanRoute, LeanRouter
 from tests.conftest import client_of
 
 CHECKED = Depends(forbid_unknown_parameters)
@@ -16,11 +15,11 @@ async def of_tenant(tenant: str = "") -> str:
     return tenant
 
 
-@pytest.fixture(params=["lean", "FastAPI's"])
-def app(request: pytest.FixtureRequest) -> FastAPI:
+@pytest.fixture
+def app() -> FastAPI:
     app = API()
     app.add_exception_handler(AppError, app_error)  # type: ignore[arg-type]  # one of any Exception
-    router = APIRouter(route_class=LeanRoute)
+    router = APIRouter()
 
     @router.get("/things")
     async def things(word: Annotated[str, Query(validation_alias="the-word")] = "") -> str:
@@ -29,8 +28,6 @@ def app(request: pytest.FixtureRequest) -> FastAPI:
     app.include_router(router, prefix="/one", dependencies=[CHECKED])
     app.include_router(router, prefix="/two", dependencies=[CHECKED, Depends(of_tenant)])
     app.router.add_api_route("/direct", things, dependencies=[CHECKED])
-    if request.param == "lean":
-        app.router.middleware_stack = LeanRouter(app)
     return app
 
 

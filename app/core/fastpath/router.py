@@ -1,12 +1,8 @@
-"""FastAPI's routing and injection with their decisions taken once, and not at every request: they
-cost more than the rest of a request does.
-
-    router = APIRouter(..., route_class=LeanRoute)
+"""A router in front of FastAPI's that takes its decisions about a route once.
 
 It does what FastAPI does, in the same order, with FastAPI's own functions for parameters and
-answers. FastAPI's own handler is left with bodies that are not JSON, routes that use what is not
-known here, and applications with overrides, telemetry or a prefix. LEAN_ROUTES=false switches it
-off. tests/core/test_routing.py holds the answers against FastAPI's own.
+responses, and leaves to FastAPI's handler what it does not know: bodies that are not JSON, routes
+that use something else, applications with overrides, telemetry or a prefix.
 """
 
 import asyncio
@@ -14,6 +10,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from functools import partial
 from inspect import isasyncgenfunction, iscoroutinefunction
 from operator import attrgetter
@@ -23,6 +20,7 @@ from typing import Any
 from anyio import CancelScope
 from anyio._backends._asyncio import _task_states
 from fastapi import FastAPI, Request, Response
+from fastapi._body_limit import wrap_app_with_body_limit
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import request_body_to_args, request_params_to_args
@@ -31,23 +29,25 @@ from fastapi.params import Form
 from fastapi.routing import (
     APIRoute,
     RouteContext,
+    _effective_route_context_var,
     _extract_endpoint_context,
     iter_route_contexts,
+    request_response,
     serialize_response,
 )
 from fastapi.security import SecurityScopes
 from fastapi.utils import is_body_allowed_for_status_code
 from starlette.routing import Match
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-logger = logging.getLogger("app.routing")
+logger = logging.getLogger("app.fastpath")
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Values = dict[str, Any]
 Read = Callable[[Any], tuple[Values, Any]]  # of parameters: theirs, and what is wrong with them
-Seen = dict[Any, tuple[int, Any]]
+StepCache = dict[Any, tuple[int, Any]]  # by what is called: its step's index, and its scopes
 JSON = "application/json"
-OTHER, FAILED, REQUIRED = object(), object(), object()
+NOT_JSON, FAILED, REQUIRED = object(), object(), object()
 PLAIN = {plain | None for plain in (bool, float, int, str)} | {bool, float, int, str}
 SOURCES = {  # of the parameters that a dependant names so
     "path_params": attrgetter("path_params"),
@@ -58,7 +58,10 @@ SOURCES = {  # of the parameters that a dependant names so
 
 
 class LeanRouter:
-    """In front of the application's: its routes in one list, where FastAPI walks a tree twice."""
+    """Serves the routes that have a plan, and hands everything else to the application's router.
+
+    FastAPI walks a tree of routers twice for each request; here the routes are in one list.
+    """
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
@@ -66,25 +69,23 @@ class LeanRouter:
         self._has_failed = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        plan = self._plan_for(scope) if self._knows(scope) else None
+        plan = self._plan_for(scope) if self._is_supported(scope) else None
         if plan is None:
             return await self._app.router.app(scope, receive, send)
-        route = plan.route
         scope["router"] = self._app.router
         scope["route"] = plan.original_route
-        scope["endpoint"] = route.endpoint
-        scope["fastapi"] = {"effective_route_context": route}
-        scope["plan"] = plan
-        await route.app(scope, receive, send)
+        scope["endpoint"] = plan.route.endpoint
+        scope["fastapi"] = {"effective_route_context": plan.route}
+        await plan.app(scope, receive, send)
 
-    def _knows(self, scope: Scope) -> bool:
+    def _is_supported(self, scope: Scope) -> bool:
         if scope["type"] != "http" or scope.get("root_path"):
             return False
         return not self._app.dependency_overrides and not scope.get("fastapi.telemetry")
 
     def _plan_for(self, scope: Scope) -> "Plan | None":
-        """Of the first route that fits, which is the one that FastAPI would find."""
-        if not self._routes:  # all are there when the first request comes
+        """Return the plan of the first route that matches, as FastAPI would."""
+        if not self._routes:  # All are there when the first request comes.
             contexts = iter_route_contexts(self._app.routes)
             self._routes = [(context, self._plan_or_none(context)) for context in contexts]
         path, method = scope["path"], scope["method"]
@@ -101,9 +102,11 @@ class LeanRouter:
         return None
 
     def _plan_or_none(self, context: RouteContext) -> "Plan | None":
-        """A FastAPI that is not as it is known here, say a later version, is left to itself."""
+        """Leave the route to FastAPI if it is unsupported, or FastAPI not as it is known here."""
         try:
             return plan_of(context)
+        except UnsupportedRoute:
+            return None
         except Exception:
             if not self._has_failed:
                 logger.exception("Routes are left to FastAPI: it is not the version known here")
@@ -111,29 +114,15 @@ class LeanRouter:
             return None
 
 
-class LeanRoute(APIRoute):
-    def get_route_handler(self) -> Handler:
-        general = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            plan: Plan | None = request.scope.pop("plan", None)
-            body = await read_json(request) if plan and plan.body_fields else None
-            if plan is None or body is OTHER:
-                return await general(request)
-            return await plan.answer(request, body)
-
-        return handle
-
-
 async def read_json(request: Request) -> Any:
-    """OTHER leaves it to FastAPI's handler, which meets the body, or the error, as it was here."""
+    """Return the body; NOT_JSON leaves it, or the error, to FastAPI's handler as it was here."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
-        return OTHER
+        return NOT_JSON
     try:
         return await request.json()
     except Exception as error:  # noqa: BLE001  # not JSON, or too much, or the client is gone
         request._receive = partial(_fail, error.with_traceback(None))  # it names this frame
-        return OTHER
+        return NOT_JSON
 
 
 async def _fail(error: Exception) -> Message:
@@ -169,8 +158,8 @@ class Shielded:
             self._scope.__exit__(type_, error, traceback)
 
 
-class Shared(Response):
-    """Of which calls set headers and status: as FastAPI has it, made at once."""
+class HeaderCollector(Response):
+    """The response that a call may take to set headers and the status. Cheaper than FastAPI's."""
 
     status_code: int | None  # type: ignore[assignment]
 
@@ -179,40 +168,70 @@ class Shared(Response):
         self.raw_headers = []
 
 
-class Unknown(Exception):
-    """The route uses what is not known here."""
+class UnsupportedRoute(Exception):
+    """The route uses something that is not known here; the text says what."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A call: a dependency's, or, at the end, the endpoint's."""
+    """One call of a request: that of a dependency or, as the last one, of the endpoint."""
 
     call: Callable[..., Any]
     is_generator: bool
     params: Sequence[tuple[Read, Callable[[Request], Any]]]
     may_fail: bool
-    needs: Sequence[int]  # the steps before that have to succeed
-    results: Sequence[tuple[str, int]]  # of which of them, for which argument
+    needs: Sequence[int]  # indexes of the steps that have to succeed first
+    results: Sequence[tuple[str, int]]  # arguments, and the indexes of the steps that return them
     request_names: Sequence[str]
     response_name: str | None
     scopes_name: str | None
     scopes: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
+    """All that is known of a route before a request comes."""
+
     original_route: APIRoute
-    route: Any  # with what its router was included with: a prefix, dependencies
+    route: Any  # with the prefix and the dependencies of the routers around it
     steps: Sequence[Step]
     body_fields: list[Any]
     embeds_body: bool
     response_class: type[Response]
     serialization: Values
-    where: Mapping[str, Any]  # by method, for the words of an error in the log
+    error_contexts: Mapping[str, Any]  # by method, for errors in the log
+    app: ASGIApp = dataclass_field(init=False)
+
+    def __post_init__(self) -> None:
+        self.app = wrap_app_with_body_limit(
+            request_response(self._route_handler()), self.route.max_body_size
+        )
+
+    def _route_handler(self) -> Handler:
+        """Have the route's class make the handler, around the fast one in the place of FastAPI's:
+        what the class adds to it stays."""
+        make_handler = APIRoute.get_route_handler
+
+        def make_fast_handler(route: APIRoute) -> Handler:
+            return partial(self._handle, make_handler(route))
+
+        token = _effective_route_context_var.set(self.route)
+        APIRoute.get_route_handler = make_fast_handler  # type: ignore[assignment, method-assign]  # restored
+        try:
+            return self.original_route.get_route_handler()
+        finally:
+            APIRoute.get_route_handler = make_handler  # type: ignore[method-assign]
+            _effective_route_context_var.reset(token)
+
+    async def _handle(self, general: Handler, request: Request) -> Response:
+        body = await read_json(request) if self.body_fields else None
+        if body is NOT_JSON:
+            return await general(request)
+        return await self.answer(request, body)
 
     async def answer(self, request: Request, body: Any) -> Response:
         stack = request.scope["fastapi_function_astack"]
-        shared = Shared()
+        shared = HeaderCollector()
         results, errors = list[Any](), list[Any]()
         for step in self.steps:
             arguments = {name: results[index] for name, index in step.results}
@@ -242,7 +261,9 @@ class Plan:
             else:
                 results.append(await step.call(**arguments))
         if errors:
-            raise RequestValidationError(errors, body=body, endpoint_ctx=self.where[request.method])
+            raise RequestValidationError(
+                errors, body=body, endpoint_ctx=self.error_contexts[request.method]
+            )
         result = results[-1]
         if isinstance(result, Response):
             return result
@@ -250,7 +271,9 @@ class Plan:
 
     async def _respond(self, result: Any, request: Request, shared: Response) -> Response:
         content = await serialize_response(
-            response_content=result, endpoint_ctx=self.where[request.method], **self.serialization
+            response_content=result,
+            endpoint_ctx=self.error_contexts[request.method],
+            **self.serialization,
         )
         status = shared.status_code or self.route.status_code
         options: Values = {"status_code": status} if status else {}  # else it is the class's own
@@ -264,18 +287,23 @@ class Plan:
         return response
 
 
-def plan_of(context: RouteContext) -> Plan | None:
+def plan_of(context: RouteContext) -> Plan:
+    """Return the plan of a route. Raise UnsupportedRoute where FastAPI has to serve it."""
     original_route = context.original_route
     route: Any = context._route_context or original_route
-    if not isinstance(original_route, LeanRoute):
-        return None
+    if not isinstance(original_route, APIRoute):
+        raise UnsupportedRoute("it is no API route")
+    if route.is_json_stream or route.stream_item_field or original_route.form_limits:
+        raise UnsupportedRoute("it streams, or limits forms")
     steps = list[Step]()
     try:
         _add_step(route.dependant, steps, {})
-    except (Unknown, TypeError):
-        return None
-    if steps[-1].is_generator or isinstance(getattr(route.body_field, "field_info", None), Form):
-        return None
+    except TypeError as error:
+        raise UnsupportedRoute("something that it calls cannot be hashed") from error
+    if steps[-1].is_generator:
+        raise UnsupportedRoute("its endpoint is a generator")
+    if isinstance(getattr(route.body_field, "field_info", None), Form):
+        raise UnsupportedRoute("it takes a form")
     response_class, is_default = route.response_class, False
     if isinstance(response_class, DefaultPlaceholder):
         response_class, is_default = response_class.value, True
@@ -287,7 +315,7 @@ def plan_of(context: RouteContext) -> Plan | None:
         "exclude_defaults",
         "exclude_none",
     )
-    where = _extract_endpoint_context(route.endpoint)
+    endpoint = _extract_endpoint_context(route.endpoint)
     serialization = {name: getattr(route, f"response_model_{name}") for name in options}
     serialization["field"] = route.response_field
     serialization["dump_json"] = is_default and route.response_field is not None
@@ -299,19 +327,19 @@ def plan_of(context: RouteContext) -> Plan | None:
         embeds_body=route._embed_body_fields,
         response_class=response_class,
         serialization=serialization,
-        where={
-            method: where | {"path": f"{method} {route.path_format}"} for method in route.methods
+        error_contexts={
+            method: endpoint | {"path": f"{method} {route.path_format}"} for method in route.methods
         },
     )
 
 
-def _add_step(dependant: Dependant, steps: list[Step], seen: Seen) -> int:
-    """Those of its dependencies first. Returns its index."""
+def _add_step(dependant: Dependant, steps: list[Step], cache: StepCache) -> int:
+    """Add the steps of the dependencies, then the dependant's own. Return its index."""
     needs, results = list[int](), list[tuple[str, int]]()
     for dependency in dependant.dependencies:
-        index = _add_step(dependency, steps, seen)
+        index = _add_step(dependency, steps, cache)
         if dependency.body_params:
-            raise Unknown
+            raise UnsupportedRoute(f"the dependency {name_of(dependency.call)} takes a body")
         needs.append(index)
         if dependency.name is not None:
             results.append((dependency.name, index))
@@ -323,19 +351,19 @@ def _add_step(dependant: Dependant, steps: list[Step], seen: Seen) -> int:
         if (fields := getattr(dependant, name))
     ]
     may_fail = bool(params) or any(steps[n].may_fail for n in needs)
-    index, as_then = seen.setdefault(call, (len(steps), (scopes, dependant.scope)))
+    index, first_use = cache.setdefault(call, (len(steps), (scopes, dependant.scope)))
     if index < len(steps) and dependant.use_cache:
         # FastAPI looks if it uses the scopes, and says twice what is wrong with its parameters.
-        if may_fail or as_then != (scopes, dependant.scope):
-            raise Unknown
+        if may_fail or first_use != (scopes, dependant.scope):
+            raise UnsupportedRoute(f"the dependency {name_of(call)} is used in two ways")
         return index
     is_generator = isasyncgenfunction(call)
     is_coroutine = iscoroutinefunction(call) or iscoroutinefunction(type(call).__call__)
     is_known = is_coroutine or (is_generator and dependant.scope == "function")
     if not is_known or hasattr(call, "__wrapped__") or dependant.concurrency:
-        raise Unknown
+        raise UnsupportedRoute(f"{name_of(call)} is no plain async function")
     if dependant.background_tasks_param_name or dependant.websocket_param_name:
-        raise Unknown
+        raise UnsupportedRoute(f"{name_of(call)} takes background tasks or a WebSocket")
     names = (dependant.request_param_name, dependant.http_connection_param_name)
     steps.append(
         Step(
@@ -352,6 +380,10 @@ def _add_step(dependant: Dependant, steps: list[Step], seen: Seen) -> int:
         )
     )
     return len(steps) - 1
+
+
+def name_of(call: Any) -> str:
+    return getattr(call, "__qualname__", repr(call))
 
 
 def _reader(fields: Sequence[Any]) -> Read:
@@ -377,7 +409,7 @@ def _read_plain(
     params: Sequence[tuple[str, str, Any, Any]],
     received: Mapping[str, Any],
 ) -> tuple[Values, Any]:
-    """What FastAPI does with one text for one value, without asking whether it is that."""
+    """Read parameters that are one text each."""
     values = Values()
     for name, alias, default, field in params:
         value, errors = received.get(alias), None

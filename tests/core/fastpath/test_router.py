@@ -1,4 +1,4 @@
-"""`LeanRoute` answers as FastAPI's own route does, whatever it is sent: the same routes are made
+"""The fast router answers as FastAPI's own does, whatever it is sent: the same routes are made
 twice, and each request goes to both. With what was called, and in which order."""
 
 import asyncio
@@ -25,7 +25,7 @@ from fastapi import (
     Security,
 )
 from fastapi.responses import PlainTextResponse, RedirectResponse
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from pydantic import BaseModel, Field, field_validator, model_validator
 from starlette.exceptions import HTTPException
@@ -33,7 +33,8 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.core.routing import LeanRoute, LeanRouter, plan_of
+from app.core.fastpath import use_fast_path
+from app.core.fastpath.router import LeanRouter, UnsupportedRoute, plan_of
 from tests.conftest import client_of
 
 Calls = list[str]
@@ -357,14 +358,14 @@ def not_lean(router: APIRouter) -> None:
         yield 2
 
 
-def make_app(route_class: type[APIRoute]) -> FastAPI:
+def make_app(*, fast: bool) -> FastAPI:
     app = FastAPI()
     app.state.calls = Calls()
     for routes in (lean, not_lean):
-        router = APIRouter(route_class=route_class)
+        router = APIRouter()
         routes(router)
         app.include_router(router, prefix="/v1", dependencies=[Depends(outer)])
-    if route_class is LeanRoute:
+    if fast:
         app.router.middleware_stack = LeanRouter(app)
     return app
 
@@ -491,7 +492,7 @@ async def outcome(app: FastAPI, request: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_answers_are_those_of_fastapi(seed: int) -> None:
-    fastapi, lean = make_app(APIRoute), make_app(LeanRoute)
+    fastapi, lean = make_app(fast=False), make_app(fast=True)
     statuses = set()
     for request in generated(random.Random(seed), 500):
         expected = await outcome(fastapi, request)
@@ -500,13 +501,58 @@ async def test_answers_are_those_of_fastapi(seed: int) -> None:
     assert {200, 201, 204, 207, 401, 404, 405, 409, 418, 422, 503} <= statuses
 
 
+def is_fast(route: RouteContext) -> bool:
+    try:
+        plan_of(route)
+    except UnsupportedRoute:
+        return False
+    return True
+
+
 def test_which_routes_are_lean() -> None:
-    plans = {each.name: plan_of(each) for each in iter_route_contexts(make_app(LeanRoute).routes)}
+    are_fast = {
+        each.name: is_fast(each) for each in iter_route_contexts(make_app(fast=True).routes)
+    }
     known, unknown = APIRouter(), APIRouter()
     lean(known)
     not_lean(unknown)
-    assert all(plans[route.name] for route in iter_route_contexts(known.routes))
-    assert not any(plans[route.name] for route in iter_route_contexts(unknown.routes))
+    assert all(are_fast[route.name] for route in iter_route_contexts(known.routes))
+    assert not any(are_fast[route.name] for route in iter_route_contexts(unknown.routes))
+
+
+async def test_what_a_route_class_adds_to_the_handler_stays() -> None:
+    class Stamped(APIRoute):
+        def get_route_handler(self) -> Any:
+            handle = super().get_route_handler()
+
+            async def handle_and_stamp(request: Request) -> Response:
+                response = await handle(request)
+                response.headers["X-Stamp"] = "stamped"
+                return response
+
+            return handle_and_stamp
+
+    app, router = FastAPI(), APIRouter(route_class=Stamped)
+
+    @router.get("/stamped")
+    async def read() -> int:
+        return 1
+
+    app.include_router(router, prefix="/v1")
+    app.router.middleware_stack = LeanRouter(app)
+    async with client_of(app) as client:
+        assert (await client.get("/v1/stamped")).headers["X-Stamp"] == "stamped"
+    assert is_fast(next(each for each in iter_route_contexts(app.routes) if each.name == "read"))
+
+
+def test_untested_fastapi_routes_by_itself(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fastapi.__version__", "0.999.0")
+    app = FastAPI()
+    use_fast_path(app)
+    assert not isinstance(app.router.middleware_stack, LeanRouter)
+    assert "0.999.0" in caplog.text
 
 
 async def test_route_that_cannot_be_planned_is_left_to_fastapi(
@@ -517,16 +563,16 @@ async def test_route_that_cannot_be_planned_is_left_to_fastapi(
     def fail(*_: Any) -> None:
         raise AttributeError("FastAPI renamed it")
 
-    fastapi, lean = make_app(APIRoute), make_app(LeanRoute)
-    monkeypatch.setattr("app.core.routing._add_step", fail)
+    fastapi, lean = make_app(fast=False), make_app(fast=True)
+    monkeypatch.setattr("app.core.fastpath.router._add_step", fail)
     for request in generated(random.Random(7), 50):
         assert await outcome(lean, request) == await outcome(fastapi, request)
-    records = [each for each in caplog.records if each.name == "app.routing"]
+    records = [each for each in caplog.records if each.name == "app.fastpath"]
     assert [each.levelname for each in records] == ["ERROR"]
 
 
 async def test_fastapi_is_asked_for_what_is_not_json_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    app, solved = make_app(LeanRoute), list[str]()
+    app, solved = make_app(fast=True), list[str]()
 
     async def solve(*, request: Request, **_: Any) -> Any:
         solved.append(request.url.path)
@@ -542,7 +588,7 @@ async def test_fastapi_is_asked_for_what_is_not_json_alone(monkeypatch: pytest.M
 
 
 async def test_overrides_hold() -> None:
-    app = make_app(LeanRoute)
+    app = make_app(fast=True)
     app.dependency_overrides[service] = lambda: "another"
     headers = {"Content-Type": "application/json"}
     async with client_of(app) as client:
@@ -573,7 +619,7 @@ def chunk(body: bytes, *, more: bool = False) -> dict[str, Any]:
 )
 async def test_a_body_is_read_once(messages: Messages, status: int) -> None:
     outcomes = []
-    for app in (make_app(APIRoute), make_app(LeanRoute)):
+    for app in (make_app(fast=False), make_app(fast=True)):
         app.add_middleware(RequestBodyLimitMiddleware, max_body_size=100)
         left, sent = [*messages], Messages()
 
@@ -599,7 +645,7 @@ async def test_a_body_is_read_once(messages: Messages, status: int) -> None:
 
 async def test_a_cancelled_request_closes_what_it_opened_as_ever() -> None:
     outcomes = []
-    for app in (make_app(APIRoute), make_app(LeanRoute)):
+    for app in (make_app(fast=False), make_app(fast=True)):
 
         class Impatient:
             def __init__(self, app: ASGIApp) -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.core.routing import LeanRouter
+from app.core.fastpath.router import LeanRouter
 from tests.conftest import Person
 
 PATHS = (
