@@ -215,7 +215,8 @@ class Plan:
         def make_fast_handler(route: APIRoute) -> Handler:
             return partial(self._handle, make_handler(route))
 
-        token = _effective_route_context_var.set(self.route)
+        is_included = self.route is not self.original_route
+        token = _effective_route_context_var.set(self.route if is_included else None)
         APIRoute.get_route_handler = make_fast_handler  # type: ignore[assignment, method-assign]  # restored
         try:
             return self.original_route.get_route_handler()

@@ -545,6 +545,16 @@ async def test_what_a_route_class_adds_to_the_handler_stays() -> None:
     assert is_fast(next(each for each in iter_route_contexts(app.routes) if each.name == "read"))
 
 
+def test_route_of_the_application_itself_is_fast() -> None:
+    app = FastAPI()
+
+    @app.get("/direct")
+    async def direct() -> int:
+        return 1
+
+    assert all(is_fast(route) for route in iter_route_contexts(app.routes[-1:]))
+
+
 def test_untested_fastapi_routes_by_itself(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
