@@ -129,7 +129,10 @@ async def forbid_odd_fields(request: Request) -> None:
 
 
 async def get_principal(
-    required: SecurityScopes, token: Annotated[str | None, Depends(oauth2)], auth: AuthServiceDep
+    required: SecurityScopes,
+    token: Annotated[str | None, Depends(oauth2)],
+    auth: AuthServiceDep,
+    connection: HTTPConnection,
 ) -> Principal:
     """Return the user of the access token, which has to have the scopes of the operation."""
     if token is None:
@@ -137,6 +140,7 @@ async def get_principal(
     principal = await auth.authenticate(token)
     if missing := set(required.scopes) - principal.scopes:
         raise MissingScope(f"The access token lacks the scope {' '.join(sorted(missing))}.")
+    connection.scope["principal"] = principal
     return principal
 
 
@@ -169,7 +173,7 @@ async def get_live_principal(
     """Of a WebSocket's handshake. A page of this site has no token, but its cookie."""
     value = cookie.read(websocket)
     if token is not None or value is None:
-        return await get_principal(required, token, auth)
+        return await get_principal(required, token, auth, websocket)
     if not has_own_origin(websocket.scope, websocket.app.state.settings):
         raise Forbidden("The cookie is for pages of this site alone.")
     principal = await browsers.authenticate(value)

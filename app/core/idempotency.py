@@ -4,8 +4,8 @@ gets the first answer, which is stored in the transaction of what it tells of.
     router = APIRouter(..., route_class=IdempotentRoute)
 
     @router.post("")
-    async def create_thing(..., principal: ..., idempotency: IdempotencyDep) -> Thing | Response:
-        if replay := await idempotency.replay(principal):
+    async def create_thing(..., idempotency: IdempotencyDep) -> Thing | Response:
+        if replay := await idempotency.replay():
             return replay
 """
 
@@ -37,13 +37,14 @@ class Idempotency:
         self._records = records
         self._key = key
 
-    async def replay(self, principal: Principal) -> Response | None:
+    async def replay(self) -> Response | None:
         """The first answer to the key, for the endpoint to return; None when it is to be made.
 
         Before anything else that the endpoint does with the database.
         """
         if self._key is None:
             return None
+        principal: Principal = self._request.scope["principal"]
         fingerprint = await fingerprint_of(self._request)
         if await self._records.claim(principal.user_id, self._key, fingerprint):
             store = partial(self._records.store, principal.user_id, self._key)

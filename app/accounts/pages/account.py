@@ -39,13 +39,13 @@ class AccountPage:
         self, request: Request, principal: Member, users: UserServiceDep, auth: AuthServiceDep
     ) -> None:
         self._request = request
-        self._caller = principal
+        self._principal = principal
         self._users = users
         self._auth = auth
 
     async def show(self, at: str = "", form: Form | None = None) -> Response:
-        user = await self._users.get(self._caller.user_id)
-        sessions = await self._auth.list_sessions(self._caller)
+        user = await self._users.get(self._principal.user_id)
+        sessions = await self._auth.list_sessions(self._principal)
         return render(
             self._request,
             "accounts/account.html",

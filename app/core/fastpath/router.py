@@ -22,7 +22,7 @@ from anyio._backends._asyncio import _task_states
 from fastapi import FastAPI, Request, Response
 from fastapi._body_limit import wrap_app_with_body_limit
 from fastapi.datastructures import DefaultPlaceholder
-from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.models import Dependant, _get_cache_key
 from fastapi.dependencies.utils import request_body_to_args, request_params_to_args
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Form
@@ -45,7 +45,7 @@ logger = logging.getLogger("app.fastpath")
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Values = dict[str, Any]
 Read = Callable[[Any], tuple[Values, Any]]  # of parameters: theirs, and what is wrong with them
-StepCache = dict[Any, tuple[int, Any]]  # by what is called: its step's index, and its scopes
+StepCache = dict[Any, int]  # FastAPI's keys of dependencies, and the indexes of their steps
 JSON = "application/json"
 NOT_JSON, FAILED, REQUIRED = object(), object(), object()
 PLAIN = {plain | None for plain in (bool, float, int, str)} | {bool, float, int, str}
@@ -352,11 +352,10 @@ def _add_step(dependant: Dependant, steps: list[Step], cache: StepCache) -> int:
         if (fields := getattr(dependant, name))
     ]
     may_fail = bool(params) or any(steps[n].may_fail for n in needs)
-    index, first_use = cache.setdefault(call, (len(steps), (scopes, dependant.scope)))
+    index = cache.setdefault(_get_cache_key(dependant=dependant), len(steps))
     if index < len(steps) and dependant.use_cache:
-        # FastAPI looks if it uses the scopes, and says twice what is wrong with its parameters.
-        if may_fail or first_use != (scopes, dependant.scope):
-            raise UnsupportedRoute(f"the dependency {name_of(call)} is used in two ways")
+        if may_fail:  # FastAPI says twice what is wrong with its parameters
+            raise UnsupportedRoute(f"the dependency {name_of(call)} is used twice")
         return index
     is_generator = isasyncgenfunction(call)
     is_coroutine = iscoroutinefunction(call) or iscoroutinefunction(type(call).__call__)

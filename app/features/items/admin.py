@@ -29,19 +29,17 @@ class ItemAdmin(AdminView, model=Item):
     ]
 
     async def create(self, request: Request, form: Form) -> Any:
-        async with item_service(request.app.state) as items:
-            return await items.create(principal_of(request), form.read(ItemCreate))
+        async with item_service(principal_of(request), request.app.state) as items:
+            return await items.create(form.read(ItemCreate))
 
     async def edit(self, request: Request, pk: int, form: Form) -> Any:
-        async with item_service(request.app.state) as items:
-            return await items.replace(
-                principal_of(request), pk, form.read(ItemCreate), seen_in(form)
-            )
+        async with item_service(principal_of(request), request.app.state) as items:
+            return await items.update(pk, form.read(ItemCreate), seen_in(form))
 
     async def delete(self, request: Request, pks: Sequence[int]) -> None:
-        async with item_service(request.app.state) as items:
+        async with item_service(principal_of(request), request.app.state) as items:
             for pk in pks:
-                await items.delete(principal_of(request), pk, expected=None)
+                await items.delete(pk, expected=None)
 
 
 VIEWS = [ItemAdmin]

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from starlette.datastructures import State
@@ -9,7 +10,8 @@ from starlette.datastructures import State
 from app.accounts.schemas import UserQuery
 from app.core.commands import run
 from app.core.errors import NotFound
-from app.features.items.dependencies import bulk_items
+from app.core.security import Principal
+from app.features.items.dependencies import build_bulk
 from app.features.items.schemas import ItemCreate
 
 ITEMS_AT_ONCE = 1000
@@ -34,11 +36,12 @@ def seed(
 
     async def work(state: State) -> None:
         owner_id = await find_owner(state, owner)
-        bulk = bulk_items(state)
+        nowhere = UUID(int=0)  # no session: it is the command line that asks
+        bulk = build_bulk(Principal(owner_id, nowhere, frozenset(), False), state)
         with typer.progressbar(length=count, label="Items") as progress:
             for start in range(0, count, ITEMS_AT_ONCE):
                 batch = [sample(n) for n in range(start, min(start + ITEMS_AT_ONCE, count))]
-                await bulk.create(owner_id, batch)
+                await bulk.create(batch)
                 progress.update(len(batch))
 
     run(context, work)

@@ -1,11 +1,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from starlette.datastructures import State
 
-from app.accounts.dependencies import get_principal
+from app.accounts.dependencies import Member, PrincipalDep
 from app.core.db import SessionDep
 from app.core.events import Events
 from app.core.repository import Units
@@ -14,32 +15,46 @@ from app.core.session import Session
 from app.features.items.repository import ItemRepository
 from app.features.items.service import BulkItems, ItemService
 
-ItemsReader = Annotated[Principal, Security(get_principal, scopes=["items:read"])]
-ItemsWriter = Annotated[Principal, Security(get_principal, scopes=["items:write"])]
+
+def build_service(session: Session, principal: Principal, state: State) -> ItemService:
+    repository = ItemRepository(session, principal)
+    return ItemService(repository, Events(session), state.cursors, state.searches)
 
 
-def build(session: Session, state: State) -> ItemService:
-    return ItemService(ItemRepository(session), Events(session), state.cursors, state.searches)
-
-
-async def get_item_service(request: Request, session: SessionDep) -> ItemService:
-    return build(session, request.app.state)
+def build_bulk(principal: Principal, state: State) -> BulkItems:
+    repositories = partial(ItemRepository, principal=principal)
+    return BulkItems(Units(repositories, state.database), principal, state.searches)
 
 
 @asynccontextmanager
-async def item_service(state: State) -> AsyncIterator[ItemService]:
-    """For who has no dependencies; committed at the end of the block."""
+async def item_service(principal: Principal, state: State) -> AsyncIterator[ItemService]:
+    """Build the service where there are no dependencies. Commits at the end of the block."""
     async with state.database.transaction() as session:
-        yield build(session, state)
+        yield build_service(session, principal, state)
 
 
-def bulk_items(state: State) -> BulkItems:
-    return BulkItems(Units(ItemRepository, state.database), state.searches)
+async def get_item_service(
+    session: SessionDep, principal: PrincipalDep, request: Request
+) -> ItemService:
+    return build_service(session, principal, request.app.state)
 
 
-async def get_bulk_items(request: Request) -> BulkItems:
-    return bulk_items(request.app.state)
+async def get_member_items(session: SessionDep, member: Member, request: Request) -> ItemService:
+    return build_service(session, member, request.app.state)
 
 
-ItemServiceDep = Annotated[ItemService, Depends(get_item_service)]
-BulkItemsDep = Annotated[BulkItems, Depends(get_bulk_items)]
+async def get_item_export(principal: PrincipalDep, request: Request) -> BulkItems:
+    return build_bulk(principal, request.app.state)
+
+
+async def get_member_export(member: Member, request: Request) -> BulkItems:
+    return build_bulk(member, request.app.state)
+
+
+# FastAPI hands the scopes down to get_principal, which demands them of the access token.
+ReadItems = Annotated[ItemService, Security(get_item_service, scopes=["items:read"])]
+WriteItems = Annotated[ItemService, Security(get_item_service, scopes=["items:write"])]
+ExportItems = Annotated[BulkItems, Security(get_item_export, scopes=["items:read"])]
+# The pages': the cookie says who it is.
+MemberItems = Annotated[ItemService, Depends(get_member_items)]
+ExportMemberItems = Annotated[BulkItems, Depends(get_member_export)]

@@ -1,14 +1,15 @@
 from decimal import Decimal
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text
+from sqlalchemy import BigInteger, CheckConstraint, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.accounts.ownership import Owned
 from app.core.orm import Base, Id, Money, Timestamps
 
 SORTS = ("name", "price", "created_at", "updated_at")
 
 
-class Item(Timestamps, Base):
+class Item(Owned, Timestamps, Base):
     __tablename__ = "items"
     __table_args__ = (
         CheckConstraint("length(name) BETWEEN 1 AND 255", "name_length"),
@@ -26,5 +27,4 @@ class Item(Timestamps, Base):
     description: Mapped[str | None] = mapped_column(Text)
     price: Mapped[Decimal] = mapped_column(Money)
     is_offer: Mapped[bool] = mapped_column(default=False)
-    owner_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     version: Mapped[int] = mapped_column(BigInteger, default=1)

@@ -9,12 +9,7 @@ from app.core.export import EXPORTED, export
 from app.core.idempotency import IdempotencyDep, IdempotentRoute
 from app.core.openapi import has_fields
 from app.core.pagination import Page, link_to_next
-from app.features.items.dependencies import (
-    BulkItemsDep,
-    ItemServiceDep,
-    ItemsReader,
-    ItemsWriter,
-)
+from app.features.items.dependencies import ExportItems, ReadItems, WriteItems
 from app.features.items.models import Item
 from app.features.items.schemas import ItemCreate, ItemExportQuery, ItemQuery, ItemRead, ItemUpdate
 
@@ -28,16 +23,15 @@ router = APIRouter(prefix="/items", tags=["items"], route_class=IdempotentRoute)
 @router.post("", response_model=ItemRead, status_code=status.HTTP_201_CREATED, responses=CREATED)
 async def create_item(
     data: ItemCreate,
-    items: ItemServiceDep,
-    principal: ItemsWriter,
+    items: WriteItems,
     idempotency: IdempotencyDep,
     request: Request,
     response: Response,
 ) -> ItemRead | Response:
     """Creates an item of your own."""
-    if replay := await idempotency.replay(principal):
+    if replay := await idempotency.replay():
         return replay
-    item = await items.create(principal, data)
+    item = await items.create(data)
     response.headers["Location"] = f"{request.url.path}/{item.id}"
     return tagged(response, item)
 
@@ -45,26 +39,24 @@ async def create_item(
 @router.post("/batch", response_model=list[ItemRead], status_code=status.HTTP_201_CREATED)
 async def create_items(
     data: Annotated[list[ItemCreate], Body(min_length=1, max_length=MAX_BATCH)],
-    items: ItemServiceDep,
-    principal: ItemsWriter,
+    items: WriteItems,
     idempotency: IdempotencyDep,
 ) -> Sequence[Item] | Response:
     """Creates all of them or none, and answers them in their order."""
-    if replay := await idempotency.replay(principal):
+    if replay := await idempotency.replay():
         return replay
-    return await items.create_many(principal, data)
+    return await items.create_many(data)
 
 
 @router.get("", responses=has_fields(200, "Link"))
 async def list_items(
     query: Annotated[ItemQuery, Query()],
-    items: ItemServiceDep,
-    principal: ItemsReader,
+    items: ReadItems,
     request: Request,
     response: Response,
 ) -> Page[ItemRead]:
     """A page of your items; of everybody's for a superuser."""
-    page = await items.list(principal, query)
+    page = await items.list(query)
     if page.next:
         response.headers["Link"] = link_to_next(request, page.next)
     return page
@@ -72,22 +64,21 @@ async def list_items(
 
 @router.get("/export", response_class=StreamingResponse, responses=EXPORTED)
 async def export_items(
-    query: Annotated[ItemExportQuery, Query()], items: BulkItemsDep, principal: ItemsReader
+    query: Annotated[ItemExportQuery, Query()], items: ExportItems
 ) -> StreamingResponse:
     """All of the list in one file: CSV for a spreadsheet, or NDJSON, an item a line."""
-    return await export(items.pages(principal, query), ItemRead, query.format, "items")
+    return await export(items.pages(query), ItemRead, query.format, "items")
 
 
 @router.get("/{item_id}", response_model=ItemRead, responses=FOUND | NOT_MODIFIED)
 async def read_item(
     item_id: int,
-    items: ItemServiceDep,
-    principal: ItemsReader,
+    items: ReadItems,
     known: IfNoneMatch,
     response: Response,
 ) -> ItemRead | Response:
     """One item."""
-    item = await items.get(principal, item_id)
+    item = await items.get(item_id)
     return not_modified(known, item) or tagged(response, item)
 
 
@@ -95,31 +86,27 @@ async def read_item(
 async def replace_item(
     item_id: int,
     data: ItemCreate,
-    items: ItemServiceDep,
-    principal: ItemsWriter,
+    items: WriteItems,
     expected: IfMatch,
     response: Response,
 ) -> ItemRead:
     """Replaces all that a client may set; what is absent gets its default."""
-    return tagged(response, await items.replace(principal, item_id, data, expected))
+    return tagged(response, await items.update(item_id, data, expected))
 
 
 @router.patch("/{item_id}", response_model=ItemRead, responses=FOUND)
 async def update_item(
     item_id: int,
     data: ItemUpdate,
-    items: ItemServiceDep,
-    principal: ItemsWriter,
+    items: WriteItems,
     expected: IfMatch,
     response: Response,
 ) -> ItemRead:
     """Changes what is sent: absent is unchanged, null is a value."""
-    return tagged(response, await items.update(principal, item_id, data, expected))
+    return tagged(response, await items.update(item_id, data, expected))
 
 
 @router.delete("/{item_id}", status_code=status.HTTP_204_NO_CONTENT, response_class=Response)
-async def delete_item(
-    item_id: int, items: ItemServiceDep, principal: ItemsWriter, expected: IfMatch
-) -> None:
+async def delete_item(item_id: int, items: WriteItems, expected: IfMatch) -> None:
     """Deletes an item for good."""
-    await items.delete(principal, item_id, expected)
+    await items.delete(item_id, expected)

@@ -1,10 +1,9 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from app.core.concurrency import ConcurrencyLimit
 from app.core.conditional import Versions
-from app.core.errors import Forbidden, NotFound, Stale
 from app.core.events import Events
 from app.core.pagination import Cursors, Page, Sort
 from app.core.repository import Units
@@ -19,6 +18,8 @@ ItemT = TypeVar("ItemT", Item, ItemRead)
 
 
 class ItemService:
+    """Rules of items. Knows neither HTTP nor SQL; raises the errors of app.core.errors."""
+
     def __init__(
         self,
         items: ItemRepository,
@@ -31,100 +32,71 @@ class ItemService:
         self._cursors = cursors
         self._searches = searches
 
-    async def list(self, principal: Principal, query: ItemQuery) -> Page[ItemRead]:
+    async def list(self, query: ItemQuery) -> Page[ItemRead]:
         # These can read every item there is, and no connection is held while one waits.
         is_search = query.q is not None or query.with_total
-        async with self._searches.hold(principal.user_id) if is_search else nullcontext():
-            return await self._list(principal, query)
-
-    async def get(self, principal: Principal, item_id: int) -> ItemRead:
-        item = await self._items.get(principal, item_id)
-        if item is None:
-            raise NotFound(f"Item Not Found (id: {item_id})")
-        return item
-
-    async def create(self, principal: Principal, data: ItemCreate) -> ItemRead:
-        item = await self._items.create(principal, data.model_dump())
-        return self._tell(ItemCreated, item)
-
-    async def create_many(self, principal: Principal, data: Sequence[ItemCreate]) -> Sequence[Item]:
-        """All or none, in their order."""
-        items = await self._items.add_all(
-            {"owner_id": principal.user_id, **each.model_dump()} for each in data
-        )
-        return [self._tell(ItemCreated, item) for item in items]
-
-    async def replace(
-        self, principal: Principal, item_id: int, data: ItemCreate, expected: Versions
-    ) -> ItemRead:
-        item = await self._items.change(principal, item_id, data.model_dump(), expected)
-        return self._tell(ItemUpdated, item or await self._refuse(principal, item_id))
-
-    async def update(
-        self, principal: Principal, item_id: int, data: ItemUpdate, expected: Versions
-    ) -> ItemRead:
-        changes = data.model_dump()  # without what is MISSING
-        if changes:
-            item = await self._items.change(principal, item_id, changes, expected)
-            return self._tell(ItemUpdated, item or await self._refuse(principal, item_id))
-        item = await self.get(principal, item_id)
-        if expected is not None and item.version not in expected:
-            raise stale(item)
-        return item
-
-    async def delete(self, principal: Principal, item_id: int, expected: Versions) -> None:
-        item = await self._items.delete(principal, item_id, expected)
-        self._tell(ItemDeleted, item or await self._refuse(principal, item_id))
-
-    async def _list(self, principal: Principal, query: ItemQuery) -> Page[ItemRead]:
-        if query.owner_id not in (None, principal.user_id):
-            check_superuser(principal)
-        sort = Sort(query.sort)
-        after = self._cursors.read(query.cursor, sort)
-        items = await self._items.list(principal, query, after, query.limit + 1)
-        total = await self._items.total(principal, query) if query.with_total else None
+        user_id = self._items.principal.user_id
+        async with self._searches.hold(user_id) if is_search else nullcontext():
+            sort = Sort(query.sort)
+            after = self._cursors.read(query.cursor, sort)
+            items = await self._items.list(query, sort, after, query.limit + 1)
+            total = await self._items.total(query) if query.with_total else None
         return self._cursors.page(Page[ItemRead], items, query.limit, sort, total)
 
-    def _tell(self, event: type[ItemChange], item: ItemT) -> ItemT:
+    async def get(self, item_id: int) -> ItemRead:
+        return await self._items.get(item_id)
+
+    async def create(self, data: ItemCreate) -> ItemRead:
+        item = await self._items.create(data.model_dump())
+        return self._record(ItemCreated, item)
+
+    async def create_many(self, data: Sequence[ItemCreate]) -> Sequence[Item]:
+        """Create all of them or none, and return them in the order given."""
+        items = await self._items.create_many([each.model_dump() for each in data])
+        return [self._record(ItemCreated, item) for item in items]
+
+    async def update(
+        self, item_id: int, data: ItemCreate | ItemUpdate, expected: Versions
+    ) -> ItemRead:
+        """Replace (ItemCreate) or change (ItemUpdate) an item. Raises NotFound, or Stale when the
+        version is none of those expected."""
+        changes = data.model_dump()  # without what is MISSING
+        item = await self._items.update(item_id, changes, expected)
+        return self._record(ItemUpdated, item) if changes else item
+
+    async def delete(self, item_id: int, expected: Versions) -> None:
+        self._record(ItemDeleted, await self._items.delete(item_id, expected))
+
+    def _record(self, event: type[ItemChange], item: ItemT) -> ItemT:
         self._events.record(event(item_id=item.id, version=item.version, owner_id=item.owner_id))
         return item
 
-    async def _refuse(self, principal: Principal, item_id: int) -> NoReturn:
-        raise stale(await self.get(principal, item_id))
-
 
 class BulkItems:
-    """Too many for one transaction: each page of them is one of its own."""
+    """Too many items for one transaction: each thousand has one of its own."""
 
-    def __init__(self, items: Units[ItemRepository], searches: ConcurrencyLimit) -> None:
+    def __init__(
+        self, items: Units[ItemRepository], principal: Principal, searches: ConcurrencyLimit
+    ) -> None:
         self._items = items
+        self._principal = principal
         self._searches = searches
 
-    async def create(self, owner_id: int, data: Sequence[ItemCreate]) -> None:
+    async def create(self, data: Sequence[ItemCreate]) -> None:
         async with self._items.transaction() as items:
-            await items.add_many([{"owner_id": owner_id, **each.model_dump()} for each in data])
+            await items.create_many([each.model_dump() for each in data])
 
-    async def pages(
-        self, principal: Principal, query: ItemFilter
-    ) -> AsyncIterator[Sequence[ItemRead]]:
-        """All that match. No connection is held between two pages, so that changes made
-        meanwhile show from the next one on."""
-        if query.owner_id not in (None, principal.user_id):
-            check_superuser(principal)
+    async def pages(self, query: ItemFilter) -> AsyncIterator[Sequence[ItemRead]]:
+        """Yield all that match, a thousand at a time. No connection is held between two pages, so
+        that changes made meanwhile show from the next one on."""
         sort, after, is_last = Sort(query.sort), None, False
         while not is_last:
-            async with self._searches.hold(principal.user_id), self._items.reading() as items:
-                rows = await items.list(principal, query, after, ROWS_OF_A_PAGE)
+            async with (
+                self._searches.hold(self._principal.user_id),
+                self._items.reading() as items,
+            ):
+                rows = await items.list(query, sort, after, ROWS_OF_A_PAGE)
             is_last = len(rows) < ROWS_OF_A_PAGE
             after = None if is_last else sort.position(rows[-1])
             yield rows
             del rows  # before the next ones are read
-
-
-def check_superuser(principal: Principal) -> None:
-    if not principal.is_superuser:
-        raise Forbidden("owner_id is for superusers.")
-
-
-def stale(item: ItemRead) -> Stale:
-    return Stale(f"The item has changed: it is version {item.version} now.")

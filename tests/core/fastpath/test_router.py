@@ -310,6 +310,13 @@ def lean(router: APIRouter) -> None:
     async def wrong(n: int = 1) -> Any:
         return {"name": "x", "price": 1 if n == 1 else "dear"}
 
+    @router.get("/two-scopes")
+    async def two_scopes(
+        a: Annotated[str, Security(principal, scopes=["a"])],
+        b: Annotated[str, Security(principal, scopes=["b"])],
+    ) -> list[str]:
+        return [a, b]
+
 
 def not_lean(router: APIRouter) -> None:
     """What FastAPI does itself."""
@@ -338,13 +345,6 @@ def not_lean(router: APIRouter) -> None:
     async def background(tasks: BackgroundTasks, request: Request) -> str:
         tasks.add_task(called, request, "background")
         return "later"
-
-    @router.get("/two-scopes")
-    async def two_scopes(
-        a: Annotated[str, Security(principal, scopes=["a"])],
-        b: Annotated[str, Security(principal, scopes=["b"])],
-    ) -> list[str]:
-        return [a, b]
 
     @router.get("/params-twice")
     async def params_twice(

@@ -34,7 +34,7 @@ async def test_a_thousand_cost_ten_statements(app: FastAPI, ann: Person) -> None
     async with counted_statements(app) as statements:
         await ann.client.post(URL, json=[LAMP, LAMP | {"description": None}] * 500)
     work = [statement for statement in statements if statement != "BEGIN IMMEDIATE"]
-    assert [statement.split()[0] for statement in work] == ["SELECT", *["INSERT"] * 10]
+    assert [statement.split()[0] for statement in work] == ["INSERT"] * 10
 
 
 @pytest.mark.parametrize("count", [0, 1001])
@@ -79,7 +79,7 @@ async def test_the_last_one_that_the_database_refuses_takes_the_others_along(
 ) -> None:
     """As a bug in the validation would have it."""
     service = "app.features.items.service.ItemCreate.model_dump"
-    monkeypatch.setattr(service, lambda each: vars(each) | {"version": 2 - len(each.name)})
+    monkeypatch.setattr(service, lambda each: vars(each) | {"price": 1 - len(each.name)})
     batch = [LAMP | {"name": "x"}, LAMP | {"name": "xx"}]
     response = await ann.client.post(URL, json=batch)
     assert response.status_code == 409

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.features.items.repository import change
+from app.accounts.ownership import update_query
 from tests.conftest import Person
 from tests.features.items.test_crud import LAMP, make
 from tests.server import serving, sign_up
@@ -104,13 +104,13 @@ async def test_more_than_50_tags_return_431(ann: Person, field: str) -> None:
 async def test_statements_do_not_vary_with_the_number_of_tags(ann: Person) -> None:
     """Else clients fill the caches of the compiled and the prepared ones."""
     item = await make(ann)
-    change.cache_clear()
+    update_query.cache_clear()
     for count in range(1, 51):
         tags = ", ".join(f'"{n}"' for n in range(count, 0, -1))
         url, body = f"{URL}/{item['id']}", {"price": count}
         response = await ann.client.patch(url, json=body, headers={"If-Match": tags})
         assert response.status_code == (200 if count >= response.json()["version"] - 1 else 412)
-    assert change.cache_info().currsize == 2
+    assert update_query.cache_info().currsize == 2
 
 
 async def test_if_none_match_is_for_reading(ann: Person) -> None:

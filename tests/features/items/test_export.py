@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -15,7 +16,8 @@ from fastapi import FastAPI
 from sqlalchemy import make_url
 from starlette.types import Message
 
-from app.features.items.dependencies import bulk_items
+from app.core.security import Principal
+from app.features.items.dependencies import build_bulk
 from app.features.items.schemas import ItemCreate
 from tests.conftest import (
     POSTGRES_URL,
@@ -60,7 +62,8 @@ async def cells_of(person: Person, **params: Any) -> list[list[str]]:
 
 async def add(app: FastAPI, person: Person, count: int, **values: Any) -> None:
     item = ItemCreate.model_validate(LAMP | values)
-    await bulk_items(app.state).create(person.id, [item] * count)
+    principal = Principal(person.id, UUID(int=0), frozenset(), is_superuser=False)
+    await build_bulk(principal, app.state).create([item] * count)
 
 
 async def test_csv_to_the_letter(ann: Person) -> None:

@@ -4,7 +4,6 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from app.core.security import Principal
 from app.features.items.repository import ItemRepository
 from tests.conftest import Person
 from tests.features.items.test_crud import make
@@ -194,12 +193,12 @@ async def test_searches_of_one_user_do_not_hold_up_others(
     """A search for two letters reads every item there is."""
     searching, end, read = 0, asyncio.Event(), ItemRepository.list
 
-    async def read_slowly(self: ItemRepository, principal: Principal, *rest: Any) -> Any:
+    async def read_slowly(self: ItemRepository, *arguments: Any) -> Any:
         nonlocal searching
-        if principal.user_id == ann.id:
+        if self.principal.user_id == ann.id:
             searching += 1
             await end.wait()
-        return await read(self, principal, *rest)
+        return await read(self, *arguments)
 
     monkeypatch.setattr(ItemRepository, "list", read_slowly)
     searches = [asyncio.create_task(ann.client.get(f"{URL}?q=ab")) for _ in range(20)]

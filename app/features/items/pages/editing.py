@@ -8,7 +8,7 @@ from starlette.responses import Response
 from app.accounts.dependencies import Member
 from app.core.conditional import Versions
 from app.core.errors import Stale
-from app.features.items.dependencies import ItemServiceDep
+from app.features.items.dependencies import MemberItems
 from app.features.items.schemas import ItemCreate
 from app.web.forms import REFUSALS, Form, FormDep, seen_in
 from app.web.navigation import Answer, redirect
@@ -21,13 +21,13 @@ router = APIRouter(prefix="/items")
 class ItemPages:
     """The items as their owner's pages need them."""
 
-    def __init__(self, request: Request, principal: Member, items: ItemServiceDep) -> None:
+    def __init__(self, request: Request, principal: Member, items: MemberItems) -> None:
         self._request = request
-        self._caller = principal
+        self._principal = principal
         self._items = items
 
     async def show_item(self, template: str, item_id: int, form: Form | None = None) -> Response:
-        item = await self._items.get(self._caller, item_id)
+        item = await self._items.get(item_id)
         return self.show(template, form or form_of(item), item=item)
 
     def show(self, template: str, form: Form | None = None, **context: Any) -> Response:
@@ -35,20 +35,20 @@ class ItemPages:
 
     async def create(self, form: Form, once: Once) -> None:
         data = form.read(ItemCreate)
-        if await once.is_first(self._caller, form):
-            await self._items.create(self._caller, data)
+        if await once.is_first(self._principal, form):
+            await self._items.create(data)
 
     async def replace(self, item_id: int, data: ItemCreate, expected: Versions) -> None:
         """What is the same already, as after a second press, is no conflict."""
         try:
-            await self._items.replace(self._caller, item_id, data, expected)
+            await self._items.update(item_id, data, expected)
         except Stale:
-            item = await self._items.get(self._caller, item_id)
+            item = await self._items.get(item_id)
             if ItemCreate.model_validate(item, from_attributes=True) != data:
                 raise
 
     async def delete(self, item_id: int, expected: Versions) -> None:
-        await self._items.delete(self._caller, item_id, expected)
+        await self._items.delete(item_id, expected)
 
 
 ItemPagesDep = Annotated[ItemPages, Depends(ItemPages)]

@@ -7,10 +7,9 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from app.accounts.dependencies import Member
 from app.core.export import export
 from app.core.pagination import CursorsDep
-from app.features.items.dependencies import BulkItemsDep, ItemServiceDep
+from app.features.items.dependencies import ExportMemberItems, MemberItems
 from app.features.items.schemas import ItemExportQuery, ItemFilter, ItemQuery, ItemRead
 from app.web.forms import REFUSALS, Form
 from app.web.paging import turn
@@ -34,13 +33,11 @@ router = APIRouter(prefix="/items")
 
 
 @router.get("")
-async def show_items(
-    request: Request, items: ItemServiceDep, principal: Member, cursors: CursorsDep
-) -> Response:
+async def show_items(request: Request, items: MemberItems, cursors: CursorsDep) -> Response:
     form, page = Form(request.query_params), None
     try:
         query = form.read(ItemQuery, sort=form.get("sort") or NEWEST_FIRST)
-        page = await turn(partial(items.list, principal), query, form.get("before"), cursors)
+        page = await turn(items.list, query, form.get("before"), cursors)
     except REFUSALS as error:
         form.refuse(error)
     return render(
@@ -56,10 +53,10 @@ async def show_items(
 
 @router.get("/export")
 async def export_items(
-    query: Annotated[ItemExportQuery, Query()], items: BulkItemsDep, principal: Member
+    query: Annotated[ItemExportQuery, Query()], items: ExportMemberItems
 ) -> Response:
     """The API's, for who has no token."""
-    return await export(items.pages(principal, query), ItemRead, query.format, "items")
+    return await export(items.pages(query), ItemRead, query.format, "items")
 
 
 def address(form: Form, path: str = "/items", **changes: str) -> str:

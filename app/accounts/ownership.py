@@ -1,0 +1,244 @@
+"""Rows that belong to a user: what is not yours does not exist, unless you are a superuser."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar, Generic, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    ForeignKey,
+    Select,
+    bindparam,
+    delete,
+    false,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column
+
+from app.core.conditional import MAX_TAGS, Versions
+from app.core.errors import Forbidden, NotFound, Stale
+from app.core.filters import Filter
+from app.core.orm import Base, utc_now
+from app.core.pagination import Position, Sort
+from app.core.query import Query, columns_of
+from app.core.repository import Repository, page_of, page_params
+from app.core.schemas import Input, Output
+from app.core.security import Principal
+from app.core.session import Session
+
+ModelT = TypeVar("ModelT", bound=Base)
+ReadT = TypeVar("ReadT", bound=Output)
+
+
+class Owned:
+    """A mixin of models whose rows belong to a user, and go with the account."""
+
+    @declared_attr
+    @classmethod
+    def owner_id(cls) -> Mapped[int]:
+        return mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+
+
+class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
+    """The rows of the principal; of everybody for a superuser.
+
+    Each method is one prepared statement. A subclass names its model, which is Owned and Versioned,
+    the schema of what it returns, and its filters by the names of their query parameters.
+    """
+
+    schema: type[ReadT]
+    filters: ClassVar[Mapping[str, Filter]] = {}
+
+    def __init__(self, session: Session, principal: Principal) -> None:
+        super().__init__(session)
+        self.principal = principal
+
+    @property
+    def _class(self) -> Any:  # mypy does not find classes hashable
+        return type(self)
+
+    @property
+    def visible(self) -> list[ColumnElement[bool]]:
+        """The condition of a statement of one's own, which takes the parameter `user_id`."""
+        return visible_to(self.model, self.principal.is_superuser)
+
+    async def get(self, id_: int) -> ReadT:
+        """Return the row. Raise NotFound when there is none that is visible."""
+        query = get_query(self._class, self.principal.is_superuser)
+        row: ReadT | None = await self._session.fetch_one(query, self._params(id=id_))
+        if row is None:
+            raise NotFound(f"{self.model.__name__} Not Found (id: {id_})")
+        return row
+
+    async def list(
+        self, filters: Input, sort: Sort, after: Position | None, limit: int
+    ) -> Sequence[ReadT]:
+        """Return the rows after a position, or the first ones. Raise Forbidden when a filter on
+        the owner names somebody else and the principal is no superuser."""
+        given = self._given(filters)
+        query = page_query(
+            self._class,
+            self.principal.is_superuser,
+            frozenset(given),
+            sort,
+            is_first=after is None,
+        )
+        params = self._params(**given, **page_params(self.model, sort, after, limit))
+        return await self._session.fetch(query, params)
+
+    async def total(self, filters: Input) -> int:
+        given = self._given(filters)
+        conditions = matching(self._class, self.principal.is_superuser, frozenset(given))
+        statement: Select[Any] = select(self.model).where(*conditions)
+        return await self.count(statement, self._params(**given))
+
+    async def create(self, values: Mapping[str, Any]) -> ReadT:
+        values = {**values, **self._new()}
+        with self._conflicts():
+            query = create_query(self._class, frozenset(values))
+            row: ReadT | None = await self._session.fetch_one(query, values)
+        assert row  # noqa: S101 - for mypy: an INSERT returns its row
+        return row
+
+    async def create_many(self, values: Sequence[Mapping[str, Any]]) -> Sequence[ModelT]:
+        """Create all of them or none, and return them in the order given."""
+        return await self.add_all({**each, **self._new()} for each in values)
+
+    async def update(self, id_: int, changes: Mapping[str, Any], expected: Versions) -> ReadT:
+        """Change the row in one statement, so that no change is lost and of many that expect one
+        version one wins. Raise NotFound, or Stale when the version is none of those expected."""
+        if not changes:
+            row = await self.get(id_)
+            if expected is not None and row.version not in expected:  # type: ignore[attr-defined]
+                raise self._stale(row)
+            return row
+        query = update_query(
+            self._class, self.principal.is_superuser, frozenset(changes), count_of(expected)
+        )
+        return await self._changed(id_, query, {**changes, **version_params(expected)})
+
+    async def delete(self, id_: int, expected: Versions) -> ReadT:
+        """Delete the row and return it as it was. Raise NotFound or Stale."""
+        query = delete_query(self._class, self.principal.is_superuser, count_of(expected))
+        with self._conflicts():
+            return await self._changed(id_, query, version_params(expected))
+
+    async def _changed(self, id_: int, query: Query[Any], params: Mapping[str, Any]) -> ReadT:
+        params = self._params(id=id_, now=utc_now(), **params)
+        with self._conflicts():
+            row: ReadT | None = await self._session.fetch_one(query, params)
+        if row is None:
+            raise self._stale(await self.get(id_))
+        return row
+
+    def _stale(self, row: Any) -> Stale:
+        name = self.model.__name__.lower()
+        return Stale(f"The {name} has changed: it is version {row.version} now.")
+
+    def _new(self) -> dict[str, Any]:
+        now = utc_now()
+        own = {"owner_id": self.principal.user_id, "version": 1}
+        return own | {"created_at": now, "updated_at": now}
+
+    def _given(self, filters: Input) -> dict[str, Any]:
+        values = {name: getattr(filters, name) for name in self.filters}
+        others = (None, self.principal.user_id)
+        if values.get("owner_id") not in others and not self.principal.is_superuser:
+            raise Forbidden("owner_id is for superusers.")
+        return {
+            name: self.filters[name].value(value)
+            for name, value in values.items()
+            if value is not None
+        }
+
+    def _params(self, **params: Any) -> dict[str, Any]:
+        return {"user_id": self.principal.user_id, **params}
+
+
+Owning = type[OwnedRepository[Any, Any]]
+
+
+def count_of(expected: Versions) -> int | None:
+    """Return one of few numbers: there is a statement for each."""
+    return None if expected is None else len(expected) if len(expected) <= 1 else MAX_TAGS
+
+
+def version_params(expected: Versions) -> dict[str, Any]:
+    given = [*(expected or ())]
+    given += given[:1] * ((count_of(expected) or 0) - len(given))  # the first one, again and again
+    return {f"expected_{n}": version for n, version in enumerate(given)}
+
+
+def visible_to(model: Any, is_superuser: bool) -> list[ColumnElement[bool]]:
+    if is_superuser:
+        return []
+    return [model.owner_id == bindparam("user_id", type_=model.owner_id.type)]
+
+
+def one_of(repository: Owning, is_superuser: bool, expected: int | None) -> list[Any]:
+    model: Any = repository.model
+    conditions = [model.id == bindparam("id"), *visible_to(model, is_superuser)]
+    if expected == 0:
+        conditions.append(false())
+    elif expected is not None:
+        versions: list[Any] = [bindparam(f"expected_{n}") for n in range(expected)]
+        conditions.append(model.version.in_(versions))
+    return conditions
+
+
+def matching(
+    repository: Owning, is_superuser: bool, filters: frozenset[str]
+) -> list[ColumnElement[bool]]:
+    conditions = [repository.filters[name].on(name) for name in sorted(filters)]
+    return [*conditions, *visible_to(repository.model, is_superuser)]
+
+
+# The statements, built once for each shape that clients ask for. The caches are bounded, since a
+# client can vary the shape: by the filters that it gives, and the fields that it changes.
+
+
+@lru_cache(maxsize=256)
+def get_query(repository: Owning, is_superuser: bool) -> Query[Any]:
+    columns = columns_of(repository.model, repository.schema)
+    conditions = one_of(repository, is_superuser, None)
+    return Query(select(*columns).where(*conditions), repository.schema)
+
+
+@lru_cache(maxsize=256)
+def page_query(
+    repository: Owning, is_superuser: bool, filters: frozenset[str], sort: Sort, *, is_first: bool
+) -> Query[Any]:
+    columns = columns_of(repository.model, repository.schema)
+    statement = select(*columns).where(*matching(repository, is_superuser, filters))
+    statement = page_of(repository.model, statement, sort, is_first=is_first)
+    plan_anew = any(repository.filters[name].plan_anew for name in filters)
+    return Query(statement, repository.schema, plan_anew=plan_anew)
+
+
+@lru_cache(maxsize=256)
+def create_query(repository: Owning, names: frozenset[str]) -> Query[Any]:
+    columns = columns_of(repository.model, repository.schema)
+    values: dict[str, Any] = {name: bindparam(name) for name in sorted(names)}
+    return Query(insert(repository.model).values(values).returning(*columns), repository.schema)
+
+
+@lru_cache(maxsize=256)
+def update_query(
+    repository: Owning, is_superuser: bool, names: frozenset[str], expected: int | None
+) -> Query[Any]:
+    model: Any = repository.model
+    values: dict[str, Any] = {name: bindparam(name) for name in sorted(names)}
+    values |= {"updated_at": bindparam("now"), "version": model.version + 1}
+    statement = update(model).where(*one_of(repository, is_superuser, expected)).values(values)
+    columns = columns_of(model, repository.schema)
+    return Query(statement.returning(*columns), repository.schema)
+
+
+@lru_cache(maxsize=256)
+def delete_query(repository: Owning, is_superuser: bool, expected: int | None) -> Query[Any]:
+    columns = columns_of(repository.model, repository.schema)
+    conditions = one_of(repository, is_superuser, expected)
+    statement = delete(repository.model).where(*conditions)
+    return Query(statement.returning(*columns), repository.schema)
