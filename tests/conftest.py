@@ -8,7 +8,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from inspect import iscoroutinefunction
@@ -25,7 +25,10 @@ from passlib.context import CryptContext
 from redis import Redis
 from sqlalchemy import event
 
-os.environ["ENVIRONMENT"] = "test"
+from tests.isolation import ENV_FILE, forget_settings, hash_cheaply, unset_settings
+
+forget_settings()
+hash_cheaply()
 
 from app.accounts.models import AuthSession, User, email_key
 from app.accounts.repository import Accounts
@@ -34,7 +37,7 @@ from app.core.config import Settings, get_settings
 from app.core.orm import utc_now
 from app.core.security import AccessTokens
 from app.core.session import send
-from app.main import create_app, freeze_garbage
+from app.main import create_app, freeze_garbage, open_pages, opened
 from tests.databases import Databases, Postgres, Sqlite, alembic
 
 SECRET_KEY = "a secret that only the tests know"
@@ -127,12 +130,18 @@ def template_url(databases: Databases) -> Iterator[str]:
     databases.drop(url)
 
 
-@pytest.fixture
-def database_url(databases: Databases, template_url: str) -> Iterator[str]:
-    """Migrated, and without rows."""
-    url = databases.lend(template_url)
+@pytest.fixture(scope="session")
+def shared_database_url(databases: Databases, template_url: str) -> Iterator[str]:
+    url = databases.create(template_url)
     yield url
-    databases.take_back(url)
+    databases.drop(url)
+
+
+@pytest.fixture
+def database_url(databases: Databases, shared_database_url: str) -> Iterator[str]:
+    """A migrated database without rows, which is emptied after the test."""
+    yield shared_database_url
+    databases.empty(shared_database_url)
 
 
 @pytest.fixture
@@ -185,8 +194,6 @@ def make_settings(database_url: str, **changes: Any) -> Settings:
 async def running(settings: Settings) -> AsyncIterator[FastAPI]:
     app = await asyncio.to_thread(create_app, settings)  # it looks for files
     async with app.router.lifespan_context(app):
-        # As argon2 as ever, and a hundred times as fast.
-        app.state.passwords._context.update(argon2__memory_cost=512, argon2__time_cost=1)
         yield app
 
 
@@ -195,8 +202,53 @@ def settings(database_url: str) -> Settings:
     return make_settings(database_url)
 
 
+@pytest.fixture(scope="session")
+def shared_app(shared_database_url: str) -> FastAPI:
+    """An application that is built but not open: most of what it takes is the routes."""
+    app = create_app(make_settings(shared_database_url))
+    open_pages(app.state)
+    app.state.templates.compile()
+    app.state.admin.compile()
+
+    async def build() -> None:
+        async with client_of(app) as client:
+            await client.get("/health/live")  # The first request builds the rest.
+
+    asyncio.run(build())
+    return app
+
+
+@contextmanager
+def restored(app: FastAPI) -> Iterator[None]:
+    """Take back the routes, overrides and state that a test has added."""
+    routes, state, router = [*app.router.routes], {**app.state._state}, app.router.middleware_stack
+    yield
+    app.state._state = state
+    app.router.middleware_stack = router
+    app.dependency_overrides.clear()
+    if app.router.routes != routes:
+        app.router.routes[:] = routes
+        app.openapi_schema = None
+
+
 @pytest.fixture
-async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+async def app(shared_app: FastAPI, settings: Settings) -> AsyncIterator[FastAPI]:
+    """The shared application, opened for this test alone: all that remembers anything is new.
+
+    Where a test file has `settings` of its own, they get an application of their own.
+    """
+    if settings != shared_app.state.settings:
+        async with running(settings) as app:
+            yield app
+        return
+    with restored(shared_app):
+        async with opened(shared_app.state):
+            yield shared_app
+
+
+@pytest.fixture
+async def own_app(settings: Settings) -> AsyncIterator[FastAPI]:
+    """An application for a test that adds routes which the fast router should know."""
     async with running(settings) as app:
         yield app
 
@@ -230,11 +282,14 @@ async def browser(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In an empty folder, without the settings of whoever runs the tests."""
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run in an empty folder, whose `.env` counts, and without any setting in the environment."""
     monkeypatch.chdir(tmp_path)
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setitem(Settings.model_config, "env_file", ENV_FILE)
+    get_settings.cache_clear()
+    monkeypatch.delenv("ENVIRONMENT")
+    yield
+    unset_settings()  # A command may have set some.
     get_settings.cache_clear()
 
 
@@ -248,9 +303,7 @@ class Person:
 
 @pytest.fixture(scope="session")
 def password_hash() -> str:
-    """Hashing takes a while, so that all the test users share one."""
-    cheap = CryptContext(["argon2"], argon2__memory_cost=512, argon2__time_cost=1)
-    return cheap.hash(PASSWORD)
+    return CryptContext(["argon2"], argon2__parallelism=1).hash(PASSWORD)
 
 
 async def make_person(

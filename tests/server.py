@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 
 from tests.conftest import SECRET_KEY, redis_beside
+from tests.databases import ROOT
+from tests.isolation import empty_folder
 
-START_SECONDS = 60
+DEADLINE_SECONDS = 60
 
 
 def free_port() -> int:
@@ -25,8 +26,8 @@ def free_port() -> int:
 
 
 def start(database_url: str, port: int, **environment: str) -> subprocess.Popen[bytes]:
-    command = Path(sys.executable).with_name("app")
     settings = {
+        "PYTHONPATH": str(ROOT),
         "ENVIRONMENT": "test",
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_beside(database_url) or "",
@@ -34,7 +35,11 @@ def start(database_url: str, port: int, **environment: str) -> subprocess.Popen[
         "PORT": str(port),
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
     }
-    return subprocess.Popen([command, "serve"], env=os.environ | settings | environment)
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.serve"],
+        cwd=empty_folder(),
+        env=os.environ | settings | environment,
+    )
 
 
 @contextmanager
@@ -43,17 +48,17 @@ def serving(database_url: str, **environment: str) -> Iterator[httpx.Client]:
     port = free_port()
     process = start(database_url, port, **environment)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_SECONDS) as client:
             wait_until_live(process, client)
             yield client
     finally:
         process.send_signal(signal.SIGTERM)
-        status = process.wait(timeout=START_SECONDS)
+        status = process.wait(timeout=DEADLINE_SECONDS)
     assert status in (0, -signal.SIGTERM)  # after its shutdown, uvicorn ends as it was told to
 
 
 def wait_until_live(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None, "the server has stopped"
         try:

@@ -1,5 +1,6 @@
 """What only a real server shows."""
 
+import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,6 +9,8 @@ import httpx
 import pytest
 
 from tests.conftest import PASSWORD, only
+from tests.databases import ROOT
+from tests.isolation import empty_folder
 from tests.server import serving
 
 FROM_HERE = {"Sec-Fetch-Site": "same-origin"}
@@ -34,6 +37,7 @@ def test_a_server_that_is_stopped_ends_the_run_and_the_streams(
             started = time.monotonic()
         assert time.monotonic() - started < 10
     log = "".join(capfd.readouterr())
-    assert "ms by POST /lab/block_loop, at app/features/lab/pages/waits.py:" in log
+    path = os.path.relpath(ROOT / "app/features/lab/pages/waits.py", empty_folder())
+    assert f"ms by POST /lab/block_loop, at {path}:" in log
     assert "in block_loop: time.sleep(SECONDS)" in log
     assert "Traceback" not in log
