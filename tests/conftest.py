@@ -24,6 +24,7 @@ from fastapi import FastAPI
 from passlib.context import CryptContext
 from redis import Redis
 from sqlalchemy import event
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.isolation import ENV_FILE, forget_settings, hash_cheaply, unset_settings
 
@@ -38,17 +39,18 @@ from app.core.orm import utc_now
 from app.core.security import AccessTokens
 from app.core.session import send
 from app.main import create_app, freeze_garbage, open_pages, opened
-from tests.databases import Databases, Postgres, Sqlite, alembic
+from tests import server as servers
+from tests.databases import DEADLINE_SECONDS, Databases, Postgres, Sqlite, alembic
+from tests.server import serving
 
-SECRET_KEY = "a secret that only the tests know"
+SECRET_KEY, REDIS_URL = servers.SECRET_KEY, servers.REDIS_URL
+redis_beside = servers.redis_beside
 PASSWORD = "correct horse battery"
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL")
-REDIS_URL = os.environ.get("TEST_REDIS_URL")
-if REDIS_URL:  # a database for each process of the tests: NUMBER, NUMBER + 1...
-    _server, _, _number = REDIS_URL.rpartition("/")
-    _worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    REDIS_URL = f"{_server}/{int(_number) + int(_worker)}"
 CHROMIUM = shutil.which("chromium")
+SERVER, TWO_WORKERS = "server", "two workers"
+# No test makes too many attempts for the others, and any that leaks five connections is found.
+SERVER_SETTINGS = {"RATE_LIMIT_LOGIN": "1000/minute", "DATABASE_POOL_SIZE": "5"}
 BACKENDS = ["sqlite", "postgresql"] if POSTGRES_URL else ["sqlite"]
 
 
@@ -63,6 +65,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return not mark or item.callspec.params["databases"] in mark.args  # type: ignore[attr-defined]  # of parametrized ones
 
     items[:] = filter(fits, items)
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Gives all tests that share a server or a browser to one process, and first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        parameters = nodeid.partition("[")[2]
+        for backend in BACKENDS:
+            for shared in (SERVER, TWO_WORKERS):
+                if parameters.startswith((f"{backend}-{shared}", f"{shared}-{backend}")):
+                    return f"{backend}-{shared}"
+        return "e2e" if nodeid.startswith("tests/e2e/") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
 
 
 def pytest_collection_finish() -> None:
@@ -144,6 +163,32 @@ def database_url(databases: Databases, shared_database_url: str) -> Iterator[str
     databases.empty(shared_database_url)
 
 
+@pytest.fixture(scope="session", params=[SERVER])
+def server_url(shared_database_url: str) -> Iterator[str]:
+    with serving(shared_database_url, **SERVER_SETTINGS) as client:
+        yield str(client.base_url)
+
+
+@pytest.fixture(scope="session", params=[TWO_WORKERS])
+def two_workers_url(shared_database_url: str) -> Iterator[str]:
+    with serving(shared_database_url, WEB_CONCURRENCY="2", **SERVER_SETTINGS) as client:
+        yield str(client.base_url)
+
+
+@pytest.fixture
+def server(server_url: str, database_url: str) -> Iterator[httpx.Client]:
+    """A client of a real server that many tests share."""
+    with httpx.Client(base_url=server_url, timeout=DEADLINE_SECONDS) as client:
+        yield client
+
+
+@pytest.fixture
+def two_workers(two_workers_url: str, database_url: str) -> Iterator[httpx.Client]:
+    """The same of a server with two workers."""
+    with httpx.Client(base_url=two_workers_url, timeout=DEADLINE_SECONDS) as client:
+        yield client
+
+
 @pytest.fixture
 def own_database_url(databases: Databases, template_url: str) -> Iterator[str]:
     """The same, for a test that changes the schema or cuts connections."""
@@ -173,11 +218,6 @@ def empty_database_url(databases: Databases) -> Iterator[str]:
     url = databases.create()
     yield url
     databases.drop(url)
-
-
-def redis_beside(database_url: str) -> str | None:
-    """As in production, PostgreSQL comes with Redis, and SQLite without."""
-    return REDIS_URL if database_url.startswith("postgresql") else None
 
 
 def make_settings(database_url: str, **changes: Any) -> Settings:

@@ -33,6 +33,7 @@ def forget_settings() -> None:
     The processes that a test starts inherit this environment.
     """
     unset_settings()
+    empty_folder()
     os.environ["ENVIRONMENT"] = "test"
     Settings.model_config["env_file"] = None
 

@@ -11,11 +11,22 @@ from contextlib import contextmanager
 
 import httpx
 
-from tests.conftest import SECRET_KEY, redis_beside
-from tests.databases import ROOT
+from tests.databases import DEADLINE_SECONDS, ROOT
 from tests.isolation import empty_folder
 
-DEADLINE_SECONDS = 60
+# What the server logs when it stops before a request has ended.
+GRACE_IS_OVER = "timeout graceful shutdown exceeded"
+SECRET_KEY = "a secret that only the tests know"
+REDIS_URL = os.environ.get("TEST_REDIS_URL")
+if REDIS_URL:  # a database for each process of the tests: NUMBER, NUMBER + 1...
+    _server, _, _number = REDIS_URL.rpartition("/")
+    _worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    REDIS_URL = f"{_server}/{int(_number) + int(_worker)}"
+
+
+def redis_beside(database_url: str) -> str | None:
+    """As in production, PostgreSQL comes with Redis, and SQLite without."""
+    return REDIS_URL if database_url.startswith("postgresql") else None
 
 
 def free_port() -> int:
@@ -32,13 +43,16 @@ def start(database_url: str, port: int, **environment: str) -> subprocess.Popen[
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_beside(database_url) or "",
         "SECRET_KEY": SECRET_KEY,
+        "DATABASE_POOL_TIMEOUT": str(DEADLINE_SECONDS),
         "PORT": str(port),
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
     }
+    inherited = {**os.environ}
+    inherited.pop("COVERAGE_PROCESS_CONFIG", None)  # Traced, a server takes twice as long to start.
     return subprocess.Popen(
         [sys.executable, "-m", "tests.serve"],
         cwd=empty_folder(),
-        env=os.environ | settings | environment,
+        env=inherited | settings | environment,
     )
 
 
