@@ -7,10 +7,13 @@ that is installed."""
 import asyncio
 import os
 import shutil
+import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
@@ -49,6 +52,8 @@ PASSWORD = "correct horse battery"
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL")
 CHROMIUM = shutil.which("chromium")
 SERVER, TWO_WORKERS = "server", "two workers"
+UNTRACED = {"server", "two_workers", "site"}
+FIRST_CASES = pytest.StashKey[dict[tuple[Path, str], pytest.Item]]()
 # No test makes too many attempts for the others, and any that leaks five connections is found.
 SERVER_SETTINGS = {"RATE_LIMIT_LOGIN": "1000/minute", "DATABASE_POOL_SIZE": "5"}
 BACKENDS = ["sqlite", "postgresql"] if POSTGRES_URL else ["sqlite"]
@@ -65,6 +70,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return not mark or item.callspec.params["databases"] in mark.args  # type: ignore[attr-defined]  # of parametrized ones
 
     items[:] = filter(fits, items)
+    for item in items:
+        is_traced(item)  # The first cases are those of the collection's order in each process.
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
@@ -100,19 +107,37 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line("apt-get install chromium (it is looked for in PATH)")
 
 
+def is_traced(item: pytest.Item) -> bool:
+    """Coverage doubles the time of a test: one database and the first of its cases will do.
+
+    Where the code runs in another process, there is nothing to trace.
+    """
+    spec = getattr(item, "callspec", None)
+    if UNTRACED & set(getattr(item, "fixturenames", ())):
+        return False
+    if not spec or spec.params.get("databases", BACKENDS[-1]) != BACKENDS[-1]:
+        return not spec
+    cases = item.session.stash.setdefault(FIRST_CASES, {})
+    return item is cases.setdefault((item.path, getattr(item, "originalname", "")), item)
+
+
 @pytest.fixture(autouse=True)
 def _traced_once(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Coverage doubles the time of a test: of two databases one will do."""
-    coverage = Coverage.current()
-    params = getattr(request.node, "callspec", None) and request.node.callspec.params
-    if not coverage or not params or params.get("databases") in (None, BACKENDS[-1]):
+    tracer = sys.gettrace(), threading.gettrace()
+    if Coverage.current() is None or is_traced(request.node):
         yield
         return
-    coverage.stop()
-    with patch.dict(os.environ):
-        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)  # of the processes that the test starts
-        yield
-    coverage.start()
+    sys.settrace(None)
+    threading.settrace(None)
+    yield
+    sys.settrace(tracer[0])
+    threading.settrace(tracer[1])
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _processes_are_not_traced() -> None:
+    """To start one would take twice as long, and its code is tested in this process too."""
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 @pytest.fixture(autouse=True)
@@ -221,13 +246,19 @@ def empty_database_url(databases: Databases) -> Iterator[str]:
 
 
 def make_settings(database_url: str, **changes: Any) -> Settings:
-    values = {
+    values: dict[str, Any] = {
         "environment": "test",
         "secret_key": SECRET_KEY,
         "database_url": database_url,
+        "database_pool_timeout": DEADLINE_SECONDS,
         "redis_url": redis_beside(database_url),
     }
-    return Settings(_env_file=None, **values | changes)
+    return Settings(**values | changes)
+
+
+@cache
+def default_settings(database_url: str) -> Settings:
+    return make_settings(database_url)
 
 
 @asynccontextmanager
@@ -239,7 +270,7 @@ async def running(settings: Settings) -> AsyncIterator[FastAPI]:
 
 @pytest.fixture
 def settings(database_url: str) -> Settings:
-    return make_settings(database_url)
+    return default_settings(database_url).model_copy()
 
 
 @pytest.fixture(scope="session")
