@@ -53,7 +53,8 @@ POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL")
 CHROMIUM = shutil.which("chromium")
 SERVER, TWO_WORKERS = "server", "two workers"
 UNTRACED = {"server", "two_workers", "site"}
-FIRST_CASES = pytest.StashKey[dict[tuple[Path, str], pytest.Item]]()
+TRACED_CASES = 4
+CASES = pytest.StashKey[dict[tuple[Path, str], dict[pytest.Item, int]]]()
 # No test makes too many attempts for the others, and any that leaks five connections is found.
 SERVER_SETTINGS = {"RATE_LIMIT_LOGIN": "1000/minute", "DATABASE_POOL_SIZE": "5"}
 BACKENDS = ["sqlite", "postgresql"] if POSTGRES_URL else ["sqlite"]
@@ -71,7 +72,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     items[:] = filter(fits, items)
     for item in items:
-        is_traced(item)  # The first cases are those of the collection's order in each process.
+        is_traced(item)  # The cases are counted in the collection's order.
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
@@ -108,17 +109,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def is_traced(item: pytest.Item) -> bool:
-    """Coverage doubles the time of a test: one database and the first of its cases will do.
+    """Coverage doubles the time of a test: one database and a few of its cases will do.
 
     Where the code runs in another process, there is nothing to trace.
     """
-    spec = getattr(item, "callspec", None)
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    if parameters.get("databases", BACKENDS[-1]) != BACKENDS[-1] or parameters.get("seed"):
+        return False
     if UNTRACED & set(getattr(item, "fixturenames", ())):
         return False
-    if not spec or spec.params.get("databases", BACKENDS[-1]) != BACKENDS[-1]:
-        return not spec
-    cases = item.session.stash.setdefault(FIRST_CASES, {})
-    return item is cases.setdefault((item.path, getattr(item, "originalname", "")), item)
+    if "databases" not in parameters:
+        return True
+    cases = item.session.stash.setdefault(CASES, {})
+    case = item.path, getattr(item, "originalname", "")
+    return cases.setdefault(case, {}).setdefault(item, len(cases[case])) < TRACED_CASES
 
 
 @pytest.fixture(autouse=True)
