@@ -29,10 +29,11 @@ from redis import Redis
 from sqlalchemy import event
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.isolation import ENV_FILE, forget_settings, hash_cheaply, unset_settings
+from tests.isolation import ENV_FILE, be_patient, forget_settings, hash_cheaply, unset_settings
 
 forget_settings()
 hash_cheaply()
+be_patient()
 
 from app.accounts.models import AuthSession, User, email_key
 from app.accounts.repository import Accounts
@@ -43,7 +44,8 @@ from app.core.security import AccessTokens
 from app.core.session import send
 from app.main import create_app, freeze_garbage, open_pages, opened
 from tests import server as servers
-from tests.databases import DEADLINE_SECONDS, Databases, Postgres, Sqlite, alembic
+from tests.databases import Databases, Postgres, Sqlite, alembic
+from tests.isolation import DEADLINE_SECONDS
 from tests.server import serving
 
 SECRET_KEY, REDIS_URL = servers.SECRET_KEY, servers.REDIS_URL

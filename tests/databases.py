@@ -19,10 +19,9 @@ from sqlalchemy import make_url
 
 from app.core.config import get_settings
 from app.core.orm import Base
-from tests.isolation import empty_folder
+from tests.isolation import DEADLINE_SECONDS, empty_folder
 
 ROOT = Path(__file__).parents[1]
-DEADLINE_SECONDS = 60
 
 
 class Databases(Protocol):

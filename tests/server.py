@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import httpx
 
-from tests.databases import DEADLINE_SECONDS, ROOT
-from tests.isolation import empty_folder
+from tests.databases import ROOT
+from tests.isolation import DEADLINE_SECONDS, empty_folder
 
 # What the server logs when it stops before a request has ended.
 GRACE_IS_OVER = "timeout graceful shutdown exceeded"

@@ -12,7 +12,8 @@ import pytest
 from passlib.context import CryptContext
 
 from tests.conftest import only
-from tests.databases import DEADLINE_SECONDS, Databases
+from tests.databases import Databases
+from tests.isolation import DEADLINE_SECONDS
 from tests.server import serving, sign_up
 from tests.waiting import eventually
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.databases import DEADLINE_SECONDS
+from tests.isolation import DEADLINE_SECONDS
 
 LOOK_AGAIN_SECONDS = 0.02
 
@@ -23,3 +23,9 @@ async def eventually_async(condition: Callable[[], Awaitable[Any]]) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not await condition():  # noqa: ASYNC110  # what has no event
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+async def settled() -> None:
+    """Let each task of the event loop run until it waits for something."""
+    for _ in range(100):
+        await asyncio.sleep(0)

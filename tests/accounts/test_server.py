@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.databases import DEADLINE_SECONDS, Databases
+from tests.databases import Databases
+from tests.isolation import DEADLINE_SECONDS
 from tests.server import sign_up
 
 TOKEN = "/api/v1/auth/token"

@@ -35,6 +35,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.routing import LeanRoute, LeanRouter, plan_of
 from tests.conftest import client_of
+from tests.isolation import DEADLINE_SECONDS
 
 Calls = list[str]
 tenant = ContextVar("tenant", default="nobody")
@@ -578,7 +579,7 @@ async def test_a_body_is_read_once(messages: Messages, status: int) -> None:
             "query_string": b"",
             "headers": [(b"content-type", b"application/json")],
         }
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await app(scope, receive, send)
         outcomes.append((sent, app.state.calls))
     assert outcomes[0] == outcomes[1]

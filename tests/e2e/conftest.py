@@ -25,7 +25,8 @@ from playwright.sync_api import (
 )
 
 from tests.conftest import CHROMIUM, PASSWORD
-from tests.databases import DEADLINE_SECONDS, Databases
+from tests.databases import Databases
+from tests.isolation import DEADLINE_SECONDS
 from tests.server import serving
 from tests.smtp import Inbox, receiving
 from tests.waiting import eventually

@@ -25,8 +25,9 @@ from tests.conftest import (
     running,
 )
 from tests.core.test_idempotency import BAD_KEYS, everything
-from tests.databases import DEADLINE_SECONDS, Databases
+from tests.databases import Databases
 from tests.features.items.test_crud import LAMP
+from tests.isolation import DEADLINE_SECONDS
 from tests.server import free_port, serving, sign_up, start, wait_until_live
 from tests.test_server import FAILING_COMMIT
 from tests.waiting import eventually

@@ -26,7 +26,8 @@ from app.core.orm import utc_now
 from app.core.security import AccessTokens
 from app.core.sockets import MAX_PER_USER
 from tests.conftest import SECRET_KEY, make_settings
-from tests.databases import DEADLINE_SECONDS, Databases
+from tests.databases import Databases
+from tests.isolation import DEADLINE_SECONDS
 from tests.server import GRACE_IS_OVER, serving, sign_up
 from tests.sockets import LIVE
 from tests.test_server import FAILING_COMMIT

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from tests.conftest import PASSWORD, only
-from tests.databases import DEADLINE_SECONDS, ROOT
-from tests.isolation import empty_folder
+from tests.databases import ROOT
+from tests.isolation import DEADLINE_SECONDS, empty_folder
 from tests.server import GRACE_IS_OVER, serving
 
 FROM_HERE = {"Sec-Fetch-Site": "same-origin"}
