@@ -130,7 +130,8 @@ def is_traced(item: pytest.Item) -> bool:
 @pytest.fixture(autouse=True)
 def _traced_once(request: pytest.FixtureRequest) -> Iterator[None]:
     tracer = sys.gettrace(), threading.gettrace()
-    if Coverage.current() is None or is_traced(request.node):
+    is_measured = Coverage.current() and not request.config.getoption("testmon", None)
+    if not is_measured or is_traced(request.node):
         yield
         return
     sys.settrace(None)
