@@ -7,7 +7,7 @@ PIP = $(PYTHON) -m pip --python .venv --disable-pip-version-check install --quie
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
 	--python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: run install test faults check bench bench-check screenshots format lock migration
+.PHONY: run install test test-fast faults check bench bench-check screenshots format lock migration
 
 run: install  ## Serve on 127.0.0.1:8000 with reload (PORT= moves it)
 	@$(BIN)/app serve --migrate --reload
@@ -29,6 +29,9 @@ test: install  ## On SQLite, and on PostgreSQL where TEST_POSTGRES_URL says
 
 faults: install  ## The tests that take longer: hostile clients, locks
 	$(BIN)/pytest -m slow
+
+test-fast: install  ## The tests whose code has changed since the last time; not what a server's process runs
+	@$(BIN)/pytest --testmon --numprocesses=logical --maxprocesses=4 || [ $$? = 5 ]  # 5: there are none
 
 check: install
 	$(BIN)/ruff format --check .

@@ -7,10 +7,13 @@ that is installed."""
 import asyncio
 import os
 import shutil
+import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
@@ -24,8 +27,13 @@ from fastapi import FastAPI
 from passlib.context import CryptContext
 from redis import Redis
 from sqlalchemy import event
+from xdist.scheduler import LoadScopeScheduling
 
-os.environ["ENVIRONMENT"] = "test"
+from tests.isolation import ENV_FILE, be_patient, forget_settings, hash_cheaply, unset_settings
+
+forget_settings()
+hash_cheaply()
+be_patient()
 
 from app.accounts.models import AuthSession, User, email_key
 from app.accounts.repository import Accounts
@@ -34,18 +42,27 @@ from app.core.config import Settings, get_settings
 from app.core.orm import utc_now
 from app.core.security import AccessTokens
 from app.core.session import send
-from app.main import create_app, freeze_garbage
+from app.main import create_app, freeze_garbage, open_pages, opened
+from tests import server as servers
 from tests.databases import Databases, Postgres, Sqlite, alembic
+from tests.isolation import DEADLINE_SECONDS
+from tests.server import serving
 
-SECRET_KEY = "a secret that only the tests know"
+SECRET_KEY, REDIS_URL = servers.SECRET_KEY, servers.REDIS_URL
+redis_beside = servers.redis_beside
 PASSWORD = "correct horse battery"
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL")
-REDIS_URL = os.environ.get("TEST_REDIS_URL")
-if REDIS_URL:  # a database for each process of the tests: NUMBER, NUMBER + 1...
-    _server, _, _number = REDIS_URL.rpartition("/")
-    _worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    REDIS_URL = f"{_server}/{int(_number) + int(_worker)}"
 CHROMIUM = shutil.which("chromium")
+SERVER, TWO_WORKERS = "server", "two workers"
+UNTRACED = {"server", "two_workers", "site"}
+TRACED_CASES = 4
+CASES = pytest.StashKey[dict[tuple[Path, str], dict[pytest.Item, int]]]()
+# No test makes too many attempts for the others, and any that leaks five connections is found.
+SERVER_SETTINGS = {
+    "RATE_LIMIT_LOGIN": "1000/minute",
+    "DATABASE_POOL_SIZE": "5",
+    "MAX_CONNECTIONS": "1100",
+}
 BACKENDS = ["sqlite", "postgresql"] if POSTGRES_URL else ["sqlite"]
 
 
@@ -60,6 +77,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return not mark or item.callspec.params["databases"] in mark.args  # type: ignore[attr-defined]  # of parametrized ones
 
     items[:] = filter(fits, items)
+    for item in items:
+        is_traced(item)  # The cases are counted in the collection's order.
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Gives all tests that share a server or a browser to one process, and first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        parameters = nodeid.partition("[")[2]
+        for backend in BACKENDS:
+            for shared in (SERVER, TWO_WORKERS):
+                if parameters.startswith((f"{backend}-{shared}", f"{shared}-{backend}")):
+                    return f"{backend}-{shared}"
+        return "e2e" if nodeid.startswith("tests/e2e/") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
 
 
 def pytest_collection_finish() -> None:
@@ -78,19 +114,41 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line("apt-get install chromium (it is looked for in PATH)")
 
 
+def is_traced(item: pytest.Item) -> bool:
+    """Coverage doubles the time of a test: one database and a few of its cases will do.
+
+    Where the code runs in another process, there is nothing to trace.
+    """
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    if parameters.get("databases", BACKENDS[-1]) != BACKENDS[-1] or parameters.get("seed"):
+        return False
+    if UNTRACED & set(getattr(item, "fixturenames", ())):
+        return False
+    if "databases" not in parameters:
+        return True
+    cases = item.session.stash.setdefault(CASES, {})
+    case = item.path, getattr(item, "originalname", "")
+    return cases.setdefault(case, {}).setdefault(item, len(cases[case])) < TRACED_CASES
+
+
 @pytest.fixture(autouse=True)
 def _traced_once(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Coverage doubles the time of a test: of two databases one will do."""
-    coverage = Coverage.current()
-    params = getattr(request.node, "callspec", None) and request.node.callspec.params
-    if not coverage or not params or params.get("databases") in (None, BACKENDS[-1]):
+    tracer = sys.gettrace(), threading.gettrace()
+    is_measured = Coverage.current() and not request.config.getoption("testmon", None)
+    if not is_measured or is_traced(request.node):
         yield
         return
-    coverage.stop()
-    with patch.dict(os.environ):
-        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)  # of the processes that the test starts
-        yield
-    coverage.start()
+    sys.settrace(None)
+    threading.settrace(None)
+    yield
+    sys.settrace(tracer[0])
+    threading.settrace(tracer[1])
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _processes_are_not_traced() -> None:
+    """To start one would take twice as long, and its code is tested in this process too."""
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 @pytest.fixture(autouse=True)
@@ -127,12 +185,44 @@ def template_url(databases: Databases) -> Iterator[str]:
     databases.drop(url)
 
 
-@pytest.fixture
-def database_url(databases: Databases, template_url: str) -> Iterator[str]:
-    """Migrated, and without rows."""
-    url = databases.lend(template_url)
+@pytest.fixture(scope="session")
+def shared_database_url(databases: Databases, template_url: str) -> Iterator[str]:
+    url = databases.create(template_url)
     yield url
-    databases.take_back(url)
+    databases.drop(url)
+
+
+@pytest.fixture
+def database_url(databases: Databases, shared_database_url: str) -> Iterator[str]:
+    """A migrated database without rows, which is emptied after the test."""
+    yield shared_database_url
+    databases.empty(shared_database_url)
+
+
+@pytest.fixture(scope="session", params=[SERVER])
+def server_url(shared_database_url: str) -> Iterator[str]:
+    with serving(shared_database_url, **SERVER_SETTINGS) as client:
+        yield str(client.base_url)
+
+
+@pytest.fixture(scope="session", params=[TWO_WORKERS])
+def two_workers_url(shared_database_url: str) -> Iterator[str]:
+    with serving(shared_database_url, WEB_CONCURRENCY="2", **SERVER_SETTINGS) as client:
+        yield str(client.base_url)
+
+
+@pytest.fixture
+def server(server_url: str, database_url: str) -> Iterator[httpx.Client]:
+    """A client of a real server that many tests share."""
+    with httpx.Client(base_url=server_url, timeout=DEADLINE_SECONDS) as client:
+        yield client
+
+
+@pytest.fixture
+def two_workers(two_workers_url: str, database_url: str) -> Iterator[httpx.Client]:
+    """The same of a server with two workers."""
+    with httpx.Client(base_url=two_workers_url, timeout=DEADLINE_SECONDS) as client:
+        yield client
 
 
 @pytest.fixture
@@ -166,37 +256,81 @@ def empty_database_url(databases: Databases) -> Iterator[str]:
     databases.drop(url)
 
 
-def redis_beside(database_url: str) -> str | None:
-    """As in production, PostgreSQL comes with Redis, and SQLite without."""
-    return REDIS_URL if database_url.startswith("postgresql") else None
-
-
 def make_settings(database_url: str, **changes: Any) -> Settings:
-    values = {
+    values: dict[str, Any] = {
         "environment": "test",
         "secret_key": SECRET_KEY,
         "database_url": database_url,
+        "database_pool_timeout": DEADLINE_SECONDS,
         "redis_url": redis_beside(database_url),
     }
-    return Settings(_env_file=None, **values | changes)
+    return Settings(**values | changes)
+
+
+@cache
+def default_settings(database_url: str) -> Settings:
+    return make_settings(database_url)
 
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[FastAPI]:
     app = await asyncio.to_thread(create_app, settings)  # it looks for files
     async with app.router.lifespan_context(app):
-        # As argon2 as ever, and a hundred times as fast.
-        app.state.passwords._context.update(argon2__memory_cost=512, argon2__time_cost=1)
         yield app
 
 
 @pytest.fixture
 def settings(database_url: str) -> Settings:
-    return make_settings(database_url)
+    return default_settings(database_url).model_copy()
+
+
+@pytest.fixture(scope="session")
+def shared_app(shared_database_url: str) -> FastAPI:
+    """An application that is built but not open: most of what it takes is the routes."""
+    app = create_app(make_settings(shared_database_url))
+    open_pages(app.state)
+    app.state.templates.compile()
+    app.state.admin.compile()
+
+    async def build() -> None:
+        async with client_of(app) as client:
+            await client.get("/health/live")  # The first request builds the rest.
+
+    asyncio.run(build())
+    return app
+
+
+@contextmanager
+def restored(app: FastAPI) -> Iterator[None]:
+    """Take back the routes, overrides and state that a test has added."""
+    routes, state, router = [*app.router.routes], {**app.state._state}, app.router.middleware_stack
+    yield
+    app.state._state = state
+    app.router.middleware_stack = router
+    app.dependency_overrides.clear()
+    if app.router.routes != routes:
+        app.router.routes[:] = routes
+        app.openapi_schema = None
 
 
 @pytest.fixture
-async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+async def app(shared_app: FastAPI, settings: Settings) -> AsyncIterator[FastAPI]:
+    """The shared application, opened for this test alone: all that remembers anything is new.
+
+    Where a test file has `settings` of its own, they get an application of their own.
+    """
+    if settings != shared_app.state.settings:
+        async with running(settings) as app:
+            yield app
+        return
+    with restored(shared_app):
+        async with opened(shared_app.state):
+            yield shared_app
+
+
+@pytest.fixture
+async def own_app(settings: Settings) -> AsyncIterator[FastAPI]:
+    """An application for a test that adds routes which the fast router should know."""
     async with running(settings) as app:
         yield app
 
@@ -230,11 +364,14 @@ async def browser(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In an empty folder, without the settings of whoever runs the tests."""
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run in an empty folder, whose `.env` counts, and without any setting in the environment."""
     monkeypatch.chdir(tmp_path)
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setitem(Settings.model_config, "env_file", ENV_FILE)
+    get_settings.cache_clear()
+    monkeypatch.delenv("ENVIRONMENT")
+    yield
+    unset_settings()  # A command may have set some.
     get_settings.cache_clear()
 
 
@@ -248,9 +385,7 @@ class Person:
 
 @pytest.fixture(scope="session")
 def password_hash() -> str:
-    """Hashing takes a while, so that all the test users share one."""
-    cheap = CryptContext(["argon2"], argon2__memory_cost=512, argon2__time_cost=1)
-    return cheap.hash(PASSWORD)
+    return CryptContext(["argon2"], argon2__parallelism=1).hash(PASSWORD)
 
 
 async def make_person(

@@ -1,33 +1,44 @@
 """Databases for the tests: empty ones, and ones that are migrated."""
 
-import asyncio
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from io import StringIO
 from pathlib import Path
 from typing import Protocol
+from unittest.mock import patch
 from uuid import uuid4
 
-import asyncpg
+import psycopg
+from alembic.config import CommandLine, Config
+from psycopg.rows import TupleRow
 from sqlalchemy import make_url
+
+from app.core.config import get_settings
+from app.core.orm import Base
+from tests.isolation import DEADLINE_SECONDS, empty_folder
 
 ROOT = Path(__file__).parents[1]
 
 
 class Databases(Protocol):
     def create(self, template: str | None = None) -> str:
-        """The URL of an empty database, or of a copy of one."""
+        """Create an empty database, or a copy of one, and return its URL."""
 
     def drop(self, url: str) -> None: ...
 
-    def lend(self, template: str) -> str:
-        """The URL of a database like the template, and without rows."""
-
-    def take_back(self, url: str) -> None: ...
+    def empty(self, url: str) -> None:
+        """Delete all rows of all tables. The ids start at 1 again."""
 
     def execute(self, url: str, *statements: str) -> None: ...
+
+
+def deletions() -> list[str]:
+    """Return a statement for each table, children first."""
+    return [f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables)]
 
 
 class Sqlite:
@@ -43,22 +54,22 @@ class Sqlite:
     def drop(self, url: str) -> None:
         Path(make_url(url).database or "").unlink(missing_ok=True)
 
-    lend, take_back = create, drop
+    def empty(self, url: str) -> None:
+        self.execute(url, "PRAGMA synchronous = OFF", "BEGIN IMMEDIATE", *deletions(), "COMMIT")
 
     def execute(self, url: str, *statements: str) -> None:
-        connection = sqlite3.connect(make_url(url).database or "")
-        for statement in statements:
-            connection.execute(statement)
-        connection.commit()
-        connection.close()
+        path = make_url(url).database or ""
+        with closing(sqlite3.connect(path, DEADLINE_SECONDS, isolation_level=None)) as connection:
+            for statement in statements:
+                connection.execute(statement)
 
 
 class Postgres:
-    """Lends one and the same database again and again: to make one takes half a second."""
+    """Keeps a connection to the database that is emptied after each test."""
 
     def __init__(self, server: str) -> None:
         self._server = server
-        self._lent: str | None = None
+        self._kept: tuple[str, psycopg.Connection[TupleRow]] | None = None
 
     def create(self, template: str | None = None) -> str:
         name = f"test_{uuid4().hex}"
@@ -69,38 +80,52 @@ class Postgres:
         return make_url(self._server).set(database=name).render_as_string(hide_password=False)
 
     def drop(self, url: str) -> None:
+        self.close()
         self.execute(self._server, f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
 
-    def lend(self, template: str) -> str:
-        self._lent = self._lent or self.create(template)
-        return self._lent
-
-    def take_back(self, url: str) -> None:
+    def empty(self, url: str) -> None:
         # TRUNCATE makes the files of each table and index anew, which takes fifty times as long.
         restart = "SELECT setval(seqrelid::regclass, 1, false) FROM pg_sequence"
-        self.execute(url, "DELETE FROM users", restart)
+        if self._kept is None or self._kept[0] != url:
+            self.close()
+            self._kept = url, self._connect(url)
+        self._kept[1].execute(";".join([*deletions(), restart]))
 
     def close(self) -> None:
-        if self._lent:
-            self.drop(self._lent)
+        if self._kept:
+            self._kept[1].close()
+            self._kept = None
 
     def execute(self, url: str, *statements: str) -> None:
-        asyncio.run(self._execute(url.replace("+asyncpg", ""), *statements))
+        with closing(self._connect(url)) as connection:
+            for statement in statements:
+                connection.execute(statement)
 
-    async def _execute(self, url: str, *statements: str) -> None:
-        connection = await asyncpg.connect(url)
-        for statement in statements:
-            await connection.execute(statement)
-        await connection.close()
+    def _connect(self, url: str) -> "psycopg.Connection[TupleRow]":
+        """A connection that waits for another's lock until the deadline."""
+        options = f"-c lock_timeout={DEADLINE_SECONDS}s"
+        return psycopg.connect(url.replace("+asyncpg", ""), autocommit=True, options=options)
 
 
 def alembic(database_url: str, *arguments: str, folder: Path = ROOT) -> str:
-    """In a process of its own: it runs an event loop, and reads files on it."""
-    return subprocess.run(
-        [sys.executable, "-m", "alembic", *arguments],
-        cwd=folder,
-        env=os.environ | {"DATABASE_URL": database_url},
-        check=True,
-        text=True,
-        stdout=subprocess.PIPE,
-    ).stdout
+    """Run Alembic's command line and return what it prints.
+
+    It runs an event loop, so that it takes a thread where one runs already.
+    """
+    command, output = CommandLine(), StringIO()
+    options = command.parser.parse_args(arguments)
+    config = Config(folder / "alembic.ini", stdout=output, cmd_opts=options)
+    with patch.dict(os.environ, DATABASE_URL=database_url):
+        get_settings.cache_clear()
+        try:
+            command.run_cmd(config, options)
+        finally:
+            get_settings.cache_clear()
+    return output.getvalue()
+
+
+def alembic_process(database_url: str, *arguments: str) -> None:
+    """Run Alembic's command line in a process of its own."""
+    command = [sys.executable, "-m", "alembic", "--config", str(ROOT / "alembic.ini"), *arguments]
+    environment = os.environ | {"DATABASE_URL": database_url}
+    subprocess.run(command, cwd=empty_folder(), env=environment, check=True)

@@ -8,13 +8,25 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 
-from tests.conftest import SECRET_KEY, redis_beside
+from tests.databases import ROOT
+from tests.isolation import DEADLINE_SECONDS, empty_folder
 
-START_SECONDS = 60
+# What the server logs when it stops before a request has ended.
+GRACE_IS_OVER = "timeout graceful shutdown exceeded"
+SECRET_KEY = "a secret that only the tests know"
+REDIS_URL = os.environ.get("TEST_REDIS_URL")
+if REDIS_URL:  # a database for each process of the tests: NUMBER, NUMBER + 1...
+    _server, _, _number = REDIS_URL.rpartition("/")
+    _worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    REDIS_URL = f"{_server}/{int(_number) + int(_worker)}"
+
+
+def redis_beside(database_url: str) -> str | None:
+    """As in production, PostgreSQL comes with Redis, and SQLite without."""
+    return REDIS_URL if database_url.startswith("postgresql") else None
 
 
 def free_port() -> int:
@@ -25,16 +37,21 @@ def free_port() -> int:
 
 
 def start(database_url: str, port: int, **environment: str) -> subprocess.Popen[bytes]:
-    command = Path(sys.executable).with_name("app")
     settings = {
+        "PYTHONPATH": str(ROOT),
         "ENVIRONMENT": "test",
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_beside(database_url) or "",
         "SECRET_KEY": SECRET_KEY,
+        "DATABASE_POOL_TIMEOUT": str(DEADLINE_SECONDS),
         "PORT": str(port),
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
     }
-    return subprocess.Popen([command, "serve"], env=os.environ | settings | environment)
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.serve"],
+        cwd=empty_folder(),
+        env=os.environ | settings | environment,
+    )
 
 
 @contextmanager
@@ -50,17 +67,17 @@ def serving_process(database_url: str, **environment: str) -> Iterator[tuple[htt
     port = free_port()
     process = start(database_url, port, **environment)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_SECONDS) as client:
             wait_until_live(process, client)
             yield client, process.pid
     finally:
         process.send_signal(signal.SIGTERM)
-        status = process.wait(timeout=START_SECONDS)
+        status = process.wait(timeout=DEADLINE_SECONDS)
     assert status in (0, -signal.SIGTERM)  # after its shutdown, uvicorn ends as it was told to
 
 
 def wait_until_live(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None, "the server has stopped"
         try:

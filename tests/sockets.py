@@ -9,6 +9,8 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import Message, Scope
 
+from tests.isolation import DEADLINE_SECONDS
+
 LIVE = "/api/v1/items/live"
 
 
@@ -27,7 +29,7 @@ class Socket:
             await self.said.put({"type": "websocket.disconnect", "code": message["code"]})
 
     async def next(self) -> Message:
-        return await asyncio.wait_for(self.sent.get(), 5)
+        return await asyncio.wait_for(self.sent.get(), DEADLINE_SECONDS)
 
     async def receive(self) -> dict[str, Any]:
         message = await self.next()
@@ -82,7 +84,7 @@ async def connecting(
     finally:
         socket.reads.set()
         await socket.said.put({"type": "websocket.disconnect", "code": 1001})
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, DEADLINE_SECONDS)
 
 
 @asynccontextmanager

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.conftest import PASSWORD
-from tests.server import serving
 
 BIN = Path(sys.executable).parent
 NAME = "generated_client"
@@ -37,21 +37,20 @@ def generate(document: bytes, folder: Path) -> None:
     assert "warning" not in result.stdout.lower()
 
 
-def test_a_round_trip(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_round_trip(
+    server: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(tmp_path)
-    with serving(database_url) as server:
-        generate(server.get("/openapi.json").content, tmp_path)
-        package, models = (importlib.import_module(f"{NAME}{name}") for name in ("", ".models"))
-        url = str(server.base_url)
-        with package.Client(url) as client:
-            sign_up = models.UserCreate(email="ann@example.com", password=PASSWORD)
-            user = call("users.create_user", client=client, body=sign_up).parsed
-            form = models.TokenRequest(
-                grant_type="password", username=user.email, password=PASSWORD
-            )
-            token = call("auth.create_token", client=client, body=form).parsed
-        with package.AuthenticatedClient(url, token.access_token) as client:
-            use_items(client, models, user.id)
+    generate(server.get("/openapi.json").content, tmp_path)
+    package, models = (importlib.import_module(f"{NAME}{name}") for name in ("", ".models"))
+    url = str(server.base_url)
+    with package.Client(url) as client:
+        sign_up = models.UserCreate(email="ann@example.com", password=PASSWORD)
+        user = call("users.create_user", client=client, body=sign_up).parsed
+        form = models.TokenRequest(grant_type="password", username=user.email, password=PASSWORD)
+        token = call("auth.create_token", client=client, body=form).parsed
+    with package.AuthenticatedClient(url, token.access_token) as client:
+        use_items(client, models, user.id)
 
 
 def use_items(client: Any, models: Any, owner_id: int) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from tests.isolation import DEADLINE_SECONDS
+
 
 class Outbox:
     """The mails that were sent, in the place of a server."""
@@ -36,7 +38,7 @@ class Outbox:
         if self._app.state.settings.redis is None:
             await jobs.wait()
             return
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while await jobs._broker._redis.xlen("jobs"):  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0.01)
 

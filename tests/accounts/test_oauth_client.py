@@ -1,24 +1,15 @@
 """A client library that knows nothing of this project, against a real server."""
 
-from collections.abc import Iterator
-
 import httpx
-import pytest
 from authlib.integrations.httpx_client import OAuth2Client
 
-from tests.server import serving, sign_up
+from tests.server import sign_up
 
 PASSWORD = "correct horse battery"
 
 
-@pytest.fixture
-def server(database_url: str) -> Iterator[httpx.Client]:
-    with serving(database_url) as client:
-        sign_up(client)
-        yield client
-
-
 def test_authlib_fetches_refreshes_by_itself_and_revokes(server: httpx.Client) -> None:
+    sign_up(server)
     api = f"{server.base_url}/api/v1".replace("//api", "/api")
     client = OAuth2Client(token_endpoint=f"{api}/auth/token", scope="items:read")
     token = client.fetch_token(username="ann@example.com", password=PASSWORD)

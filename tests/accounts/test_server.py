@@ -1,13 +1,14 @@
 """Sessions against a real server with two workers: what one has ended, the other knows."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.server import serving, sign_up
+from tests.databases import Databases
+from tests.isolation import DEADLINE_SECONDS
+from tests.server import sign_up
 
 TOKEN = "/api/v1/auth/token"
 ME = "/api/v1/users/me"
@@ -15,15 +16,14 @@ PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
-def client(database_url: str) -> Iterator[httpx.Client]:
-    with serving(database_url, WEB_CONCURRENCY="2", RATE_LIMIT_LOGIN="1000/minute") as client:
-        sign_up(client)
-        yield client
+def client(two_workers: httpx.Client) -> httpx.Client:
+    sign_up(two_workers)
+    return two_workers
 
 
 def post(client: httpx.Client, **form: Any) -> httpx.Response:
     """On a connection of its own."""
-    return httpx.post(client.base_url.join(TOKEN), data=form, timeout=30)
+    return httpx.post(client.base_url.join(TOKEN), data=form, timeout=DEADLINE_SECONDS)
 
 
 def sign_in(client: httpx.Client) -> dict[str, str]:
@@ -40,7 +40,9 @@ def works(client: httpx.Client, access_token: str) -> bool:
     url = client.base_url.join(ME)
     headers = {"Authorization": f"Bearer {access_token}"}
     # Several connections, so that both workers are asked.
-    statuses = {httpx.get(url, headers=headers).status_code for _ in range(4)}
+    statuses = {
+        httpx.get(url, headers=headers, timeout=DEADLINE_SECONDS).status_code for _ in range(4)
+    }
     assert statuses in ({200}, {401})
     return statuses == {200}
 
@@ -53,15 +55,17 @@ def test_16_refreshes_at_once_keep_the_session(client: httpx.Client) -> None:
     assert works(client, answers[-1].json()["access_token"])
 
 
-def test_a_stolen_refresh_token_ends_the_session_everywhere(database_url: str) -> None:
-    with serving(database_url, WEB_CONCURRENCY="2", REFRESH_REUSE_GRACE_SECONDS="0") as client:
-        sign_up(client)
-        token = sign_in(client)
-        successor = refresh(client, token["refresh_token"]).json()
-        assert works(client, successor["access_token"])
-        assert refresh(client, token["refresh_token"]).json()["error"] == "invalid_grant"
-        assert not works(client, successor["access_token"])
-        assert refresh(client, successor["refresh_token"]).status_code == 400
+def test_a_stolen_refresh_token_ends_the_session_everywhere(
+    client: httpx.Client, databases: Databases, database_url: str
+) -> None:
+    token = sign_in(client)
+    successor = refresh(client, token["refresh_token"]).json()
+    assert works(client, successor["access_token"])
+    over = "UPDATE refresh_tokens SET used_at = '2026-01-01 00:00:00' WHERE used_at IS NOT NULL"
+    databases.execute(database_url, over)  # as if the grace were over
+    assert refresh(client, token["refresh_token"]).json()["error"] == "invalid_grant"
+    assert not works(client, successor["access_token"])
+    assert refresh(client, successor["refresh_token"]).status_code == 400
 
 
 def test_what_ends_the_other_sessions(client: httpx.Client) -> None:

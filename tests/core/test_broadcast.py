@@ -12,6 +12,7 @@ from app.core import redis_broadcast
 from app.core.broadcast import LOST
 from app.core.events import Event
 from app.core.redis_broadcast import RedisBroadcast
+from tests.isolation import DEADLINE_SECONDS
 
 
 class Happened(Event):
@@ -30,12 +31,14 @@ class Process:
         self.lost = asyncio.Event()
 
     async def next(self) -> int:
-        number: int = json.loads(await asyncio.wait_for(self.heard.get(), 10))["number"]
+        number: int = json.loads(await asyncio.wait_for(self.heard.get(), DEADLINE_SECONDS))[
+            "number"
+        ]
         return number
 
     async def is_linked(self) -> None:
         """The first thing that it hears is that it may have missed something before."""
-        await asyncio.wait_for(self.lost.wait(), 10)
+        await asyncio.wait_for(self.lost.wait(), DEADLINE_SECONDS)
         self.lost.clear()
 
 
@@ -50,11 +53,11 @@ async def process(url: str, *, linked: bool = True) -> AsyncIterator[Process]:
         if linked:
             await one.is_linked()
         yield one
-        await asyncio.wait_for(one.broadcast.close(), 5)
+        await asyncio.wait_for(one.broadcast.close(), DEADLINE_SECONDS)
 
 
 async def logged(caplog: pytest.LogCaptureFixture, message: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while message not in caplog.text:  # noqa: ASYNC110 - the log sets no event
             await asyncio.sleep(0.01)
 
@@ -185,7 +188,7 @@ async def test_an_outbox_that_is_full(
         cut_off.broadcast.publish([Happened(number=number) for number in range(11)])
         assert cut_off.heard.qsize() == 11
         await proxy.come()
-        await asyncio.wait_for(one.lost.wait(), 10)
+        await asyncio.wait_for(one.lost.wait(), DEADLINE_SECONDS)
         assert one.heard.empty()
         await cut_off.is_linked()
     assert caplog.text.count("Too many events wait for Redis") == 1

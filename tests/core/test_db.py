@@ -19,7 +19,9 @@ from app.core.errors import Unavailable
 from app.core.migrations import Migrations
 from app.core.query import Query
 from tests.conftest import Person, client_of, make_settings, only, running
+from tests.core.conftest import until_asleep
 from tests.databases import Databases
+from tests.isolation import DEADLINE_SECONDS
 
 ITEMS = "/api/v1/items"
 LAMP = {"name": "Lamp", "price": "19.99"}
@@ -136,18 +138,20 @@ async def test_what_is_read_in_a_transaction_stays_until_it_writes(app: FastAPI)
 
 
 async def test_a_cancelled_request_gives_its_connection_back(database_url: str) -> None:
-    settings = make_settings(database_url, database_pool_size=1, database_pool_timeout=5)
+    settings = make_settings(database_url, database_pool_size=1)
     async with running(settings) as app:
         database: Database = app.state.database
 
         async def hang(block: Any) -> None:
             async with block() as session:
                 await session.execute(text("SELECT 1"))
-                await asyncio.sleep(60)
+                hangs.set()
+                await asyncio.Event().wait()
 
         for block in (database.reading, database.transaction):
+            hangs = asyncio.Event()
             task = asyncio.create_task(hang(block))
-            await asyncio.sleep(0.1)
+            await hangs.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -205,14 +209,14 @@ async def test_a_database_that_is_away(url: str) -> None:
 
 async def test_nobody_waits_for_a_connection_that_cannot_be_made() -> None:
     url = "postgresql+asyncpg://app@127.0.0.1:1/app"
-    settings = make_settings(url, database_pool_size=1, database_pool_timeout=60)
+    settings = make_settings(url, database_pool_size=1, database_pool_timeout=600)
     database = Database(settings)
 
     async def read(query: bool) -> None:
         async with database.reading() as session:
             await (session.fetch(ONE, {}) if query else session.execute(text("SELECT 1")))
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         reads = (read(query) for query in (True, False, True, False))
         errors = await asyncio.gather(*reads, return_exceptions=True)
     assert [str(error) for error in errors] == ["The database is not reachable."] * 4
@@ -234,7 +238,6 @@ async def test_connections_that_died_while_idle_cost_no_request(
     async with running(make_settings(own_database_url)) as app, client_of(app) as client:
         await asyncio.gather(*(client.get("/health/ready") for _ in range(5)))
         await cut()
-        await asyncio.sleep(0.2)
         responses = await asyncio.gather(*(client.get("/health/ready") for _ in range(5)))
     assert [response.status_code for response in responses] == [200] * 5
 
@@ -247,10 +250,10 @@ async def test_a_connection_that_is_cut_in_the_middle(own_database_url: str, cut
         async def slow(session: SessionDep) -> None:
             session.add(User(email="a@b.c", email_key="a@b.c", password_hash="x"))
             await session.flush()
-            await session.execute(text("SELECT pg_sleep(5)"))
+            await session.execute(text("SELECT pg_sleep(3600)"))
 
         task = asyncio.create_task(client.post("/api/v1/slow"))
-        await asyncio.sleep(0.5)
+        await until_asleep(own_database_url)
         await cut()
         assert_is_away(await task)
         assert (await client.get("/health/ready")).status_code == 200

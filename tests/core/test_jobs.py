@@ -13,6 +13,7 @@ from app.core.middleware import request_id_var
 from tests.conftest import make_settings, running
 from tests.greeter import add_greeter
 from tests.greeter.jobs import greet
+from tests.isolation import DEADLINE_SECONDS
 from tests.smtp import Inbox, receiving
 
 
@@ -108,7 +109,7 @@ async def test_what_takes_too_long_is_cut_off(
     jobs = await make_jobs(work)
     for seconds in (60, 0, 60):
         await jobs.enqueue(work.__name__, seconds)
-    await asyncio.wait_for(jobs.close(), 5)
+    await asyncio.wait_for(jobs.close(), DEADLINE_SECONDS)
     assert done == [0]
     cut_off = [each for each in caplog.messages if "cut off" in each]
     assert len(cut_off) == 2

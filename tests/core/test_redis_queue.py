@@ -1,12 +1,13 @@
-"""Jobs with a real Redis, and with real worker processes where one has to die."""
+"""Jobs with a real Redis, and with real worker processes where one has to die.
+
+The queue does not know which database there is.
+"""
 
 import asyncio
 import signal
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from redis import Redis
@@ -14,12 +15,15 @@ from starlette.datastructures import State
 from typer.testing import CliRunner
 
 from app.cli import cli
+from app.core import jobs as core_jobs
 from app.core.config import get_settings
 from app.core.jobs import Job, Jobs
 from app.core.middleware import request_id_var
-from tests.conftest import make_settings
+from tests.conftest import make_settings, only
 from tests.greeter.jobs import JOBS, greet, note
+from tests.isolation import DEADLINE_SECONDS
 from tests.smtp import receiving
+from tests.waiting import eventually
 from tests.worker import TAKE_OVER_SECONDS, wait_for_line, working
 
 
@@ -41,17 +45,11 @@ def enqueue(redis_url: str, job: Job, *ids: int | str) -> None:
     asyncio.run(queue())
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+@only("sqlite")
 def test_what_was_queued_before_the_first_worker(
     redis_url: str, database_url: str, tmp_path: Path
 ) -> None:
@@ -63,6 +61,7 @@ def test_what_was_queued_before_the_first_worker(
         eventually(lambda: redis.xlen("jobs") == 0)  # nothing is kept of what is done
 
 
+@only("sqlite")
 async def test_a_mail_by_the_worker(redis_url: str, database_url: str) -> None:
     async with receiving() as inbox, queueing(redis_url) as jobs:
         inbox.answers = ["450 not now"]
@@ -73,11 +72,12 @@ async def test_a_mail_by_the_worker(redis_url: str, database_url: str) -> None:
             with working(redis_url, database_url, SMTP_URL=inbox.url) as worker:
                 return wait_for_line(worker, "greet('ann', 7) is done")
 
-        line = await asyncio.wait_for(asyncio.to_thread(work), 20)
+        line = await asyncio.wait_for(asyncio.to_thread(work), DEADLINE_SECONDS)
     assert len(inbox.messages) == 1
     assert line.endswith("[abc]\n")
 
 
+@only("sqlite")
 def test_what_a_killed_worker_held_is_done_by_the_next(
     redis_url: str, database_url: str, tmp_path: Path
 ) -> None:
@@ -91,6 +91,7 @@ def test_what_a_killed_worker_held_is_done_by_the_next(
         eventually(lambda: lines(path) == ["started", "started", "done"])
 
 
+@only("sqlite")
 def test_what_takes_long_is_done_once(redis_url: str, database_url: str, tmp_path: Path) -> None:
     path = tmp_path / "notes"
     enqueue(redis_url, note, str(path), 3000 * TAKE_OVER_SECONDS)
@@ -99,6 +100,7 @@ def test_what_takes_long_is_done_once(redis_url: str, database_url: str, tmp_pat
     assert lines(path) == ["started", "done"]
 
 
+@only("sqlite")
 def test_a_stop_lets_a_job_finish(redis_url: str, database_url: str, tmp_path: Path) -> None:
     path = tmp_path / "notes"
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -107,12 +109,13 @@ def test_a_stop_lets_a_job_finish(redis_url: str, database_url: str, tmp_path: P
             enqueue(redis_url, note, str(path), 500)
             eventually(lambda: lines(path) == ["started"])
             worker.send_signal(number)
-            assert worker.wait(10) == 0
+            assert worker.wait(DEADLINE_SECONDS) == 0
         assert lines(path) == ["started", "done"]
     with Redis.from_url(redis_url) as redis:
         assert redis.xlen("jobs") == 0
 
 
+@only("sqlite")
 def test_what_a_stop_cuts_off_is_not_lost(
     redis_url: str, database_url: str, tmp_path: Path
 ) -> None:
@@ -122,11 +125,12 @@ def test_what_a_stop_cuts_off_is_not_lost(
         eventually(lambda: lines(path) == ["started"])
         worker.send_signal(signal.SIGTERM)
         wait_for_line(worker, "was cut off by the stop")
-        assert worker.wait(10) == 0
+        assert worker.wait(DEADLINE_SECONDS) == 0
     with working(redis_url, database_url):
         eventually(lambda: lines(path) == ["started", "started", "done"])
 
 
+@only("sqlite")
 def test_a_worker_outlives_a_redis_that_forgets(
     redis_url: str, database_url: str, tmp_path: Path
 ) -> None:
@@ -141,12 +145,15 @@ def test_a_worker_outlives_a_redis_that_forgets(
 
 async def test_a_redis_that_is_away(unused_tcp_port: int, caplog: pytest.LogCaptureFixture) -> None:
     async with queueing(f"redis://127.0.0.1:{unused_tcp_port}") as jobs:
-        await asyncio.wait_for(jobs.enqueue(greet.__name__, "ann", 7), 3)
+        await asyncio.wait_for(jobs.enqueue(greet.__name__, "ann", 7), DEADLINE_SECONDS)
     (error,) = [each for each in caplog.messages if "not queued" in each]
     assert error.startswith("Job greet('ann', 7) may be lost, not queued: ConnectionError: ")
 
 
-async def test_a_redis_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_redis_that_hangs(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core_jobs, "ENQUEUE_SECONDS", 0.1)
     hung_up = asyncio.Event()
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -158,9 +165,9 @@ async def test_a_redis_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, queueing(f"redis://127.0.0.1:{port}") as jobs:
-        await asyncio.wait_for(jobs.enqueue(greet.__name__, "ann", 7), 3)
+        await asyncio.wait_for(jobs.enqueue(greet.__name__, "ann", 7), DEADLINE_SECONDS)
         assert "may be lost, not queued: TimeoutError" in caplog.text
-    await asyncio.wait_for(hung_up.wait(), 3)
+    await asyncio.wait_for(hung_up.wait(), DEADLINE_SECONDS)
 
 
 def test_without_redis_a_worker_has_nothing_to_do(

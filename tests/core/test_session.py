@@ -16,6 +16,8 @@ from app.core.errors import Unavailable
 from app.core.query import Query
 from app.core.session import Session
 from tests.conftest import Person, make_settings, only, running
+from tests.core.conftest import until_asleep
+from tests.waiting import settled
 
 
 class Named(BaseModel):
@@ -52,7 +54,7 @@ async def database(app: FastAPI) -> Database:
 
 @pytest.fixture
 async def one_connection(database_url: str) -> AsyncIterator[Database]:
-    settings = make_settings(database_url, database_pool_size=1, database_pool_timeout=2)
+    settings = make_settings(database_url, database_pool_size=1)
     async with running(settings) as app:
         yield app.state.database
 
@@ -156,16 +158,16 @@ async def test_no_transaction_holds_a_connection_behind(
 @pytest.mark.parametrize("way", ["reading", "transaction"])
 @pytest.mark.parametrize("times", [1, 2])
 async def test_a_cancelled_query_gives_its_connection_back(
-    one_connection: Database, way: str, times: int
+    one_connection: Database, database_url: str, way: str, times: int
 ) -> None:
     """However often it is cancelled: anyio does so at each turn of the loop, until it ends."""
 
     async def sleep() -> None:
         async with getattr(one_connection, way)() as session:
-            await session.fetch(SLEEP, {"s": 60})
+            await session.fetch(SLEEP, {"s": 3600})
 
     task = asyncio.create_task(sleep())
-    await asyncio.sleep(0.2)
+    await until_asleep(database_url)
     for _ in range(times):
         task.cancel()
         await asyncio.sleep(0)
@@ -182,8 +184,8 @@ async def test_a_read_whose_connection_is_cut_is_sent_again(
 ) -> None:
     settings = make_settings(own_database_url)
     async with running(settings) as app, app.state.database.reading() as session:
-        task = asyncio.create_task(session.fetch(SLEEP, {"s": 0.5}))
-        await asyncio.sleep(0.2)
+        task = asyncio.create_task(session.fetch(SLEEP, {"s": 2}))
+        await until_asleep(own_database_url)
         await cut()
         assert await task == [Size(size=0)]
 
@@ -193,8 +195,8 @@ async def test_a_write_whose_connection_is_cut_is_not(own_database_url: str, cut
     async with running(make_settings(own_database_url)) as app:
         with pytest.raises(Unavailable):  # noqa: PT012 - the task is what raises
             async with app.state.database.transaction() as session:
-                task = asyncio.create_task(session.fetch(SLEEP, {"s": 5}))
-                await asyncio.sleep(0.2)
+                task = asyncio.create_task(session.fetch(SLEEP, {"s": 3600}))
+                await until_asleep(own_database_url)
                 await cut()
                 await task
         async with app.state.database.transaction() as session:
@@ -241,7 +243,7 @@ async def test_first_come_first_served(one_connection: Database) -> None:
     async with one_connection.reading() as session:
         await session.execute(text("SELECT 1"))
         waiting = asyncio.create_task(take("who waits"))
-        await asyncio.sleep(0.05)
+        await settled()
     newcomer = take("the newcomer")  # runs at once, in this very step of the loop
     await asyncio.gather(newcomer, waiting)
     assert order == ["who waits", "the newcomer"]
@@ -255,7 +257,7 @@ async def test_who_goes_away_while_it_waits_takes_nothing_along(one_connection: 
     async with one_connection.reading() as session:
         await session.execute(text("SELECT 1"))
         gone, stays = asyncio.create_task(take()), asyncio.create_task(take())
-        await asyncio.sleep(0.05)
+        await settled()
     gone.cancel()  # in the same moment in which it is given the connection
     await asyncio.gather(gone, return_exceptions=True)
     await stays

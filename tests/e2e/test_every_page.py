@@ -1,7 +1,7 @@
 """What holds on every page, in both themes: it can be read and used by everybody (axe-core finds
 nothing serious), and it fits a small telephone."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -11,6 +11,7 @@ from tests.conftest import only
 from tests.e2e.conftest import Complaints, OpenPage, Site, sign_in
 
 pytestmark = only("sqlite")
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 axe = Axe()  # what it runs comes by the debugger's way, which no policy forbids
 ODD_NAMES = ("W" * 255, "\N{OWL}" * 255, "שלום עולם " * 25, "two\nlines", " ")
 

@@ -3,12 +3,13 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
 from app.accounts.ownership import update_query
 from tests.conftest import Person
 from tests.features.items.test_crud import LAMP, make
-from tests.server import serving, sign_up
+from tests.server import sign_up
 
 URL = "/api/v1/items"
 DESK = {"name": "Desk", "price": "5.00"}
@@ -133,19 +134,18 @@ async def test_what_does_not_exist_is_404_whatever_is_expected(ann: Person, bob:
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-def test_of_20_writers_with_one_tag_one_wins(database_url: str, method: str) -> None:
-    with serving(database_url, WEB_CONCURRENCY="2") as client:
-        sign_up(client)
-        created = client.post(URL, json=LAMP)
-        url, headers = created.headers["Location"], {"If-Match": created.headers["ETag"]}
+def test_of_20_writers_with_one_tag_one_wins(two_workers: httpx.Client, method: str) -> None:
+    sign_up(two_workers)
+    created = two_workers.post(URL, json=LAMP)
+    url, headers = created.headers["Location"], {"If-Match": created.headers["ETag"]}
 
-        def write(n: int) -> int:
-            body = None if method == "DELETE" else DESK | {"price": n}
-            return client.request(method, url, json=body, headers=headers).status_code
+    def write(n: int) -> int:
+        body = None if method == "DELETE" else DESK | {"price": n}
+        return two_workers.request(method, url, json=body, headers=headers).status_code
 
-        with ThreadPoolExecutor(20) as pool:
-            statuses = sorted(pool.map(write, range(20)))
-        won, lost = (204, 404) if method == "DELETE" else (200, 412)
-        assert statuses == [won] + [lost] * 19
-        if method != "DELETE":
-            assert client.get(url).json()["version"] == 2
+    with ThreadPoolExecutor(20) as pool:
+        statuses = sorted(pool.map(write, range(20)))
+    won, lost = (204, 404) if method == "DELETE" else (200, 412)
+    assert statuses == [won] + [lost] * 19
+    if method != "DELETE":
+        assert two_workers.get(url).json()["version"] == 2

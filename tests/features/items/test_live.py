@@ -18,6 +18,7 @@ from app.core.orm import utc_now
 from app.core.security import AccessTokens
 from app.features.items.events import ItemCreated
 from tests.conftest import PASSWORD, SECRET_KEY, Person, make_person
+from tests.isolation import DEADLINE_SECONDS
 from tests.sockets import connected, connecting, refused
 
 ITEMS = "/api/v1/items"
@@ -170,7 +171,7 @@ async def test_an_open_socket_outlives_its_token(
         app.state.session_cache.forget_all()
         monkeypatch.setattr(app.state.sockets, "_standing", check)
         assert (await ann.client.get(ITEMS)).status_code == 401
-        await asyncio.wait_for(checked.wait(), 5)
+        await asyncio.wait_for(checked.wait(), DEADLINE_SECONDS)
         app.state.broadcast.publish([ItemCreated(item_id=7, version=1, owner_id=ann.id)])
         assert await socket.receive() == told("created", 7, 1)
 
@@ -259,7 +260,7 @@ async def test_a_database_that_is_away_ends_no_socket(
 
     async with connected(app, ann.token) as socket:
         monkeypatch.setattr(app.state.sockets, "_standing", away)
-        await asyncio.wait_for(asked.wait(), 5)
+        await asyncio.wait_for(asked.wait(), DEADLINE_SECONDS)
         monkeypatch.setattr(app.state.sockets, "_standing", standing)
         await ann.client.post(ITEMS, json=LAMP)
         assert (await socket.receive())["type"] == "item.created"

@@ -5,7 +5,6 @@ import json
 import resource
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import timedelta
@@ -25,17 +24,17 @@ from app.accounts.repository import Accounts
 from app.core.db import Database
 from app.core.orm import utc_now
 from app.core.security import AccessTokens
-from app.core.server import GRACEFUL_SHUTDOWN_SECONDS
 from app.core.sockets import MAX_PER_USER
 from tests.conftest import SECRET_KEY, make_settings
 from tests.databases import Databases
-from tests.server import serving, sign_up
+from tests.isolation import DEADLINE_SECONDS
+from tests.server import GRACE_IS_OVER, serving, sign_up
 from tests.sockets import LIVE
 from tests.test_server import FAILING_COMMIT
+from tests.waiting import eventually
 
 ITEMS = "/api/v1/items"
 LAMP = {"name": "Lamp", "price": "19.99"}
-SECONDS = 20
 
 
 def live_url(client: httpx.Client) -> str:
@@ -49,14 +48,14 @@ def listen(client: httpx.Client, **options: Any) -> ClientConnection:
 
 
 def receive(connection: ClientConnection) -> dict[str, Any]:
-    message: dict[str, Any] = json.loads(connection.recv(SECONDS))
+    message: dict[str, Any] = json.loads(connection.recv(DEADLINE_SECONDS))
     return message
 
 
 def closed(connection: ClientConnection) -> int:
     with suppress(ConnectionClosed):
         while True:
-            connection.recv(SECONDS)
+            connection.recv(DEADLINE_SECONDS)
     assert connection.close_code
     return connection.close_code
 
@@ -86,7 +85,7 @@ def test_two_workers(database_url: str, redis_url: str) -> None:
         token = client.headers["Authorization"].removeprefix("Bearer ")
         client.post("/api/v1/auth/revoke", data={"token": token})
         assert [closed(each) for each in connections] == [4401] * 8
-        assert of_bob.ping().wait(SECONDS)
+        assert of_bob.ping().wait(DEADLINE_SECONDS)
 
 
 def test_a_command_ends_sockets(database_url: str, redis_url: str) -> None:
@@ -113,20 +112,19 @@ def test_who_reads_nothing_is_dropped(database_url: str, redis_url: str) -> None
                     for _ in range(100):
                         pipeline.publish(channel, message)
                     pipeline.execute()
-            while any(int(each["omem"]) for each in redis.client_list()):
-                time.sleep(0.05)  # the server has not taken them all
+            # The server has taken all messages.
+            eventually(lambda: not any(int(each["omem"]) for each in redis.client_list()))
             assert client.get(ITEMS).status_code == 200
             assert closed(connection) == 1013
 
 
-def test_a_stop(database_url: str) -> None:
+def test_a_stop(database_url: str, capfd: pytest.CaptureFixture[str]) -> None:
     with ExitStack() as sockets:
         with serving(database_url) as client:
             sign_up(client)
             connections = [sockets.enter_context(listen(client)) for _ in range(5)]
-            stopping = time.monotonic()
-        assert time.monotonic() - stopping < GRACEFUL_SHUTDOWN_SECONDS / 2  # nobody is waited for
         assert [closed(each) for each in connections] == [1012] * 5
+    assert GRACE_IS_OVER not in "".join(capfd.readouterr())  # nobody is waited for
 
 
 def test_a_commit_that_fails_is_not_told(databases: Databases, own_database_url: str) -> None:
@@ -140,23 +138,22 @@ def test_a_commit_that_fails_is_not_told(databases: Databases, own_database_url:
             assert receive(connection) == {"type": "item.updated", "item_id": 1, "version": 2}
 
 
-def test_the_handshake(database_url: str) -> None:
-    with serving(database_url) as client:
-        with pytest.raises(InvalidStatus) as caught, connect(live_url(client)):
-            pass
-        response = caught.value.response
-        assert response.status_code == 401
-        assert response.headers["Content-Type"] == "application/problem+json"
-        assert response.headers["WWW-Authenticate"] == 'Bearer realm="app"'
-        assert json.loads(response.body)["request_id"] == response.headers["X-Request-ID"]
+def test_the_handshake(server: httpx.Client) -> None:
+    with pytest.raises(InvalidStatus) as caught, connect(live_url(server)):
+        pass
+    response = caught.value.response
+    assert response.status_code == 401
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.headers["WWW-Authenticate"] == 'Bearer realm="app"'
+    assert json.loads(response.body)["request_id"] == response.headers["X-Request-ID"]
 
-        sign_up(client)
-        token = client.headers["Authorization"].removeprefix("Bearer ")
-        protocols = [Subprotocol("bearer"), Subprotocol(token)]
-        with connect(live_url(client), subprotocols=protocols) as connection:
-            assert connection.subprotocol == "bearer"
-            connection.send(2000 * "x")
-            assert closed(connection) == 1009
+    sign_up(server)
+    token = server.headers["Authorization"].removeprefix("Bearer ")
+    protocols = [Subprotocol("bearer"), Subprotocol(token)]
+    with connect(live_url(server), subprotocols=protocols) as connection:
+        assert connection.subprotocol == "bearer"
+        connection.send(2000 * "x")
+        assert closed(connection) == 1009
 
 
 async def make_tokens(database_url: str, count: int) -> list[str]:
@@ -178,29 +175,28 @@ async def make_tokens(database_url: str, count: int) -> list[str]:
     return tokens
 
 
-def test_a_thousand_sockets_on_five_connections(database_url: str) -> None:
+def test_a_thousand_sockets_on_five_connections(server: httpx.Client, database_url: str) -> None:
+    """The pool of the shared server has five."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
     tokens = asyncio.run(make_tokens(database_url, 1000 // MAX_PER_USER))
-    limits = {"DATABASE_POOL_SIZE": "5", "DATABASE_POOL_TIMEOUT": "5", "MAX_CONNECTIONS": "1100"}
-    with serving(database_url, **limits) as client:
 
-        async def open_all() -> None:
-            connections = []
-            for token in tokens:
+    async def open_all() -> None:
+        connections = []
+        for token in tokens:
+            headers = {"Authorization": f"Bearer {token}"}
+            opening = (
+                connect_async(live_url(server), additional_headers=headers)
+                for _ in range(MAX_PER_USER)
+            )
+            connections += await asyncio.gather(*opening)
+        async with httpx.AsyncClient(base_url=server.base_url) as other:
+            for token in tokens[:10]:
                 headers = {"Authorization": f"Bearer {token}"}
-                opening = (
-                    connect_async(live_url(client), additional_headers=headers)
-                    for _ in range(MAX_PER_USER)
-                )
-                connections += await asyncio.gather(*opening)
-            async with httpx.AsyncClient(base_url=client.base_url) as other:
-                for token in tokens[:10]:
-                    headers = {"Authorization": f"Bearer {token}"}
-                    assert (await other.get(ITEMS, headers=headers)).status_code == 200
-                    await other.post(ITEMS, headers=headers, json=LAMP)
-            told = await asyncio.gather(*(each.recv() for each in connections[: 10 * MAX_PER_USER]))
-            assert len({json.loads(message)["item_id"] for message in told}) == 10
-            await asyncio.gather(*(each.close() for each in connections))
+                assert (await other.get(ITEMS, headers=headers)).status_code == 200
+                await other.post(ITEMS, headers=headers, json=LAMP)
+        told = await asyncio.gather(*(each.recv() for each in connections[: 10 * MAX_PER_USER]))
+        assert len({json.loads(message)["item_id"] for message in told}) == 10
+        await asyncio.gather(*(each.close() for each in connections))
 
-        asyncio.run(open_all())
+    asyncio.run(open_all())

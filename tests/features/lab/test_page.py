@@ -17,6 +17,7 @@ from app.features.lab.service import runner, runs
 from app.features.lab.service.runs import Runs
 from tests.conftest import Person, browser_of, make_settings, only, running, sign_in
 from tests.features.lab.test_runs import Measure
+from tests.isolation import DEADLINE_SECONDS
 from tests.sockets import scope_of
 
 RUN = "/lab/run"
@@ -180,10 +181,10 @@ async def test_a_stop_ends_the_run(app: FastAPI, browser: httpx.AsyncClient) -> 
     watching = [browser.get(f"{RUN}/{path}") for path in ("news", "vitals")]
     for delay in range(100, 200, 10):  # again, while it tidies up
         asyncio.get_running_loop().call_later(delay / 1000, app.state.lab.stop)
-    for response in await asyncio.wait_for(asyncio.gather(*watching), 5):
+    for response in await asyncio.wait_for(asyncio.gather(*watching), DEADLINE_SECONDS):
         assert response.status_code == 200
     assert run.failure == "The run was given up."
-    await asyncio.wait_for(lab_runs(app).close(), 5)
+    await asyncio.wait_for(lab_runs(app).close(), DEADLINE_SECONDS)
 
 
 @only("sqlite")
@@ -193,7 +194,7 @@ async def test_who_goes_away_leaves_the_run_alone(
     await browser.post(RUN)
     tasks = asyncio.all_tasks()
     for path in ("news", "vitals"):
-        await asyncio.wait_for(look_and_leave(app, f"{RUN}/{path}"), 5)
+        await asyncio.wait_for(look_and_leave(app, f"{RUN}/{path}"), DEADLINE_SECONDS)
     assert asyncio.all_tasks() <= tasks
     assert lab_runs(app).is_running
     assert not measure.is_given_up

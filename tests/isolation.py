@@ -1,0 +1,51 @@
+"""What a process of the tests needs before it imports the application."""
+
+import os
+from functools import cache
+from tempfile import TemporaryDirectory
+
+from passlib.hash import argon2
+
+from app.core.config import Settings
+
+DEADLINE_SECONDS = 60  # Whatever a test waits for happens within this time.
+ENV_FILE = Settings.model_config["env_file"]
+
+
+@cache
+def _empty_folder() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="app-tests-")
+
+
+def empty_folder() -> str:
+    """Return the folder in which servers run: they find no `.env` there."""
+    return _empty_folder().name
+
+
+def unset_settings() -> None:
+    for name in list(os.environ):
+        if name.lower() in Settings.model_fields:
+            del os.environ[name]
+
+
+def forget_settings() -> None:
+    """Drop the settings of whoever runs the tests: exported variables and the `.env` file.
+
+    The processes that a test starts inherit this environment.
+    """
+    unset_settings()
+    empty_folder()
+    os.environ["ENVIRONMENT"] = "test"
+    Settings.model_config["env_file"] = None
+
+
+def be_patient() -> None:
+    """Let Redis and the database of a busy machine answer late."""
+    from app.core import health, jobs, rate_limit  # only now that the settings are forgotten
+
+    health.READY_SECONDS = rate_limit.REDIS_SECONDS = jobs.ENQUEUE_SECONDS = DEADLINE_SECONDS
+
+
+def hash_cheaply() -> None:
+    """Hash passwords at argon2's lowest cost, which is a thousand times as fast."""
+    argon2.memory_cost, argon2.default_rounds = argon2.min_memory_cost, argon2.min_rounds

@@ -1,0 +1,37 @@
+"""The settings of whoever runs the tests do not reach them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from app.core.config import Settings
+from tests.isolation import forget_settings
+from tests.server import serving
+
+WRONG = "DATABASE_POOL_SIZE=0\nPORT=x\n"
+
+
+def test_exported_settings_and_env_file_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(WRONG)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    monkeypatch.setenv("signup_enabled", "false")
+    forget_settings()
+    assert Settings() == Settings.model_construct(environment="test")
+
+
+def test_env_file_does_not_reach_a_server(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(WRONG)
+    monkeypatch.chdir(tmp_path)
+    with serving(database_url) as client:
+        assert client.get("/health/ready").status_code == 200
+
+
+def test_environment_of_a_test_names_no_other_setting() -> None:
+    found = {name.lower() for name in os.environ} & set(Settings.model_fields)
+    assert found == {"environment"}
