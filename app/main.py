@@ -2,9 +2,8 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from functools import partial
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -26,7 +25,6 @@ from app.core.config import Settings, get_settings
 from app.core.db import Database
 from app.core.docs import add_docs
 from app.core.errors import Unavailable
-from app.core.events import Event
 from app.core.fair_queue import FairQueue
 from app.core.http import add_exception_handlers
 from app.core.jobs import Jobs
@@ -162,8 +160,8 @@ def open_state(state: State) -> None:
     redis = settings.redis
     state.broadcast = open_broadcast(redis)
     state.session_cache = SessionCache()
-    state.database = Database(settings, partial(publish, state))
-    state.session_lease = SessionLease(state.session_cache, state.database)
+    state.database = Database(settings, state.broadcast.publish, state.session_cache.hear)
+    state.session_lease = SessionLease(state.session_cache, state.database, settings)
     state.rate_limiter = RateLimiter(redis, derive_key(key, "rate limit"))
     state.passwords = Passwords(PASSWORD_THREADS)
     state.searches = ConcurrencyLimit(SEARCHES_PER_USER)
@@ -172,11 +170,6 @@ def open_state(state: State) -> None:
     state.jobs = Jobs((job for module in discover("jobs") for job in module.JOBS), state)
     build_services(state, settings, key)
     state.sockets = Sockets(state.broadcast, state.auth.standing)
-
-
-def publish(state: State, events: Sequence[Event]) -> None:
-    state.session_cache.hear(events)
-    state.broadcast.publish(events)
 
 
 def open_broadcast(redis_url: str | None) -> Broadcast:

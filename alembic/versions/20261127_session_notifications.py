@@ -23,7 +23,7 @@ UPGRADE = (
     """,
     """
     CREATE TRIGGER notify_session_ended
-    AFTER DELETE OR UPDATE OF user_id, scope, cookie_hash, expires_at ON auth_sessions
+    AFTER DELETE OR UPDATE OF id, user_id, scope, cookie_hash, expires_at ON auth_sessions
     FOR EACH ROW EXECUTE FUNCTION notify_session_ended()
     """,
     """
@@ -32,11 +32,20 @@ UPGRADE = (
     """,
     """
     CREATE TRIGGER notify_user_changed
-    AFTER DELETE OR UPDATE OF is_active, is_superuser, password_hash ON users
+    AFTER UPDATE OF id, is_active, is_superuser, password_hash ON users
+    FOR EACH ROW WHEN (
+        (OLD.id, OLD.is_active, OLD.is_superuser, OLD.password_hash)
+        IS DISTINCT FROM (NEW.id, NEW.is_active, NEW.is_superuser, NEW.password_hash)
+    )
+    EXECUTE FUNCTION notify_user_changed()
+    """,
+    """
+    CREATE TRIGGER notify_user_deleted AFTER DELETE ON users
     FOR EACH ROW EXECUTE FUNCTION notify_user_changed()
     """,
 )
 DOWNGRADE = (
+    "DROP TRIGGER notify_user_deleted ON users",
     "DROP TRIGGER notify_user_changed ON users",
     "DROP TRIGGER notify_sessions_emptied ON auth_sessions",
     "DROP TRIGGER notify_session_ended ON auth_sessions",

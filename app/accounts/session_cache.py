@@ -4,7 +4,8 @@ That is safe only while this process hears of every session that ends. On Postgr
 the tables of users and sessions notify a channel, whoever changes them. A process listens to it,
 and holds a lease on its memory for as long as it hears its own heartbeat, which it sends through
 the pool: a listener that was cut, a link that went silent and a pooler that swallows LISTEN look
-the same, and end the lease. Without it, and always on SQLite, each request asks the database.
+the same, and end the lease. So does a schema without the triggers. Without the lease, and always on
+SQLite, each request asks the database.
 
 PostgreSQL delivers in the order of the commits. So a heartbeat that is heard says that every end
 before the time at which it was sent has been heard, too.
@@ -14,17 +15,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from secrets import token_hex
+from typing import Any, Literal
 from uuid import UUID
 
-import asyncpg
-from sqlalchemy import func, select
+from sqlalchemy import text
+from sqlalchemy.pool import NullPool
 
 from app.accounts.events import SessionEnded, UserChanged
+from app.core.config import Settings
 from app.core.db import Database
-from app.core.engines import Connection
+from app.core.engines import create_postgres_engine
 from app.core.errors import Unavailable
 from app.core.events import Event
 from app.core.security import Principal
@@ -36,6 +39,21 @@ LEASE_SECONDS = 5
 RETRY_SECONDS = 1
 CONNECT_SECONDS = 5
 
+TRIGGERS = (
+    "notify_session_ended",
+    "notify_sessions_emptied",
+    "notify_user_changed",
+    "notify_user_deleted",
+)
+BEAT = text(
+    f"""
+    SELECT pg_notify(:channel, :beat) WHERE {len(TRIGGERS)} = (
+        SELECT count(*) FROM pg_trigger
+        WHERE tgrelid IN (to_regclass('users'), to_regclass('auth_sessions'))
+        AND tgname IN {TRIGGERS} AND tgenabled IN ('O', 'A')
+    )
+    """  # noqa: S608 - constants
+)
 logger = logging.getLogger("app.accounts")
 
 
@@ -52,6 +70,7 @@ class SessionCache:
         self._held_until = float("-inf")  # monotonic
         self._entries = dict[bytes, Entry]()
         self._by_session = dict[UUID, set[bytes]]()
+        self._by_user = dict[int, set[bytes]]()
         self._changes = 0
 
     @property
@@ -63,6 +82,11 @@ class SessionCache:
         if not self.is_held:  # something may have been missed
             self.forget_all()
         self._held_until = until
+
+    def lapse(self) -> None:
+        """Use no memory from here on: what ends may be missed."""
+        self._held_until = float("-inf")
+        self.forget_all()
 
     def get(self, digest: bytes) -> Principal | None:
         entry = self._entries.get(digest)
@@ -83,6 +107,7 @@ class SessionCache:
             self._forget(next(iter(self._entries)))  # the oldest
         self._entries[digest] = Entry(principal, expires_at)
         self._by_session.setdefault(principal.session_id, set()).add(digest)
+        self._by_user.setdefault(principal.user_id, set()).add(digest)
 
     def forget_session(self, session_id: UUID) -> None:
         self._changes += 1
@@ -91,14 +116,14 @@ class SessionCache:
 
     def forget_user(self, user_id: int) -> None:
         self._changes += 1
-        for digest, entry in [*self._entries.items()]:
-            if entry.principal.user_id == user_id:
-                self._forget(digest)
+        for digest in [*self._by_user.get(user_id, ())]:
+            self._forget(digest)
 
     def forget_all(self) -> None:
         self._changes += 1
         self._entries.clear()
         self._by_session.clear()
+        self._by_user.clear()
 
     def hear(self, events: Iterable[Event]) -> None:
         """Forget what this process has just ended, before it answers."""
@@ -109,19 +134,29 @@ class SessionCache:
                 self.forget_user(event.user_id)
 
     def _forget(self, digest: bytes) -> None:
-        entry = self._entries.pop(digest)
-        digests = self._by_session[entry.principal.session_id]
-        digests.remove(digest)
-        if not digests:
-            del self._by_session[entry.principal.session_id]
+        principal = self._entries.pop(digest).principal
+        _discard(self._by_session, principal.session_id, digest)
+        _discard(self._by_user, principal.user_id, digest)
+
+
+def _discard(index: dict[Any, set[bytes]], key: object, digest: bytes) -> None:
+    index[key].remove(digest)
+    if not index[key]:
+        del index[key]
+
+
+def cache_key(kind: Literal["token", "cookie"], secret: str) -> bytes:
+    """Return the key of a secret. One of a kind never opens what is kept for the other."""
+    return sha256(f"{kind}:{secret}".encode(errors="replace")).digest()
 
 
 class SessionLease:
     """Lets a cache be used while this process hears of every end."""
 
-    def __init__(self, cache: SessionCache, database: Database) -> None:
+    def __init__(self, cache: SessionCache, database: Database, settings: Settings) -> None:
         self._cache = cache
         self._database = database
+        self._settings = settings
         self._name = token_hex(8)
         self._is_reported = False
         self._task: asyncio.Task[None] | None = None
@@ -132,40 +167,44 @@ class SessionLease:
     async def close(self) -> None:
         if self._task:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task])
 
     async def _hold(self) -> None:
         while True:
             try:
                 await self._listen()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Unavailable) as error:
+            except Exception as error:  # noqa: BLE001  # whatever it is, the database is asked
                 self._report(error)
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _listen(self) -> None:
-        url = self._database.engine.url.set(drivername="postgresql")
-        listener = await asyncpg.connect(
-            url.render_as_string(hide_password=False),
-            timeout=CONNECT_SECONDS,
-            connection_class=Connection,
-        )
-        try:
-            listener.add_termination_listener(self._lapse)
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await listener.add_listener(CHANNEL, self._hear)
-            while not listener.is_closed():
-                async with asyncio.timeout(LEASE_SECONDS):
+        """Listen on a connection of its own, made as those of the pool are."""
+        engine = create_postgres_engine(self._settings, poolclass=NullPool)
+        async with engine.connect() as connection:
+            listener: Any = (await connection.get_raw_connection()).driver_connection
+            try:
+                listener.add_termination_listener(self._lapse)
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await listener.add_listener(CHANNEL, self._hear)
+                while not listener.is_closed():
                     await self._beat()
-                await asyncio.sleep(HEARTBEAT_SECONDS)
-        finally:
-            self._lapse()
-            listener.terminate()
+                    await asyncio.sleep(HEARTBEAT_SECONDS)
+            finally:
+                self._cache.lapse()
+                await connection.invalidate()
 
     async def _beat(self) -> None:
+        """Send a heartbeat, if the triggers are there. One that does not get through in time, say
+        since the pool is busy, lets the lease lapse, and the next one renews it."""
         beat = f"beat:{self._name}:{time.monotonic()}"
-        async with self._database.reading() as session:
-            await session.execute(select(func.pg_notify(CHANNEL, beat)))
+        try:
+            async with asyncio.timeout(LEASE_SECONDS), self._database.reading() as session:
+                sent = await session.execute(BEAT, {"channel": CHANNEL, "beat": beat})
+        except (TimeoutError, Unavailable) as error:
+            self._report(error)
+        else:
+            if sent.one_or_none() is None:
+                self._report(LookupError("the schema has no triggers that notify"))
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         kind, _, id_ = str(payload).partition(":")
@@ -181,8 +220,8 @@ class SessionLease:
                 self._cache.hold_until(float(sent_at) + LEASE_SECONDS)
                 self._is_reported = False
 
-    def _lapse(self, _: object = None) -> None:
-        self._cache.hold_until(float("-inf"))
+    def _lapse(self, _: object) -> None:
+        self._cache.lapse()
 
     def _report(self, error: Exception) -> None:
         if not self._is_reported:

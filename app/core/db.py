@@ -1,7 +1,6 @@
 """The only transaction boundary of the application."""
 
 import os
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,24 +20,27 @@ from app.core.engines import (
 )
 from app.core.errors import Unavailable
 from app.core.events import Commits, Publish, recorded
+from app.core.query import WRITE
 from app.core.session import READS_ONLY, Session
-
-WRITE = re.compile(
-    r"\s*(INSERT|UPDATE|DELETE|MERGE|TRUNCATE|CREATE|ALTER|DROP|COPY)\b"
-    r"|WITH\b.*\b(INSERT\s+INTO|DELETE\s+FROM|MERGE\s+INTO|UPDATE\s+\S+\s+SET)\b",
-    re.IGNORECASE | re.DOTALL,
-)
 
 
 class Database:
     """`reading()` for what changes nothing, `transaction()` for what does.
 
+    `publish` gets the events of each commit in their order; `hear` gets them at once, also when the
+    answer to the commit was lost.
     A session takes a connection at its first statement and gives it back at the end of its block.
     """
 
-    def __init__(self, settings: Settings, publish: Publish = lambda events: None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        publish: Publish = lambda events: None,
+        hear: Publish = lambda events: None,
+    ) -> None:
         url = settings.database
         self._commits = Commits(publish)
+        self._hear = hear
         # No overflow: such a connection is opened and closed for a single use.
         pool: dict[str, Any] = {
             "poolclass": FairPool,
@@ -72,8 +74,11 @@ class Database:
             events = recorded(session)
             if events and session.in_transaction():
                 await session.flush()  # which may wait for another's commit: then it is first
-            with self._commits.turn(events):
-                await session.commit()
+            try:
+                with self._commits.turn(events):
+                    await session.commit()
+            finally:  # An answer that was lost may have been a yes.
+                self._hear(events)
 
     async def check_writable(self) -> None:
         """Raise Unavailable when the database answers and cannot be written to: a standby, a

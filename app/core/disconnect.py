@@ -9,19 +9,19 @@ SWEEP_SECONDS = 1
 
 
 class DisconnectWatch:
-    """Cancels the current task when the request's client disconnects.
+    """Cancels the current task when the request's client disconnects, within two sweeps.
 
     It stops doing so when the response starts, or when `finish_request` was called. What it
     receives of the body meanwhile is kept for the application.
     """
 
     __slots__ = (
-        "_is_old",
         "_is_receiving",
         "_last_piece",
         "_listening",
         "_receive",
         "_request",
+        "_was_swept",
         "has_cancelled",
         "may_cancel",
     )
@@ -30,7 +30,7 @@ class DisconnectWatch:
         self.has_cancelled = False
         self.may_cancel = True
         self._receive = receive
-        self._is_old = False
+        self._was_swept = False
         self._is_receiving = False
         self._request = asyncio.current_task()
         self._listening: asyncio.Task[Message] | None = None
@@ -40,15 +40,17 @@ class DisconnectWatch:
     async def receive(self) -> Message:
         if self._last_piece:
             message, self._last_piece = self._last_piece, None
-        elif self._listening:
-            await asyncio.wait([self._listening])
-            message, self._last_piece = self._listening.result(), None
-            if message.get("more_body"):
+        elif listening := self._listening:
+            await asyncio.wait([listening])
+            message, self._last_piece = listening.result(), None
+            if self._listening is listening and message.get("more_body"):
                 self._listening = None
         else:
             self._is_receiving = True
-            message = await self._receive()
-            self._is_receiving = False
+            try:
+                message = await self._receive()
+            finally:
+                self._is_receiving = False
         return message
 
     def stop(self) -> None:
@@ -57,17 +59,17 @@ class DisconnectWatch:
 
     def sweep(self) -> None:
         """Begin to listen, the second time: most requests end before."""
-        if self._is_old and self.may_cancel and not self._is_receiving and not self._listening:
+        if self._was_swept and self.may_cancel and not self._is_receiving and not self._listening:
             self._listen()
-        self._is_old = True
+        self._was_swept = True
 
     def _listen(self) -> None:
         self._listening = asyncio.ensure_future(self._receive())
         self._listening.add_done_callback(self._heard)
 
     def _heard(self, listening: asyncio.Task[Message]) -> None:
-        if listening.cancelled():
-            return
+        if listening.cancelled() or listening.exception():
+            return  # the application is told when it receives
         message = listening.result()
         if message["type"] == "http.request":
             if not message.get("more_body"):
@@ -83,26 +85,27 @@ class DisconnectWatches:
 
     def __init__(self) -> None:
         self._watches = set[DisconnectWatch]()
-        self._is_sweeping = False
+        self._sweeping_on: asyncio.AbstractEventLoop | None = None
 
     def start(self, receive: Receive) -> DisconnectWatch:
-        watch = DisconnectWatch(receive)
+        watch, loop = DisconnectWatch(receive), asyncio.get_running_loop()
         self._watches.add(watch)
-        if not self._is_sweeping:
-            self._is_sweeping = True
-            asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
+        if self._sweeping_on is not loop:
+            self._sweeping_on = loop
+            loop.call_later(SWEEP_SECONDS, self._sweep, loop)
         return watch
 
     def stop(self, watch: DisconnectWatch) -> None:
         self._watches.discard(watch)
         watch.stop()
 
-    def _sweep(self) -> None:
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         for watch in self._watches:
             watch.sweep()
-        self._is_sweeping = bool(self._watches)
-        if self._is_sweeping:
-            asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
+        if self._watches:
+            loop.call_later(SWEEP_SECONDS, self._sweep, loop)
+        else:
+            self._sweeping_on = None
 
 
 _watch: ContextVar[DisconnectWatch | None] = ContextVar("disconnect_watch", default=None)

@@ -5,7 +5,7 @@ import socket
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -52,6 +52,8 @@ SQLITE_AWAY = (
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_READONLY,
 )
+# What a connection that is being made may raise.
+CONNECTING = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 SQLITE_BUSY_SECONDS = 10
 LOCK_TIMEOUT_SECONDS = 5
 IDLE_IN_TRANSACTION_SECONDS = 30
@@ -220,28 +222,22 @@ def create_postgres_engine(
     engine = create_async_engine(
         settings.database, connect_args=options, hide_parameters=True, **pool
     )
-    event.listen(engine.sync_engine, "do_connect", _connect)
-    if statement_timeout:
-        event.listen(engine.sync_engine, "connect", _bound_statements(statement_timeout))
+    set_up = statements_of_time_outs(statement_timeout) if statement_timeout else ""
+    event.listen(engine.sync_engine, "do_connect", partial(_connect, set_up=set_up))
     event.listen(engine.sync_engine, "checkout", _discard_closed)
     event.listen(engine.sync_engine, "handle_error", _raise_if_unavailable)
     return engine
 
 
-def _bound_statements(statement_timeout: float) -> Callable[[Any, Any], None]:
-    """Return a listener that sets a new connection's time-outs by a statement: PgBouncer refuses
+def statements_of_time_outs(statement_timeout: float) -> str:
+    """Return what sets a new connection's time-outs. They are statements, since PgBouncer refuses
     connections that ask for them as they open."""
     seconds = {
         "statement_timeout": statement_timeout,
         "lock_timeout": min(LOCK_TIMEOUT_SECONDS, statement_timeout),
         "idle_in_transaction_session_timeout": max(IDLE_IN_TRANSACTION_SECONDS, statement_timeout),
     }
-    settings = "; ".join(f"SET {name} = {int(value * 1000)}" for name, value in seconds.items())
-
-    def set_up(connection: Any, _: object) -> None:
-        connection.run_async(lambda driver: driver.execute(settings))
-
-    return set_up
+    return "; ".join(f"SET {name} = {int(value * 1000)}" for name, value in seconds.items())
 
 
 def create_sqlite_engine(url: URL, **options: Any) -> AsyncEngine:
@@ -282,11 +278,19 @@ def _pragma(connection: Any, *settings: str) -> None:
     cursor.close()
 
 
-def _connect(dialect: Dialect, _: object, args: list[Any], options: dict[str, Any]) -> Any:
+def _connect(
+    dialect: Dialect, _: object, args: list[Any], options: dict[str, Any], set_up: str = ""
+) -> Any:
+    connection: Any = None
     try:
-        return dialect.connect(*args, **options)
-    except (OSError, asyncpg.PostgresError, dialect.loaded_dbapi.Error) as error:
+        connection = dialect.connect(*args, **options)
+        if set_up:
+            connection.run_async(lambda driver: driver.execute(set_up))
+    except (*CONNECTING, dialect.loaded_dbapi.Error) as error:
+        if connection:
+            connection.terminate()
         raise away() from error
+    return connection
 
 
 def _discard_closed(_: object, record: Any, proxy: PoolProxiedConnection) -> None:

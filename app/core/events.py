@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncSession
 
-KEY = "events"
+RECORDED = "events"
 Publish = Callable[[Sequence["Event"]], object]
 
 
@@ -30,11 +30,11 @@ class Events:
         self._session = session
 
     def record(self, event: Event) -> None:
-        self._session.info.setdefault(KEY, []).append(event)
+        self._session.info.setdefault(RECORDED, []).append(event)
 
 
 def recorded(session: AsyncSession) -> Sequence[Event]:
-    events: Sequence[Event] = session.info.get(KEY, ())
+    events: Sequence[Event] = session.info.get(RECORDED, ())
     return events
 
 

@@ -90,8 +90,13 @@ def drop_tracebacks(error: object) -> None:
 
     It would keep the request's body until the garbage collector runs.
     """
-    while isinstance(error, BaseException):
+    seen = set[int]()
+    while isinstance(error, BaseException) and id(error) not in seen:
+        seen.add(id(error))
         error.__traceback__ = None
+        if isinstance(error, BaseExceptionGroup):
+            for each in error.exceptions:
+                drop_tracebacks(each)
         if isinstance(error, RequestValidationError):
             error.body = None
             for each in error.errors():

@@ -7,6 +7,7 @@ PostgreSQL needs to answer it.
     item = await session.fetch_one(GET, {"item_id": 7})
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -29,6 +30,16 @@ Params = Mapping[str, Any]
 Processors = tuple[tuple[str, Callable[[Any], Any]], ...]
 
 
+# What changes something, as far as its text shows: a function may, too.
+WRITE = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:"
+    r"(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|CREATE|ALTER|DROP|COPY|CALL|DO|REFRESH)\b"
+    r"|WITH\b.*\b(?:INSERT\s+INTO|DELETE\s+FROM|MERGE\s+INTO"
+    r"|UPDATE\s+(?:ONLY\s+)?\S+(?:\s+(?:AS\s+)?\S+)?\s+SET)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
 class Query(Generic[RowT]):
     """A SELECT, or an INSERT, UPDATE or DELETE with RETURNING, and the shape of its rows.
 
@@ -46,7 +57,6 @@ class Query(Generic[RowT]):
         self._rows = TypeAdapter(list[row])  # type: ignore[valid-type]  # known when it runs
         self._compiled = dict[str, Compiled]()
         self.plan_anew = plan_anew
-        self.writes = statement.is_dml
 
     def compiled(self, dialect: Dialect) -> "Compiled":
         if dialect.name not in self._compiled:
@@ -68,6 +78,7 @@ class Compiled:
     """What a driver takes: the text, its values in their order, and what to make of the answer."""
 
     sql: str
+    writes: bool
     names: tuple[str, ...]
     constants: Params
     binders: Processors
@@ -100,8 +111,10 @@ def _compile(statement: Any, dialect: Dialect) -> Compiled:
     types = {column.key: column.type for column in statement.exported_columns}
     binders = {name: _binder(bind.type, dialect) for name, bind in binds.items()}
     readers = {name: _reader(type_, dialect) for name, type_ in types.items()}
+    sql = str(compiled)
     return Compiled(
-        sql=str(compiled),
+        sql=sql,
+        writes=WRITE.match(sql) is not None,
         names=names,
         constants={name: bind.value for name, bind in binds.items() if not bind.required},
         binders=tuple((name, bind) for name, bind in binders.items() if bind),

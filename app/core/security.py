@@ -1,5 +1,6 @@
 """Passwords and access tokens."""
 
+import asyncio
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -117,4 +118,6 @@ class Passwords:
         return await self._run(partial(self._context.verify_and_update, password, hash_))
 
     async def _run(self, call: Callable[[], ResultT]) -> ResultT:
-        return await to_thread.run_sync(call, limiter=self._limiter)
+        # Shielded, since a thread goes on when its caller is cancelled, and has to count.
+        running = asyncio.ensure_future(to_thread.run_sync(call, limiter=self._limiter))
+        return await asyncio.shield(running)

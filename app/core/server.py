@@ -6,10 +6,13 @@ connections.
 """
 
 import asyncio
+import fcntl
 import logging
 import resource
 import socket
 import struct
+import sys
+import termios
 from enum import Enum, auto
 from heapq import nsmallest
 from random import getrandbits
@@ -130,13 +133,23 @@ class TimedProtocol(asyncio.Protocol):
 
     def check(self) -> None:
         self.check_timer = self.loop.call_later(CHECK_SECONDS, self.check)
-        progress, unsent = self.progress(), self.transport.get_write_buffer_size()
+        progress, unsent = self.progress(), self.unsent()
         if progress != self.last_progress or unsent < self.last_unsent:
             self.since = self.loop.time()
         self.last_progress, self.last_unsent = progress, unsent
         seconds = self.seconds.get(progress[0])
         if seconds is not None and self.loop.time() - self.since >= seconds:
             self.time_out(progress[0])
+
+    def unsent(self) -> int:
+        """Return the bytes that the client has not received, as far as the kernel knows: it takes
+        more from this process only when a good part of what it has is gone."""
+        size = self.transport.get_write_buffer_size()
+        if size:
+            descriptor = self.transport.get_extra_info("socket").fileno()
+            answer = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
+            size += int.from_bytes(answer, sys.byteorder)
+        return size
 
     def time_out(self, stage: Stage) -> None:
         self.cut()
@@ -177,6 +190,7 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
         self.heads = 0  # that were read so far
         self.received = 0  # bytes
         self.accounted = 0  # bytes received until the last head or piece of a body
+        self.piece = 0  # bytes received last
         self.ahead: list[RequestResponseCycle] = []  # requests not answered yet, but for the last
         self.refused = False
 
@@ -210,6 +224,7 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
+        self.piece = len(data)
         if self.refused:
             if self.received - self.accounted > LINGER_BYTES:
                 self.cut()
@@ -221,7 +236,8 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
             self.refuse_head()
 
     def on_headers_complete(self) -> None:
-        if self.received - self.accounted > MAX_HEAD_BYTES or len(self.headers) > MAX_FIELDS:
+        unaccounted = max(self.received - self.accounted, self.piece)
+        if unaccounted > MAX_HEAD_BYTES or len(self.headers) > MAX_FIELDS:
             self.check_head()
         if len(self.pipeline) >= MAX_PIPELINED:
             self.refuse(429, f"More than {MAX_PIPELINED} requests wait for an earlier one.")
@@ -279,7 +295,8 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
         self.transport.write(self.problem(status, detail, request_id))
         # Closing while more comes in would reset the connection, and the client might not see why.
         self.flow.resume_reading()
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # not over TLS
+            self.transport.write_eof()
 
     def disconnect_application(self) -> None:
         """Let the application send no more: writing to a closed transport is an error."""

@@ -17,6 +17,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from app.core.engines import POSTGRES_AWAY, POSTGRES_STALE_POOL, away, unavailable_by
 from app.core.errors import Unavailable
+from app.core.events import RECORDED
 from app.core.query import Params, Query, RowT
 
 Rows = list[Any]
@@ -53,9 +54,9 @@ class Session(AsyncSession):
         return self._is_made() and super().in_transaction()
 
     async def fetch(self, query: Query[RowT], params: Params) -> list[RowT]:
-        if self._reads and query.writes:
-            raise TypeError(READS_ONLY)
         compiled = query.compiled(self._engine.dialect)
+        if self._reads and compiled.writes:
+            raise TypeError(READS_ONLY)
         arguments = compiled.arguments(params)
         if not self._straight or self.in_transaction():
             rows = await self.run_sync(_fetch, compiled.sql, arguments)
@@ -85,6 +86,7 @@ class Session(AsyncSession):
         begun = self._release()
         try:
             if self._is_made():
+                self.info.pop(RECORDED, None)  # events of what has not happened
                 await super().rollback()  # a commit that failed needs more than to be closed
         finally:
             if begun:
@@ -97,10 +99,11 @@ class Session(AsyncSession):
         await super().close()
 
     async def __aexit__(self, *error: object) -> None:
-        if self._reads and self._is_made() and not any(error) and self._holds_changes():
-            raise TypeError(READS_ONLY)
+        is_lost = self._reads and self._is_made() and not any(error) and self._holds_changes()
         if self._begun or self.in_transaction():  # else there is nothing to close
             await super().__aexit__(*error)
+        if is_lost:
+            raise TypeError(READS_ONLY)
 
     def _holds_changes(self) -> bool:
         return bool(self.new or self.deleted or any(map(self.is_modified, self.dirty)))

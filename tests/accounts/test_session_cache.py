@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from sqlalchemy import event
 
 from app.accounts import session_cache
-from app.accounts.session_cache import SessionCache
+from app.accounts.session_cache import SessionCache, SessionLease
 from tests.conftest import Person, browser_of, client_of, make_settings, only, running, sign_in
 
 ME = "/api/v1/users/me"
@@ -163,6 +163,66 @@ async def test_heartbeat_that_is_not_heard_ends_the_lease(
         for _ in range(3):
             assert await status_of(ann) == 200
     assert len(look_ups) == 3
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "DROP TRIGGER notify_user_changed ON users",
+        "ALTER TABLE auth_sessions DISABLE TRIGGER notify_session_ended",
+    ],
+)
+async def test_schema_without_triggers_grants_no_lease(own_database_url: str, lost: str) -> None:
+    """A process may run on an older schema, or one that was restored without them."""
+    await run_sql(own_database_url, lost)
+    async with running(make_settings(own_database_url)) as app:
+        lease: SessionLease = app.state.session_lease
+        await until(lambda: lease._is_reported)
+        assert not app.state.session_cache.is_held
+
+
+async def test_lease_is_held_with_options_in_the_url(database_url: str) -> None:
+    url = f"{database_url}?ssl=prefer&prepared_statement_cache_size=10"
+    async with running(make_settings(url)) as app:
+        await until_held(app)
+
+
+async def test_busy_pool_does_not_end_the_listener(
+    database_url: str, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_cache, "LEASE_SECONDS", 0.3)
+    monkeypatch.setattr(session_cache, "HEARTBEAT_SECONDS", 0.1)
+    async with running(make_settings(database_url, database_pool_size=1)) as app:
+        cache = await until_held(app)
+        async with app.state.database.reading() as session:
+            await session.connection()
+            await until(lambda: not cache.is_held)
+        await until_held(app)
+
+
+async def test_update_that_changes_nothing_is_not_told(
+    app: FastAPI, database_url: str, ann: Person
+) -> None:
+    cache = await until_held(app)
+    assert await status_of(ann) == 200
+    changes = cache.mark()
+    later = "SELECT pg_notify('auth_sessions', 'user:0')"
+    await run_sql(database_url, "UPDATE users SET is_active = is_active", later)
+    await until(lambda: cache.mark() != changes)
+    assert cache._by_user
+
+
+async def test_cookie_is_no_token_while_it_is_in_memory(app: FastAPI, ann: Person) -> None:
+    await until_held(app)
+    async with browser_of(app) as browser:
+        await sign_in(browser, ann)
+        cache: SessionCache = app.state.session_cache
+        while not cache._entries:
+            await browser.get("/items")
+        (cookie,) = [value for name, value in browser.cookies.items() if "session" in name]
+    for token in (cookie, f"cookie:{cookie}"):
+        async with client_of(app, token) as client:
+            assert (await client.get(ME)).status_code == 401
 
 
 async def test_session_cache_can_be_switched_off(database_url: str) -> None:

@@ -87,7 +87,8 @@ async def test_reading_sends_no_begin_and_no_rollback(
 WRITES = [
     "DELETE FROM users",
     "INSERT INTO users DEFAULT VALUES",
-    "WITH gone AS (DELETE FROM users RETURNING id) SELECT id FROM gone",
+    "\n -- a comment\n WITH gone AS (DELETE FROM users RETURNING id) SELECT id FROM gone",
+    "WITH x AS (UPDATE ONLY users AS u SET id = 1 RETURNING id) SELECT id FROM x",
 ]
 
 

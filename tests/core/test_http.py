@@ -13,6 +13,7 @@ from starlette.responses import StreamingResponse
 
 from app.core.config import Settings
 from app.core.errors import TooManyRequests
+from app.core.http import drop_tracebacks
 from app.core.logging import AppHandler, ConsoleFormatter, JsonFormatter
 from tests.conftest import Person, client_of, make_settings, running
 
@@ -279,3 +280,19 @@ async def test_two_apps_in_one_process_share_nothing(database_url: str, tmp_path
             assert (await client.get("/health/ready")).status_code == 200
         async with client_of(other) as client:
             assert (await client.get("/health/ready")).status_code == 503
+
+
+def test_tracebacks_of_errors_that_name_each_other_are_dropped() -> None:
+    first, second = ValueError(), KeyError()
+    first.__cause__, second.__context__ = second, first
+    drop_tracebacks(first)
+    assert first.__traceback__ is second.__traceback__ is None
+
+
+def test_tracebacks_of_a_group_are_dropped() -> None:
+    error = ValueError()
+    try:
+        raise error
+    except ValueError:
+        drop_tracebacks(ExceptionGroup("a group", [error]))
+    assert error.__traceback__ is None

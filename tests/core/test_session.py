@@ -10,9 +10,11 @@ from pydantic import BaseModel
 from sqlalchemy import Text, bindparam, cast, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
+from app.accounts.events import UserChanged
 from app.accounts.models import User
 from app.core.db import Database
 from app.core.errors import Unavailable
+from app.core.events import Events
 from app.core.query import Query
 from app.core.session import Session
 from tests.conftest import Person, make_settings, only, running
@@ -279,3 +281,44 @@ def test_the_text_of_a_query_is_fixed(database: Database) -> None:
     query = Query(select(User.full_name).where(User.id.in_([1, 2])), Named)
     with pytest.raises(TypeError, match="list of bindparams"):
         query.compiled(database.engine.dialect)
+
+
+async def test_events_that_were_rolled_back_are_not_published(
+    app: FastAPI, database: Database, ann: Person
+) -> None:
+    told = list[str]()
+    event = UserChanged(user_id=ann.id)
+    with app.state.broadcast.listening(event.topic, told.append):
+        async with database.transaction() as session:
+            Events(session).record(event)
+            await session.rollback()
+            await rename(session, ann, "one")
+    assert told == []
+
+
+async def test_reading_session_that_holds_changes_gives_its_connection_back(
+    one_connection: Database, ann: Person
+) -> None:
+    with pytest.raises(TypeError, match="only reads"):
+        async with one_connection.reading() as session:
+            (await session.get_one(User, ann.id)).full_name = "Ann"
+    async with one_connection.reading() as other:
+        assert await other.scalar(select(User.full_name)) is None
+
+
+WITH_WRITE = (
+    update(User)
+    .values(full_name="x", updated_at=User.updated_at)
+    .returning(User.full_name)
+    .cte("changed")
+)
+
+
+@only("postgresql")
+async def test_query_with_a_write_inside_is_refused_by_a_reading_session(
+    database: Database, ann: Person
+) -> None:
+    query = Query(select(WITH_WRITE.c.full_name), Named)
+    async with database.reading() as session:
+        with pytest.raises(TypeError, match="only reads"):
+            await session.fetch(query, {})

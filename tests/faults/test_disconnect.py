@@ -121,6 +121,37 @@ async def test_body_that_nobody_reads_does_not_hide_a_disconnect(app: FastAPI) -
     assert received == [{"type": "http.request", "body": b"{}", "more_body": False}]
 
 
+async def test_body_that_ends_while_the_client_is_watched_is_received(app: FastAPI) -> None:
+    first: Message = {"type": "http.request", "body": b"{", "more_body": True}
+    last: Message = {"type": "http.request", "body": b"}", "more_body": False}
+    client, received, listens = Client(), list[Message](), asyncio.Event()
+
+    async def receive() -> Message:
+        if not received:
+            return first
+        if len(received) == 1:
+            await listens.wait()
+            return last
+        await client.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def endpoint(scope: Any, receive: Any, send: Any) -> None:
+        received.append(await receive())
+        for _ in range(100):  # for the watch to listen
+            await asyncio.sleep(0)
+        waiting = asyncio.create_task(receive())
+        await asyncio.sleep(0)
+        listens.set()
+        received.append(await waiting)
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    app.mount("/api/v1/ends", endpoint)
+    client.receive = receive  # type: ignore[method-assign]  # a client of its own
+    await client.call(app, "POST", "/api/v1/ends/")
+    assert received == [first, last]
+
+
 async def test_connection_of_a_cancelled_request_is_given_back(app: FastAPI) -> None:
     client = Client()
 

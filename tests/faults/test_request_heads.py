@@ -109,6 +109,14 @@ def test_pipelined_requests_are_answered_in_order(server: tuple[httpx.Client, in
     assert len(re.findall(rb"HTTP/1.1 200", response)) == 21
 
 
+def test_large_head_behind_another_request_is_refused(server: tuple[httpx.Client, int]) -> None:
+    client, _ = server
+    with connected(client) as connection:
+        connection.sendall(GET + b"\r\n" + GET + b"X-Long: " + LETTERS + b"\r\n\r\n")
+        response = read_all(connection)
+    assert response.count(b"HTTP/1.1 200") <= 1
+
+
 def test_endless_pipelined_requests_are_cut(server: tuple[httpx.Client, int]) -> None:
     client, pid = server
     before = reset_peak_memory(pid)

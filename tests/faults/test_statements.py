@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from sqlalchemy import Text, bindparam, cast, func, make_url, select, text
 
 from app.core import engines, health
+from app.core.db import Database
 from app.core.errors import LockTimeout, Unavailable
 from app.core.query import Query
 from tests.conftest import client_of, make_settings, only, running
@@ -102,6 +103,25 @@ def test_silent_links_are_given_up_and_the_pool_renewed(own_database_url: str) -
     assert set(warm) == {200}
     assert (first.status_code, first.headers["Retry-After"]) == (503, "5")
     assert second.status_code == 200
+
+
+@only("postgresql")
+@pytest.mark.parametrize("prepared", [True, False])
+async def test_connection_cut_while_it_is_set_up_is_unavailable(
+    database_url: str, prepared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failover is when a whole pool connects anew."""
+    cut = "SELECT pg_terminate_backend(pg_backend_pid())"
+    monkeypatch.setattr(engines, "statements_of_time_outs", lambda _: cut)
+    count = select(func.count().label("size")).select_from(text("users"))
+    database = Database(make_settings(database_url))
+    for block in (database.reading, database.transaction):
+        with pytest.raises(Unavailable):
+            async with block() as session:
+                await run(session, count, {}, prepared=prepared)
+    pool: Any = database.engine.pool
+    assert pool.checkedout() == 0
+    await database.dispose()
 
 
 @only("postgresql")

@@ -19,7 +19,7 @@ from app.accounts.schemas import (
     allowed_scopes,
 )
 from app.accounts.service.attempts import Attempts
-from app.accounts.session_cache import SessionCache
+from app.accounts.session_cache import SessionCache, cache_key
 from app.core.errors import InvalidTokenRequest, NotFound, Unauthenticated
 from app.core.fair_queue import FairQueue
 from app.core.orm import utc_now
@@ -75,7 +75,7 @@ class AuthService:
 
     async def authenticate(self, token: str) -> Principal:
         """Return the principal of an access token; raise Unauthenticated when it is not valid."""
-        key = sha256(token.encode(errors="replace")).digest()
+        key = cache_key("token", token)
         principal = self._cache.get(key)
         if principal is None:
             claims, mark = self._tokens.read(token), self._cache.mark()

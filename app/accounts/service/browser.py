@@ -4,14 +4,13 @@ that change at each use would race between two tabs; all else is as with the API
 import secrets
 from datetime import timedelta
 from functools import partial
-from hashlib import sha256
 from uuid import UUID
 
 from app.accounts.models import User
 from app.accounts.repository import Accounts
 from app.accounts.schemas import Device, SignIn, allowed_scopes
 from app.accounts.service.auth import AuthService, digest
-from app.accounts.session_cache import SessionCache
+from app.accounts.session_cache import SessionCache, cache_key
 from app.core.jobs import Jobs
 from app.core.orm import utc_now
 from app.core.repository import Units
@@ -42,7 +41,7 @@ class BrowserService:
         return await self._auth.sign_in(data.email, password, device, open_session)
 
     async def authenticate(self, cookie: str) -> Principal | None:
-        key = sha256(b"cookie:" + cookie.encode(errors="replace")).digest()
+        key = cache_key("cookie", cookie)
         if principal := self._cache.get(key):
             return principal
         mark = self._cache.mark()
@@ -56,7 +55,7 @@ class BrowserService:
         touch_at = session.last_used_at + self._touch_after
         if utc_now() > touch_at:
             await self._jobs.enqueue("touch_session", str(session.id))  # reading writes nothing
-        else:
+        else:  # until it has to be touched again
             until = min(session.expires_at, touch_at).timestamp()
             self._cache.put(mark, key, principal, until)
         return principal
