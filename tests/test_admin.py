@@ -5,7 +5,6 @@ import re
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import text
 
 from app.core.policy import content_security_policy
 from tests.admin import LAMP, make_item
@@ -61,12 +60,11 @@ async def test_who_is_no_superuser_any_more_is_out_at_once(
     assert (await admin.get("/admin/user/list")).status_code == 200
     url = f"/api/v1/users/{bob.id}"
     assert (await root.client.patch(url, json={"is_superuser": True})).status_code == 200
-    async with app.state.database.transaction() as session:
-        await session.execute(text(f"UPDATE users SET is_superuser = false WHERE id = {root.id}"))
+    demotion = {"is_superuser": False}
+    assert (await root.client.patch(f"/api/v1/users/{root.id}", json=demotion)).status_code == 200
     assert (await admin.get("/admin/user/list")).status_code == 403
     assert (await admin.post("/admin/item/create", data=LAMP)).status_code == 403
-    async with app.state.database.transaction() as session:
-        await session.execute(text("DELETE FROM auth_sessions"))
+    assert (await root.client.delete("/api/v1/users/me")).status_code == 204
     assert (await admin.get("/admin/user/list")).status_code == 303
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+import app.core.redis_queue  # noqa: F401  # its imports read files, which no event loop may do
 from tests.isolation import DEADLINE_SECONDS
 
 
