@@ -1,0 +1,79 @@
+"""A server whose database or code is not what it was."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+from sqlalchemy import make_url
+
+from tests.conftest import only
+from tests.databases import Databases
+from tests.isolation import empty_folder
+from tests.server import free_port, serving, sign_up, wait_until_live
+from tests.waiting import eventually
+
+ITEMS = "/api/v1/items"
+LAMP = {"name": "Lamp", "price": "19.99"}
+
+
+def test_server_starts_on_a_schema_that_is_ahead(
+    databases: Databases, own_database_url: str
+) -> None:
+    """The application was rolled back."""
+    databases.execute(own_database_url, "UPDATE alembic_version SET version_num = 'later'")
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("app")), "serve", "--migrate"]
+    settings = {"DATABASE_URL": own_database_url, "PORT": str(port)}
+    process = subprocess.Popen(command, cwd=empty_folder(), env=os.environ | settings)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            wait_until_live(process, client)
+            eventually(lambda: client.get("/health/ready").status_code == 200)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@only("postgresql")
+def test_server_recovers_from_a_database_that_became_read_only(
+    databases: Databases, own_database_url: str
+) -> None:
+    """As after a failover, of which the connections know nothing."""
+    alter = f"ALTER DATABASE {make_url(own_database_url).database} SET"
+    with serving(own_database_url) as client:
+        sign_up(client)
+        assert client.post(ITEMS, json=LAMP).status_code == 201
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        databases.execute(
+            own_database_url,
+            f"{alter} default_transaction_read_only = on",
+            f"{cut} AND datname = current_database()",
+        )
+        eventually(lambda: client.post(ITEMS, json=LAMP).status_code == 503)
+        refused = client.post(ITEMS, json=LAMP)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+        ready = client.get("/health/ready")
+        assert (ready.status_code, ready.json()["detail"]) == (
+            503,
+            "The database cannot be written to.",
+        )
+        assert client.get(ITEMS).status_code == 200
+        databases.execute(
+            own_database_url,
+            "SET default_transaction_read_only = off",
+            f"{alter} default_transaction_read_only = off",
+        )
+        eventually(lambda: client.post(ITEMS, json=LAMP).status_code == 201)
+        assert client.get("/health/ready").status_code == 200
+
+
+def test_tags_without_end_cost_the_server_nothing(server: httpx.Client) -> None:
+    sign_up(server)
+    url = server.post(ITEMS, json=LAMP).headers["Location"]
+    for count in range(1000, 8000, 500):
+        tags = ",".join(f'"{n}"' for n in range(count))
+        response = server.patch(url, json={"price": 1}, headers={"If-Match": tags})
+        assert response.status_code == 431
+    assert server.patch(url, json={"price": 1}, headers={"If-Match": '"1"'}).status_code == 200
