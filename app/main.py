@@ -161,7 +161,7 @@ def open_state(state: State) -> None:
     state.broadcast = open_broadcast(redis)
     state.session_cache = SessionCache()
     state.database = Database(settings, state.broadcast.publish, state.session_cache.hear)
-    state.session_lease = SessionLease(state.session_cache, state.database, settings)
+    state.session_lease = SessionLease(state.session_cache, state.database)
     state.rate_limiter = RateLimiter(redis, derive_key(key, "rate limit"))
     state.passwords = Passwords(PASSWORD_THREADS)
     state.searches = ConcurrencyLimit(SEARCHES_PER_USER)

@@ -15,19 +15,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from inspect import signature
 from secrets import token_hex
 from typing import Any, Literal
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import text
-from sqlalchemy.pool import NullPool
 
 from app.accounts.events import SessionEnded, UserChanged
-from app.core.config import Settings
 from app.core.db import Database
-from app.core.engines import create_postgres_engine
+from app.core.engines import Connection
 from app.core.errors import Unavailable
 from app.core.events import Event
 from app.core.security import Principal
@@ -38,6 +39,7 @@ HEARTBEAT_SECONDS = 1
 LEASE_SECONDS = 5
 RETRY_SECONDS = 1
 CONNECT_SECONDS = 5
+CLOSE_SECONDS = 1
 
 TRIGGERS = (
     "notify_session_ended",
@@ -153,10 +155,10 @@ def cache_key(kind: Literal["token", "cookie"], secret: str) -> bytes:
 class SessionLease:
     """Lets a cache be used while this process hears of every end."""
 
-    def __init__(self, cache: SessionCache, database: Database, settings: Settings) -> None:
+    def __init__(self, cache: SessionCache, database: Database) -> None:
         self._cache = cache
         self._database = database
-        self._settings = settings
+        self._busy = asyncio.Lock()
         self._name = token_hex(8)
         self._is_reported = False
         self._task: asyncio.Task[None] | None = None
@@ -166,7 +168,8 @@ class SessionLease:
 
     async def close(self) -> None:
         if self._task:
-            self._task.cancel()
+            async with self._busy:  # cancelled as it opens, a connection would stay open
+                self._task.cancel()
             await asyncio.wait([self._task])
 
     async def _hold(self) -> None:
@@ -178,20 +181,29 @@ class SessionLease:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _listen(self) -> None:
-        """Listen on a connection of its own, made as those of the pool are."""
-        engine = create_postgres_engine(self._settings, poolclass=NullPool)
-        async with engine.connect() as connection:
-            listener: Any = (await connection.get_raw_connection()).driver_connection
-            try:
-                listener.add_termination_listener(self._lapse)
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    await listener.add_listener(CHANNEL, self._hear)
-                while not listener.is_closed():
+        async with self._busy:
+            listener = await asyncpg.connect(**self._options(), connection_class=Connection)
+        try:
+            listener.add_termination_listener(self._lapse)
+            async with self._busy, asyncio.timeout(CONNECT_SECONDS):
+                await listener.add_listener(CHANNEL, self._hear)
+            while not listener.is_closed():
+                async with self._busy:
                     await self._beat()
-                    await asyncio.sleep(HEARTBEAT_SECONDS)
-            finally:
-                self._cache.lapse()
-                await connection.invalidate()
+                await asyncio.sleep(HEARTBEAT_SECONDS)
+        finally:
+            self._cache.lapse()
+            with suppress(Exception):
+                await listener.close(timeout=CLOSE_SECONDS)
+
+    def _options(self) -> dict[str, Any]:
+        """Return those of the pool's connections, without SQLAlchemy's own."""
+        engine = self._database.engine
+        _, options = engine.dialect.create_connect_args(engine.url)
+        known = signature(asyncpg.connect).parameters
+        return {name: options[name] for name in options if name in known} | {
+            "timeout": CONNECT_SECONDS
+        }
 
     async def _beat(self) -> None:
         """Send a heartbeat, if the triggers are there. One that does not get through in time, say
