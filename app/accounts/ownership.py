@@ -75,8 +75,11 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
     async def list(
         self, filters: Input, sort: Sort, after: Position | None, limit: int
     ) -> Sequence[ReadT]:
-        """Return the rows after a position, or the first ones. Raise Forbidden when a filter on
-        the owner names somebody else and the principal is no superuser."""
+        """Return the rows after a position, or the first ones.
+
+        Raise Forbidden when a filter on the owner names somebody else and the principal is no
+        superuser.
+        """
         given = self._given(filters)
         query = page_query(
             self._class,
@@ -107,8 +110,10 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         return await self.add_all({**each, **self._new()} for each in values)
 
     async def update(self, id_: int, changes: Mapping[str, Any], expected: Versions) -> ReadT:
-        """Change the row in one statement, so that no change is lost and of many that expect one
-        version one wins. Raise NotFound, or Stale when the version is none of those expected."""
+        """Change the row. Raise NotFound, or Stale when the version is none of those expected.
+
+        It is one statement, so that no change is lost and of many that expect one version one wins.
+        """
         if not changes:
             row = await self.get(id_)
             if expected is not None and row.version not in expected:  # type: ignore[attr-defined]
@@ -122,8 +127,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
     async def delete(self, id_: int, expected: Versions) -> ReadT:
         """Delete the row and return it as it was. Raise NotFound or Stale."""
         query = delete_query(self._class, self.principal.is_superuser, count_of(expected))
-        with self._conflicts():
-            return await self._changed(id_, query, version_params(expected))
+        return await self._changed(id_, query, version_params(expected))
 
     async def _changed(self, id_: int, query: Query[Any], params: Mapping[str, Any]) -> ReadT:
         params = self._params(id=id_, now=utc_now(), **params)
