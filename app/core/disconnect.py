@@ -54,6 +54,7 @@ class DisconnectWatch:
         return message
 
     def stop(self) -> None:
+        self._request = None  # else task, context and watch would be a cycle, for the collector
         if self._listening:
             self._listening.cancel()
 

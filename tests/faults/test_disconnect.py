@@ -1,6 +1,7 @@
 """Requests whose client has gone."""
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -170,3 +171,22 @@ async def test_connection_of_a_cancelled_request_is_given_back(app: FastAPI) -> 
 async def is_idle(pool: Any) -> bool:
     """But for a heartbeat that may be on its way."""
     return bool(pool.checkedout() == 0)
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/api/v1/items", "/login", "/absent"])
+async def test_request_leaves_no_work_for_the_garbage_collector(app: FastAPI, path: str) -> None:
+    """A cycle around the request would keep its body and headers until the next collection."""
+
+    async def call() -> None:
+        await asyncio.create_task(Client().call(app, "GET", path))  # as a server does
+
+    for _ in range(3):  # what is made once is made
+        await call()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            await call()
+        assert gc.collect() < 10
+    finally:
+        gc.enable()
