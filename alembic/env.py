@@ -12,13 +12,13 @@ from sqlalchemy.pool import NullPool
 
 import app.core.idempotency_records  # noqa: F401 - a table that belongs to no slice
 from app.core.config import get_settings
-from app.core.engines import (
+from app.core.database.engine import (
     LOCK_TIMEOUT_SECONDS,
     create_postgres_engine,
     create_sqlite_engine,
 )
+from app.core.database.models import Base, Id, Money, UtcDateTime
 from app.core.errors import LockTimeout
-from app.core.orm import Base, Id, Money, UtcDateTime
 from app.discovery import discover
 
 LOCK = 7_251_940_386  # any number, as long as it is the same everywhere

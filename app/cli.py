@@ -12,8 +12,8 @@ import uvicorn
 from starlette.datastructures import State
 
 from app.core.config import Settings, get_settings
+from app.core.database.migrations import alembic_config
 from app.core.logging import configure_logging
-from app.core.migrations import alembic_config
 from app.core.server import raise_open_file_limit, server_options
 from app.discovery import discover
 

@@ -22,7 +22,7 @@ from app.core import health
 from app.core.broadcast import Broadcast
 from app.core.concurrency import ConcurrencyLimit
 from app.core.config import Settings, get_settings
-from app.core.db import Database
+from app.core.database.unit_of_work import Database
 from app.core.docs import add_docs
 from app.core.errors import Unavailable
 from app.core.fair_queue import FairQueue

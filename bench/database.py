@@ -18,8 +18,8 @@ from sqlalchemy import make_url
 from app.accounts.models import AuthSession, User
 from app.accounts.schemas import allowed_scopes
 from app.core.config import Settings
-from app.core.db import Database as Sessions
-from app.core.orm import utc_now
+from app.core.database.models import utc_now
+from app.core.database.unit_of_work import Database as Sessions
 from app.core.security import AccessTokens
 from bench.errors import BenchError
 from bench.process import cores, pin

@@ -39,9 +39,9 @@ from app.accounts.models import AuthSession, User, email_key
 from app.accounts.repository import Accounts
 from app.accounts.schemas import allowed_scopes
 from app.core.config import Settings, get_settings
-from app.core.orm import utc_now
+from app.core.database.models import utc_now
+from app.core.database.session import send
 from app.core.security import AccessTokens
-from app.core.session import send
 from app.main import create_app, freeze_garbage, open_pages, opened
 from tests import server as servers
 from tests.databases import Databases, Postgres, Sqlite, alembic
@@ -474,7 +474,7 @@ async def counted_statements(app: FastAPI) -> AsyncIterator[list[str]]:
         seen.append(arguments[2])
         return await send(*arguments)
 
-    with patch("app.core.session.send", see_and_send):
+    with patch("app.core.database.session.send", see_and_send):
         yield seen
     for engine in engines:
         event.remove(engine, "before_cursor_execute", see)

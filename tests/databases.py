@@ -18,7 +18,7 @@ from psycopg.rows import TupleRow
 from sqlalchemy import make_url
 
 from app.core.config import get_settings
-from app.core.orm import Base
+from app.core.database.models import Base
 from tests.isolation import DEADLINE_SECONDS, empty_folder
 
 ROOT = Path(__file__).parents[1]

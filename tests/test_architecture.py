@@ -82,10 +82,10 @@ BREACHES = [
         "app.accounts.pages.account -> sqlalchemy",
     ),
     (
-        "core/orm.py",
+        "core/database/models.py",
         "from app.accounts import models",
         "The application is layered",
-        "app.core.orm -> app.accounts.models",
+        "app.core.database.models -> app.accounts.models",
     ),
     (
         "web/home.py",

@@ -12,8 +12,8 @@ import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-from app.core.db import Database
-from app.core.migrations import alembic_config
+from app.core.database.migrations import alembic_config
+from app.core.database.unit_of_work import Database
 from tests.conftest import make_settings, only
 from tests.databases import ROOT, Databases, alembic, alembic_process
 from tests.isolation import empty_folder

@@ -16,8 +16,8 @@ from app.accounts.service.emails import EmailService
 from app.accounts.service.users import UserService
 from app.core.client import client_address, client_network
 from app.core.config import Settings
+from app.core.database.repository import Units
 from app.core.errors import Forbidden, InvalidTokenRequest, MissingScope, Unauthenticated
-from app.core.repository import Units
 from app.core.security import AccessTokens, Principal, derive_key
 from app.core.sockets import SUBPROTOCOL
 from app.web.cookies import Cookie

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.orm import Base, Id, Timestamps, UtcDateTime, utc_now
+from app.core.database.models import Base, Id, Timestamps, UtcDateTime, utc_now
 
 
 def email_key(email: str) -> str:

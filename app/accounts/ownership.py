@@ -18,15 +18,15 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from app.core.conditional import MAX_TAGS, Versions
+from app.core.database.filters import Filter
+from app.core.database.models import Base, utc_now
+from app.core.database.queries import Query, columns_of
+from app.core.database.repository import Repository, page_of, page_params
+from app.core.database.session import Session
 from app.core.errors import Forbidden, NotFound, Stale
-from app.core.filters import Filter
-from app.core.orm import Base, utc_now
 from app.core.pagination import Position, Sort
-from app.core.query import Query, columns_of
-from app.core.repository import Repository, page_of, page_params
 from app.core.schemas import Input, Output
 from app.core.security import Principal
-from app.core.session import Session
 
 ModelT = TypeVar("ModelT", bound=Base)
 ReadT = TypeVar("ReadT", bound=Output)

@@ -27,8 +27,8 @@ import asyncpg
 from sqlalchemy import text
 
 from app.accounts.events import SessionEnded, UserChanged
-from app.core.db import Database
-from app.core.engines import Connection
+from app.core.database.engine import Connection
+from app.core.database.unit_of_work import Database
 from app.core.errors import Unavailable
 from app.core.events import Event
 from app.core.security import Principal

@@ -8,10 +8,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.engines import LOCK_TIMEOUT_SECONDS
+from app.core.database.engine import LOCK_TIMEOUT_SECONDS
+from app.core.database.models import Base, UtcDateTime, utc_now
+from app.core.database.repository import Repository
 from app.core.errors import Conflict, InProgress, LockTimeout
-from app.core.orm import Base, UtcDateTime, utc_now
-from app.core.repository import Repository
 
 LIFETIME = timedelta(hours=24)
 NO_ANSWER = 0

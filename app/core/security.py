@@ -14,8 +14,8 @@ from jose import jwk, jwt
 from passlib.context import CryptContext
 from pydantic import BaseModel, Field
 
+from app.core.database.models import MAX_ID
 from app.core.errors import Unauthenticated
-from app.core.orm import MAX_ID
 
 ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "app"

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from sqlalchemy import select, update
 
 from app.accounts.models import AuthSession, User
-from app.core.orm import utc_now
+from app.core.database.models import utc_now
 from tests.accounts.conftest import Outbox
 from tests.conftest import (
     PASSWORD,

@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 
 from app.accounts.models import AuthSession
 from app.cli import cli
-from app.core.db import Database
-from app.core.orm import utc_now
+from app.core.database.models import utc_now
+from app.core.database.unit_of_work import Database
 from tests.conftest import PASSWORD, SECRET_KEY, client_of, make_settings, running
 
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from sqlalchemy import func, select, update
 
 from app.accounts.models import EmailToken, User
-from app.core.orm import utc_now
+from app.core.database.models import utc_now
 from tests.accounts.conftest import Outbox, outbox_of
 from tests.accounts.test_refresh import sign_in, works
 from tests.conftest import PASSWORD, Person, client_of, make_settings, running

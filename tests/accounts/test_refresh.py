@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from sqlalchemy import func, select, update
 
 from app.accounts.models import AuthSession, RefreshToken, User
-from app.core.orm import utc_now
+from app.core.database.models import utc_now
 from tests.conftest import PASSWORD, Person, client_of
 
 URL = "/api/v1/auth/token"

@@ -10,7 +10,7 @@ from jose import jwt
 from sqlalchemy import delete, select, text, update
 
 from app.accounts.models import AuthSession, User
-from app.core.orm import utc_now
+from app.core.database.models import utc_now
 from tests.conftest import (
     PASSWORD,
     SECRET_KEY,

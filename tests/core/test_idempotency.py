@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from sqlalchemy import func, select
 
 from app.core import idempotency_records
+from app.core.database.models import utc_now
 from app.core.errors import Conflict, Invalid
 from app.core.idempotency import IdempotencyDep, IdempotentRoute, parse_key
 from app.core.idempotency_records import (
@@ -17,7 +18,6 @@ from app.core.idempotency_records import (
     IdempotencyRecord,
     IdempotencyRepository,
 )
-from app.core.orm import utc_now
 from app.core.security import Principal
 from tests.conftest import Person, client_of, counted_statements, only
 

@@ -20,10 +20,10 @@ from app.accounts.schemas import (
 )
 from app.accounts.service.attempts import Attempts
 from app.accounts.session_cache import SessionCache, cache_key
+from app.core.database.models import utc_now
+from app.core.database.repository import Units
 from app.core.errors import InvalidTokenRequest, NotFound, Unauthenticated
 from app.core.fair_queue import FairQueue
-from app.core.orm import utc_now
-from app.core.repository import Units
 from app.core.security import AccessTokens, Passwords, Principal, is_encodable
 
 MAX_EMAIL = 320

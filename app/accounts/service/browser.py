@@ -11,9 +11,9 @@ from app.accounts.repository import Accounts
 from app.accounts.schemas import Device, SignIn, allowed_scopes
 from app.accounts.service.auth import AuthService, digest
 from app.accounts.session_cache import SessionCache, cache_key
+from app.core.database.models import utc_now
+from app.core.database.repository import Units
 from app.core.jobs import Jobs
-from app.core.orm import utc_now
-from app.core.repository import Units
 from app.core.security import Principal
 
 

@@ -11,12 +11,12 @@ from app.accounts.repository import Accounts
 from app.accounts.schemas import Device, EmailVerification, PasswordReset
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import digest
+from app.core.database.models import utc_now
+from app.core.database.repository import Units
 from app.core.errors import Invalid
 from app.core.fair_queue import FairQueue
 from app.core.jobs import Jobs
 from app.core.mail import Mailer
-from app.core.orm import utc_now
-from app.core.repository import Units
 from app.core.security import Passwords
 
 VERIFY, RESET = "verify", "reset"

@@ -20,11 +20,11 @@ from app.accounts.schemas import (
 )
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.emails import EmailService
+from app.core.database.models import utc_now
+from app.core.database.repository import Units
 from app.core.errors import Conflict, Forbidden, NotFound
 from app.core.fair_queue import FairQueue
-from app.core.orm import utc_now
 from app.core.pagination import Cursors, Page, Sort
-from app.core.repository import Units
 from app.core.security import Passwords, Principal
 
 

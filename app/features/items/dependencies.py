@@ -7,11 +7,11 @@ from fastapi import Depends, Request, Security
 from starlette.datastructures import State
 
 from app.accounts.dependencies import Member, PrincipalDep
-from app.core.db import SessionDep
+from app.core.database.repository import Units
+from app.core.database.session import Session
+from app.core.database.unit_of_work import SessionDep
 from app.core.events import Events
-from app.core.repository import Units
 from app.core.security import Principal
-from app.core.session import Session
 from app.features.items.repository import ItemRepository
 from app.features.items.service import BulkItems, ItemService
 

@@ -4,7 +4,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.accounts.ownership import Owned
-from app.core.orm import Base, Id, Money, Timestamps
+from app.core.database.models import Base, Id, Money, Timestamps
 
 SORTS = ("name", "price", "created_at", "updated_at")
 

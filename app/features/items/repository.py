@@ -1,5 +1,5 @@
 from app.accounts.ownership import OwnedRepository
-from app.core.filters import at_least, at_most, contains, equals
+from app.core.database.filters import at_least, at_most, contains, equals
 from app.features.items.models import Item
 from app.features.items.schemas import ItemRead
 

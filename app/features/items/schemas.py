@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import MISSING, Field
 
+from app.core.database.models import MAX_ID
 from app.core.export import ExportFormat
-from app.core.orm import MAX_ID
 from app.core.pagination import PageQuery, name_sorts
 from app.core.schemas import Input, Output, Price, Text
 

@@ -4,9 +4,9 @@ from typing import TypeVar
 
 from app.core.concurrency import ConcurrencyLimit
 from app.core.conditional import Versions
+from app.core.database.repository import Units
 from app.core.events import Events
 from app.core.pagination import Cursors, Page, Sort
-from app.core.repository import Units
 from app.core.security import Principal
 from app.features.items.events import ItemChange, ItemCreated, ItemDeleted, ItemUpdated
 from app.features.items.models import Item

@@ -2,7 +2,7 @@
 
 `app.features.items` maps `items` already, but features do not know each other, and its `Item` has
 no `owner`. In another metadata a table can be there a second time. Alembic compares the metadata
-of `app.core.orm`, and never sees this one.
+of `app.core.database.models`, and never sees this one.
 """
 
 from decimal import Decimal
@@ -10,7 +10,7 @@ from decimal import Decimal
 from sqlalchemy import BigInteger, ForeignKey, String, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from app.core.orm import Id, Money, Timestamps
+from app.core.database.models import Id, Money, Timestamps
 
 
 class Base(DeclarativeBase): ...

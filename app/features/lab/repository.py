@@ -17,9 +17,9 @@ from sqlalchemy.pool import NullPool
 
 from app.accounts.models import User
 from app.core.config import Settings
-from app.core.engines import create_postgres_engine
+from app.core.database.engine import create_postgres_engine
+from app.core.database.migrations import ALEMBIC_INI
 from app.core.errors import Conflict
-from app.core.migrations import ALEMBIC_INI
 from app.features.lab.models import Item
 
 OWNERS = 10

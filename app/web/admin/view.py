@@ -12,9 +12,9 @@ from sqlalchemy import Select, false, func, or_, select
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from app.core.database.models import lowered, simple_lower
 from app.core.errors import NotFound
 from app.core.export import FORMATS
-from app.core.orm import lowered, simple_lower
 from app.core.schemas import Output
 from app.core.security import Principal
 from app.web.forms import Blame, Form

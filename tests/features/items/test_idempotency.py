@@ -12,8 +12,8 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import func, make_url, select, text, update
 
+from app.core.database.models import utc_now
 from app.core.idempotency_records import LIFETIME, IdempotencyRecord
-from app.core.orm import utc_now
 from app.features.items.repository import ItemRepository
 from app.features.items.schemas import ItemRead
 from tests.conftest import (

@@ -21,8 +21,8 @@ from websockets.typing import Subprotocol
 
 from app.accounts.models import AuthSession, User
 from app.accounts.repository import Accounts
-from app.core.db import Database
-from app.core.orm import utc_now
+from app.core.database.models import utc_now
+from app.core.database.unit_of_work import Database
 from app.core.security import AccessTokens
 from app.core.sockets import MAX_PER_USER
 from tests.conftest import SECRET_KEY, make_settings

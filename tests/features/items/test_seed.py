@@ -8,7 +8,7 @@ from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
 from app.cli import cli
-from app.core.db import Database
+from app.core.database.unit_of_work import Database
 from app.features.items.models import Item
 from tests.conftest import PASSWORD, SECRET_KEY, make_settings
 

@@ -12,11 +12,11 @@ from sqlalchemy.exc import IntegrityError
 
 from app.accounts.events import UserChanged
 from app.accounts.models import User
-from app.core.db import Database
+from app.core.database.queries import Query
+from app.core.database.session import Session
+from app.core.database.unit_of_work import Database
 from app.core.errors import Unavailable
 from app.core.events import Events
-from app.core.query import Query
-from app.core.session import Session
 from tests.conftest import Person, make_settings, only, running
 from tests.core.conftest import until_asleep
 from tests.waiting import settled

@@ -13,11 +13,11 @@ from pydantic import BaseModel
 from sqlalchemy import literal, make_url, select, text, update
 
 from app.accounts.models import User
-from app.core import engines
-from app.core.db import Database, SessionDep
+from app.core.database import engine as engines
+from app.core.database.migrations import Migrations
+from app.core.database.queries import Query
+from app.core.database.unit_of_work import Database, SessionDep
 from app.core.errors import Unavailable
-from app.core.migrations import Migrations
-from app.core.query import Query
 from tests.conftest import Person, client_of, make_settings, only, running
 from tests.core.conftest import until_asleep
 from tests.databases import Databases

@@ -10,12 +10,12 @@ from sqlalchemy import Select, bindparam, func, insert, inspect, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.base import Executable
 
-from app.core.db import Database
+from app.core.database.models import Base
+from app.core.database.queries import Params
+from app.core.database.session import Session
+from app.core.database.unit_of_work import Database
 from app.core.errors import Conflict
-from app.core.orm import Base
 from app.core.pagination import Position, Sort
-from app.core.query import Params
-from app.core.session import Session
 
 ModelT = TypeVar("ModelT", bound=Base)
 SelectT = TypeVar("SelectT", bound=Select[Any])

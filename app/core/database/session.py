@@ -15,10 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.pool import ManagesConnection
 from sqlalchemy.util import greenlet_spawn
 
-from app.core.engines import POSTGRES_AWAY, POSTGRES_STALE_POOL, away, unavailable_by
+from app.core.database.engine import POSTGRES_AWAY, POSTGRES_STALE_POOL, away, unavailable_by
+from app.core.database.queries import Params, Query, RowT
 from app.core.errors import Unavailable
 from app.core.events import RECORDED
-from app.core.query import Params, Query, RowT
 
 Rows = list[Any]
 READS_ONLY = "A session of a GET only reads. Take one of Database.transaction() to write."

@@ -11,17 +11,17 @@ from fastapi import Depends, Request
 from sqlalchemy import event, text
 
 from app.core.config import Settings
-from app.core.disconnect import finish_request
-from app.core.engines import (
+from app.core.database.engine import (
     FairPool,
     create_postgres_engine,
     create_sqlite_engine,
     create_sqlite_reader,
 )
+from app.core.database.queries import WRITE
+from app.core.database.session import READS_ONLY, Session
+from app.core.disconnect import finish_request
 from app.core.errors import Unavailable
 from app.core.events import Commits, Publish, recorded
-from app.core.query import WRITE
-from app.core.session import READS_ONLY, Session
 
 
 class Database:

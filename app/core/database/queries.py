@@ -23,7 +23,7 @@ from sqlalchemy import (
     Update,
 )
 
-from app.core.orm import Base
+from app.core.database.models import Base
 
 RowT = TypeVar("RowT", bound=BaseModel)
 Params = Mapping[str, Any]

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, or_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.core.orm import lowered
+from app.core.database.models import lowered
 
 Column = InstrumentedAttribute[Any]
 

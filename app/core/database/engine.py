@@ -18,8 +18,8 @@ from sqlalchemy.util import await_only
 from sqlalchemy.util.queue import Empty, QueueCommon
 
 from app.core.config import Settings
+from app.core.database.models import simple_lower
 from app.core.errors import LockTimeout, Unavailable
-from app.core.orm import simple_lower
 
 # What PostgreSQL or the network say as they go away. TimeoutError, an OSError, is the driver's own
 # limit: the link is silent. What is in none of these lists is a bug, and answered as one.

@@ -9,12 +9,12 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from app.core.db import Database
+from app.core.database.unit_of_work import Database
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-ALEMBIC_INI = Path(__file__).parents[2] / "alembic.ini"
+ALEMBIC_INI = Path(__file__).parents[3] / "alembic.ini"
 
 
 def alembic_config() -> "Config":
