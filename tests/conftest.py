@@ -40,7 +40,7 @@ from app.accounts.repository import Accounts
 from app.accounts.schemas import allowed_scopes
 from app.core.config import Settings, get_settings
 from app.core.database.models import utc_now
-from app.core.database.session import send
+from app.core.database.session import Session
 from app.core.security import AccessTokens
 from app.main import create_app, freeze_garbage, open_pages, opened
 from tests import server as servers
@@ -464,17 +464,17 @@ async def counted_statements(app: FastAPI) -> AsyncIterator[list[str]]:
         if "pg_notify" not in statement and not (is_look_up and "auth_sessions" in statement):
             seen.append(statement)
 
-    engines = [database.engine.sync_engine]
-    if database.is_sqlite:  # else they share their events
-        engines.append(database.reader.sync_engine)
+    engines = [database.engine.sync_engine, database.reader.sync_engine]
     for engine in engines:
         event.listen(engine, "before_cursor_execute", see)
 
+    send = Session._send
+
     async def see_and_send(*arguments: Any) -> Any:
-        seen.append(arguments[2])
+        seen.append(arguments[2].sql)
         return await send(*arguments)
 
-    with patch("app.core.database.session.send", see_and_send):
+    with patch.object(Session, "_send", see_and_send):
         yield seen
     for engine in engines:
         event.remove(engine, "before_cursor_execute", see)

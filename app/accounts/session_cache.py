@@ -27,7 +27,7 @@ import asyncpg
 from sqlalchemy import text
 
 from app.accounts.events import SessionEnded, UserChanged
-from app.core.database.engine import Connection
+from app.core.database.engine import PostgresConnection
 from app.core.database.unit_of_work import Database
 from app.core.errors import Unavailable
 from app.core.events import Event
@@ -182,7 +182,7 @@ class SessionLease:
 
     async def _listen(self) -> None:
         async with self._busy:
-            listener = await asyncpg.connect(**self._options(), connection_class=Connection)
+            listener = await asyncpg.connect(**self._options(), connection_class=PostgresConnection)
         try:
             listener.add_termination_listener(self._lapse)
             async with self._busy, asyncio.timeout(CONNECT_SECONDS):
@@ -210,7 +210,7 @@ class SessionLease:
         since the pool is busy, lets the lease lapse, and the next one renews it."""
         beat = f"beat:{self._name}:{time.monotonic()}"
         try:
-            async with asyncio.timeout(LEASE_SECONDS), self._database.reading() as session:
+            async with asyncio.timeout(LEASE_SECONDS), self._database.transaction() as session:
                 sent = await session.execute(BEAT, {"channel": CHANNEL, "beat": beat})
         except (TimeoutError, Unavailable) as error:
             self._report(error)

@@ -4,8 +4,8 @@ from typing import Literal
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 
+from app.core.database.dependencies import DatabaseDep
 from app.core.database.migrations import get_migrations
-from app.core.database.unit_of_work import DatabaseDep
 from app.core.errors import Unavailable
 from app.core.rate_limit import RateLimiterDep
 from app.core.schemas import Output

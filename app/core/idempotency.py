@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Request, Response
 from fastapi.routing import APIRoute
 
-from app.core.database.unit_of_work import SessionDep
+from app.core.database.dependencies import SessionDep
 from app.core.errors import InProgress, Invalid
 from app.core.idempotency_records import IdempotencyRepository
 from app.core.security import Principal

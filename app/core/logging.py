@@ -111,7 +111,7 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.setLevel(settings.log_level)
     root.handlers = [each for each in root.handlers if not isinstance(each, AppHandler)] + [handler]
-    logging.getLogger("app.core.database.engine").setLevel(logging.WARNING)  # the pool's own words
+    logging.getLogger("app.core.database.pool").setLevel(logging.WARNING)  # the pool's own words
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # the reloader says what has changed
     logging.getLogger("taskiq").setLevel(logging.WARNING)
     logging.getLogger("stamina").setLevel(logging.ERROR)  # app.core.jobs says more

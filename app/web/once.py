@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends
 
-from app.core.database.unit_of_work import SessionDep
+from app.core.database.dependencies import SessionDep
 from app.core.idempotency_records import IdempotencyRepository
 from app.core.security import Principal
 from app.web.forms import Form

@@ -56,7 +56,7 @@ async def counted_look_ups(app: FastAPI) -> AsyncIterator[list[str]]:
         if "auth_sessions" in arguments[2] and "pg_notify" not in arguments[2]:
             seen.append(arguments[2])
 
-    engine = app.state.database.engine.sync_engine
+    engine = app.state.database.reader.sync_engine
     event.listen(engine, "before_cursor_execute", see)
     yield seen
     event.remove(engine, "before_cursor_execute", see)

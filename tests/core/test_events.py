@@ -11,7 +11,8 @@ from sqlalchemy import event, select
 
 from app.accounts.models import User
 from app.core.broadcast import Broadcast
-from app.core.database.unit_of_work import Database, SessionDep
+from app.core.database.dependencies import SessionDep
+from app.core.database.unit_of_work import Database
 from app.core.errors import Conflict
 from app.core.events import Commits, Event, Events
 from tests.conftest import client_of, make_settings

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.types import Message
 
 from app.core import disconnect
-from app.core.database.unit_of_work import SessionDep
+from app.core.database.dependencies import SessionDep
 from tests.waiting import eventually_async
 
 DEADLINE = 60

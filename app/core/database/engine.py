@@ -1,59 +1,27 @@
-"""The engines on the two databases, their connections, and what tells that a database is away."""
+"""The engines on the two databases: how they connect, time out and begin transactions."""
 
 import asyncio
 import socket
-import sqlite3
-import time
-from collections import deque
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
-from sqlalchemy import URL, Dialect, PoolProxiedConnection, event, exc
+from sqlalchemy import URL, Connection, Dialect, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
-from sqlalchemy.util import await_only
-from sqlalchemy.util.queue import Empty, QueueCommon
+from sqlalchemy.util.concurrency import in_greenlet
 
 from app.core.config import Settings
+from app.core.database.errors import (
+    CONNECTING,
+    POSTGRES_STALE_POOL,
+    as_sqlalchemy_error,
+    as_unavailable,
+    database_unavailable,
+)
 from app.core.database.models import simple_lower
-from app.core.errors import LockTimeout, Unavailable
 
-# What PostgreSQL or the network say as they go away. TimeoutError, an OSError, is the driver's own
-# limit: the link is silent. What is in none of these lists is a bug, and answered as one.
-POSTGRES_AWAY = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InternalClientError,
-    # Not away, but as passing: a migration changed the table under a prepared statement.
-    asyncpg.InvalidCachedStatementError,
-    asyncpg.OutdatedSchemaCacheError,
-)
-# What passes by itself while the connection stays usable.
-POSTGRES_PASSING = (
-    asyncpg.QueryCanceledError,  # the statement time-out, or an administrator
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.InsufficientResourcesError,  # disk full, out of memory, no more locks
-)
-# The same error comes from every connection of the pool, and from no new one: a link that went
-# silent, and a primary that became a standby.
-POSTGRES_STALE_POOL = (TimeoutError, asyncpg.ReadOnlySQLTransactionError)
-SQLITE_AWAY = (
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY,
-)
-# What a connection that is being made may raise.
-CONNECTING = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 SQLITE_BUSY_SECONDS = 10
 LOCK_TIMEOUT_SECONDS = 5
 IDLE_IN_TRANSACTION_SECONDS = 30
@@ -67,131 +35,17 @@ KEEPALIVE = {
     "TCP_KEEPCNT": 3,
     "TCP_USER_TIMEOUT": 15_000,
 }
-TOO_LATE = object()
 
 
-class FairQueue(QueueCommon[ConnectionPoolEntry]):
-    """First come, first served. asyncio's queue wakes who has waited longest, but whoever comes by
-    before they run takes the connection: under load some would wait for seconds. Of those that are
-    idle the one that was used last is taken: its server has what it needs at hand."""
-
-    def __init__(self, maxsize: int = 0, use_lifo: bool = True) -> None:
-        self.maxsize = maxsize
-        self.use_lifo = use_lifo
-        self._idle = list[ConnectionPoolEntry]()
-        self._waiters = deque[asyncio.Future[Any]]()  # an entry, None: make one, or TOO_LATE
-
-    def qsize(self) -> int:
-        return len(self._idle)
-
-    def put_nowait(self, item: ConnectionPoolEntry) -> None:
-        if not self.wake(item):
-            self._idle.append(item)  # there is room: no more are made than it holds
-
-    def put(
-        self, item: ConnectionPoolEntry, block: bool = True, timeout: float | None = None
-    ) -> None:
-        self.put_nowait(item)
-
-    def wake(self, item: ConnectionPoolEntry | None = None) -> bool:
-        """Who has waited longest. Without an item: one may be made."""
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():  # it has not gone away
-                waiter.set_result(item)
-                return True
-        return False
-
-    def put_first(self, item: ConnectionPoolEntry) -> None:
-        """Whoever waits: for who takes it at once."""
-        self._idle.append(item)
-
-    def peek(self) -> Any:
-        return self._idle[-1] if self._idle else None
-
-    def get(self, block: bool = True, timeout: float | None = None) -> ConnectionPoolEntry:
-        if self._idle:
-            return self._idle.pop()
-        if not block:
-            raise Empty
-        return await_only(self.wait(timeout))
-
-    async def wait(self, seconds: float | None) -> ConnectionPoolEntry:
-        """Raises Empty when one may be made."""
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[Any] = loop.create_future()
-        self._waiters.append(waiter)
-        # asyncio.timeout costs several times as much.
-        timer = None if seconds is None else loop.call_later(seconds, _give_up, waiter)
-        try:
-            given = await waiter
-        except asyncio.CancelledError:
-            if not waiter.cancelled() and (given := waiter.result()) is not TOO_LATE:
-                self.put_nowait(given) if given else self.wake()  # it came at the very last moment
-            raise
-        finally:
-            if timer:
-                timer.cancel()
-        if given is TOO_LATE:
-            late = TimeoutError(f"after {seconds} s")
-            raise Unavailable("All connections to the database are in use.") from late
-        if given is None:
-            raise Empty
-        entry: ConnectionPoolEntry = given
-        return entry
+class MustOpen(Exception):
+    """The pool has no open connection for a caller that cannot wait until one is opened."""
 
 
-def _give_up(waiter: asyncio.Future[Any]) -> None:
-    if not waiter.done():
-        waiter.set_result(TOO_LATE)
+class RolledBack(Exception):
+    """PostgreSQL answered COMMIT with ROLLBACK, since a statement of the transaction had failed."""
 
 
-class FairPool(AsyncAdaptedQueuePool):
-    _queue_class = FairQueue
-    _pool: FairQueue
-
-    async def wait(self) -> bool:
-        """For one to be idle, where no more may be made. Whether it can be taken at once, without a
-        greenlet, which takes as long to make as all else that the pool does."""
-        if self._pool.peek() is None:
-            if self.overflow() < self._max_overflow:
-                return False
-            try:
-                self._pool.put_first(await self._pool.wait(self._timeout))
-            except Empty:
-                return False
-        if self._pre_ping or self._recycle > -1:
-            return False
-        idle = self._pool.peek()
-        return not (idle._is_hard_or_soft_invalidated() or idle.driver_connection.is_closed())
-
-    def take(self) -> ConnectionPoolEntry:
-        """What `wait` has found, without all that SQLAlchemy puts around one at each check-out: it
-        takes as long as a query. For a statement of its own; then it is given back."""
-        return self._pool.get(block=False)
-
-    def give_back(self, entry: ConnectionPoolEntry) -> None:
-        self._pool.put_nowait(entry)
-
-    def renew(self) -> None:
-        """Replace every connection that was opened before now when it is next checked out."""
-        self._invalidate_time = time.time()
-
-    def _do_get(self) -> ConnectionPoolEntry:
-        while True:
-            try:
-                return super()._do_get()
-            except exc.TimeoutError:  # somebody else has made the one that might be made
-                continue
-
-    def _dec_overflow(self) -> Literal[True]:
-        """One could not be made: the next in line may find the database back."""
-        super()._dec_overflow()
-        self._pool.wake()
-        return True
-
-
-class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+class PostgresConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
     """A connection whose peer is probed, so that a link that died in silence is closed."""
 
     def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
@@ -211,7 +65,7 @@ def create_postgres_engine(
     """Create an engine. With `statement_timeout` (seconds), statements, waits for locks and idle
     transactions are bounded."""
     options: dict[str, Any] = {"timeout": settings.database_pool_timeout}
-    options["connection_class"] = Connection
+    options["connection_class"] = PostgresConnection
     if statement_timeout:
         options["command_timeout"] = statement_timeout + DRIVER_GRACE_SECONDS
     if not settings.database_prepared_statements:
@@ -224,9 +78,60 @@ def create_postgres_engine(
     )
     set_up = statements_of_time_outs(statement_timeout) if statement_timeout else ""
     event.listen(engine.sync_engine, "do_connect", partial(_connect, set_up=set_up))
-    event.listen(engine.sync_engine, "checkout", _discard_closed)
     event.listen(engine.sync_engine, "handle_error", _raise_if_unavailable)
     return engine
+
+
+def with_transactions(engine: AsyncEngine, begin: str = "BEGIN") -> AsyncEngine:
+    """Return a view of a PostgreSQL engine in AUTOCOMMIT whose connections run in transactions.
+
+    SQLAlchemy keeps the transactions that it sends to itself: statements that go straight to the
+    driver could not join them. In AUTOCOMMIT it sends nothing, and what it would have sent is sent
+    here, at its events. Whether a transaction is open on the server, the driver knows.
+    """
+    engine = engine.execution_options(begin=begin)
+    event.listen(engine.sync_engine, "before_cursor_execute", _begin)
+    event.listen(engine.sync_engine, "commit", _commit)
+    event.listen(engine.sync_engine, "rollback", _rollback)
+    return engine
+
+
+def _begin(connection: Connection, *_: object) -> None:
+    adapter: Any = connection.connection.dbapi_connection
+    if not adapter.driver_connection.is_in_transaction():
+        _send(connection, connection.get_execution_options()["begin"])
+
+
+def _commit(connection: Connection) -> None:
+    driver: Any = connection.connection.driver_connection
+    if driver.is_in_transaction():
+        require_commit(_send(connection, "COMMIT"))
+
+
+def _rollback(connection: Connection) -> None:
+    if connection.invalidated:
+        return
+    driver: Any = connection.connection.driver_connection
+    if not driver.is_closed() and driver.is_in_transaction():
+        _send(connection, "ROLLBACK")
+
+
+def _send(connection: Connection, command: str) -> str:
+    adapter: Any = connection.connection.dbapi_connection
+    try:
+        answer: str = adapter.run_async(lambda driver: driver.execute(command))
+    except BaseException as error:
+        is_cut = adapter.driver_connection.is_closed() and isinstance(error, Exception)
+        if not isinstance(error, asyncpg.PostgresError):
+            connection.invalidate()  # what the server has done is unknown
+        raise database_unavailable() if is_cut else as_sqlalchemy_error(error) from error
+    return answer
+
+
+def require_commit(answer: str) -> None:
+    """Raise RolledBack unless the server has committed: what failed is not told otherwise."""
+    if answer != "COMMIT":
+        raise RolledBack("A statement of this transaction failed, and nothing was committed.")
 
 
 def statements_of_time_outs(statement_timeout: float) -> str:
@@ -281,6 +186,8 @@ def _pragma(connection: Any, *settings: str) -> None:
 def _connect(
     dialect: Dialect, _: object, args: list[Any], options: dict[str, Any], set_up: str = ""
 ) -> Any:
+    if not in_greenlet():
+        raise MustOpen
     connection: Any = None
     try:
         connection = dialect.connect(*args, **options)
@@ -289,14 +196,8 @@ def _connect(
     except (*CONNECTING, dialect.loaded_dbapi.Error) as error:
         if connection:
             connection.terminate()
-        raise away() from error
+        raise database_unavailable() from error
     return connection
-
-
-def _discard_closed(_: object, record: Any, proxy: PoolProxiedConnection) -> None:
-    """What died while idle costs no request, and unlike `pool_pre_ping` no round trip."""
-    if record.driver_connection.is_closed():
-        raise exc.DisconnectionError
 
 
 def _raise_if_unavailable(context: ExceptionContext) -> None:
@@ -306,22 +207,7 @@ def _raise_if_unavailable(context: ExceptionContext) -> None:
     cause = error.__cause__ or error
     if isinstance(cause, POSTGRES_STALE_POOL):
         context.is_disconnect = True  # SQLAlchemy then renews this connection and the pool
-    if getattr(cause, "sqlite_errorcode", 0) & 0xFF in SQLITE_AWAY or context.is_disconnect:
-        raise away() from error
-    if unavailable := unavailable_by(cause):
+    if unavailable := as_unavailable(cause):
         raise unavailable from error
-
-
-def unavailable_by(error: BaseException) -> Unavailable | None:
-    """Return what to raise for an error of asyncpg's; None for one that is a bug."""
-    if isinstance(error, asyncpg.LockNotAvailableError):
-        return LockTimeout("Another request is changing the same data. Try again in a moment.")
-    if isinstance(error, (*POSTGRES_AWAY, *POSTGRES_STALE_POOL)):
-        return away()
-    if isinstance(error, POSTGRES_PASSING):
-        return Unavailable("The database cannot do this at the moment.")
-    return None
-
-
-def away() -> Unavailable:
-    return Unavailable("The database is not reachable.")
+    if context.is_disconnect:
+        raise database_unavailable() from error

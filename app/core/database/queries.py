@@ -22,6 +22,7 @@ from sqlalchemy import (
     Select,
     Update,
 )
+from sqlalchemy.orm import RelationshipProperty
 
 from app.core.database.models import Base
 
@@ -53,6 +54,9 @@ class Query(Generic[RowT]):
         *,
         plan_anew: bool = False,
     ) -> None:
+        unknown = {column.key for column in statement.exported_columns} - {*row.model_fields}
+        if unknown:  # a relationship has no name here, and would be a join without a condition
+            raise TypeError(f"{row.__name__} has no fields for the columns {unknown}.")
         self._statement = statement
         self._rows = TypeAdapter(list[row])  # type: ignore[valid-type]  # known when it runs
         self._compiled = dict[str, Compiled]()
@@ -60,7 +64,9 @@ class Query(Generic[RowT]):
 
     def compiled(self, dialect: Dialect) -> "Compiled":
         if dialect.name not in self._compiled:
-            self._compiled[dialect.name] = _compile(self._statement, dialect)
+            self._compiled[dialect.name] = _compile(
+                self._statement, dialect, plan_anew=self.plan_anew
+            )
         return self._compiled[dialect.name]
 
     def shape(self, rows: Sequence[Params]) -> list[RowT]:
@@ -69,8 +75,14 @@ class Query(Generic[RowT]):
 
 
 def columns_of(model: type[Base], row: type[BaseModel]) -> list[Any]:
-    """Those of the model that the shape has: no other is read."""
-    return [getattr(model, name) for name in row.model_fields]
+    """Return the columns of the model that the shape has: no other is read."""
+    columns = [getattr(model, name) for name in row.model_fields]
+    for column in columns:
+        if isinstance(column.property, RelationshipProperty):
+            raise TypeError(
+                f"{column} is a relationship: load it with select() and selectinload()."
+            )
+    return columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +91,8 @@ class Compiled:
 
     sql: str
     writes: bool
+    table: Any  # that an INSERT, UPDATE or DELETE changes; None for others
+    plan_anew: bool
     names: tuple[str, ...]
     constants: Params
     binders: Processors
@@ -100,7 +114,7 @@ class Compiled:
         return found
 
 
-def _compile(statement: Any, dialect: Dialect) -> Compiled:
+def _compile(statement: Any, dialect: Dialect, *, plan_anew: bool) -> Compiled:
     compiled = statement.compile(dialect=dialect)
     if compiled.insert_prefetch or compiled.update_prefetch:
         raise TypeError("Give it the columns' defaults as values: they would be frozen into it.")
@@ -115,6 +129,8 @@ def _compile(statement: Any, dialect: Dialect) -> Compiled:
     return Compiled(
         sql=sql,
         writes=WRITE.match(sql) is not None,
+        table=statement.table if isinstance(statement, (Insert, Update, Delete)) else None,
+        plan_anew=plan_anew,
         names=names,
         constants={name: bind.value for name, bind in binds.items() if not bind.required},
         binders=tuple((name, bind) for name, bind in binders.items() if bind),

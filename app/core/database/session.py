@@ -1,199 +1,224 @@
-"""The session that repositories are given: SQLAlchemy's, with a straight way for a `Query`.
+"""The session that repositories are given: SQLAlchemy's, which also runs prepared queries.
 
-On PostgreSQL a `Query` goes to asyncpg, which keeps it prepared, on a connection of the engine's
-own pool: what SQLAlchemy does around a statement costs several times what the statement does.
+On PostgreSQL a prepared query goes straight to asyncpg, on a connection of the engine's pool: what
+SQLAlchemy does around a statement costs several times what the statement does.
 """
 
 import asyncio
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, NoReturn, TypeVar
 
-import asyncpg
-from sqlalchemy import Connection, PoolProxiedConnection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, PoolProxiedConnection, inspect
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from sqlalchemy.pool import ManagesConnection
-from sqlalchemy.util import greenlet_spawn
 
-from app.core.database.engine import POSTGRES_AWAY, POSTGRES_STALE_POOL, away, unavailable_by
-from app.core.database.queries import Params, Query, RowT
+from app.core.database.engine import MustOpen, require_commit
+from app.core.database.errors import (
+    POSTGRES_STALE_POOL,
+    POSTGRES_UNAVAILABLE,
+    as_sqlalchemy_error,
+    database_unavailable,
+)
+from app.core.database.queries import Compiled, Params, Query, RowT
 from app.core.errors import Unavailable
 from app.core.events import RECORDED
 
 Rows = list[Any]
-READS_ONLY = "A session of a GET only reads. Take one of Database.transaction() to write."
+AnyConnection = Connection | PoolProxiedConnection
+ConnectionT = TypeVar("ConnectionT", Connection, PoolProxiedConnection)
+CLOSE_SECONDS = 2
+ONLY_READS = "A session of a GET only reads. Use Database.transaction() to write."
+ONLY_THE_UNIT_COMMITS = "Leave the commit to Database.transaction(), at the end of its block."
 
 
 class Session(AsyncSession):
-    """Opens nothing before it is used. What runs through it shares its transaction, whichever way.
+    """An AsyncSession with prepared queries, which take part in its transaction.
 
-    One that only reads is in AUTOCOMMIT; there, a query whose connection broke, or that a migration
-    overtook, is sent once more.
+    `is_direct` sends prepared queries straight to asyncpg. A session that `only_reads` is in
+    AUTOCOMMIT, unless its engine begins transactions.
     """
 
-    def __init__(self, engine: AsyncEngine, *, reads: bool, straight: bool) -> None:
-        self._bind = engine
-        self._engine = engine.sync_engine
-        self._reads = reads
-        self._straight = straight
-        self._begun: PoolProxiedConnection | None = None  # with the transaction that a query began
-
-    if not TYPE_CHECKING:  # it would know any name
-
-        def __getattr__(self, name: str) -> Any:
-            """Of SQLAlchemy's, which is made when first asked for: few queries need it."""
-            if self._is_made() or "_bind" not in self.__dict__:
-                raise AttributeError(name)
-            super().__init__(self._bind, expire_on_commit=False)
-            return getattr(self, name)
-
-    def _is_made(self) -> bool:
-        return "sync_session" in self.__dict__
-
-    def in_transaction(self) -> bool:
-        return self._is_made() and super().in_transaction()
+    def __init__(self, engine: AsyncEngine, *, only_reads: bool, is_direct: bool) -> None:
+        super().__init__(engine, expire_on_commit=False, join_transaction_mode="control_fully")
+        self._engine = engine
+        self._only_reads = only_reads
+        self._is_direct = is_direct
+        self._begin: str | None = engine.sync_engine.get_execution_options().get("begin")
+        # With the transaction that a prepared query began. SQLAlchemy's statements join it.
+        self._begun: Connection | None = None
 
     async def fetch(self, query: Query[RowT], params: Params) -> list[RowT]:
+        """Return the rows of a prepared query."""
         compiled = query.compiled(self._engine.dialect)
-        if self._reads and compiled.writes:
-            raise TypeError(READS_ONLY)
-        arguments = compiled.arguments(params)
-        if not self._straight or self.in_transaction():
-            rows = await self.run_sync(_fetch, compiled.sql, arguments)
-        elif self._reads:
-            rows = await self._read(query, compiled.sql, arguments)
+        if compiled.writes and self._only_reads:
+            raise TypeError(ONLY_READS)
+        if self.in_transaction():
+            rows = await self._fetch_beside_entities(compiled, params)
+        elif not self._is_direct:
+            rows = await self.run_sync(_execute, compiled, params)
+        elif self._begin:
+            rows = await self._send(await self._begin_transaction(), compiled, params)
         else:
-            connection = self._begun or await self._begin()
-            rows = await send(connection, query, compiled.sql, arguments, self._pool)
+            rows = await self._read(compiled, params)
         return query.shape(compiled.read(rows))
 
     async def fetch_one(self, query: Query[RowT], params: Params) -> RowT | None:
+        """Return the first row of a prepared query, or None."""
         rows = await self.fetch(query, params)
         return rows[0] if rows else None
 
-    async def commit(self) -> None:
-        if self.in_transaction():  # of SQLAlchemy's: it may have joined the query's
+    def begin(self) -> NoReturn:
+        raise TypeError(ONLY_THE_UNIT_COMMITS)
+
+    async def commit(self) -> NoReturn:
+        raise TypeError(ONLY_THE_UNIT_COMMITS)
+
+    async def commit_unit(self) -> None:
+        """Commit. Only Database.transaction() calls this."""
+        begun = self._begun
+        if self.in_transaction():
             await super().commit()
-        elif self._begun:
-            adapter = _adapter(self._begun)
-            transaction, adapter._transaction = adapter._transaction, None  # over, even if it fails
-            await _guarded(self._pool, self._begun, transaction.commit)
-        if begun := self._release():
-            begun.close()  # with nothing to roll back it awaits nothing
+        elif begun:  # no statement of SQLAlchemy's has joined
+            driver = _driver(begun)
+            require_commit(await self._call_driver(begun, driver.execute, "COMMIT"))
+            begun.commit()  # has nothing left to send
+        if begun:
+            self._release()
+            begun.close()
 
     async def rollback(self) -> None:
-        """Undo what ran through it, whichever way. What follows is a transaction of its own."""
-        begun = self._release()
-        try:
-            if self._is_made():
-                self.info.pop(RECORDED, None)  # events of what has not happened
-                await super().rollback()  # a commit that failed needs more than to be closed
-        finally:
-            if begun:
-                await greenlet_spawn(begun.close)  # the pool rolls back
+        """Undo what ran in the transaction, whichever way. What follows begins another."""
+        await self._end(super().rollback)
 
     async def close(self) -> None:
-        """What is not committed is rolled back."""
-        if not self._reads:
-            await self.rollback()
-        await super().close()
+        if not self._only_reads:
+            await self.rollback()  # SQLAlchemy's close would leave what a failed COMMIT left open
+        await self._end(super().close)
+
+    async def _end(self, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self.info.pop(RECORDED, None)  # events of what has not happened
+        begun = self._release()
+        try:
+            await end()
+        finally:
+            if begun:
+                await _finish(self.run_sync(lambda _: begun.close()))
 
     async def __aexit__(self, *error: object) -> None:
-        is_lost = self._reads and self._is_made() and not any(error) and self._holds_changes()
-        if self._begun or self.in_transaction():  # else there is nothing to close
+        is_lost = self._only_reads and not any(error) and self._holds_changes()
+        if self._begun or self.in_transaction():
             await super().__aexit__(*error)
         if is_lost:
-            raise TypeError(READS_ONLY)
+            raise TypeError(ONLY_READS)
 
     def _holds_changes(self) -> bool:
-        return bool(self.new or self.deleted or any(map(self.is_modified, self.dirty)))
+        return self.in_transaction() and bool(
+            self.new or self.deleted or any(map(self.is_modified, self.dirty))
+        )
 
-    def _release(self) -> PoolProxiedConnection | None:
-        """Let go of the connection that a query began a transaction on."""
+    def _release(self) -> Connection | None:
+        """Let go of the connection that a prepared query began a transaction on."""
         begun, self._begun = self._begun, None
         if begun:
-            self.sync_session.bind = self._engine
+            self.sync_session.bind = self._engine.sync_engine
         return begun
 
-    @property
-    def _pool(self) -> Any:
-        return self._engine.pool
+    async def _fetch_beside_entities(self, compiled: Compiled, params: Params) -> Rows:
+        if self.new or self.dirty or self.deleted:
+            await self.flush()
+        if self._is_direct:
+            connection: Any = (await self.connection()).sync_connection
+            rows = await self._send(connection, compiled, params)
+        else:
+            rows = await self.run_sync(_execute, compiled, params)
+        if compiled.writes:
+            self._expire_entities(compiled)
+        return rows
 
-    async def _read(
-        self, query: Query[Any], sql: str, arguments: list[Any], *, again: bool = True
-    ) -> Rows:
-        pool = self._pool
-        entry = pool.take() if await pool.wait() else None
-        connection: Any = entry or await greenlet_spawn(self._engine.raw_connection)
+    def _expire_entities(self, compiled: Compiled) -> None:
+        """Expire what is in memory of the table that a query has changed."""
+        for entity in self.identity_map.values():
+            if compiled.table is None or compiled.table in inspect(entity).mapper.tables:
+                self.expire(entity)
+
+    async def _begin_transaction(self) -> Connection:
+        if self._begun is None:
+            connection = await self._check_out(self._engine.sync_engine.connect)
+            connection.begin()
+            self.sync_session.bind = self._begun = connection
+        return self._begun
+
+    async def _read(self, compiled: Compiled, params: Params, *, is_retry: bool = False) -> Rows:
+        """Read in AUTOCOMMIT. A query whose connection was cut is sent again, once."""
+        connection = await self._check_out(self._engine.sync_engine.raw_connection)
         try:
-            return await send(connection, query, sql, arguments, pool)
+            return await self._send(connection, compiled, params)
         except Unavailable as error:
             cause = error.__cause__
-            is_slow = isinstance(cause, TimeoutError) or not isinstance(cause, POSTGRES_AWAY)
-            if is_slow or not again:
+            is_slow = isinstance(cause, TimeoutError)
+            if is_slow or is_retry or not isinstance(cause, POSTGRES_UNAVAILABLE):
                 raise
         finally:
-            if entry:
-                pool.give_back(entry)
-            else:
-                connection.close()
-        return await self._read(query, sql, arguments, again=False)
-
-    async def _begin(self) -> PoolProxiedConnection:
-        connection = await self._check_out()
-        transaction = connection.driver_connection.transaction()  # type: ignore[union-attr]  # there
-        try:
-            await _guarded(self._pool, connection, transaction.start)
-        except BaseException:
             connection.close()
-            raise
-        _adapter(connection)._transaction = transaction  # as if SQLAlchemy had begun it: it joins
-        self.sync_session.bind = Connection(self._engine, connection)
-        self._begun = connection
-        return connection
+        return await self._read(compiled, params, is_retry=True)
 
-    async def _check_out(self) -> PoolProxiedConnection:
-        if await self._pool.wait():
-            return self._engine.raw_connection()
-        return await greenlet_spawn(self._engine.raw_connection)
+    async def _check_out(self, connect: Callable[[], ConnectionT]) -> ConnectionT:
+        """Connect without a greenlet when the pool has an open connection: a greenlet costs as much
+        as all else that the pool does."""
+        pool: Any = self._engine.pool
+        await pool.admit()
+        try:
+            return connect()
+        except MustOpen:
+            return await self.run_sync(lambda _: connect())
 
+    async def _send(self, connection: AnyConnection, compiled: Compiled, params: Params) -> Rows:
+        driver, arguments = _driver(connection), compiled.arguments(params)
+        if self._begin and not driver.is_in_transaction():
+            await self._call_driver(connection, driver.execute, self._begin)
+        if compiled.plan_anew:
+            statement = await self._call_driver(connection, driver.prepare, compiled.sql)
+            rows = await self._call_driver(connection, statement.fetch, *arguments)
+        else:
+            rows = await self._call_driver(connection, driver.fetch, compiled.sql, *arguments)
+        return rows  # type: ignore[no-any-return]  # asyncpg has no types
 
-async def send(
-    connection: ManagesConnection, query: Query[Any], sql: str, arguments: list[Any], pool: Any
-) -> Rows:
-    driver: Any = connection.driver_connection
-    fetch, statement = driver.fetch, [sql]
-    if query.plan_anew:
-        prepared = await _guarded(pool, connection, driver.prepare, sql)
-        fetch, statement = prepared.fetch, []
-    rows: Rows = await _guarded(pool, connection, fetch, *statement, *arguments)
-    return rows
-
-
-async def _guarded(pool: Any, connection: ManagesConnection, call: Any, *arguments: Any) -> Any:
-    """asyncpg's errors become what SQLAlchemy's engine makes of them."""
-    try:
-        return await call(*arguments)
-    except asyncpg.IntegrityConstraintViolationError as error:
-        raise IntegrityError(None, None, error) from error
-    except BaseException as error:
-        driver: Any = connection.driver_connection
-        is_error = isinstance(error, Exception)
-        is_stale = isinstance(error, POSTGRES_STALE_POOL)
-        is_away = isinstance(error, POSTGRES_AWAY) or (is_error and driver.is_closed())
-        if is_stale:
-            pool.renew()
-        if is_stale or is_away or not is_error:  # cut, or cancelled: what is on the wire is unknown
-            await _finish(greenlet_spawn(connection.invalidate))
-        if is_away:
-            raise away() from error
-        if unavailable := unavailable_by(error):
-            raise unavailable from error
-        raise
+    async def _call_driver(self, connection: AnyConnection, call: Any, *arguments: Any) -> Any:
+        """Await a call of asyncpg's. Raise what SQLAlchemy's engine would for its errors."""
+        try:
+            return await call(*arguments)
+        except BaseException as error:
+            is_cancelled = not isinstance(error, Exception)
+            is_stale = isinstance(error, POSTGRES_STALE_POOL)
+            is_cut = isinstance(error, POSTGRES_UNAVAILABLE) or _driver(connection).is_closed()
+            if is_stale:
+                pool: Any = self._engine.pool
+                pool.renew()
+            if is_stale or is_cut or is_cancelled:  # what is on the wire is unknown
+                await _finish(_discard(connection))
+            if is_cut and not is_cancelled:
+                raise database_unavailable() from error
+            translated = as_sqlalchemy_error(error)
+            if translated is error:
+                raise
+            raise translated from error
 
 
-async def _finish(call: Coroutine[Any, Any, None]) -> None:
-    """However often it is cancelled meanwhile: anyio does so again and again."""
+def _driver(connection: AnyConnection) -> Any:
+    if isinstance(connection, Connection):
+        connection = connection.connection
+    return connection.driver_connection
+
+
+async def _discard(connection: AnyConnection) -> None:
+    """Close the connection for good. A statement that runs on it is cancelled."""
+    with suppress(Exception):
+        await _driver(connection).close(timeout=CLOSE_SECONDS)
+    connection.invalidate()
+
+
+async def _finish(call: Coroutine[Any, Any, object]) -> None:
+    """Await a call that has to end, however often this task is cancelled meanwhile."""
     task, cancelled = asyncio.ensure_future(call), None
     while not task.done():
         try:
@@ -205,11 +230,6 @@ async def _finish(call: Coroutine[Any, Any, None]) -> None:
         raise cancelled or failed  # type: ignore[misc]  # one of them is there
 
 
-def _fetch(session: Any, sql: str, arguments: list[Any]) -> Rows:
-    session.flush()
-    return [*session.connection().exec_driver_sql(sql, tuple(arguments))]
-
-
-def _adapter(connection: PoolProxiedConnection) -> Any:
-    """SQLAlchemy's, around the driver's. Its `_transaction` has no public name."""
-    return connection.dbapi_connection
+def _execute(session: Any, compiled: Compiled, params: Params) -> Rows:
+    arguments = tuple(compiled.arguments(params))
+    return [*session.connection().exec_driver_sql(compiled.sql, arguments)]

@@ -1,27 +1,31 @@
-"""The only transaction boundary of the application."""
+"""The only place that commits."""
 
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 from anyio import to_thread
-from fastapi import Depends, Request
 from sqlalchemy import event, text
 
 from app.core.config import Settings
 from app.core.database.engine import (
-    FairPool,
     create_postgres_engine,
     create_sqlite_engine,
     create_sqlite_reader,
+    with_transactions,
 )
+from app.core.database.pool import FairPool
 from app.core.database.queries import WRITE
-from app.core.database.session import READS_ONLY, Session
+from app.core.database.session import ONLY_READS, Session
 from app.core.disconnect import finish_request
 from app.core.errors import Unavailable
 from app.core.events import Commits, Publish, recorded
+
+IS_WRITABLE = text(
+    "SELECT NOT (pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool)"
+)
 
 
 class Database:
@@ -41,34 +45,43 @@ class Database:
         url = settings.database
         self._commits = Commits(publish)
         self._hear = hear
-        # No overflow: such a connection is opened and closed for a single use.
         pool: dict[str, Any] = {
             "poolclass": FairPool,
             "pool_size": settings.database_pool_size,
             "pool_timeout": settings.database_pool_timeout,
-            "max_overflow": 0,
         }
         self.is_sqlite = url.get_backend_name() == "sqlite"
+        self._is_direct = not self.is_sqlite
         if self.is_sqlite:
             # SQLite has one writer at a time: the others wait here, in order, and not on the file.
             self.engine = create_sqlite_engine(url, **pool | {"pool_size": 1})
             self.reader = create_sqlite_reader(url, **pool)
         else:
-            timeout = settings.database_statement_timeout
-            self.engine = create_postgres_engine(settings, statement_timeout=timeout, **pool)
-            # AUTOCOMMIT saves the round trips of BEGIN and ROLLBACK.
-            self.reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            engine = create_postgres_engine(
+                settings,
+                statement_timeout=settings.database_statement_timeout,
+                isolation_level="AUTOCOMMIT",
+                pool_reset_on_return=None,  # there is nothing to roll back
+                **pool,
+            )
+            self.engine = with_transactions(engine)
+            # AUTOCOMMIT saves the round trips of BEGIN and ROLLBACK. But a pooler may send each
+            # statement to another server, where nothing is prepared, unless they are in one.
+            self.reader = (
+                engine.execution_options()
+                if settings.database_prepared_statements
+                else with_transactions(engine, "BEGIN READ ONLY")
+            )
         event.listen(self.reader.sync_engine, "before_cursor_execute", _refuse_write)
-        self._straight = not self.is_sqlite and settings.database_prepared_statements
 
     def reading(self) -> Session:
-        return Session(self.reader, reads=True, straight=self._straight)
+        return Session(self.reader, only_reads=True, is_direct=self._is_direct)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
         """Committed at the end of the block, rolled back by any exception. Its events are
         published as soon as it is committed."""
-        async with Session(self.engine, reads=False, straight=self._straight) as session:
+        async with Session(self.engine, only_reads=False, is_direct=self._is_direct) as session:
             yield session
             finish_request()
             events = recorded(session)
@@ -76,7 +89,7 @@ class Database:
                 await session.flush()  # which may wait for another's commit: then it is first
             try:
                 with self._commits.turn(events):
-                    await session.commit()
+                    await session.commit_unit()
             finally:  # An answer that was lost may have been a yes.
                 self._hear(events)
 
@@ -88,8 +101,7 @@ class Database:
             is_writable = await to_thread.run_sync(os.access, path, os.W_OK)
         else:
             async with self.reading() as session:
-                read_only = await session.scalar(text("SHOW transaction_read_only"))
-            is_writable = read_only == "off"
+                is_writable = await session.scalar(IS_WRITABLE)
             if not is_writable:
                 cast(FairPool, self.engine.pool).renew()  # the next one may reach another server
         if not is_writable:
@@ -103,23 +115,4 @@ class Database:
 def _refuse_write(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
     """Raise what a reading session would commit on PostgreSQL."""
     if WRITE.match(statement):
-        raise TypeError(READS_ONLY)
-
-
-async def get_database(request: Request) -> Database:
-    database: Database = request.app.state.database
-    return database
-
-
-DatabaseDep = Annotated[Database, Depends(get_database)]
-
-
-async def get_session(request: Request) -> AsyncIterator[Session]:
-    database: Database = request.app.state.database
-    reads = request.method in ("GET", "HEAD")
-    async with database.reading() if reads else database.transaction() as session:
-        yield session
-
-
-# scope="function": committed before the response leaves, so that a failed commit is never a 2xx.
-SessionDep = Annotated[Session, Depends(get_session, scope="function")]
+        raise TypeError(ONLY_READS)

@@ -7,9 +7,9 @@ from fastapi import Depends, Request, Security
 from starlette.datastructures import State
 
 from app.accounts.dependencies import Member, PrincipalDep
+from app.core.database.dependencies import SessionDep
 from app.core.database.repository import Units
 from app.core.database.session import Session
-from app.core.database.unit_of_work import SessionDep
 from app.core.events import Events
 from app.core.security import Principal
 from app.features.items.repository import ItemRepository

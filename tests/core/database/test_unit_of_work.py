@@ -14,9 +14,10 @@ from sqlalchemy import literal, make_url, select, text, update
 
 from app.accounts.models import User
 from app.core.database import engine as engines
+from app.core.database.dependencies import SessionDep
 from app.core.database.migrations import Migrations
 from app.core.database.queries import Query
-from app.core.database.unit_of_work import Database, SessionDep
+from app.core.database.unit_of_work import Database
 from app.core.errors import Unavailable
 from tests.conftest import Person, client_of, make_settings, only, running
 from tests.core.conftest import until_asleep
@@ -266,7 +267,7 @@ async def test_a_connection_that_is_cut_in_the_middle(own_database_url: str, cut
 async def test_a_connection_that_is_cut_before_the_commit(own_database_url: str, cut: Any) -> None:
     async with running(make_settings(own_database_url)) as app:
         database: Database = app.state.database
-        with pytest.raises(Unavailable):  # noqa: PT012 - the commit is what raises
+        with pytest.raises(Unavailable):
             async with database.transaction() as session:
                 session.add(User(email="a@b.c", email_key="a@b.c", password_hash="x"))
                 await session.flush()

@@ -1,0 +1,28 @@
+"""The session of a request, and the database for those who need more than one unit of work."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.core.database.session import Session
+from app.core.database.unit_of_work import Database
+
+
+async def get_database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+DatabaseDep = Annotated[Database, Depends(get_database)]
+
+
+async def get_session(request: Request) -> AsyncIterator[Session]:
+    database: Database = request.app.state.database
+    reads = request.method in ("GET", "HEAD")
+    async with database.reading() if reads else database.transaction() as session:
+        yield session
+
+
+# scope="function": committed before the response leaves, so that a failed commit is never a 2xx.
+SessionDep = Annotated[Session, Depends(get_session, scope="function")]
