@@ -45,11 +45,13 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
     """The rows of the principal; of everybody for a superuser.
 
     Each method is one prepared statement. A subclass names its model, which is Owned and Versioned,
-    the schema of what it returns, and its filters by the names of their query parameters.
+    the schema of what it returns, its filters by the names of their query parameters, and the
+    conditions on which a row that is visible may be changed.
     """
 
     schema: type[ReadT]
     filters: ClassVar[Mapping[str, Filter]] = {}
+    changeable: ClassVar[Sequence[ColumnElement[bool]]] = ()
 
     def __init__(self, session: Session, principal: Principal) -> None:
         super().__init__(session)
@@ -110,7 +112,8 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         return await self.add_all({**each, **self._new()} for each in values)
 
     async def update(self, id_: int, changes: Mapping[str, Any], expected: Versions) -> ReadT:
-        """Change the row. Raise NotFound, or Stale when the version is none of those expected.
+        """Change the row. Raise NotFound, Stale when the version is none of those expected, or
+        Forbidden when the row may not be changed.
 
         It is one statement, so that no change is lost and of many that expect one version one wins.
         """
@@ -122,19 +125,24 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         query = update_query(
             self._class, self.principal.is_superuser, frozenset(changes), count_of(expected)
         )
-        return await self._changed(id_, query, {**changes, **version_params(expected)})
+        return await self._changed(id_, query, changes, expected)
 
     async def delete(self, id_: int, expected: Versions) -> ReadT:
-        """Delete the row and return it as it was. Raise NotFound or Stale."""
+        """Delete the row and return it as it was. Raise NotFound, Stale or Forbidden."""
         query = delete_query(self._class, self.principal.is_superuser, count_of(expected))
-        return await self._changed(id_, query, version_params(expected))
+        return await self._changed(id_, query, {}, expected)
 
-    async def _changed(self, id_: int, query: Query[Any], params: Mapping[str, Any]) -> ReadT:
-        params = self._params(id=id_, now=utc_now(), **params)
+    async def _changed(
+        self, id_: int, query: Query[Any], changes: Mapping[str, Any], expected: Versions
+    ) -> ReadT:
+        params = self._params(id=id_, now=utc_now(), **changes, **version_params(expected))
         with self._conflicts():
             row: ReadT | None = await self._session.fetch_one(query, params)
         if row is None:
-            raise self._stale(await self.get(id_))
+            current: Any = await self.get(id_)
+            if expected is not None and current.version not in expected:
+                raise self._stale(current)
+            raise Forbidden(f"This {self.model.__name__.lower()} cannot be changed any more.")
         return row
 
     def _stale(self, row: Any) -> Stale:
@@ -235,7 +243,8 @@ def update_query(
     model: Any = repository.model
     values: dict[str, Any] = {name: bindparam(name) for name in sorted(names)}
     values |= {"updated_at": bindparam("now"), "version": model.version + 1}
-    statement = update(model).where(*one_of(repository, is_superuser, expected)).values(values)
+    conditions = [*one_of(repository, is_superuser, expected), *repository.changeable]
+    statement = update(model).where(*conditions).values(values)
     columns = columns_of(model, repository.schema)
     return Query(statement.returning(*columns), repository.schema)
 
@@ -243,6 +252,6 @@ def update_query(
 @lru_cache(maxsize=256)
 def delete_query(repository: Owning, is_superuser: bool, expected: int | None) -> Query[Any]:
     columns = columns_of(repository.model, repository.schema)
-    conditions = one_of(repository, is_superuser, expected)
+    conditions = [*one_of(repository, is_superuser, expected), *repository.changeable]
     statement = delete(repository.model).where(*conditions)
     return Query(statement.returning(*columns), repository.schema)

@@ -1,0 +1,54 @@
+"""What a repository of owned rows does beyond what the items' own tests show."""
+
+from uuid import uuid4
+
+import pytest
+from fastapi import FastAPI
+
+from app.core.errors import Forbidden, NotFound, Stale
+from app.core.security import Principal
+from app.features.items.models import Item
+from app.features.items.repository import ItemRepository
+from tests.conftest import Person
+
+
+class Offers(ItemRepository):
+    """Items that may be changed only while they are on offer."""
+
+    changeable = [Item.is_offer]
+
+
+def principal_of(person: Person) -> Principal:
+    return Principal(person.id, uuid4(), frozenset(), is_superuser=False)
+
+
+@pytest.mark.parametrize("expected", [None, frozenset({1}), frozenset({1, 2})])
+async def test_visible_row_that_may_not_be_changed_is_forbidden(
+    app: FastAPI, ann: Person, expected: frozenset[int] | None
+) -> None:
+    principal = principal_of(ann)
+    async with app.state.database.transaction() as session:
+        offers = Offers(session, principal)
+        item = await offers.create({"name": "Lamp", "price": 1, "is_offer": False})
+        with pytest.raises(Forbidden):
+            await offers.update(item.id, {"name": "Desk"}, expected)
+        with pytest.raises(Forbidden):
+            await offers.delete(item.id, expected)
+        assert await offers.get(item.id) == item
+
+
+async def test_stale_version_comes_before_forbidden(app: FastAPI, ann: Person) -> None:
+    principal = principal_of(ann)
+    async with app.state.database.transaction() as session:
+        offers = Offers(session, principal)
+        item = await offers.create({"name": "Lamp", "price": 1, "is_offer": False})
+        with pytest.raises(Stale):
+            await offers.update(item.id, {"name": "Desk"}, frozenset({7}))
+
+
+async def test_row_of_another_user_is_not_found(app: FastAPI, ann: Person, bob: Person) -> None:
+    anns, bobs = principal_of(ann), principal_of(bob)
+    async with app.state.database.transaction() as session:
+        item = await Offers(session, anns).create({"name": "Lamp", "price": 1, "is_offer": True})
+        with pytest.raises(NotFound):
+            await Offers(session, bobs).update(item.id, {"name": "Desk"}, None)
