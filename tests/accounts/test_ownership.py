@@ -1,5 +1,6 @@
 """What a repository of owned rows does beyond what the items' own tests show."""
 
+from typing import ClassVar
 from uuid import uuid4
 
 import pytest
@@ -15,7 +16,7 @@ from tests.conftest import Person
 class Offers(ItemRepository):
     """Items that may be changed only while they are on offer."""
 
-    changeable = [Item.is_offer]
+    changeable: ClassVar = [Item.is_offer.is_(True)]
 
 
 def principal_of(person: Person) -> Principal:
