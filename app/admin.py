@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.accounts.dependencies import get_member, get_visitor
 from app.core.errors import Forbidden
-from app.core.policy import content_security_policy
+from app.core.security.policy_headers import content_security_policy
 from app.discovery import discover
 from app.web.admin.site import Admin
 from app.web.admin.view import AdminView

@@ -13,8 +13,8 @@ from starlette.datastructures import State
 
 from app.core.config import Settings, get_settings
 from app.core.database.migrations import alembic_config
-from app.core.logging import configure_logging
-from app.core.server import raise_open_file_limit, server_options
+from app.core.http.server import raise_open_file_limit, server_options
+from app.core.observability.logging import configure_logging
 from app.discovery import discover
 
 

@@ -18,25 +18,27 @@ from starlette.datastructures import State
 from app import admin
 from app.accounts.dependencies import build_services, get_visitor
 from app.accounts.session_cache import SessionCache, SessionLease
-from app.core import health
-from app.core.broadcast import Broadcast
-from app.core.concurrency import ConcurrencyLimit
 from app.core.config import Settings, get_settings
+from app.core.database.pagination import Cursors
 from app.core.database.unit_of_work import Database
-from app.core.docs import add_docs
 from app.core.errors import Unavailable
-from app.core.fair_queue import FairQueue
-from app.core.http import add_exception_handlers
-from app.core.jobs import Jobs
-from app.core.logging import configure_logging, flush_logs
-from app.core.loop_guard import LoopGuard
-from app.core.mail import Mailer
-from app.core.middleware import add_middleware
-from app.core.openapi import API, forbid_unknown_parameters
-from app.core.pagination import Cursors
-from app.core.rate_limit import RateLimiter, limit_by_address
-from app.core.security import Passwords, derive_key
-from app.core.sockets import Sockets
+from app.core.http import health
+from app.core.http.docs import add_docs
+from app.core.http.middleware import add_middleware
+from app.core.http.openapi import API, forbid_unknown_parameters
+from app.core.http.problems import add_exception_handlers
+from app.core.http.rate_limits import limit_by_address
+from app.core.jobs.jobs import Jobs
+from app.core.jobs.mail import Mailer
+from app.core.observability.logging import configure_logging, flush_logs
+from app.core.observability.loop_guard import LoopGuard
+from app.core.realtime.broadcast import Broadcast
+from app.core.realtime.sockets import Sockets
+from app.core.security.concurrency import ConcurrencyLimit
+from app.core.security.fair_queue import FairQueue
+from app.core.security.keys import derive_key
+from app.core.security.passwords import Passwords
+from app.core.security.rate_limit import RateLimiter
 from app.discovery import discover, folders
 from app.web import assets, home
 from app.web.assets import Assets
@@ -60,7 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title=TITLE,
         description="Sign up, press Authorize, and make an item.",
         version="0.1.0",
-        openapi_url=None,  # nor its pages: app.core.docs
+        openapi_url=None,  # nor its pages: app.core.http.docs
         telemetry=None if find_spec("opentelemetry.sdk") else NO_TELEMETRY,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
@@ -175,7 +177,9 @@ def open_state(state: State) -> None:
 def open_broadcast(redis_url: str | None) -> Broadcast:
     if redis_url is None:
         return Broadcast()
-    from app.core.redis_broadcast import RedisBroadcast  # a server without it starts faster
+    from app.core.realtime.redis_broadcast import (
+        RedisBroadcast,  # a server without it starts faster
+    )
 
     return RedisBroadcast(redis_url)
 

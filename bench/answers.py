@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from app.core.security import AccessTokens
+from app.core.security.tokens import AccessTokens
 from bench.contenders import Server
 from bench.database import LIFETIME, SECRET_KEY, Database, Person
 from bench.errors import BenchError

@@ -20,7 +20,7 @@ from app.accounts.schemas import allowed_scopes
 from app.core.config import Settings
 from app.core.database.models import utc_now
 from app.core.database.unit_of_work import Database as Sessions
-from app.core.security import AccessTokens
+from app.core.security.tokens import AccessTokens
 from bench.errors import BenchError
 from bench.process import cores, pin
 

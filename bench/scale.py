@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import httpx
 from rich.progress import Progress
 
-from app.core.pagination import Cursors, Sort
-from app.core.security import derive_key
+from app.core.database.pagination import Cursors, Sort
+from app.core.security.keys import derive_key
 from bench.contenders import PROJECT, Server, serving
 from bench.database import SECRET_KEY, Database, Person, made
 from bench.errors import BenchError

@@ -41,7 +41,7 @@ from app.accounts.schemas import allowed_scopes
 from app.core.config import Settings, get_settings
 from app.core.database.models import utc_now
 from app.core.database.session import Session
-from app.core.security import AccessTokens
+from app.core.security.tokens import AccessTokens
 from app.main import create_app, freeze_garbage, open_pages, opened
 from tests import server as servers
 from tests.databases import Databases, Postgres, Sqlite, alembic

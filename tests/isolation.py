@@ -41,7 +41,10 @@ def forget_settings() -> None:
 
 def be_patient() -> None:
     """Let Redis and the database of a busy machine answer late."""
-    from app.core import health, jobs, rate_limit  # only now that the settings are forgotten
+    # Only now that the settings are forgotten.
+    from app.core.http import health
+    from app.core.jobs import jobs
+    from app.core.security import rate_limit
 
     health.READY_SECONDS = rate_limit.REDIS_SECONDS = jobs.ENQUEUE_SECONDS = DEADLINE_SECONDS
 

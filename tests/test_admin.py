@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.core.policy import content_security_policy
+from app.core.security.policy_headers import content_security_policy
 from tests.admin import LAMP, make_item
 from tests.conftest import Person, browser_of, sign_in
 

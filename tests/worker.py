@@ -10,7 +10,7 @@ from threading import Timer
 import pytest
 
 from app.cli import cli
-from app.core import jobs, redis_queue
+from app.core.jobs import jobs, redis_queue
 from tests.databases import ROOT
 from tests.greeter import add_greeter
 from tests.isolation import DEADLINE_SECONDS

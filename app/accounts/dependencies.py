@@ -14,12 +14,14 @@ from app.accounts.service.auth import AuthService
 from app.accounts.service.browser import BrowserService
 from app.accounts.service.emails import EmailService
 from app.accounts.service.users import UserService
-from app.core.client import client_address, client_network
 from app.core.config import Settings
 from app.core.database.repository import Units
 from app.core.errors import Forbidden, InvalidTokenRequest, MissingScope, Unauthenticated
-from app.core.security import AccessTokens, Principal, derive_key
-from app.core.sockets import SUBPROTOCOL
+from app.core.realtime.sockets import SUBPROTOCOL
+from app.core.security.client import client_address, client_network
+from app.core.security.keys import derive_key
+from app.core.security.principal import Principal
+from app.core.security.tokens import AccessTokens
 from app.web.cookies import Cookie
 from app.web.csrf import has_own_origin
 from app.web.navigation import Answer, redirect

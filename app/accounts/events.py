@@ -1,7 +1,7 @@
 from uuid import UUID
 
-from app.core.events import Event
-from app.core.sockets import session_topic
+from app.core.database.events import Event
+from app.core.realtime.sockets import session_topic
 
 
 class SessionEnded(Event):

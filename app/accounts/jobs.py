@@ -1,4 +1,4 @@
-"""The slice's background jobs. They carry ids, and may run twice: see `app/core/jobs.py`."""
+"""The slice's background jobs. They carry ids, and may run twice: see `app/core/jobs/jobs.py`."""
 
 from uuid import UUID
 

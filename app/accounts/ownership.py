@@ -17,16 +17,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
-from app.core.conditional import MAX_TAGS, Versions
 from app.core.database.filters import Filter
 from app.core.database.models import Base, utc_now
+from app.core.database.pagination import Position, Sort
 from app.core.database.queries import Query, columns_of
 from app.core.database.repository import Repository, page_of, page_params
 from app.core.database.session import Session
 from app.core.errors import Forbidden, NotFound, Stale
-from app.core.pagination import Position, Sort
+from app.core.http.conditional import MAX_TAGS, Versions
 from app.core.schemas import Input, Output
-from app.core.security import Principal
+from app.core.security.principal import Principal
 
 ModelT = TypeVar("ModelT", bound=Base)
 ReadT = TypeVar("ReadT", bound=Output)

@@ -15,13 +15,14 @@ from sqlalchemy import (
 from app.accounts.events import SessionEnded, UserChanged
 from app.accounts.models import AuthSession, EmailToken, RefreshToken, User
 from app.accounts.schemas import allowed_scopes
+from app.core.database.events import Events
 from app.core.database.models import utc_now
+from app.core.database.pagination import Position, Sort
 from app.core.database.repository import Repository
 from app.core.database.session import Session
 from app.core.errors import Conflict, Unauthenticated
-from app.core.events import Events
-from app.core.pagination import Position, Sort
-from app.core.security import AccessClaims, Principal
+from app.core.security.principal import Principal
+from app.core.security.tokens import AccessClaims
 
 CLEAN_UP_AT_ONCE = 100
 

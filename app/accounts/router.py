@@ -31,8 +31,9 @@ from app.accounts.schemas import (
     UserRead,
     UserUpdate,
 )
-from app.core.openapi import has_fields
-from app.core.pagination import Page, link_to_next
+from app.core.database.pagination import Page
+from app.core.http.links import link_to_next
+from app.core.http.openapi import has_fields
 
 Responses = dict[int | str, dict[str, Any]]
 TAKEN: Responses = {409: {"description": "The address has an account"}}

@@ -5,9 +5,9 @@ from uuid import UUID
 from pydantic import MISSING, AfterValidator, BaseModel, ConfigDict, EmailStr, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
-from app.core.pagination import PageQuery, name_sorts
+from app.core.database.pagination import PageQuery, name_sorts
 from app.core.schemas import Input, Output, Text
-from app.core.security import is_encodable
+from app.core.security.passwords import is_encodable
 
 USER_SCOPES = {"items:read": "Read items.", "items:write": "Create, change and delete items."}
 SUPERUSER_SCOPES = {"users:admin": "Manage the users."}

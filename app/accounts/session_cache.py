@@ -28,10 +28,10 @@ from sqlalchemy import text
 
 from app.accounts.events import SessionEnded, UserChanged
 from app.core.database.engine import PostgresConnection
+from app.core.database.events import Event
 from app.core.database.unit_of_work import Database
 from app.core.errors import Unavailable
-from app.core.events import Event
-from app.core.security import Principal
+from app.core.security.principal import Principal
 
 CHANNEL = "auth_sessions"  # the migration's triggers notify it
 MAX_ENTRIES = 10_000

@@ -1,4 +1,4 @@
-"""What can go wrong, in the domain's words. They know no HTTP: `app.core.http` maps them to it.
+"""Errors of the domain. They know no HTTP: `app.core.http.problems` maps them to it.
 
 AppError
  ├── Invalid              what was asked for makes no sense

@@ -14,6 +14,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+MAX_ID = 2**63 - 1  # the databases' BIGINT
 MAX_FIELDS = 100
 CENT = Decimal("0.01")
 

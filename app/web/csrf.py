@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.config import Settings
-from app.core.http import ProblemResponse
+from app.core.http.problems import ProblemResponse
 
 COOKIELESS = "/api/v1/"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")

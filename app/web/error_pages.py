@@ -8,8 +8,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.http import ProblemResponse, title_of
-from app.core.policy import API
+from app.core.http.problems import ProblemResponse, title_of
+from app.core.security.policy_headers import API
 from app.web.rendering import render
 
 WORDS = {

@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 
 from app.core import errors
-from app.core.conditional import VERSION, Versions
+from app.core.http.conditional import VERSION, Versions
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 Blame = Mapping[type[errors.AppError], str]

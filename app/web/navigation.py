@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from starlette.responses import RedirectResponse, Response
 
 from app.core.config import Settings
-from app.core.security import Principal
+from app.core.security.principal import Principal
 
 MAX_PATH = 2000
 

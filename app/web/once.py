@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import Depends
 
 from app.core.database.dependencies import SessionDep
-from app.core.idempotency_records import IdempotencyRepository
-from app.core.security import Principal
+from app.core.http.idempotency_records import IdempotencyRepository
+from app.core.security.principal import Principal
 from app.web.forms import Form
 
 FIELD = "once"
@@ -22,8 +22,10 @@ def new_form() -> Form:
 
 
 class Once:
-    """The keys of API clients (`app.core.idempotency`), but of what is in a form: a browser puts
-    other bytes around it each time. Who goes back and sends something else makes something else."""
+    """An idempotency key of what is in a form, since a browser puts other bytes around it each time.
+
+    A person who goes back and sends something else makes something else.
+    """
 
     def __init__(self, records: IdempotencyRepository) -> None:
         self._records = records

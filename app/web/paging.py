@@ -4,7 +4,7 @@ row on."""
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from app.core.pagination import Cursors, Page, Sort
+from app.core.database.pagination import Cursors, Page, Sort
 
 RowT = TypeVar("RowT")
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from app.core.templates import CompiledOnce, compile_all
+from app.core.http.templates import CompiledOnce, compile_all
 from app.web.forms import Form
 
 FOLDER = Path(__file__).parent / "templates"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-import app.core.redis_queue  # noqa: F401  # its imports read files, which no event loop may do
+import app.core.jobs.redis_queue  # noqa: F401  # its imports read files, which no event loop may do
 from tests.isolation import DEADLINE_SECONDS
 
 
@@ -56,6 +56,6 @@ async def outbox_of(app: FastAPI) -> AsyncIterator[Outbox]:
 
 @pytest.fixture
 async def outbox(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Outbox]:
-    monkeypatch.setattr("app.core.redis_queue.BLOCK_SECONDS", 0.1)
+    monkeypatch.setattr("app.core.jobs.redis_queue.BLOCK_SECONDS", 0.1)
     async with outbox_of(app) as outbox:
         yield outbox

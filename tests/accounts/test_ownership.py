@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.core.errors import Forbidden, NotFound, Stale
-from app.core.security import Principal
+from app.core.security.principal import Principal
 from app.features.items.models import Item
 from app.features.items.repository import ItemRepository
 from tests.conftest import Person

@@ -8,8 +8,8 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import Message
 
-from app.core import disconnect
 from app.core.database.dependencies import SessionDep
+from app.core.http import disconnect
 from tests.waiting import eventually_async
 
 DEADLINE = 60

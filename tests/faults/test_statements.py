@@ -14,11 +14,11 @@ import pytest
 from pydantic import BaseModel
 from sqlalchemy import Text, bindparam, cast, func, make_url, select, text
 
-from app.core import health
 from app.core.database import engine as engines
 from app.core.database.queries import Query
 from app.core.database.unit_of_work import Database
 from app.core.errors import LockTimeout, Unavailable
+from app.core.http import health
 from tests.conftest import client_of, make_settings, only, running
 from tests.databases import Databases
 from tests.relay import relaying

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from app.core.errors import Forbidden, TooManyRequests, Unavailable
 from tests.conftest import PASSWORD
-from tests.core.test_http import assert_is_problem
+from tests.core.http.test_problems import assert_is_problem
 
 ERRORS = {
     "forbidden": (Forbidden("Not for you."), 403, "Not for you."),

@@ -2,7 +2,7 @@
 
 from limits import RateLimitItem
 
-from app.core.rate_limit import RateLimiter
+from app.core.security.rate_limit import RateLimiter
 
 
 class Attempts:

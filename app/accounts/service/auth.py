@@ -23,8 +23,10 @@ from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
 from app.core.database.repository import Units
 from app.core.errors import InvalidTokenRequest, NotFound, Unauthenticated
-from app.core.fair_queue import FairQueue
-from app.core.security import AccessTokens, Passwords, Principal, is_encodable
+from app.core.security.fair_queue import FairQueue
+from app.core.security.passwords import Passwords, is_encodable
+from app.core.security.principal import Principal
+from app.core.security.tokens import AccessTokens
 
 MAX_EMAIL = 320
 MAX_SCOPE = 1000

@@ -13,8 +13,8 @@ from app.accounts.service.auth import AuthService, digest
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
 from app.core.database.repository import Units
-from app.core.jobs import Jobs
-from app.core.security import Principal
+from app.core.jobs.jobs import Jobs
+from app.core.security.principal import Principal
 
 
 class BrowserService:

@@ -14,10 +14,10 @@ from app.accounts.service.auth import digest
 from app.core.database.models import utc_now
 from app.core.database.repository import Units
 from app.core.errors import Invalid
-from app.core.fair_queue import FairQueue
-from app.core.jobs import Jobs
-from app.core.mail import Mailer
-from app.core.security import Passwords
+from app.core.jobs.jobs import Jobs
+from app.core.jobs.mail import Mailer
+from app.core.security.fair_queue import FairQueue
+from app.core.security.passwords import Passwords
 
 VERIFY, RESET = "verify", "reset"
 LIFETIMES = {VERIFY: timedelta(days=2), RESET: timedelta(minutes=30)}

@@ -21,11 +21,12 @@ from app.accounts.schemas import (
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.emails import EmailService
 from app.core.database.models import utc_now
+from app.core.database.pagination import Cursors, Page, Sort
 from app.core.database.repository import Units
 from app.core.errors import Conflict, Forbidden, NotFound
-from app.core.fair_queue import FairQueue
-from app.core.pagination import Cursors, Page, Sort
-from app.core.security import Passwords, Principal
+from app.core.security.fair_queue import FairQueue
+from app.core.security.passwords import Passwords
+from app.core.security.principal import Principal
 
 
 class UserService:

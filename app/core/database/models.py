@@ -10,7 +10,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-MAX_ID = 2**63 - 1
+from app.core.schemas import MAX_ID
 
 
 class Base(DeclarativeBase):

@@ -11,11 +11,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.base import Executable
 
 from app.core.database.models import Base
+from app.core.database.pagination import Position, Sort
 from app.core.database.queries import Params
 from app.core.database.session import Session
 from app.core.database.unit_of_work import Database
 from app.core.errors import Conflict
-from app.core.pagination import Position, Sort
 
 ModelT = TypeVar("ModelT", bound=Base)
 SelectT = TypeVar("SelectT", bound=Select[Any])

@@ -19,9 +19,9 @@ from app.core.database.errors import (
     as_sqlalchemy_error,
     database_unavailable,
 )
+from app.core.database.events import RECORDED
 from app.core.database.queries import Compiled, Params, Query, RowT
 from app.core.errors import Unavailable
-from app.core.events import RECORDED
 
 Rows = list[Any]
 AnyConnection = Connection | PoolProxiedConnection

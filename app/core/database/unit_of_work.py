@@ -10,18 +10,18 @@ from anyio import to_thread
 from sqlalchemy import event, text
 
 from app.core.config import Settings
+from app.core.context import finish_request
 from app.core.database.engine import (
     create_postgres_engine,
     create_sqlite_engine,
     create_sqlite_reader,
     with_transactions,
 )
+from app.core.database.events import Commits, Publish, recorded
 from app.core.database.pool import FairPool
 from app.core.database.queries import WRITE
 from app.core.database.session import ONLY_READS, Session
-from app.core.disconnect import finish_request
 from app.core.errors import Unavailable
-from app.core.events import Commits, Publish, recorded
 
 IS_WRITABLE = text(
     "SELECT NOT (pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool)"

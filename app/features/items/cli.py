@@ -10,7 +10,7 @@ from starlette.datastructures import State
 from app.accounts.schemas import UserQuery
 from app.core.commands import run
 from app.core.errors import NotFound
-from app.core.security import Principal
+from app.core.security.principal import Principal
 from app.features.items.dependencies import build_bulk
 from app.features.items.schemas import ItemCreate
 

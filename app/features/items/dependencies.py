@@ -8,10 +8,10 @@ from starlette.datastructures import State
 
 from app.accounts.dependencies import Member, PrincipalDep
 from app.core.database.dependencies import SessionDep
+from app.core.database.events import Events
 from app.core.database.repository import Units
 from app.core.database.session import Session
-from app.core.events import Events
-from app.core.security import Principal
+from app.core.security.principal import Principal
 from app.features.items.repository import ItemRepository
 from app.features.items.service import BulkItems, ItemService
 

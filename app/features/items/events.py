@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.core.events import Event
+from app.core.database.events import Event
 
 
 def items_of(owner_id: int) -> str:

@@ -3,8 +3,8 @@ from typing import Annotated
 from fastapi import APIRouter, Security, WebSocket
 
 from app.accounts.dependencies import get_live_principal
-from app.core.security import Principal
-from app.core.sockets import SocketsDep
+from app.core.realtime.sockets import SocketsDep
+from app.core.security.principal import Principal
 from app.features.items.events import items_of
 
 router = APIRouter(prefix="/items")

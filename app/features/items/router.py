@@ -4,11 +4,12 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
 
-from app.core.conditional import NOT_MODIFIED, IfMatch, IfNoneMatch, not_modified, tagged
-from app.core.export import EXPORTED, export
-from app.core.idempotency import IdempotencyDep, IdempotentRoute
-from app.core.openapi import has_fields
-from app.core.pagination import Page, link_to_next
+from app.core.database.pagination import Page
+from app.core.http.conditional import NOT_MODIFIED, IfMatch, IfNoneMatch, not_modified, tagged
+from app.core.http.export import EXPORTED, export
+from app.core.http.idempotency import IdempotencyDep, IdempotentRoute
+from app.core.http.links import link_to_next
+from app.core.http.openapi import has_fields
 from app.features.items.dependencies import ExportItems, ReadItems, WriteItems
 from app.features.items.models import Item
 from app.features.items.schemas import ItemCreate, ItemExportQuery, ItemQuery, ItemRead, ItemUpdate

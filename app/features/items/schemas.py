@@ -4,10 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import MISSING, Field
 
-from app.core.database.models import MAX_ID
-from app.core.export import ExportFormat
-from app.core.pagination import PageQuery, name_sorts
-from app.core.schemas import Input, Output, Price, Text
+from app.core.database.pagination import PageQuery, name_sorts
+from app.core.http.export import ExportFormat
+from app.core.schemas import MAX_ID, Input, Output, Price, Text
 
 Name = Annotated[Text, Field(min_length=1, max_length=255, examples=["Lamp"])]
 Description = Annotated[Text, Field(max_length=10_000, examples=["Brass, with a green shade."])]

@@ -2,12 +2,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
 from typing import TypeVar
 
-from app.core.concurrency import ConcurrencyLimit
-from app.core.conditional import Versions
+from app.core.database.events import Events
+from app.core.database.pagination import Cursors, Page, Sort
 from app.core.database.repository import Units
-from app.core.events import Events
-from app.core.pagination import Cursors, Page, Sort
-from app.core.security import Principal
+from app.core.http.conditional import Versions
+from app.core.security.concurrency import ConcurrencyLimit
+from app.core.security.principal import Principal
 from app.features.items.events import ItemChange, ItemCreated, ItemDeleted, ItemUpdated
 from app.features.items.models import Item
 from app.features.items.repository import ItemRepository

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from starlette.datastructures import State
 
 from app.accounts.dependencies import Visitor
-from app.core.client import UNKNOWN, client_address
 from app.core.errors import Forbidden
+from app.core.security.client import UNKNOWN, client_address
 from app.features.lab.service.figures import read_results
 from app.features.lab.service.runs import Runs
 from app.features.lab.service.sources import Line, read_functions, read_steps

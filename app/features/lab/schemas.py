@@ -4,8 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import MISSING, Field
 
-from app.core.database.models import MAX_ID
-from app.core.schemas import Input, Output, Price, Text
+from app.core.schemas import MAX_ID, Input, Output, Price, Text
 
 Name = Annotated[Text, Field(min_length=1, max_length=255, examples=["Lamp"])]
 

@@ -17,8 +17,8 @@ from fastapi import FastAPI
 from sqlalchemy import Engine, event, make_url
 from starlette.datastructures import State
 
-from app.core.docs import add_docs
-from app.core.http import add_exception_handlers
+from app.core.http.docs import add_docs
+from app.core.http.problems import add_exception_handlers
 from app.features.lab import pitfalls, step1_sync, step2_trap, step3_bridge, step4_async
 from app.features.lab.schemas import ServerOptions
 from app.features.lab.service.vitals import Vitals, VitalsRead

@@ -10,8 +10,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute
 
 from app.core.errors import Forbidden, Stale
-from app.core.export import FORMATS, export
-from app.core.templates import CompiledOnce, compile_all
+from app.core.http.export import FORMATS, export
+from app.core.http.templates import CompiledOnce, compile_all
 from app.web.admin.fields import fields_of
 from app.web.admin.view import AdminView, principal_of
 from app.web.forms import REFUSALS, Form, get_form

@@ -14,9 +14,9 @@ from starlette.requests import Request
 
 from app.core.database.models import lowered, simple_lower
 from app.core.errors import NotFound
-from app.core.export import FORMATS
+from app.core.http.export import FORMATS
 from app.core.schemas import Output
-from app.core.security import Principal
+from app.core.security.principal import Principal
 from app.web.forms import Blame, Form
 from app.web.rendering import time_tag
 
@@ -120,7 +120,7 @@ class AdminView(ModelView):
         return Pagination(rows=[*rows], page=page, page_size=size, count=count)
 
     async def pages(self, request: Request) -> AsyncIterator[Sequence[Any]]:
-        """All that the list would show, as `app.core.export` takes them."""
+        """All that the list would show, as `app.core.http.export` takes them."""
         (column,) = self.pk_columns
         statement = (await self.matching(request)).order_by(column).limit(ROWS_OF_A_PAGE)
         rows = await self._rows(statement)

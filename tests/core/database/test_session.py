@@ -27,12 +27,12 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from app.accounts.events import UserChanged
 from app.accounts.models import User
 from app.core.database.engine import RolledBack
+from app.core.database.events import Events
 from app.core.database.models import Base
 from app.core.database.queries import Query, columns_of
 from app.core.database.session import Session
 from app.core.database.unit_of_work import Database
 from app.core.errors import Unavailable
-from app.core.events import Events
 from tests.conftest import Person, make_settings, only, running
 from tests.core.conftest import until_asleep
 from tests.waiting import settled

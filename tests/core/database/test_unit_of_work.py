@@ -346,7 +346,7 @@ async def test_a_database_that_hangs_is_not_ready(
         return False
 
     monkeypatch.setattr(Migrations, "is_behind", hang)
-    monkeypatch.setattr("app.core.health.READY_SECONDS", 0.01)
+    monkeypatch.setattr("app.core.http.health.READY_SECONDS", 0.01)
     assert_is_away(await client.get("/health/ready"))
 
 

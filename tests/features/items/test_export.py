@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from sqlalchemy import make_url
 from starlette.types import Message
 
-from app.core.security import Principal
+from app.core.security.principal import Principal
 from app.features.items.dependencies import build_bulk
 from app.features.items.schemas import ItemCreate
 from tests.conftest import (

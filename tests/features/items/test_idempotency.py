@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from sqlalchemy import func, make_url, select, text, update
 
 from app.core.database.models import utc_now
-from app.core.idempotency_records import LIFETIME, IdempotencyRecord
+from app.core.http.idempotency_records import LIFETIME, IdempotencyRecord
 from app.features.items.repository import ItemRepository
 from app.features.items.schemas import ItemRead
 from tests.conftest import (
@@ -24,7 +24,7 @@ from tests.conftest import (
     make_settings,
     running,
 )
-from tests.core.test_idempotency import BAD_KEYS, everything
+from tests.core.http.test_idempotency import BAD_KEYS, everything
 from tests.databases import Databases
 from tests.features.items.test_crud import LAMP
 from tests.isolation import DEADLINE_SECONDS

@@ -12,10 +12,10 @@ from fastapi import FastAPI
 from sqlalchemy import update
 
 from app.accounts.models import AuthSession
-from app.core import sockets
 from app.core.database.models import utc_now
 from app.core.errors import Unauthenticated, Unavailable
-from app.core.security import AccessTokens
+from app.core.realtime import sockets
+from app.core.security.tokens import AccessTokens
 from app.features.items.events import ItemCreated
 from tests.conftest import PASSWORD, SECRET_KEY, Person, make_person
 from tests.isolation import DEADLINE_SECONDS

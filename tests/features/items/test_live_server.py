@@ -23,8 +23,8 @@ from app.accounts.models import AuthSession, User
 from app.accounts.repository import Accounts
 from app.core.database.models import utc_now
 from app.core.database.unit_of_work import Database
-from app.core.security import AccessTokens
-from app.core.sockets import MAX_PER_USER
+from app.core.realtime.sockets import MAX_PER_USER
+from app.core.security.tokens import AccessTokens
 from tests.conftest import SECRET_KEY, make_settings
 from tests.databases import Databases
 from tests.isolation import DEADLINE_SECONDS

@@ -8,8 +8,8 @@ from sqlalchemy import select, text
 
 from app.accounts.ownership import page_query
 from app.core.database.filters import pattern_of
+from app.core.database.pagination import Sort
 from app.core.database.repository import page_params
-from app.core.pagination import Sort
 from app.features.items.models import Item
 from app.features.items.repository import ItemRepository
 from app.features.items.schemas import ItemFilter

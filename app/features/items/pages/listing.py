@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from app.core.export import export
-from app.core.pagination import CursorsDep
+from app.core.http.export import export
+from app.core.http.links import CursorsDep
 from app.features.items.dependencies import ExportMemberItems, MemberItems
 from app.features.items.schemas import ItemExportQuery, ItemFilter, ItemQuery, ItemRead
 from app.web.forms import REFUSALS, Form

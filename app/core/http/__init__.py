@@ -1,0 +1,1 @@
+"""HTTP: problems, middleware, conditional and idempotent requests, OpenAPI, the server's limits."""

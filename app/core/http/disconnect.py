@@ -1,0 +1,110 @@
+"""Requests whose client has gone are cancelled, so that they hold no connection and no lock."""
+
+import asyncio
+
+from starlette.types import Message, Receive
+
+from app.core.context import watch_var
+
+SWEEP_SECONDS = 1
+
+
+class DisconnectWatch:
+    """Cancels the current task when the request's client disconnects, within two sweeps.
+
+    It stops doing so when the response starts, or when `finish_request` was called. What it
+    receives of the body meanwhile is kept for the application.
+    """
+
+    __slots__ = (
+        "_is_receiving",
+        "_last_piece",
+        "_listening",
+        "_receive",
+        "_request",
+        "_was_swept",
+        "has_cancelled",
+        "may_cancel",
+    )
+
+    def __init__(self, receive: Receive) -> None:
+        self.has_cancelled = False
+        self.may_cancel = True
+        self._receive = receive
+        self._was_swept = False
+        self._is_receiving = False
+        self._request = asyncio.current_task()
+        self._listening: asyncio.Task[Message] | None = None
+        self._last_piece: Message | None = None
+        watch_var.set(self)
+
+    async def receive(self) -> Message:
+        if self._last_piece:
+            message, self._last_piece = self._last_piece, None
+        elif listening := self._listening:
+            await asyncio.wait([listening])
+            message, self._last_piece = listening.result(), None
+            if self._listening is listening and message.get("more_body"):
+                self._listening = None
+        else:
+            self._is_receiving = True
+            try:
+                message = await self._receive()
+            finally:
+                self._is_receiving = False
+        return message
+
+    def stop(self) -> None:
+        self._request = None  # else task, context and watch would be a cycle, for the collector
+        if self._listening:
+            self._listening.cancel()
+
+    def sweep(self) -> None:
+        """Begin to listen, the second time: most requests end before."""
+        if self._was_swept and self.may_cancel and not self._is_receiving and not self._listening:
+            self._listen()
+        self._was_swept = True
+
+    def _listen(self) -> None:
+        self._listening = asyncio.ensure_future(self._receive())
+        self._listening.add_done_callback(self._heard)
+
+    def _heard(self, listening: asyncio.Task[Message]) -> None:
+        if listening.cancelled() or listening.exception():
+            return  # the application is told when it receives
+        message = listening.result()
+        if message["type"] == "http.request":
+            if not message.get("more_body"):
+                self._last_piece = message
+                self._listen()
+        elif self.may_cancel and self._request:
+            self.has_cancelled = True
+            self._request.cancel()
+
+
+class DisconnectWatches:
+    """Those of the requests under way. One timer for all of them costs less than one for each."""
+
+    def __init__(self) -> None:
+        self._watches = set[DisconnectWatch]()
+        self._sweeping_on: asyncio.AbstractEventLoop | None = None
+
+    def start(self, receive: Receive) -> DisconnectWatch:
+        watch, loop = DisconnectWatch(receive), asyncio.get_running_loop()
+        self._watches.add(watch)
+        if self._sweeping_on is not loop:
+            self._sweeping_on = loop
+            loop.call_later(SWEEP_SECONDS, self._sweep, loop)
+        return watch
+
+    def stop(self, watch: DisconnectWatch) -> None:
+        self._watches.discard(watch)
+        watch.stop()
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        for watch in self._watches:
+            watch.sweep()
+        if self._watches:
+            loop.call_later(SWEEP_SECONDS, self._sweep, loop)
+        else:
+            self._sweeping_on = None

@@ -1,0 +1,96 @@
+"""`/docs` and `/redoc` from this server's own files: nothing is fetched from another host."""
+
+import asyncio
+import re
+from base64 import b64encode
+from functools import lru_cache
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from app.core.security.policy_headers import content_security_policy
+
+ASSETS = Path(str(files("fastapi_offline"))) / "static"
+ASSETS_URL = "/static/docs"
+OPENAPI_URL = "/openapi.json"
+REDOC_JS = "redoc.standalone.js"
+CSP = "Content-Security-Policy"
+FOREIGN_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"  # in ReDoc's footer
+NO_IMAGE = b"data:,"  # ReDoc leaves out an image that does not load
+SWAGGER_PARAMETERS = {"validatorUrl": None, "tryItOutEnabled": True}
+# An earlier version of this page kept the password there.
+FORGET_AUTHORIZATION = b"<script>\n    localStorage.removeItem('authorized');"
+
+
+def add_docs(app: FastAPI) -> None:
+    """Their paths are relative, so that they work under a proxy's prefix too."""
+    openapi_url, assets = OPENAPI_URL.lstrip("/"), ASSETS_URL.lstrip("/")
+    icon = f"{assets}/favicon.png"
+    swagger_ui = get_swagger_ui_html(
+        openapi_url=openapi_url,
+        title=f"{app.title} - API",
+        swagger_js_url=f"{assets}/swagger-ui-bundle.js",
+        swagger_css_url=f"{assets}/swagger-ui.css",
+        swagger_favicon_url=icon,
+        swagger_ui_parameters=SWAGGER_PARAMETERS,
+    )
+    swagger_ui_html = bytes(swagger_ui.body).replace(b"<script>", FORGET_AUTHORIZATION)
+    redoc_html = get_redoc_html(
+        openapi_url=openapi_url,
+        title=f"{app.title} - API reference",
+        redoc_js_url=f"{assets}/{REDOC_JS}",
+        redoc_favicon_url=icon,
+        with_google_fonts=False,
+    ).body
+    # Its one inline script starts it, and its pictures are in its style sheet.
+    swagger_ui_policy = content_security_policy(
+        script_src=f"'self' {hash_of_inline_script(swagger_ui_html)}",
+        img_src="'self' data:",
+    )
+    # It writes its style sheet as it runs, and the worker that searches.
+    redoc_policy = content_security_policy(
+        style_src="'self' 'unsafe-inline'", worker_src="blob:", img_src="'self' data:"
+    )
+
+    making = asyncio.Lock()
+
+    async def openapi(request: Request) -> Response:
+        async with making:  # FastAPI's own makes it on the event loop, which would stand still
+            document = await run_in_threadpool(app.openapi)
+        if prefix := request.scope.get("root_path", "").rstrip("/"):
+            document = document | {"servers": [{"url": prefix}, *document.get("servers", [])]}
+        return JSONResponse(document)
+
+    async def docs(_: Request) -> Response:
+        return HTMLResponse(swagger_ui_html, headers={CSP: swagger_ui_policy})
+
+    async def redoc(_: Request) -> Response:
+        return HTMLResponse(redoc_html, headers={CSP: redoc_policy})
+
+    async def redoc_js(_: Request) -> Response:
+        script = await run_in_threadpool(read_redoc_js)
+        return Response(script, media_type="text/javascript")
+
+    app.add_route(OPENAPI_URL, openapi, include_in_schema=False)
+    app.add_route("/docs", docs, include_in_schema=False)
+    app.add_route("/redoc", redoc, include_in_schema=False)
+    app.add_route(f"{ASSETS_URL}/{REDOC_JS}", redoc_js, include_in_schema=False)
+    app.mount(ASSETS_URL, StaticFiles(directory=ASSETS))
+
+
+def hash_of_inline_script(html: bytes) -> str:
+    """How a policy names a script: one that is changed does not run."""
+    (script,) = re.findall(rb"<script>(.*?)</script>", html, re.DOTALL)
+    return f"'sha256-{b64encode(sha256(script).digest()).decode()}'"
+
+
+@lru_cache
+def read_redoc_js() -> bytes:
+    return (ASSETS / REDOC_JS).read_bytes().replace(FOREIGN_LOGO, NO_IMAGE)

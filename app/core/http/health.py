@@ -1,0 +1,43 @@
+import asyncio
+from typing import Literal
+
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+
+from app.core.database.dependencies import DatabaseDep
+from app.core.database.migrations import get_migrations
+from app.core.errors import Unavailable
+from app.core.schemas import Output
+from app.core.security.rate_limit import RateLimiterDep
+
+READY_SECONDS = 1  # the driver may take two more to give up, and probes are impatient
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+class Health(Output):
+    status: Literal["ok", "degraded"] = "ok"
+
+
+@router.get("/live")
+async def read_liveness() -> Health:
+    """The process answers."""
+    return Health()
+
+
+@router.get("/ready", responses={503: {"description": "Not now"}})
+async def read_readiness(database: DatabaseDep, limiter: RateLimiterDep) -> Health:
+    """It can do its work: the database answers, and its schema is not behind the code.
+
+    Degraded, and still at work, while Redis is away.
+    """
+    migrations = await run_in_threadpool(get_migrations)
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            behind = await migrations.is_behind(database)
+            await database.check_writable()
+    except TimeoutError as error:
+        raise Unavailable("The database does not answer.") from error
+    if behind:
+        raise Unavailable("The database's schema is behind the code: run `alembic upgrade head`.")
+    return Health(status="ok" if await limiter.is_whole() else "degraded")

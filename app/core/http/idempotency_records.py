@@ -1,0 +1,94 @@
+"""What `app.core.http.idempotency` stores: keys, and the first answers to them."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, String, delete, func, literal, or_, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database.engine import LOCK_TIMEOUT_SECONDS
+from app.core.database.models import Base, UtcDateTime, utc_now
+from app.core.database.repository import Repository
+from app.core.errors import Conflict, InProgress, LockTimeout
+
+LIFETIME = timedelta(hours=24)
+NO_ANSWER = 0
+LONGEST_WAIT = f"{LOCK_TIMEOUT_SECONDS}s"
+CLEAN_UP_AT_ONCE = 100
+
+
+class IdempotencyRecord(Base):
+    """Others see it with its answer, or else (NO_ANSWER) it counts for nothing."""
+
+    __tablename__ = "idempotency_records"
+
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+    )
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[bytes]
+    status: Mapped[int]
+    headers: Mapped[dict[str, str]] = mapped_column(JSON)
+    body: Mapped[bytes]
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class IdempotencyRepository(Repository[IdempotencyRecord]):
+    model = IdempotencyRecord
+
+    async def claim(self, user_id: int, key: str, fingerprint: bytes) -> bool:
+        """Whether it is the first with the key. One that is under way is waited for; should it
+        fail, then one of those who wait is the first. Before anything else in its transaction,
+        so that who waits holds nothing that others wait for."""
+        try:
+            return await self._session.scalar(self._claim(user_id, key, fingerprint)) is not None
+        except IntegrityError as error:
+            raise Conflict("The account has just been deleted.") from error
+        except LockTimeout as error:
+            raise InProgress("The first request with this key is still under way.") from error
+
+    def _claim(self, user_id: int, key: str, fingerprint: bytes) -> Any:
+        values = {
+            "user_id": user_id,
+            "key": key,
+            "fingerprint": fingerprint,
+            "status": NO_ANSWER,
+            "headers": {},
+            "body": b"",
+            "expires_at": utc_now() + LIFETIME,
+        }
+        columns = self.model.__table__.c
+        row = select(*(literal(value, columns[name].type) for name, value in values.items()))
+        insert: Any = sqlite.insert  # there, the transaction has begun when no other was left
+        if self._session.get_bind().dialect.name == "postgresql":
+            insert = postgresql.insert
+            # Each connection has this limit, but for those behind a pooler, which may be another's.
+            # In the statement it costs no round trip.
+            row = row.where(func.set_config("lock_timeout", LONGEST_WAIT, True) != "")
+        statement = insert(self.model).from_select(list(values), row)
+        return statement.on_conflict_do_update(
+            index_elements=["user_id", "key"],
+            set_={name: values[name] for name in ("fingerprint", "status", "expires_at")},
+            where=or_(self.model.expires_at <= utc_now(), self.model.status == NO_ANSWER),
+        ).returning(literal(True))
+
+    async def get(self, user_id: int, key: str) -> IdempotencyRecord | None:
+        statement = select(self.model).where(self.model.user_id == user_id, self.model.key == key)
+        return await self.one(statement)
+
+    async def store(
+        self, user_id: int, key: str, status: int, headers: dict[str, str], body: bytes
+    ) -> None:
+        statement = update(self.model).where(self.model.user_id == user_id, self.model.key == key)
+        await self._session.execute(statement.values(status=status, headers=headers, body=body))
+        await self._delete_expired()
+
+    async def _delete_expired(self) -> None:
+        """Some of them; others may do so at once."""
+        key = tuple_(self.model.user_id, self.model.key)
+        expired = select(self.model.user_id, self.model.key)
+        expired = expired.where(self.model.expires_at <= utc_now()).limit(CLEAN_UP_AT_ONCE)
+        expired = expired.with_for_update(skip_locked=True)
+        await self._session.execute(delete(self.model).where(key.in_(expired)))

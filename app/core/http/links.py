@@ -1,0 +1,21 @@
+"""The way to the next page of a list."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.core.database.pagination import Cursors
+
+
+async def get_cursors(request: Request) -> Cursors:
+    cursors: Cursors = request.app.state.cursors
+    return cursors
+
+
+CursorsDep = Annotated[Cursors, Depends(get_cursors)]
+
+
+def link_to_next(request: Request, cursor: str) -> str:
+    """RFC 8288. Relative, so that it does not trust the Host header."""
+    url = request.url.include_query_params(cursor=cursor)
+    return f'<{url.path}?{url.query}>; rel="next"'

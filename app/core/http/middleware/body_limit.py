@@ -1,0 +1,44 @@
+"""A bound on the size of bodies."""
+
+from collections.abc import Awaitable
+
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.core.http.scope import header
+
+MAX_FORM_BYTES = 65_536
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+class BodyLimit:
+    """Starlette's refuses when the body is read, or else as the answer leaves: an operation that
+    reads none would have done its work by then. What is announced as too large gets no further."""
+
+    def __init__(self, app: ASGIApp, max_body_size: int) -> None:
+        self.app = app
+        self._bodies = RequestBodyLimitMiddleware(app, max_body_size)
+        # To parse a form takes the event loop a while, and ours are short.
+        self._forms = RequestBodyLimitMiddleware(app, min(max_body_size, MAX_FORM_BYTES))
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] != "http":
+            return self.app(scope, receive, send)
+        length = header(scope, b"content-length")
+        if is_bodiless(scope, length):
+            return self.app(scope, receive, send)
+        is_form = header(scope, b"content-type").lower().startswith(FORMS)
+        limited = self._forms if is_form else self._bodies
+        if length.isdecimal() and int(length) > limited.max_body_size:
+            return PlainTextResponse("Content Too Large", 413)(scope, receive, send)
+        return limited(scope, receive, send)
+
+
+def is_bodiless(scope: Scope, length: str) -> bool:
+    """HTTP/1 announces every body; later ones need not."""
+    return (
+        not length
+        and scope.get("http_version", "2") < "2"
+        and not header(scope, b"transfer-encoding")
+    )

@@ -1,0 +1,45 @@
+"""Errors in plain text become problem documents."""
+
+from collections.abc import Awaitable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core.http.problems import ProblemResponse
+
+STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
+
+
+class PlainErrorsAsProblems:
+    """Starlette's middleware answers in plain text (413, a wrong host); clients get one shape."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "lifespan":
+            return self.app(scope, receive, send)
+        start: Message | None = None
+        text = b""
+
+        async def send_problem(message: Message) -> None:
+            nonlocal start, text
+            if message["type"] in STARTS and _is_plain_error(message):
+                start = message
+            elif start is None:
+                await send(message)
+            else:
+                text += message.get("body", b"")
+                if not message.get("more_body"):
+                    headers = MutableHeaders(scope=start)
+                    del headers["content-length"], headers["content-type"]
+                    problem = ProblemResponse(scope, start["status"], text.decode(), headers)
+                    await problem(scope, receive, send)
+
+        return self.app(scope, receive, send_problem)
+
+
+def _is_plain_error(start: Message) -> bool:
+    if start.get("status", 101) < 400:
+        return False
+    return Headers(raw=start["headers"]).get("content-type", "").startswith("text/plain")

@@ -1,0 +1,83 @@
+"""The id of a request, its line in the access log, and its cancellation when the client goes."""
+
+import asyncio
+import logging
+import re
+import time
+from random import getrandbits
+from urllib.parse import quote
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core.context import request_id_var
+from app.core.http.disconnect import DisconnectWatches
+from app.core.http.middleware.plain_errors import STARTS
+from app.core.http.scope import header, route_of
+
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+CLIENT_CLOSED_REQUEST = 499  # nginx's, for the log alone
+
+access_logger = logging.getLogger("app.access")
+
+
+class RequestContext:
+    """The request's id, and its line in the access log, in the place of uvicorn's. That of a
+    WebSocket is of its handshake."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._watches = DisconnectWatches()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        given = header(scope, b"x-request-id")
+        request_id = given if SANE_REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
+        scope["request_id"] = request_id
+        id_field = (b"x-request-id", request_id.encode())
+        request_id_var.set(request_id)  # the server runs each request in a context of its own
+        started, status = time.perf_counter(), 500
+        watch = None
+        if scope["type"] == "http":
+            watch = self._watches.start(receive)
+            receive = watch.receive
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] in STARTS:
+                status = message.get("status", 101)
+                if watch:
+                    watch.may_cancel = False
+                message["headers"] = [*message.get("headers", ()), id_field]
+                if status == 101:
+                    _log_access(scope, status, started)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            if not watch or not watch.has_cancelled:
+                raise
+            status = CLIENT_CLOSED_REQUEST
+        finally:
+            if watch:
+                self._watches.stop(watch)
+            if status != 101:
+                _log_access(scope, status, started)
+
+
+def _log_access(scope: Scope, status: int, started: float) -> None:
+    if not access_logger.isEnabledFor(logging.INFO):
+        return
+    fields = {
+        "name": access_logger.name,
+        "levelno": logging.INFO,
+        "levelname": "INFO",
+        "msg": "request",
+        "method": scope.get("method", "WEBSOCKET"),
+        "path": quote(scope["path"]),  # without the query string: it may hold secrets
+        "route": route_of(scope),
+        "status": status,
+        "duration_ms": round(1000 * (time.perf_counter() - started), 1),
+    }
+    access_logger.handle(logging.makeLogRecord(fields))  # info() would look for its caller's line

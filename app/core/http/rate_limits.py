@@ -1,0 +1,19 @@
+"""The rate limit of all operations, and the header fields that tell of it."""
+
+from limits import RateLimitItem
+from starlette.requests import HTTPConnection
+
+from app.core.http.problems import rate_limit_fields
+from app.core.security.client import client_network
+from app.core.security.rate_limit import RateLimiterDep
+
+
+async def limit_by_address(connection: HTTPConnection, limiter: RateLimiterDep) -> None:
+    """RATE_LIMIT_DEFAULT; `app.core.http.middleware` writes the fields."""
+    limit: RateLimitItem = connection.app.state.settings.rate_limit_default
+    network = client_network(connection)
+    await limiter.hit("default", limit, network)
+    if connection.scope["type"] == "http":
+        standing = await limiter.standing("default", limit, network)
+        fields = rate_limit_fields("default", limit.amount, limit.get_expiry(), *standing)
+        connection.scope["rate_limit_fields"].update(fields)

@@ -1,0 +1,1 @@
+"""Jobs: work that is done after the answer, in process or on Redis, and mail."""

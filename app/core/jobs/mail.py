@@ -1,0 +1,116 @@
+"""Mail, from the templates in the slices' `templates/mail`."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import localtime, make_msgid
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+from email_validator import validate_email
+from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
+
+from app.core.config import Settings
+from app.core.errors import Unavailable
+from app.core.http.templates import CompiledOnce, compile_all
+
+SMTP_SECONDS = 20
+logger = logging.getLogger("app.mail")
+
+
+class Mailer:
+    """Reads the templates when it is made, so that sending touches no file."""
+
+    def __init__(self, settings: Settings, folders: Iterable[Path]) -> None:
+        self._templates = Environment(
+            loader=DictLoader(_read(folders)),
+            autoescape=select_autoescape(["html"]),
+            undefined=StrictUndefined,
+            bytecode_cache=CompiledOnce(),
+        )
+        self._templates.globals["public_url"] = settings.public_url
+        compile_all(self._templates)  # one that is wrong stops the start
+        sender = settings.mail_from
+        self._sender = Address(sender.name, *_deliverable(sender.email))
+        url = settings.smtp_url
+        self._server = _smtp_options(url.get_secret_value()) if url else None
+        self._may_be_read = settings.environment in ("local", "test")
+
+    async def send(self, to: str, template: str, **context: Any) -> None:
+        """`template` is a name without its ending. Unavailable or an OSError when it may go well
+        later, SMTPException when it will not, ValueError when there can be no such address."""
+        message = self._compose(to, template, context)
+        if self._server is None:
+            self._log(message, template)
+            return
+        try:
+            await aiosmtplib.send(message, timeout=SMTP_SECONDS, **self._server)
+        except aiosmtplib.SMTPException as error:
+            if _is_temporary(error):
+                raise Unavailable("The mail server takes no mail now.") from error
+            raise
+
+    def _compose(self, to: str, template: str, context: dict[str, Any]) -> EmailMessage:
+        text = self._templates.get_template(f"{template}.txt").render(context)
+        html = self._templates.get_template(f"{template}.html").render(context)
+        subject, _, body = text.partition("\n")
+        message = EmailMessage()
+        # What a user has chosen may be in it: a line break would be a header of their own.
+        message["Subject"] = " ".join(subject.split())
+        message["From"] = self._sender
+        message["To"] = Address("", *_deliverable(to))
+        message["Date"] = localtime()
+        message["Message-ID"] = make_msgid(domain=self._sender.domain)
+        message["Auto-Submitted"] = "auto-generated"  # no answers from those on holiday
+        message.set_content(body.lstrip())
+        message.add_alternative(html, subtype="html")
+        return message
+
+    def _log(self, message: EmailMessage, template: str) -> None:
+        if not self._may_be_read:  # a token in it would let any reader of the log in
+            logger.error("The mail %s was not sent: SMTP_URL is not set", template)
+            return
+        body = message.get_body(("plain",))
+        text = body.get_content() if body else ""
+        logger.info("Mail to %s: %s\n\n%s", message["To"], message["Subject"], text)
+
+
+def _smtp_options(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    encryption: dict[str, dict[str, Any]] = {
+        "smtp": {"start_tls": None},  # when the server offers it
+        "smtp+starttls": {"start_tls": True},
+        "smtps": {"use_tls": True},
+    }
+    return {
+        "hostname": parts.hostname,
+        "port": parts.port,
+        "username": unquote(parts.username) if parts.username else None,
+        "password": unquote(parts.password) if parts.password else None,
+        **encryption[parts.scheme],
+    }
+
+
+def _read(folders: Iterable[Path]) -> dict[str, str]:
+    paths: Sequence[Path] = [path for folder in folders for path in sorted(folder.iterdir())]
+    templates = {path.name: path.read_text() for path in paths}
+    if len(templates) < len(paths):
+        raise ValueError(f"Two mail templates have one name: {sorted(map(str, paths))}")
+    return templates
+
+
+def _deliverable(address: str) -> tuple[str, str]:
+    """The two parts, the domain in ASCII: few servers take another. ValueError when it is none."""
+    valid = validate_email(address, check_deliverability=False)
+    return valid.local_part, valid.ascii_domain
+
+
+def _is_temporary(error: aiosmtplib.SMTPException) -> bool:
+    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        return all(map(_is_temporary, error.recipients))
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return 400 <= error.code < 500
+    return isinstance(error, OSError)  # the connection, and time-outs

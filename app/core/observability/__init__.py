@@ -1,0 +1,1 @@
+"""Observability: logs, and a guard that tells what blocks the event loop."""

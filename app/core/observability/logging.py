@@ -1,0 +1,122 @@
+"""One line a record on standard output, with the request's id."""
+
+import asyncio
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import TextIO
+
+from pydantic_core import to_json
+
+from app.core.config import Settings
+from app.core.context import request_id_var
+
+WRITE_SECONDS = 0.1
+ACCESS_FIELDS = ("method", "path", "route", "status", "duration_ms")
+
+
+class JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        given = record.__dict__
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "request_id": given.get("request_id"),
+            "message": record.getMessage(),
+        }
+        line |= {name: given[name] for name in ACCESS_FIELDS if name in given}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return to_json(line, fallback=str).decode()
+
+
+class ConsoleFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        given = record.__dict__
+        message = record.getMessage()
+        if "duration_ms" in given:
+            message = "{method} {path} {status} {duration_ms} ms".format_map(given)
+        line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname:<7} {message}"
+        if request_id := given.get("request_id"):
+            line += f" [{request_id}]"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+class AppHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscriptable before 3.12
+    """On an event loop it writes what comes within WRITE_SECONDS at once, since each write costs as
+    much as the line. Warnings and worse are written as they come, with all that came before them. A
+    process that is killed (SIGKILL) loses the lines of that time."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._waiting: list[logging.LogRecord | str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            record.request_id = request_id_var.get()
+            self._waiting.append(record if _says_the_same_later(record) else self.format(record))
+            if record.levelno >= logging.WARNING or not self._is_written_later():
+                self.flush()
+        except Exception:  # noqa: BLE001  # as logging's own handlers do
+            self.handleError(record)
+
+    def flush(self) -> None:
+        with self.lock:  # type: ignore[union-attr]  # each handler has one
+            waiting, self._waiting = self._waiting, []
+            self.stream.write("".join(map(self._line, waiting)))
+            super().flush()
+
+    def _line(self, waiting: logging.LogRecord | str) -> str:
+        if isinstance(waiting, str):
+            return waiting + self.terminator
+        try:
+            return self.format(waiting) + self.terminator
+        except Exception:  # noqa: BLE001  # the other lines have nothing to do with it
+            self.handleError(waiting)
+            return ""
+
+    def _is_written_later(self) -> bool:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # a command, or a thread
+            return False
+        if len(self._waiting) == 1:
+            loop.call_later(WRITE_SECONDS, self.flush)
+        return True
+
+
+def _says_the_same_later(record: logging.LogRecord) -> bool:
+    return isinstance(record.msg, str) and not record.args and not record.exc_info
+
+
+def flush_logs() -> None:
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+def _is_of_no_socket(record: logging.LogRecord) -> bool:
+    """Leave out uvicorn's lines, which have the query string: RequestContext writes others."""
+    return not str(record.msg).startswith(('%s - "WebSocket ', "connection "))
+
+
+def configure_logging(settings: Settings) -> None:
+    # No line has them, and to look for them takes as long as all the rest of a record.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging.logAsyncioTasks = False  # type: ignore[attr-defined]  # new in 3.12
+    handler = AppHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else ConsoleFormatter())
+    root = logging.getLogger()
+    root.setLevel(settings.log_level)
+    root.handlers = [each for each in root.handlers if not isinstance(each, AppHandler)] + [handler]
+    logging.getLogger("app.core.database.pool").setLevel(logging.WARNING)  # the pool's own words
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # the reloader says what has changed
+    logging.getLogger("taskiq").setLevel(logging.WARNING)
+    logging.getLogger("stamina").setLevel(logging.ERROR)  # app.core.jobs.jobs says more
+    logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # at DEBUG: every parameter
+    logging.getLogger("uvicorn.error").addFilter(_is_of_no_socket)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = name != "uvicorn.access"  # RequestContext writes those

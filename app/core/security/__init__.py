@@ -1,0 +1,1 @@
+"""Security: tokens, passwords, policy headers, rate limits, the address of a client."""

@@ -1,0 +1,175 @@
+"""How often somebody may do something: counted in Redis, or in the process where there is none."""
+
+import asyncio
+import hmac
+import json
+import logging
+import time
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import islice
+from math import ceil
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
+
+from fastapi import Depends
+from limits import RateLimitItem
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import MovingWindowRateLimiter
+from starlette.requests import HTTPConnection
+
+from app.core.errors import TooManyRequests
+
+if TYPE_CHECKING:  # a server without it starts faster
+    from redis.asyncio import BlockingConnectionPool
+
+REDIS_SECONDS = 0.5  # a login does not wait longer for it
+REDIS_CONNECTIONS = 20
+AWAY_SECONDS = 5  # then it is asked again
+MAX_KEYS = 50_000  # of each length of window, about 40 MB: beyond, the idlest is forgotten
+
+ResultT = TypeVar("ResultT")
+logger = logging.getLogger("app.rate_limit")
+
+
+class Standing(NamedTuple):
+    remaining: int
+    reset_seconds: int  # until there is room for more
+
+
+class RateLimiter:
+    """Moving windows: never more than the limit in any such time, and known to the second when the
+    next is let in. (Fixed windows let twice as many through where they meet; a counter that slides
+    estimates, and its reset is too early.) One script on Redis counts and decides at once.
+    """
+
+    def __init__(self, redis_url: str | None, key: bytes) -> None:
+        self._key = key
+        self._memory = MovingWindowRateLimiter(MemoryWindows())
+        self._pool = _create_pool(redis_url) if redis_url else None
+        self._redis = _on_redis(self._pool) if self._pool else None
+        self._away = _errors_of_redis() if redis_url else ()
+        self._away_until = 0.0
+
+    async def hit(self, policy: str, limit: RateLimitItem, *key: str) -> None:
+        """Raises TooManyRequests past the limit; a refused one does not count."""
+        digest = self._digest(key)
+        if not await self._ask(lambda windows: windows.hit(limit, policy, digest)):
+            reset_seconds = (await self.standing(policy, limit, *key)).reset_seconds
+            raise TooManyRequests(policy, limit.amount, limit.get_expiry(), reset_seconds)
+
+    async def standing(self, policy: str, limit: RateLimitItem, *key: str) -> Standing:
+        digest = self._digest(key)
+        stats = await self._ask(lambda windows: windows.get_window_stats(limit, policy, digest))
+        return Standing(stats.remaining, max(1, ceil(stats.reset_time - time.time())))
+
+    async def is_whole(self) -> bool:
+        """False while Redis is away, and each process counts by itself."""
+        if self._pool is None:
+            return True
+        from redis.asyncio import Redis
+
+        try:
+            async with asyncio.timeout(REDIS_SECONDS):
+                await Redis(connection_pool=self._pool).ping()
+        except self._away:
+            return False
+        return True
+
+    async def close(self) -> None:
+        if self._pool:
+            with suppress(*self._away):
+                await self._pool.aclose()
+
+    def _digest(self, key: tuple[str, ...]) -> str:
+        """Whoever reads Redis learns no address from it, and cannot try which it may be."""
+        return hmac.digest(self._key, json.dumps(key).encode(), "sha256")[:16].hex()
+
+    async def _ask(
+        self, question: Callable[[MovingWindowRateLimiter], Awaitable[ResultT]]
+    ) -> ResultT:
+        if self._redis and time.monotonic() >= self._away_until:
+            try:
+                async with asyncio.timeout(REDIS_SECONDS):
+                    return await question(self._redis)
+            except self._away as error:
+                self._fall_back(error)
+        return await question(self._memory)
+
+    def _fall_back(self, error: Exception) -> None:
+        now = time.monotonic()
+        if now >= self._away_until:  # those that failed together say it once
+            self._away_until = now + AWAY_SECONDS
+            why = str(error) or "no answer in time"
+            logger.warning("Redis is away: each process counts by itself meanwhile (%s)", why)
+
+
+class MemoryWindows(MemoryStorage):
+    """The times of the newest hits of each key.
+
+    The library's own goes through all keys at each hit, each in a thread: a thousand keys and a
+    hundred hits a second take a whole core. Here a hit looks at two others, and drops the idle.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # By length, so that each dict is in the order in which its keys fall idle.
+        self._windows: defaultdict[int, dict[str, deque[float]]] = defaultdict(dict)
+
+    async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        windows, start = self._windows[expiry], time.time() - expiry
+        for each in [each for each in islice(windows, 2) if windows[each][-1] < start]:
+            del windows[each]
+        times = windows.pop(key, None) or deque(maxlen=limit)
+        if len(windows) >= MAX_KEYS:
+            del windows[next(iter(windows))]
+        windows[key] = times
+        if len(times) == limit and times[0] >= start:
+            return False
+        times.append(time.time())
+        return True
+
+    async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
+        now = time.time()
+        times = [each for each in self._windows[expiry].get(key, ()) if each >= now - expiry]
+        return (times[0], len(times)) if times else (now, 0)
+
+
+def _errors_of_redis() -> tuple[type[Exception], ...]:
+    from redis.exceptions import RedisError
+
+    return RedisError, OSError
+
+
+def _create_pool(url: str) -> "BlockingConnectionPool":
+    from redis.asyncio import BlockingConnectionPool
+
+    return BlockingConnectionPool.from_url(
+        url,
+        max_connections=REDIS_CONNECTIONS,  # the others wait, as long as `_ask` lets them
+        timeout=None,
+        # With it the driver sends by asyncio.wait_for, and that of Python 3.11 loses cancellations:
+        # now and then a hung Redis would hold a request for as long as this says.
+        socket_timeout=None,
+        socket_connect_timeout=REDIS_SECONDS,
+        driver_info=None,  # else each connection reads files, to tell Redis the version of this
+        protocol=2,  # of 3, a connection looks for notices that Redis Cloud alone gives
+    )
+
+
+def _on_redis(pool: "BlockingConnectionPool") -> MovingWindowRateLimiter:
+    storage = RedisStorage(
+        "async+redis://",
+        implementation="redispy",
+        key_prefix="limits",
+        connection_pool=pool,  # type: ignore[arg-type]  # documented, and not in its type
+    )
+    return MovingWindowRateLimiter(storage)
+
+
+async def get_rate_limiter(connection: HTTPConnection) -> RateLimiter:
+    limiter: RateLimiter = connection.app.state.rate_limiter
+    return limiter
+
+
+RateLimiterDep = Annotated[RateLimiter, Depends(get_rate_limiter)]

@@ -1,0 +1,155 @@
+"""Events are published by the commit, and by nothing else."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import event, select
+
+from app.accounts.models import User
+from app.core.database.dependencies import SessionDep
+from app.core.database.events import Commits, Event, Events
+from app.core.database.unit_of_work import Database
+from app.core.errors import Conflict
+from app.core.realtime.broadcast import Broadcast
+from tests.conftest import client_of, make_settings
+
+USER = {"email": "ann@example.com", "email_key": "ann@example.com", "password_hash": "x"}
+
+
+class Happened(Event):
+    number: int
+
+    @property
+    def topic(self) -> str:
+        return "numbers"
+
+
+class Elsewhere(Happened):
+    @property
+    def topic(self) -> str:
+        return "elsewhere"
+
+
+@asynccontextmanager
+async def publishing(url: str) -> AsyncIterator[tuple[Database, list[Event]]]:
+    published = list[Event]()
+
+    def publish(events: Sequence[Event]) -> None:
+        published.extend(events)
+
+    database = await asyncio.to_thread(Database, make_settings(url), publish)  # reads files
+    yield database, published
+    await database.dispose()
+
+
+async def test_in_their_order_after_the_commit(database_url: str) -> None:
+    async with publishing(database_url) as (database, published):
+        async with database.transaction() as session:
+            for number in range(3):
+                Events(session).record(Happened(number=number))
+            session.add(User(**USER))
+            await session.flush()
+            assert published == []
+        assert published == [Happened(number=number) for number in range(3)]
+
+
+async def test_what_is_rolled_back_has_not_happened(database_url: str) -> None:
+    async with publishing(database_url) as (database, published):
+        with suppress(Conflict):
+            async with database.transaction() as session:
+                Events(session).record(Happened(number=1))
+                raise Conflict("no")
+        async with database.transaction():
+            pass
+        assert published == []
+
+
+async def test_a_commit_that_fails_publishes_nothing(database_url: str) -> None:
+    def fail(_: object) -> None:
+        raise Conflict("no")
+
+    async with publishing(database_url) as (database, published):
+        with suppress(Conflict):
+            async with database.transaction() as session:
+                await session.scalars(select(User))
+                event.listen(session.sync_session, "before_commit", fail)
+                Events(session).record(Happened(number=1))
+        assert published == []
+
+
+def test_the_answers_to_two_commits_may_cross() -> None:
+    published = list[Event]()
+    commits = Commits(published.extend)
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(commits.turn([Happened(number=1)]))
+        second.enter_context(commits.turn([Happened(number=2), Elsewhere(number=3)]))
+        second.close()
+        assert published == [Elsewhere(number=3)]
+    assert published == [Elsewhere(number=3), Happened(number=1), Happened(number=2)]
+    assert commits._known == {}
+
+
+def test_a_commit_that_fails_holds_nobody_up() -> None:
+    published = list[Event]()
+    commits = Commits(published.extend)
+    with suppress(Conflict), commits.turn([Happened(number=1)]):
+        with commits.turn([Happened(number=2)]):
+            pass
+        assert published == []
+        raise Conflict("no")
+    assert published == [Happened(number=2)]
+    assert commits._known == {}
+
+
+async def test_they_are_of_one_unit_of_work(database_url: str) -> None:
+    async with publishing(database_url) as (database, published):
+        async with database.transaction() as outer:
+            Events(outer).record(Happened(number=1))
+            async with database.reading() as inner:
+                Events(inner).record(Happened(number=2))
+                await inner.scalars(select(User))
+        assert published == [Happened(number=1)]
+
+
+def test_a_failure_to_publish_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Broadcast):
+        def _forward(self, topic: str, message: str) -> None:
+            raise OSError("away")
+
+    heard, broadcast = list[str](), Broken()
+
+    def fail(message: str) -> None:
+        raise ValueError("a bug")
+
+    with broadcast.listening("numbers", fail), broadcast.listening("numbers", heard.append):
+        broadcast.publish([Happened(number=1), Happened(number=2)])
+    assert heard == ['{"number":1}', '{"number":2}']
+    assert caplog.text.count("OSError: away") == 2
+    assert caplog.text.count("ValueError: a bug") == 2
+    broadcast.publish([Happened(number=3)])
+    assert len(heard) == 2  # nobody listens any more
+
+
+@pytest.fixture
+async def numbers(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    @app.post("/api/v1/numbers/{number}")
+    async def record(number: int, session: SessionDep, fail: bool = False) -> None:
+        Events(session).record(Happened(number=number))
+        if fail:
+            raise Conflict("no")
+
+    async with client_of(app) as client:
+        yield client
+
+
+async def test_a_request(app: FastAPI, numbers: httpx.AsyncClient) -> None:
+    heard = list[str]()
+    with app.state.broadcast.listening("numbers", heard.append):
+        assert (await numbers.post("/api/v1/numbers/1")).status_code == 200
+        assert (await numbers.post("/api/v1/numbers/2?fail=true")).status_code == 409
+        assert (await numbers.post("/api/v1/numbers/3")).status_code == 200
+    assert heard == ['{"number":1}', '{"number":3}']

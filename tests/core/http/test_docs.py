@@ -1,0 +1,149 @@
+import re
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.core.http.docs import FOREIGN_LOGO
+from app.main import create_app
+from tests.conftest import make_settings
+
+OPERATIONS = {
+    "create_token", "revoke_token", "list_sessions", "delete_session",
+    "request_password_reset", "reset_password", "verify_email", "resend_verification",
+    "create_user", "read_current_user", "update_current_user", "delete_current_user",
+    "change_password", "list_users", "read_user", "update_user", "delete_user",
+    "create_item", "create_items", "list_items", "export_items", "read_item", "replace_item",
+    "update_item", "delete_item", "read_liveness", "read_readiness",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+async def test_all_that_a_page_loads_is_on_this_server(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    page = await client.get(path)
+    assert page.status_code == 200
+    assert "https://" not in page.text
+    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(links) >= 2
+    for link in links:
+        assert not link.startswith(("http", "/"))
+        asset = await client.get(f"/{link}")
+        assert asset.status_code == 200, link
+        assert FOREIGN_LOGO not in asset.content
+
+
+async def test_docs_keep_no_authorization_in_the_browser(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/docs")).text
+    assert "persistAuthorization" not in page
+    assert "localStorage.removeItem('authorized')" in page
+
+
+@pytest.fixture(scope="module")
+def described() -> FastAPI:
+    """Not started, since the document is the same on every database."""
+    return create_app(make_settings("sqlite+aiosqlite:///never-opened.db"))
+
+
+@pytest.fixture(scope="module")
+def document(described: FastAPI) -> dict[str, Any]:
+    return described.openapi()
+
+
+@pytest.fixture(scope="module")
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    paths = document["paths"].values()
+    return {each["operationId"]: each for path in paths for each in path.values()}
+
+
+async def test_the_document_is_served(client: httpx.AsyncClient, document: dict[str, Any]) -> None:
+    assert (await client.get("/openapi.json")).json() == document
+
+
+async def test_the_document_names_the_prefix_of_a_proxy(app: FastAPI) -> None:
+    transport = httpx.ASGITransport(app, root_path="/behind")
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        document = (await client.get("/behind/openapi.json")).json()
+    assert document["servers"] == [{"url": "/behind"}]
+
+
+def test_every_operation_is_described(
+    document: dict[str, Any], operations: dict[str, dict[str, Any]]
+) -> None:
+    assert set(operations) == OPERATIONS
+    schemas = document["components"]["schemas"]
+    for name, operation in operations.items():
+        assert operation["summary"], name
+        assert operation["description"], name
+        assert operation["tags"], name
+        for status, response in operation["responses"].items():
+            if status >= "400":
+                (media_type,) = response["content"]
+                assert media_type == "application/problem+json", name
+                assert response["content"][media_type]["example"]["status"] == int(status)
+    for name in ("ItemCreate", "ItemRead", "UserCreate", "UserRead", "TokenRequest"):
+        assert any("examples" in each for each in schemas[name]["properties"].values()), name
+    assert not [name for name in schemas if "ValidationError" in name]
+
+
+@pytest.mark.parametrize(
+    ("operation", "statuses"),
+    [
+        ("create_item", {"201", "400", "401", "403", "409", "413", "415", "422", "500", "503"}),
+        ("read_item", {"200", "304", "401", "403", "404", "422", "500", "503"}),
+        ("delete_item", {"204", "401", "403", "404", "412", "422", "500", "503"}),
+        ("create_token", {"200", "400", "413", "422", "429", "500", "503"}),
+        ("create_user", {"201", "400", "403", "409", "413", "415", "422", "429", "500", "503"}),
+        ("read_current_user", {"200", "401", "422", "500", "503"}),
+        ("read_liveness", {"200", "500"}),
+    ],
+)
+def test_the_statuses_of_an_operation(
+    operations: dict[str, dict[str, Any]], operation: str, statuses: set[str]
+) -> None:
+    assert set(operations[operation]["responses"]) == statuses
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "fields"),
+    [
+        ("create_item", "201", {"ETag", "Idempotency-Replayed", "Location"}),
+        ("list_items", "200", {"Link"}),
+        ("list_users", "200", {"Link"}),
+        ("export_items", "200", {"Content-Disposition"}),
+        ("read_item", "200", {"ETag"}),
+        ("read_item", "304", {"ETag"}),
+        ("delete_session", "204", set()),
+        ("read_item", "401", {"WWW-Authenticate"}),
+        ("read_item", "503", {"Retry-After"}),
+        ("create_token", "429", {"RateLimit", "RateLimit-Policy", "Retry-After"}),
+    ],
+)
+def test_the_header_fields_of_an_answer(
+    document: dict[str, Any],
+    operations: dict[str, dict[str, Any]],
+    operation: str,
+    status: str,
+    fields: set[str],
+) -> None:
+    response = operations[operation]["responses"][status]
+    assert set(response["headers"]) == fields | {"X-Request-ID"}
+    known = document["components"]["headers"]
+    for reference in response["headers"].values():
+        assert known[reference["$ref"].rpartition("/")[2]]["example"]
+
+
+def test_authorize_knows_the_scopes(
+    document: dict[str, Any], operations: dict[str, dict[str, Any]]
+) -> None:
+    scheme = document["components"]["securitySchemes"]["OAuth2"]
+    flow = scheme["flows"]["password"]
+    assert flow["tokenUrl"] == "/api/v1/auth/token"
+    assert set(flow["scopes"]) == {"items:read", "items:write", "users:admin"}
+    assert operations["update_item"]["security"] == [{"OAuth2": ["items:write"]}]
+
+
+def test_the_document_is_made_once(described: FastAPI) -> None:
+    assert described.openapi() is described.openapi()

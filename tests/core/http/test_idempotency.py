@@ -1,0 +1,241 @@
+"""The dependency and its route, with an endpoint of the test's own."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI, Request, Response
+from sqlalchemy import func, select
+
+from app.core.database.models import utc_now
+from app.core.errors import Conflict, Invalid
+from app.core.http import idempotency_records
+from app.core.http.idempotency import IdempotencyDep, IdempotentRoute, parse_key
+from app.core.http.idempotency_records import (
+    CLEAN_UP_AT_ONCE,
+    IdempotencyRecord,
+    IdempotencyRepository,
+)
+from app.core.security.principal import Principal
+from tests.conftest import Person, client_of, counted_statements, only
+
+
+@pytest.mark.parametrize(
+    ("field", "key"),
+    [
+        ("8e03978e-40d5-43e8-bc93-6894a57f9324", "8e03978e-40d5-43e8-bc93-6894a57f9324"),
+        ('"8e03978e-40d5-43e8-bc93-6894a57f9324"', "8e03978e-40d5-43e8-bc93-6894a57f9324"),
+        ("x", "x"),
+        ("~" * 255, "~" * 255),
+        (f'"{"x" * 255}"', "x" * 255),
+        ('"' + r"\\" * 255 + '"', "\\" * 255),
+        ('"order 7"', "order 7"),
+        (r'"a\"b\\c"', r'a"b\c'),
+        (r'a"b\c', r'a"b\c'),
+    ],
+)
+def test_a_key_bare_or_quoted(field: str, key: str) -> None:
+    assert parse_key(field) == key
+
+
+BAD_KEYS = [
+    "",
+    '""',
+    '"',
+    '"x',
+    'x y',
+    "x" * 256,
+    "x" * 10_240,
+    f'"{"x" * 256}"',
+    r'"a\b"',
+    '"a"b"',
+    '"x";q=1',
+    '"x", "x"',
+    "é",
+    '"é"',
+    "\x7f",
+    "x\n",
+    "\x00",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("field", BAD_KEYS)
+def test_what_is_no_key(field: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        parse_key(field)
+    assert caught.value.loc == ("header", "Idempotency-Key")
+
+
+class Things:
+    """Answers what the test says, and counts how often it was made."""
+
+    def __init__(self, app: FastAPI, person: Person) -> None:
+        self.answer: Any = {"thing": 1}
+        self.made = 0
+        self.client = client_of(app, person.token)
+        principal = Principal(person.id, uuid4(), frozenset(), is_superuser=False)
+        router = APIRouter(route_class=IdempotentRoute)
+
+        @router.post("/api/v1/things")
+        @router.post("/api/v1/others")
+        async def create_thing(
+            request: Request, idempotency: IdempotencyDep, body: Any = None
+        ) -> Any:
+            request.scope["principal"] = principal
+            if replay := await idempotency.replay():
+                return replay
+            self.made += 1
+            return self.answer
+
+        app.include_router(router)
+
+    async def post(
+        self, url: str = "/api/v1/things", key: str = "k", **options: Any
+    ) -> httpx.Response:
+        return await self.client.post(url, headers={"Idempotency-Key": key}, **options)
+
+
+@pytest.fixture
+def things(app: FastAPI, ann: Person) -> Things:
+    return Things(app, ann)
+
+
+def everything(response: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
+    own = ("x-request-id", "idempotency-replayed")
+    headers = [each for each in response.headers.multi_items() if each[0] not in own]
+    return response.status_code, response.content, sorted(headers)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: {"thing": 1},
+        lambda: Response(
+            "\x00ü", 202, {"Location": "/api/v1/things/1", "ETag": '"1"'}, "text/plain"
+        ),
+        lambda: Response(status_code=204),
+        lambda: Response(b"x" * 500_000, 201),
+    ],
+    ids=["model", "response", "empty", "large"],
+)
+async def test_a_replay_is_the_same_to_the_byte(things: Things, answer: Any) -> None:
+    things.answer = answer()
+    first, second = await things.post(), await things.post()
+    assert everything(first) == everything(second)
+    assert "Idempotency-Replayed" not in first.headers
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert things.made == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"url": "/api/v1/others", "content": b"null"},
+        {"url": "/api/v1/things?x=1", "content": b"null"},
+        {"json": {"x": 1}},
+        {"content": b"null "},
+    ],
+    ids=str,
+)
+async def test_another_request_with_the_key(things: Things, other: dict[str, Any]) -> None:
+    await things.post(content=b"null")
+    response = await things.post(**other)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["loc"] == ["header", "Idempotency-Key"]
+    assert things.made == 1
+
+
+async def test_two_fields_are_no_key(things: Things) -> None:
+    headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "a")]
+    assert (await things.client.post("/api/v1/things", headers=headers)).status_code == 422
+    assert things.made == 0
+
+
+@pytest.mark.parametrize("status", [303, 404])
+async def test_what_is_no_2xx_is_not_stored(app: FastAPI, things: Things, status: int) -> None:
+    """An error that is returned commits, the key with it; that one counts for nothing."""
+    things.answer = Response("no", status)
+    for made in (1, 2):
+        response = await things.post()
+        assert response.status_code == status
+        assert "Idempotency-Replayed" not in response.headers
+        assert things.made == made
+    things.answer = {"thing": 1}
+    assert (await things.post()).status_code == 200
+    assert (await things.post()).headers["Idempotency-Replayed"] == "true"
+
+
+async def test_a_router_without_the_route_is_told(app: FastAPI, client: httpx.AsyncClient) -> None:
+    @app.post("/api/v1/forgotten")
+    async def forgotten(idempotency: IdempotencyDep) -> None: ...
+
+    assert (await client.post("/api/v1/forgotten")).status_code == 500
+
+
+async def test_each_new_record_deletes_some_that_have_expired(
+    app: FastAPI, ann: Person, things: Things
+) -> None:
+    def record(key: str, expires_in: timedelta) -> IdempotencyRecord:
+        return IdempotencyRecord(
+            user_id=ann.id,
+            key=key,
+            fingerprint=b"",
+            status=200,
+            headers={},
+            body=b"",
+            expires_at=utc_now() + expires_in,
+        )
+
+    async with app.state.database.transaction() as session:
+        for n in range(CLEAN_UP_AT_ONCE + 1):
+            session.add(record(f"old {n}", -timedelta(seconds=1)))
+        session.add(record("valid", timedelta(minutes=1)))
+    left = []
+    for key in ("a", "b"):
+        await things.post(key=key)
+        async with app.state.database.reading() as session:
+            count = select(func.count()).select_from(IdempotencyRecord)
+            left.append(await session.scalar(count))
+    assert left == [3, 3]  # an old one, valid, a; valid, a, b
+
+
+async def test_what_it_costs(app: FastAPI, things: Things) -> None:
+    """A claim, the answer and the cleaning; then a claim that fails, and the answer."""
+    for expected in (["INSERT", "UPDATE", "DELETE"], ["INSERT", "SELECT"]):
+        async with counted_statements(app) as statements:
+            await things.post()
+        work = [each.split()[0] for each in statements]
+        assert [each for each in work if each not in ("BEGIN", "SHOW")] == expected
+
+
+async def test_an_account_or_a_record_that_has_just_gone(
+    app: FastAPI, ann: Person, things: Things, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Conflict):
+        async with app.state.database.transaction() as session:
+            await IdempotencyRepository(session).claim(ann.id + 1, "k", b"")
+
+    async def get(*_: Any) -> None: ...
+
+    await things.post()
+    monkeypatch.setattr(IdempotencyRepository, "get", get)
+    response = await things.post()
+    assert (response.status_code, response.headers["Retry-After"]) == (409, "5")
+
+
+@only("postgresql")
+async def test_one_that_is_under_way_is_waited_for_until_the_time_is_up(
+    app: FastAPI, ann: Person, things: Things, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency_records, "LONGEST_WAIT", "50ms")
+    async with app.state.database.transaction() as session:
+        assert await IdempotencyRepository(session).claim(ann.id, "k", b"")
+        response = await things.post()
+        await session.rollback()
+    assert response.status_code == 409
+    assert response.headers["Retry-After"] == "5"
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert things.made == 0
+    assert (await things.post()).status_code == 200

@@ -1,0 +1,121 @@
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from blockbuster import BlockBuster
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from app.core.http.middleware.request_context import RequestContext
+from app.core.observability import loop_guard
+from app.core.observability.loop_guard import LoopGuard
+from app.main import create_app
+from tests.conftest import client_of, make_settings
+
+SECONDS = 0.25
+
+
+@pytest.fixture
+async def client(never_blocked: BlockBuster) -> AsyncIterator[httpx.AsyncClient]:
+    app = FastAPI()
+    app.add_middleware(RequestContext)
+    app.add_middleware(LoopGuard)
+
+    @app.get("/blocks/{number}")
+    async def block(number: int) -> None:
+        time.sleep(SECONDS)  # noqa: ASYNC251 - what is to be found
+
+    @app.get("/works/{number}")
+    async def work(number: int) -> None:
+        ends = time.monotonic() + SECONDS
+        while time.monotonic() < ends:
+            sum(range(number))
+
+    @app.get("/waits")
+    async def wait() -> None:
+        await asyncio.gather(asyncio.sleep(2), run_in_threadpool(time.sleep, 2))
+
+    never_blocked.functions["time.sleep"].can_block_in(
+        "tests/core/observability/test_loop_guard.py", "block"
+    )
+    lifespan = asyncio.create_task(live(app, started := asyncio.Event(), ends := asyncio.Event()))
+    await started.wait()
+    async with client_of(app) as client:
+        yield client
+    ends.set()
+    await lifespan
+
+
+async def live(app: FastAPI, started: asyncio.Event, ends: asyncio.Event) -> None:
+    """The lifespan, through the middleware as a server does it."""
+
+    async def receive() -> dict[str, Any]:
+        if started.is_set():
+            await ends.wait()
+            return {"type": "lifespan.shutdown"}
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        started.set()
+
+    await app({"type": "lifespan", "state": {}}, receive, send)
+
+
+class Warnings(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+        self.came = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+        self.came.set()
+
+
+@pytest.fixture
+async def warnings() -> AsyncIterator[Warnings]:
+    warnings = Warnings()
+    logging.getLogger("app.loop").addHandler(warnings)
+    yield warnings
+    logging.getLogger("app.loop").removeHandler(warnings)
+
+
+@pytest.mark.parametrize(
+    ("path", "endpoint", "line"),
+    [
+        ("/blocks/1", "GET /blocks/{number}", "in block: time.sleep(SECONDS)"),
+        ("/works/10", "GET /works/{number}", "in work: "),
+    ],
+)
+async def test_who_blocks_the_loop_is_named_once(
+    client: httpx.AsyncClient, warnings: Warnings, path: str, endpoint: str, line: str
+) -> None:
+    assert (await client.get(path)).status_code == 200
+    await warnings.came.wait()
+    (warning,) = warnings.messages
+    assert f" ms by {endpoint}, at tests/core/observability/test_loop_guard.py:" in warning
+    assert line in warning
+
+
+async def test_who_waits_is_not(
+    client: httpx.AsyncClient, warnings: Warnings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_guard, "BLOCKED_SECONDS", 1.5)  # a busy machine stops the loop too
+    assert (await client.get("/waits")).status_code == 200
+    assert not warnings.messages
+
+
+def test_only_local_has_a_guard() -> None:
+    for environment, guarded in (("local", True), ("production", False)):
+        settings = make_settings(
+            "sqlite+aiosqlite:///x.db",
+            environment=environment,
+            secret_key="x" * 32,
+            public_url="https://app.example.com",
+        )
+        classes: list[Any] = [each.cls for each in create_app(settings).user_middleware]
+        assert (LoopGuard in classes) == guarded

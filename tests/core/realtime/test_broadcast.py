@@ -1,0 +1,221 @@
+"""Events from process to process: each `Broadcast` here stands for one."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from redis.asyncio import Redis
+
+from app.core.database.events import Event
+from app.core.realtime import redis_broadcast
+from app.core.realtime.broadcast import LOST
+from app.core.realtime.redis_broadcast import RedisBroadcast
+from tests.isolation import DEADLINE_SECONDS
+
+
+class Happened(Event):
+    number: int
+    about: str = "numbers"
+
+    @property
+    def topic(self) -> str:
+        return self.about
+
+
+class Process:
+    def __init__(self, url: str) -> None:
+        self.broadcast = RedisBroadcast(url)
+        self.heard = asyncio.Queue[str]()
+        self.lost = asyncio.Event()
+
+    async def next(self) -> int:
+        number: int = json.loads(await asyncio.wait_for(self.heard.get(), DEADLINE_SECONDS))[
+            "number"
+        ]
+        return number
+
+    async def is_linked(self) -> None:
+        """The first thing that it hears is that it may have missed something before."""
+        await asyncio.wait_for(self.lost.wait(), DEADLINE_SECONDS)
+        self.lost.clear()
+
+
+@asynccontextmanager
+async def process(url: str, *, linked: bool = True) -> AsyncIterator[Process]:
+    one = Process(url)
+    with (
+        one.broadcast.listening("numbers", one.heard.put_nowait),
+        one.broadcast.listening(LOST, lambda _: one.lost.set()),
+    ):
+        await one.broadcast.start()
+        if linked:
+            await one.is_linked()
+        yield one
+        await asyncio.wait_for(one.broadcast.close(), DEADLINE_SECONDS)
+
+
+async def logged(caplog: pytest.LogCaptureFixture, message: str) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while message not in caplog.text:  # noqa: ASYNC110 - the log sets no event
+            await asyncio.sleep(0.01)
+
+
+class Proxy:
+    """A Redis that goes away and comes back."""
+
+    def __init__(self, url: str) -> None:
+        self._target = Redis.from_url(url).connection_pool.connection_kwargs
+        self._connections = set[asyncio.StreamWriter]()
+        self._port = 0
+        self.withheld: bytes | None = None  # what has this in it
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self._port}/{self._target['db']}"
+
+    async def come(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    def go(self) -> None:
+        self._server.close()
+        for connection in self._connections:
+            connection.transport.abort()
+        self._connections.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = self._target["host"], self._target.get("port", 6379)
+        from_redis, to_redis = await asyncio.open_connection(host, port)
+        self._connections |= {writer, to_redis}
+        await asyncio.gather(self._pump(reader, to_redis), self._pump(from_redis, writer))
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if self.withheld is None or self.withheld not in data:
+                    writer.write(data)
+        writer.close()
+
+
+@pytest.fixture
+async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
+    proxy = Proxy(redis_url)
+    await proxy.come()
+    yield proxy
+    proxy.go()
+
+
+async def test_every_process_is_told_once(redis_url: str) -> None:
+    async with process(redis_url) as one, process(redis_url) as two, process(redis_url) as three:
+        for number in range(300):
+            one.broadcast.publish([Happened(number=number)])
+            assert one.heard.qsize() == number + 1  # at once
+        for each in (one, two, three):
+            assert [await each.next() for _ in range(300)] == list(range(300))
+        two.broadcast.publish([Happened(number=-1)])
+        for each in (one, two, three):
+            assert await each.next() == -1
+            assert each.heard.empty()
+
+
+async def test_only_who_listens_is_told(redis_url: str) -> None:
+    async with process(redis_url) as one, process(redis_url) as two:
+        one.broadcast.publish([Happened(number=1, about="others"), Happened(number=2)])
+        assert await two.next() == 2
+
+
+async def test_another_database_of_the_server_is_another_application(redis_url: str) -> None:
+    server, _, number = redis_url.rpartition("/")
+    other = f"{server}/{(int(number) + 4) % 16}"  # not that of another process of the tests
+    async with process(redis_url) as one, process(other) as stranger, process(redis_url) as two:
+        one.broadcast.publish([Happened(number=1)])
+        assert await two.next() == 1
+        stranger.broadcast.publish([Happened(number=2)])
+        assert await stranger.next() == 2
+        assert two.heard.empty()
+
+
+async def test_a_redis_that_goes_away(
+    redis_url: str, proxy: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with process(redis_url) as one, process(proxy.url) as cut_off:
+        proxy.go()
+        cut_off.broadcast.publish([Happened(number=1)])
+        assert await cut_off.next() == 1
+        one.broadcast.publish([Happened(number=2)])
+        await logged(caplog, "Redis is away")
+        await proxy.come()
+        await cut_off.is_linked()
+        assert await one.next() == 2
+        assert await one.next() == 1  # it waited for Redis
+        assert cut_off.heard.empty()
+        one.broadcast.publish([Happened(number=3)])
+        assert await cut_off.next() == 3
+        assert not one.lost.is_set()
+    messages = [each for each in caplog.messages if each.startswith("Redis is")]
+    assert len(messages) == 2
+    assert messages[1] == "Redis is back: events reach the other processes again"
+
+
+@pytest.mark.parametrize("withheld", [b"", b"message"], ids=["everything", "messages"])
+async def test_a_redis_that_hangs(
+    withheld: bytes,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Without a word: only the heartbeat tells."""
+    monkeypatch.setattr(redis_broadcast, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(redis_broadcast, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(redis_broadcast, "ANSWER_SECONDS", 0.5)
+    async with process(proxy.url) as one:
+        proxy.withheld = withheld
+        one.broadcast.publish([Happened(number=1)])
+        assert await one.next() == 1
+        await logged(caplog, "Redis is away")
+        proxy.withheld = None
+        await one.is_linked()
+
+
+async def test_an_outbox_that_is_full(
+    redis_url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(redis_broadcast, "MAX_WAITING", 10)
+    async with process(redis_url) as one, process(proxy.url) as cut_off:
+        proxy.go()
+        cut_off.broadcast.publish([Happened(number=number) for number in range(11)])
+        assert cut_off.heard.qsize() == 11
+        await proxy.come()
+        await asyncio.wait_for(one.lost.wait(), DEADLINE_SECONDS)
+        assert one.heard.empty()
+        await cut_off.is_linked()
+    assert caplog.text.count("Too many events wait for Redis") == 1
+
+
+async def test_what_is_no_event(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    channel = f"events:{redis_url.rpartition('/')[2]}"
+    async with process(redis_url) as one, Redis.from_url(redis_url, driver_info=None) as redis:
+        for nonsense in ("nonsense", "[]", "7", '{"a": 1}'):
+            await redis.publish(channel, nonsense)
+        await redis.publish(channel, json.dumps(["somebody", "numbers", '{"number": 1}']))
+        assert await one.next() == 1
+    assert caplog.text.count("Not an event of ours") == 4
+
+
+async def test_a_stop_sends_what_waits(redis_url: str) -> None:
+    """A command publishes, and is done."""
+    async with process(redis_url) as one:
+        async with process(redis_url, linked=False) as command:
+            command.broadcast.publish([Happened(number=1)])
+        assert await one.next() == 1
+
+
+async def test_a_stop_while_redis_is_away(
+    unused_tcp_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with process(f"redis://127.0.0.1:{unused_tcp_port}/0", linked=False) as one:
+        one.broadcast.publish([Happened(number=1)])
+        assert await one.next() == 1
+    assert "Events may be lost, since Redis is away" in caplog.text

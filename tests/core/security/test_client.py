@@ -1,0 +1,47 @@
+"""By which address a client is known; uvicorn's part of it needs a real server."""
+
+import pytest
+from starlette.requests import Request
+
+from app.core.security.client import client_address, client_network
+from tests.server import serving
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1", "192.0.2.1"),
+        ("2001:DB8:0:1::2", "2001:db8:0:1::2", "2001:db8:0:1::/64"),
+        ("2001:db8:0:1:ffff::3", "2001:db8:0:1:ffff::3", "2001:db8:0:1::/64"),
+        ("::1", "::1", "::/64"),
+        ("fe80::1%eth0", "fe80::1", "fe80::/64"),
+        ("", "unknown", "unknown"),
+        ("nonsense", "unknown", "unknown"),
+        (None, "unknown", "unknown"),
+    ],
+)
+def test_addresses(host: str | None, address: str, network: str) -> None:
+    client = None if host is None else (host, 123)
+    request = Request({"type": "http", "client": client, "headers": []})
+    assert (client_address(request), client_network(request)) == (address, network)
+
+
+@pytest.mark.parametrize(
+    ("proxies", "statuses"),
+    [
+        ("192.0.2.1", [401, 401, 429, 429]),  # not this peer: what it says changes nothing
+        ("127.0.0.1", [401, 401, 401, 429]),  # it added the last address, and the client the rest
+    ],
+)
+def test_only_a_trusted_proxy_is_believed(
+    database_url: str, proxies: str, statuses: list[int]
+) -> None:
+    said = ["198.51.100.1", "198.51.100.2", "203.0.113.9, 198.51.100.1", "8.8.8.8, 198.51.100.1"]
+    settings = {"FORWARDED_ALLOW_IPS": proxies, "RATE_LIMIT_DEFAULT": "2/minute"}
+    with serving(database_url, **settings) as client:
+        answers = [
+            client.get("/api/v1/items", headers={"X-Forwarded-For": each}).status_code
+            for each in said
+        ]
+    assert answers == statuses

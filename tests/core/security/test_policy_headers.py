@@ -1,0 +1,82 @@
+"""What a browser is told on each kind of answer."""
+
+import asyncio
+import re
+from base64 import b64encode
+from hashlib import sha256
+
+import httpx
+import pytest
+
+from app.core.security.policy_headers import content_security_policy
+from app.main import create_app
+from tests.conftest import Person, client_of, make_settings
+
+PAGES = ["/", "/login", "/signup", "/nowhere", "/static/style.css", "/openapi.json"]
+
+
+def directives(response: httpx.Response) -> dict[str, str]:
+    parts = response.headers["Content-Security-Policy"].split("; ")
+    return dict(part.split(" ", 1) for part in parts)
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_pages_load_nothing_inline_and_nothing_foreign(
+    browser: httpx.AsyncClient, path: str
+) -> None:
+    response = await browser.get(path)
+    assert response.headers["Content-Security-Policy"] == content_security_policy()
+    policy = directives(response)
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["form-action"] == "'self'"
+    assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert "unsafe" not in str(policy)
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Referrer-Policy"] == "same-origin"
+    assert "camera=()" in response.headers["Permissions-Policy"]
+
+
+async def test_the_api_says_little(client: httpx.AsyncClient, ann: Person) -> None:
+    for response in (
+        await ann.client.get("/api/v1/items"),
+        await client.get("/api/v1/items"),
+        await client.get("/api/v1/nowhere"),
+        await client.post("/api/v1/items", headers={"Content-Length": "9999999"}),
+    ):
+        policy = "default-src 'none'; frame-ancestors 'none'"
+        assert response.headers["Content-Security-Policy"] == policy
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert "Permissions-Policy" not in response.headers
+
+
+async def test_swagger_ui_runs_its_own_inline_script_alone(browser: httpx.AsyncClient) -> None:
+    page = await browser.get("/docs")
+    (script,) = re.findall("<script>(.*?)</script>", page.text, re.DOTALL)
+    hash_ = b64encode(sha256(script.encode()).digest()).decode()
+    assert directives(page)["script-src"] == f"'self' 'sha256-{hash_}'"
+    assert directives(page)["style-src"] == "'self'"
+
+
+async def test_redoc_alone_writes_its_style(browser: httpx.AsyncClient) -> None:
+    page = await browser.get("/redoc")
+    assert directives(page)["style-src"] == "'self' 'unsafe-inline'"
+    assert directives(page)["worker-src"] == "blob:"
+    assert directives(page)["script-src"] == "'self'"
+    assert "<script>" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("environment", "public_url", "told"),
+    [
+        ("test", "https://example.com", "max-age=31536000"),
+        ("test", "http://127.0.0.1:8000", None),
+        ("local", "https://example.com", None),
+    ],
+)
+async def test_https_from_then_on(environment: str, public_url: str, told: str | None) -> None:
+    changes = {"environment": environment, "public_url": public_url}
+    app = await asyncio.to_thread(create_app, make_settings("sqlite+aiosqlite:///x", **changes))
+    async with client_of(app) as client:
+        for path in ("/docs", "/api/v1/nowhere"):
+            response = await client.get(path)
+            assert response.headers.get("Strict-Transport-Security") == told
