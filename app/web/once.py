@@ -22,7 +22,7 @@ def new_form() -> Form:
 
 
 class Once:
-    """An idempotency key of what is in a form, since a browser puts other bytes around it each time.
+    """A form's idempotency key, since a browser puts other bytes around the fields each time.
 
     A person who goes back and sends something else makes something else.
     """
