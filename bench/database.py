@@ -16,7 +16,7 @@ import asyncpg
 from sqlalchemy import make_url
 
 from app.accounts.models import AuthSession, User
-from app.accounts.schemas import allowed_scopes
+from app.accounts.scopes import allowed_scopes
 from app.core.config import Settings
 from app.core.database.models import utc_now
 from app.core.database.unit_of_work import Database as Sessions

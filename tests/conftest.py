@@ -37,7 +37,7 @@ be_patient()
 
 from app.accounts.models import AuthSession, User, email_key
 from app.accounts.repository import Accounts
-from app.accounts.schemas import allowed_scopes
+from app.accounts.scopes import allowed_scopes
 from app.core.config import Settings, get_settings
 from app.core.database.models import utc_now
 from app.core.database.session import Session

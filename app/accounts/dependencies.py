@@ -8,7 +8,8 @@ from starlette.datastructures import State
 from starlette.requests import HTTPConnection
 
 from app.accounts.repository import Accounts
-from app.accounts.schemas import SCOPES, Device
+from app.accounts.schemas import Device
+from app.accounts.scopes import all_scopes
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import AuthService
 from app.accounts.service.browser import BrowserService
@@ -35,7 +36,7 @@ class OAuth2(OAuth2PasswordBearer):
             tokenUrl="/api/v1/auth/token",
             refreshUrl="/api/v1/auth/token",
             scheme_name="OAuth2",
-            scopes=SCOPES,
+            scopes=all_scopes(),
             auto_error=False,
         )
 
@@ -185,7 +186,7 @@ async def get_live_principal(
 
 
 PrincipalDep = Annotated[Principal, Security(get_principal)]
-AccountDeleter = Annotated[Principal, Security(get_principal, scopes=["items:write"])]
+AccountOwner = Annotated[Principal, Security(get_principal, scopes=["account"])]
 UsersAdmin = Security(get_principal, scopes=["users:admin"])
 
 

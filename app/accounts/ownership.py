@@ -21,10 +21,9 @@ from app.core.database.filters import Filter
 from app.core.database.models import Base, utc_now
 from app.core.database.pagination import Position, Sort
 from app.core.database.queries import Query, columns_of
-from app.core.database.repository import Repository, page_of, page_params
+from app.core.database.repository import MAX_VERSIONS, Repository, Versions, page_of, page_params
 from app.core.database.session import Session
 from app.core.errors import Forbidden, NotFound, Stale
-from app.core.http.conditional import MAX_TAGS, Versions
 from app.core.schemas import Input, Output
 from app.core.security.principal import Principal
 
@@ -107,9 +106,10 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         assert row  # noqa: S101 - for mypy: an INSERT returns its row
         return row
 
-    async def create_many(self, values: Sequence[Mapping[str, Any]]) -> Sequence[ModelT]:
+    async def create_many(self, values: Sequence[Mapping[str, Any]]) -> Sequence[ReadT]:
         """Create all of them or none, and return them in the order given."""
-        return await self.add_all({**each, **self._new()} for each in values)
+        rows = await self.add_all({**each, **self._new()} for each in values)
+        return [self.schema.model_validate(row) for row in rows]
 
     async def update(self, id_: int, changes: Mapping[str, Any], expected: Versions) -> ReadT:
         """Change the row. Raise NotFound, Stale when the version is none of those expected, or
@@ -174,7 +174,7 @@ Owning = type[OwnedRepository[Any, Any]]
 
 def count_of(expected: Versions) -> int | None:
     """Return one of few numbers: there is a statement for each."""
-    return None if expected is None else len(expected) if len(expected) <= 1 else MAX_TAGS
+    return None if expected is None else len(expected) if len(expected) <= 1 else MAX_VERSIONS
 
 
 def version_params(expected: Versions) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sqlalchemy import (
 
 from app.accounts.events import SessionEnded, UserChanged
 from app.accounts.models import AuthSession, EmailToken, RefreshToken, User
-from app.accounts.schemas import allowed_scopes
+from app.accounts.scopes import allowed_scopes
 from app.core.database.events import Events
 from app.core.database.models import utc_now
 from app.core.database.pagination import Position, Sort

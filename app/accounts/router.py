@@ -2,10 +2,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Form, Query, Request, Response, status
+from fastapi import APIRouter, Depends, Form, Query, Response, status
 
 from app.accounts.dependencies import (
-    AccountDeleter,
+    AccountOwner,
     AuthServiceDep,
     DeviceDep,
     EmailServiceDep,
@@ -32,8 +32,7 @@ from app.accounts.schemas import (
     UserUpdate,
 )
 from app.core.database.pagination import Page
-from app.core.http.links import link_to_next
-from app.core.http.openapi import has_fields
+from app.core.http.routing import ApiRouter
 
 Responses = dict[int | str, dict[str, Any]]
 TAKEN: Responses = {409: {"description": "The address has an account"}}
@@ -44,6 +43,7 @@ TOO_MANY: Responses = {429: {"description": "Too many attempts"}}
 
 auth = APIRouter(prefix="/auth", tags=["auth"])
 users = APIRouter(prefix="/users", tags=["users"])
+administration = ApiRouter(prefix="/users", tags=["users"], dependencies=[UsersAdmin])
 
 
 @auth.post("/token", dependencies=[Depends(forbid_odd_fields)], responses=TOO_MANY)
@@ -136,18 +136,12 @@ async def create_user(data: UserCreate, service: UserServiceDep, device: DeviceD
     return await service.sign_up(data, device)
 
 
-@users.get("", dependencies=[UsersAdmin], responses=has_fields(200, "Link"))
+@administration.get("")
 async def list_users(
-    query: Annotated[UserQuery, Query()],
-    service: UserServiceDep,
-    request: Request,
-    response: Response,
+    query: Annotated[UserQuery, Query()], service: UserServiceDep
 ) -> Page[UserRead]:
-    """A page of the users; for superusers."""
-    page = await service.list(query)
-    if page.next:
-        response.headers["Link"] = link_to_next(request, page.next)
-    return page
+    """List the users, a page at a time; for superusers."""
+    return await service.list(query)
 
 
 @users.get("/me", response_model=UserRead)
@@ -174,8 +168,8 @@ async def update_current_user(
     response_class=Response,
     responses=LAST_SUPERUSER,
 )
-async def delete_current_user(principal: AccountDeleter, service: UserServiceDep) -> None:
-    """Deletes the account, and its items with it: a token that may not write them may not do it."""
+async def delete_current_user(principal: AccountOwner, service: UserServiceDep) -> None:
+    """Delete the account and everything that it owns. It takes the scope `account`."""
     await service.delete(principal.user_id)
 
 
@@ -192,32 +186,30 @@ async def change_password(
     await service.change_password(principal, data)
 
 
-@users.get("/{user_id}", response_model=UserRead, dependencies=[UsersAdmin])
+@administration.get("/{user_id}", response_model=UserRead)
 async def read_user(user_id: int, service: UserServiceDep) -> User:
-    """One user; for superusers."""
+    """Get a user; for superusers."""
     return await service.get(user_id)
 
 
-@users.patch(
-    "/{user_id}", response_model=UserRead, dependencies=[UsersAdmin], responses=LAST_SUPERUSER
-)
+@administration.patch("/{user_id}", response_model=UserRead, responses=LAST_SUPERUSER)
 async def update_user(user_id: int, data: UserAdminUpdate, service: UserServiceDep) -> User:
-    """Changes a user; for superusers. Deactivating one ends every session of theirs."""
+    """Change a user; for superusers. Deactivating a user ends all their sessions."""
     return await service.update(user_id, data)
 
 
-@users.delete(
+@administration.delete(
     "/{user_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     response_class=Response,
-    dependencies=[UsersAdmin],
     responses=LAST_SUPERUSER,
 )
 async def delete_user(user_id: int, service: UserServiceDep) -> None:
-    """Deletes a user, and their items; for superusers."""
+    """Delete a user and everything that they own; for superusers."""
     await service.delete(user_id)
 
 
 router = APIRouter()
 router.include_router(auth)
 router.include_router(users)
+router.include_router(administration)  # behind /users/me

@@ -9,13 +9,8 @@ from app.core.database.pagination import PageQuery, name_sorts
 from app.core.schemas import Input, Output, Text
 from app.core.security.passwords import is_encodable
 
-USER_SCOPES = {"items:read": "Read items.", "items:write": "Create, change and delete items."}
+SCOPES = {"account": "Delete the account."}
 SUPERUSER_SCOPES = {"users:admin": "Manage the users."}
-SCOPES = USER_SCOPES | SUPERUSER_SCOPES
-
-
-def allowed_scopes(is_superuser: bool) -> frozenset[str]:
-    return frozenset(SCOPES if is_superuser else USER_SCOPES)
 
 
 def _check_encodable(password: SecretStr) -> SecretStr:

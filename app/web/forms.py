@@ -7,7 +7,8 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 
 from app.core import errors
-from app.core.http.conditional import VERSION, Versions
+from app.core.database.repository import Versions
+from app.core.http.conditional import VERSION
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 Blame = Mapping[type[errors.AppError], str]

@@ -37,7 +37,7 @@ class Once:
             return True
         content = sha256(json.dumps(form.values).encode())
         key = f"form {content.hexdigest()}"
-        is_first = await self._records.claim(principal.user_id, key, content.digest())
+        is_first = await self._records.reserve(principal.user_id, key, content.digest())
         if is_first:
             await self._records.store(principal.user_id, key, DONE, {}, b"")
         return is_first

@@ -11,9 +11,9 @@ PASSWORD = "correct horse battery"
 def test_authlib_fetches_refreshes_by_itself_and_revokes(server: httpx.Client) -> None:
     sign_up(server)
     api = f"{server.base_url}/api/v1".replace("//api", "/api")
-    client = OAuth2Client(token_endpoint=f"{api}/auth/token", scope="items:read")
+    client = OAuth2Client(token_endpoint=f"{api}/auth/token", scope="account")
     token = client.fetch_token(username="ann@example.com", password=PASSWORD)
-    assert token["scope"] == "items:read"
+    assert token["scope"] == "account"
     assert client.get(f"{api}/users/me").json()["email"] == "ann@example.com"
 
     client.token["expires_at"] = 1  # as if its time were over

@@ -115,18 +115,18 @@ async def test_refreshing_while_the_session_ends(
 
 
 async def test_the_scope_can_be_narrowed_and_never_widened(
-    client: httpx.AsyncClient, ann: Person
+    client: httpx.AsyncClient, root: Person
 ) -> None:
-    token = await sign_in(client, ann, scope="items:read")
-    wider = await refresh(client, token["refresh_token"], scope="items:read items:write")
+    token = await sign_in(client, root, scope="account")
+    wider = await refresh(client, token["refresh_token"], scope="account users:admin")
     assert (wider.status_code, wider.json()["error"]) == (400, "invalid_scope")
     same = await refresh(client, token["refresh_token"])  # the error did not use it up
-    assert same.json()["scope"] == "items:read"
-    both = await sign_in(client, ann)
-    narrow = (await refresh(client, both["refresh_token"], scope="items:read")).json()
-    assert narrow["scope"] == "items:read"
+    assert same.json()["scope"] == "account"
+    both = await sign_in(client, root, scope="account users:admin")
+    narrow = (await refresh(client, both["refresh_token"], scope="account")).json()
+    assert narrow["scope"] == "account"
     again = (await refresh(client, narrow["refresh_token"])).json()
-    assert again["scope"] == "items:read items:write"  # RFC 6749, section 6: what was granted
+    assert again["scope"] == "account users:admin"  # RFC 6749, section 6: what was granted
 
 
 async def test_a_session_ends_at_its_time_however_often_it_is_refreshed(

@@ -10,6 +10,7 @@ from jose import jwt
 from sqlalchemy import delete, select, text, update
 
 from app.accounts.models import AuthSession, User
+from app.accounts.scopes import allowed_scopes
 from app.core.database.models import utc_now
 from tests.conftest import (
     PASSWORD,
@@ -37,7 +38,7 @@ async def test_sign_in(app: FastAPI, client: httpx.AsyncClient, ann: Person) -> 
     token = response.json()
     assert token["token_type"] == "bearer"
     assert token["expires_in"] == 900
-    assert token["scope"] == "items:read items:write"
+    assert token["scope"] == " ".join(sorted(allowed_scopes(False)))
     claims = jwt.get_unverified_claims(token["access_token"])
     assert set(claims) == {"iss", "aud", "sub", "iat", "exp", "jti", "scope", "sid", "typ"}
     assert claims["exp"] - claims["iat"] == 900
@@ -57,10 +58,10 @@ async def test_scopes(client: httpx.AsyncClient, ann: Person, root: Person) -> N
     async def scope_of(person: Person, scope: str) -> Any:
         return (await client.post(URL, data=form_of(person, scope=scope))).json().get("scope")
 
-    assert await scope_of(ann, "items:read") == "items:read"
-    assert await scope_of(ann, "  ") == "items:read items:write"
-    assert await scope_of(root, "") == "items:read items:write users:admin"
-    assert await scope_of(root, "users:admin items:read") == "items:read users:admin"
+    assert await scope_of(ann, "account") == "account"
+    assert await scope_of(ann, "  ") == " ".join(sorted(allowed_scopes(False)))
+    assert await scope_of(root, "") == " ".join(sorted(allowed_scopes(True)))
+    assert await scope_of(root, "users:admin account") == "account users:admin"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ async def test_scopes(client: httpx.AsyncClient, ann: Person, root: Person) -> N
         ({"username": "a\x00b"}, "invalid_grant"),
         ({"username": "\ud7ff" * 1000}, "invalid_grant"),
         ({"scope": "users:admin"}, "invalid_scope"),
-        ({"scope": "items:read nonsense"}, "invalid_scope"),
+        ({"scope": "account nonsense"}, "invalid_scope"),
         ({"grant_type": "client_credentials"}, "unsupported_grant_type"),
         ({"grant_type": ""}, "invalid_request"),
         ({"password": ""}, "invalid_request"),
@@ -109,7 +110,7 @@ async def test_unknown_form_fields_are_ignored(client: httpx.AsyncClient, ann: P
 
 @pytest.mark.parametrize("name", ["grant_type", "username", "password", "scope", "x"])
 async def test_a_parameter_comes_once(client: httpx.AsyncClient, ann: Person, name: str) -> None:
-    twice = form_of(ann) | {name: ["items:read", "items:read"]}
+    twice = form_of(ann) | {name: ["account", "account"]}
     response = await client.post(URL, data=twice)
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
     assert name in response.json()["error_description"]
@@ -198,7 +199,7 @@ async def test_a_forged_token_that_changes_nothing_is_the_control(ann: Person) -
         {"sub": "9" * 40},
         {"sid": "x"},
         {"sid": "00000000-0000-4000-8000-000000000000"},
-        {"scope": ["items:read"]},
+        {"scope": ["account"]},
     ],
     ids=str,
 )

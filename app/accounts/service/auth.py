@@ -16,8 +16,8 @@ from app.accounts.schemas import (
     SessionRead,
     TokenRead,
     TokenRequest,
-    allowed_scopes,
 )
+from app.accounts.scopes import allowed_scopes
 from app.accounts.service.attempts import Attempts
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from app.accounts.models import User
 from app.accounts.repository import Accounts
-from app.accounts.schemas import Device, SignIn, allowed_scopes
+from app.accounts.schemas import Device, SignIn
+from app.accounts.scopes import allowed_scopes
 from app.accounts.service.auth import AuthService, digest
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now

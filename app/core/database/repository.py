@@ -21,6 +21,8 @@ ModelT = TypeVar("ModelT", bound=Base)
 SelectT = TypeVar("SelectT", bound=Select[Any])
 RepositoriesT = TypeVar("RepositoriesT")
 ROWS_OF_A_STATEMENT = 100
+MAX_VERSIONS = 50
+Versions = frozenset[int] | None  # those that a change expects; None is any
 _adapter = lru_cache(TypeAdapter)
 
 

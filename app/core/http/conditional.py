@@ -5,27 +5,22 @@ The tags of a request become the versions that they name. One of none that we ga
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol
 
-from fastapi import Depends, Header, Request, Response, status
+from fastapi import Depends, Header, Request
 
+from app.core.database.repository import MAX_VERSIONS, Versions
 from app.core.errors import Invalid, TooManyTags
 from app.core.http.openapi import header_fields
 
 # One element of a list; elements may be empty, and a tag may have commas in it.
 ELEMENT = re.compile(r'[ \t]*(?:(?P<weak>W/)?"(?P<tag>[^"\x00-\x20\x7f]*)")?[ \t]*(?:,|$)')
-MAX_TAGS = 50
 VERSION = re.compile(r"[1-9][0-9]{0,17}")  # the database has 64 bits
-
-Versions = frozenset[int] | None  # None is any
 
 
 class Versioned(Protocol):
     @property
     def version(self) -> Any: ...  # `Any`, since a model's is `Mapped[int]`
-
-
-VersionedT = TypeVar("VersionedT", bound=Versioned)
 
 
 async def if_match(
@@ -48,6 +43,7 @@ async def if_match(
 
 
 async def if_none_match(
+    request: Request,
     if_none_match: Annotated[
         str | None,
         Header(
@@ -55,30 +51,25 @@ async def if_none_match(
         ),
     ] = None,
 ) -> Versions:
-    if if_none_match is None:
-        return frozenset()
-    if if_none_match.strip() == "*":
-        return None
-    return frozenset(version for _, version in _parse("If-None-Match", if_none_match))
+    known: Versions = frozenset()
+    if if_none_match is not None:
+        is_any = if_none_match.strip() == "*"
+        known = None if is_any else frozenset(n for _, n in _parse("If-None-Match", if_none_match))
+    request.scope["known_versions"] = known
+    return known
 
 
 IfMatch = Annotated[Versions, Depends(if_match)]
 IfNoneMatch = Annotated[Versions, Depends(if_none_match)]
 
 
-def tagged(response: Response, record: VersionedT) -> VersionedT:
-    response.headers["ETag"] = _tag(record)
-    return record
+def has_version(request: Request, record: Versioned) -> bool:
+    """Tell whether the client has this version already."""
+    known: Versions = request.scope.get("known_versions", frozenset())
+    return known is None or record.version in known
 
 
-def not_modified(known: Versions, record: Versioned) -> Response | None:
-    """The answer to who has this version already."""
-    if known is not None and record.version not in known:
-        return None
-    return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers={"ETag": _tag(record)})
-
-
-def _tag(record: Versioned) -> str:
+def tag_of(record: Versioned) -> str:
     return f'"{record.version}"'
 
 
@@ -86,8 +77,8 @@ def _parse(header: str, value: str) -> Iterator[tuple[bool, int]]:
     position = count = 0
     while position < len(value):
         count += 1
-        if count > MAX_TAGS:
-            raise TooManyTags(f"{header} takes at most {MAX_TAGS} entity tags.")
+        if count > MAX_VERSIONS:
+            raise TooManyTags(f"{header} takes at most {MAX_VERSIONS} entity tags.")
         found = ELEMENT.match(value, position)
         if found is None:
             raise Invalid('This should be entity tags such as "1", or *.', "header", header)

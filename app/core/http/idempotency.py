@@ -1,22 +1,14 @@
 """`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a retry does nothing twice, and
 gets the first answer, which is stored in the transaction of what it tells of.
 
-    router = APIRouter(..., route_class=IdempotentRoute)
-
-    @router.post("")
-    async def create_thing(..., idempotency: IdempotencyDep) -> Thing | Response:
-        if replay := await idempotency.replay():
-            return replay
+    @router.post("", dependencies=[idempotent])  # of an ApiRouter, which replays and stores
 """
 
 import re
-from collections.abc import Callable, Coroutine
-from functools import partial
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
-from fastapi.routing import APIRoute
 
 from app.core.database.dependencies import SessionDep
 from app.core.errors import InProgress, Invalid
@@ -30,71 +22,64 @@ QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,255})"')
 
 
 class Idempotency:
-    """Of one request. Without a key it does nothing."""
+    """The key of one request."""
 
-    def __init__(self, request: Request, records: IdempotencyRepository, key: str | None) -> None:
+    def __init__(self, request: Request, records: IdempotencyRepository, key: str) -> None:
         self._request = request
         self._records = records
         self._key = key
+        self._is_reserved = False
+
+    @property
+    def _user_id(self) -> int:
+        principal: Principal = self._request.scope["principal"]
+        return principal.user_id
 
     async def replay(self) -> Response | None:
-        """The first answer to the key, for the endpoint to return; None when it is to be made.
+        """Return the first answer to the key, or None where it is to be made.
 
-        Before anything else that the endpoint does with the database.
+        It comes before anything else that the request does with the database.
         """
-        if self._key is None:
-            return None
-        principal: Principal = self._request.scope["principal"]
         fingerprint = await fingerprint_of(self._request)
-        if await self._records.claim(principal.user_id, self._key, fingerprint):
-            store = partial(self._records.store, principal.user_id, self._key)
-            self._request.scope["store_answer"] = store
+        if await self._records.reserve(self._user_id, self._key, fingerprint):
+            self._is_reserved = True
             return None
-        record = await self._records.get(principal.user_id, self._key)
+        record = await self._records.get(self._user_id, self._key)
         if record is None:
             raise InProgress("The first request with this key has expired just now.")
         if record.fingerprint != fingerprint:
             raise Invalid("The key was used with another request.", "header", KEY)
         return Response(record.body, record.status, {**record.headers, REPLAYED: "true"})
 
-
-class IdempotentRoute(APIRoute):
-    """Here the answer is known to the byte, and the transaction still open."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def handle_and_store(request: Request) -> Response:
-            response = await handle(request)
-            store = request.scope.get("store_answer")
-            if store and 200 <= response.status_code < 300:
-                await store(response.status_code, dict(response.headers), bytes(response.body))
-            return response
-
-        return handle_and_store
+    async def store(self, response: Response) -> None:
+        """Store the first answer, if it is one."""
+        if self._is_reserved and 200 <= response.status_code < 300:
+            answer = response.status_code, dict(response.headers), bytes(response.body)
+            await self._records.store(self._user_id, self._key, *answer)
 
 
-async def get_idempotency(
+async def note_key(
     request: Request,
     session: SessionDep,
     key: Annotated[
         str | None,
         Header(
             alias=KEY,
-            description="Of your choice, for this request and its retries: for 24 hours they get"
-            " the first answer again. 1 to 255 visible ASCII characters, quoted or not.",
+            description="A unique value that you choose, for example a UUID. Retries with the same "
+            "key within 24 hours return the first response. 1 to 255 visible ASCII characters, "
+            "quoted or not.",
             examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
         ),
     ] = None,
-) -> Idempotency:
-    if not isinstance(request.scope["route"], IdempotentRoute):
-        raise TypeError("The router should have route_class=IdempotentRoute.")
+) -> None:
+    if not hasattr(request.scope["route"], "stores_first_answers"):
+        raise TypeError("Idempotency-Key is for routes of an ApiRouter.")
     if key is not None:
         key = parse_key(", ".join(request.headers.getlist(KEY)))  # two fields are one (RFC 9110)
-    return Idempotency(request, IdempotencyRepository(session), key)
+        request.scope["idempotency"] = Idempotency(request, IdempotencyRepository(session), key)
 
 
-IdempotencyDep = Annotated[Idempotency, Depends(get_idempotency)]
+idempotent = Depends(note_key)
 
 
 def parse_key(field: str) -> str:

@@ -38,18 +38,18 @@ class IdempotencyRecord(Base):
 class IdempotencyRepository(Repository[IdempotencyRecord]):
     model = IdempotencyRecord
 
-    async def claim(self, user_id: int, key: str, fingerprint: bytes) -> bool:
+    async def reserve(self, user_id: int, key: str, fingerprint: bytes) -> bool:
         """Whether it is the first with the key. One that is under way is waited for; should it
         fail, then one of those who wait is the first. Before anything else in its transaction,
         so that who waits holds nothing that others wait for."""
         try:
-            return await self._session.scalar(self._claim(user_id, key, fingerprint)) is not None
+            return await self._session.scalar(self._reserve(user_id, key, fingerprint)) is not None
         except IntegrityError as error:
             raise Conflict("The account has just been deleted.") from error
         except LockTimeout as error:
             raise InProgress("The first request with this key is still under way.") from error
 
-    def _claim(self, user_id: int, key: str, fingerprint: bytes) -> Any:
+    def _reserve(self, user_id: int, key: str, fingerprint: bytes) -> Any:
         values = {
             "user_id": user_id,
             "key": key,

@@ -8,6 +8,8 @@ from app.core.database.pagination import PageQuery, name_sorts
 from app.core.http.export import ExportFormat
 from app.core.schemas import MAX_ID, Input, Output, Price, Text
 
+SCOPES = {"items:read": "Read items.", "items:write": "Create, change and delete items."}
+
 Name = Annotated[Text, Field(min_length=1, max_length=255, examples=["Lamp"])]
 Description = Annotated[Text, Field(max_length=10_000, examples=["Brass, with a green shade."])]
 ItemPrice = Annotated[Price, Field(examples=["19.99"])]

@@ -1,20 +1,16 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
-from typing import TypeVar
 
 from app.core.database.events import Events
 from app.core.database.pagination import Cursors, Page, Sort
-from app.core.database.repository import Units
-from app.core.http.conditional import Versions
+from app.core.database.repository import Units, Versions
 from app.core.security.concurrency import ConcurrencyLimit
 from app.core.security.principal import Principal
 from app.features.items.events import ItemChange, ItemCreated, ItemDeleted, ItemUpdated
-from app.features.items.models import Item
 from app.features.items.repository import ItemRepository
 from app.features.items.schemas import ItemCreate, ItemFilter, ItemQuery, ItemRead, ItemUpdate
 
 ROWS_OF_A_PAGE = 1000
-ItemT = TypeVar("ItemT", Item, ItemRead)
 
 
 class ItemService:
@@ -50,7 +46,7 @@ class ItemService:
         item = await self._items.create(data.model_dump())
         return self._record(ItemCreated, item)
 
-    async def create_many(self, data: Sequence[ItemCreate]) -> Sequence[Item]:
+    async def create_many(self, data: Sequence[ItemCreate]) -> Sequence[ItemRead]:
         """Create all of them or none, and return them in the order given."""
         items = await self._items.create_many([each.model_dump() for each in data])
         return [self._record(ItemCreated, item) for item in items]
@@ -67,7 +63,7 @@ class ItemService:
     async def delete(self, item_id: int, expected: Versions) -> None:
         self._record(ItemDeleted, await self._items.delete(item_id, expected))
 
-    def _record(self, event: type[ItemChange], item: ItemT) -> ItemT:
+    def _record(self, event: type[ItemChange], item: ItemRead) -> ItemRead:
         self._events.record(event(item_id=item.id, version=item.version, owner_id=item.owner_id))
         return item
 

@@ -6,18 +6,19 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from sqlalchemy import func, select
 
 from app.core.database.models import utc_now
 from app.core.errors import Conflict, Invalid
 from app.core.http import idempotency_records
-from app.core.http.idempotency import IdempotencyDep, IdempotentRoute, parse_key
+from app.core.http.idempotency import idempotent, parse_key
 from app.core.http.idempotency_records import (
     CLEAN_UP_AT_ONCE,
     IdempotencyRecord,
     IdempotencyRepository,
 )
+from app.core.http.routing import ApiRouter
 from app.core.security.principal import Principal
 from tests.conftest import Person, client_of, counted_statements, only
 
@@ -76,16 +77,14 @@ class Things:
         self.made = 0
         self.client = client_of(app, person.token)
         principal = Principal(person.id, uuid4(), frozenset(), is_superuser=False)
-        router = APIRouter(route_class=IdempotentRoute)
+        router = ApiRouter()
 
-        @router.post("/api/v1/things")
-        @router.post("/api/v1/others")
-        async def create_thing(
-            request: Request, idempotency: IdempotencyDep, body: Any = None
-        ) -> Any:
+        async def sign_in(request: Request) -> None:
             request.scope["principal"] = principal
-            if replay := await idempotency.replay():
-                return replay
+
+        @router.post("/api/v1/things", dependencies=[Depends(sign_in), idempotent])
+        @router.post("/api/v1/others", dependencies=[Depends(sign_in), idempotent])
+        async def create_thing(body: Any = None) -> Any:
             self.made += 1
             return self.answer
 
@@ -168,8 +167,8 @@ async def test_what_is_no_2xx_is_not_stored(app: FastAPI, things: Things, status
 
 
 async def test_a_router_without_the_route_is_told(app: FastAPI, client: httpx.AsyncClient) -> None:
-    @app.post("/api/v1/forgotten")
-    async def forgotten(idempotency: IdempotencyDep) -> None: ...
+    @app.post("/api/v1/forgotten", dependencies=[idempotent])
+    async def forgotten() -> None: ...
 
     assert (await client.post("/api/v1/forgotten")).status_code == 500
 
@@ -215,7 +214,7 @@ async def test_an_account_or_a_record_that_has_just_gone(
 ) -> None:
     with pytest.raises(Conflict):
         async with app.state.database.transaction() as session:
-            await IdempotencyRepository(session).claim(ann.id + 1, "k", b"")
+            await IdempotencyRepository(session).reserve(ann.id + 1, "k", b"")
 
     async def get(*_: Any) -> None: ...
 
@@ -231,7 +230,7 @@ async def test_one_that_is_under_way_is_waited_for_until_the_time_is_up(
 ) -> None:
     monkeypatch.setattr(idempotency_records, "LONGEST_WAIT", "50ms")
     async with app.state.database.transaction() as session:
-        assert await IdempotencyRepository(session).claim(ann.id, "k", b"")
+        assert await IdempotencyRepository(session).reserve(ann.id, "k", b"")
         response = await things.post()
         await session.rollback()
     assert response.status_code == 409

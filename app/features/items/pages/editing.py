@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from app.accounts.dependencies import Member
+from app.core.database.repository import Versions
 from app.core.errors import Stale
-from app.core.http.conditional import Versions
 from app.features.items.dependencies import MemberItems
 from app.features.items.schemas import ItemCreate
 from app.web.forms import REFUSALS, Form, FormDep, seen_in

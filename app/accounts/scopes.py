@@ -1,0 +1,23 @@
+"""The scopes that all slices declare: SCOPES of their `schemas`, and SUPERUSER_SCOPES."""
+
+from functools import cache
+
+from app.discovery import discover
+
+
+@cache
+def all_scopes() -> dict[str, str]:
+    """Return what each scope allows, in words."""
+    return declared("SCOPES") | declared("SUPERUSER_SCOPES")
+
+
+@cache
+def allowed_scopes(is_superuser: bool) -> frozenset[str]:
+    return frozenset(all_scopes() if is_superuser else declared("SCOPES"))
+
+
+def declared(name: str) -> dict[str, str]:
+    scopes = dict[str, str]()
+    for module in discover("schemas"):
+        scopes |= getattr(module, name, {})
+    return scopes

@@ -1,0 +1,136 @@
+"""The router of the API: header fields follow from what an endpoint returns.
+
+    router = ApiRouter(prefix="/things", tags=["things"])
+
+    @router.post("", status_code=201, dependencies=[idempotent])
+    async def create_thing(data: ThingCreate, things: WriteThings) -> ThingRead: ...
+
+A shape with a `version` has an `ETag`, and is 304 where `IfNoneMatch` is taken and has it. One with
+an `id` that was created has a `Location`, and a `Page` that is not the last one a `Link`.
+"""
+
+from collections.abc import Callable, Coroutine
+from inspect import Parameter, signature
+from typing import Any, get_type_hints
+
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+
+from app.core.database.pagination import Page
+from app.core.http.conditional import NOT_MODIFIED, has_version, if_none_match, tag_of
+from app.core.http.idempotency import Idempotency, idempotent
+from app.core.http.links import link_to_next
+from app.core.http.openapi import header_fields
+
+Endpoint = Callable[..., Coroutine[Any, Any, Any]]
+
+
+class ApiRoute(APIRoute):
+    stores_first_answers = True
+
+    def __init__(self, path: str, endpoint: Endpoint, **options: Any) -> None:
+        shape = get_type_hints(endpoint).get("return")
+        names = field_names(shape, is_created=options.get("status_code") == 201)
+        is_idempotent = idempotent in (options.get("dependencies") or ())
+        if names:
+            status = options.get("status_code") or 200
+            responses = {status: {"headers": header_fields(*names)}}
+            if takes(endpoint, if_none_match):
+                responses |= NOT_MODIFIED
+            options["responses"] = responses | (options.get("responses") or {})
+        if names or is_idempotent:
+            endpoint = with_fields(endpoint, names)
+        super().__init__(path, endpoint, **options)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_and_store(request: Request) -> Response:
+            response = await handle(request)
+            # Here the answer is known to the byte, and the transaction still open.
+            idempotency: Idempotency | None = request.scope.get("idempotency")
+            if idempotency:
+                await idempotency.store(response)
+            return response
+
+        return handle_and_store
+
+
+class ApiRouter(APIRouter):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(route_class=ApiRoute, **options)
+
+
+def field_names(shape: Any, *, is_created: bool) -> list[str]:
+    """Return the names of the header fields that go with a shape."""
+    if not isinstance(shape, type):
+        return []
+    if issubclass(shape, Page):
+        return ["Link"]
+    fields = getattr(shape, "model_fields", {})
+    names = {"ETag": "version" in fields, "Location": is_created and "id" in fields}
+    return [name for name, is_there in names.items() if is_there]
+
+
+def with_fields(endpoint: Endpoint, names: list[str]) -> Endpoint:
+    """Return the endpoint, whose answer has the header fields, or is the one to an earlier request
+    with the same key."""
+    given = signature(endpoint)
+    own = {each.annotation: each.name for each in given.parameters.values()}
+    added = {
+        type_: Parameter(name, Parameter.KEYWORD_ONLY, annotation=type_)
+        for type_, name in ((Request, "request_"), (Response, "response_"))
+        if type_ not in own
+    }
+
+    async def call(**arguments: Any) -> Any:
+        request, response = (
+            arguments.pop(added[type_].name) if type_ in added else arguments[own[type_]]
+            for type_ in (Request, Response)
+        )
+        idempotency: Idempotency | None = request.scope.get("idempotency")
+        if idempotency and (replay := await idempotency.replay()):
+            return replay
+        result = await endpoint(**arguments)
+        if isinstance(result, Response):
+            return result
+        for name in names:
+            if value := FIELDS[name](request, result):
+                response.headers[name] = value
+        if "ETag" in names and has_version(request, result):
+            return Response(status_code=304, headers={"ETag": tag_of(result)})
+        return result
+
+    call.__name__, call.__qualname__ = endpoint.__name__, endpoint.__qualname__
+    call.__doc__, call.__module__ = endpoint.__doc__, endpoint.__module__
+    hints = get_type_hints(endpoint, include_extras=True)
+    parameters = [
+        each.replace(annotation=hints.get(each.name, each.annotation))
+        for each in given.parameters.values()
+    ]
+    call.__signature__ = given.replace(  # type: ignore[attr-defined]  # FastAPI reads it
+        parameters=[*parameters, *added.values()],
+        return_annotation=hints.get("return", given.return_annotation),
+    )
+    return call
+
+
+def takes(endpoint: Endpoint, dependency: object) -> bool:
+    """Tell whether a parameter of the endpoint is injected by the dependency."""
+    hints = get_type_hints(endpoint, include_extras=True)
+    return any(
+        getattr(each, "dependency", None) is dependency
+        for hint in hints.values()
+        for each in getattr(hint, "__metadata__", ())
+    )
+
+
+def location_of(request: Request, result: Any) -> str:
+    return f"{request.url.path}/{result.id}"
+
+
+FIELDS: dict[str, Callable[[Request, Any], str | None]] = {
+    "ETag": lambda _, result: tag_of(result),
+    "Link": lambda request, page: link_to_next(request, page.next) if page.next else None,
+    "Location": location_of,
+}
