@@ -76,42 +76,47 @@ def with_fields(endpoint: Endpoint, names: list[str]) -> Endpoint:
     """Return the endpoint, whose answer has the header fields, or is the one to an earlier request
     with the same key."""
     given = signature(endpoint)
-    own = {each.annotation: each.name for each in given.parameters.values()}
-    added = {
-        type_: Parameter(name, Parameter.KEYWORD_ONLY, annotation=type_)
-        for type_, name in ((Request, "request_"), (Response, "response_"))
-        if type_ not in own
+    own_names = {
+        type_: name
+        for name, parameter in given.parameters.items()
+        for type_ in (Request, Response)
+        if parameter.annotation is type_
     }
 
-    async def call(**arguments: Any) -> Any:
-        request, response = (
-            arguments.pop(added[type_].name) if type_ in added else arguments[own[type_]]
-            for type_ in (Request, Response)
-        )
-        idempotency: Idempotency | None = request.scope.get("idempotency")
+    async def call(request_: Request, response_: Response, **arguments: Any) -> Any:
+        idempotency: Idempotency | None = request_.scope.get("idempotency")
         if idempotency and (replay := await idempotency.replay()):
             return replay
+        if Request in own_names:
+            arguments[own_names[Request]] = request_
+        if Response in own_names:
+            arguments[own_names[Response]] = response_
         result = await endpoint(**arguments)
         if isinstance(result, Response):
             return result
         for name in names:
-            if value := FIELDS[name](request, result):
-                response.headers[name] = value
-        if "ETag" in names and has_version(request, result):
+            if value := FIELDS[name](request_, result):
+                response_.headers[name] = value
+        if "ETag" in names and has_version(request_, result):
             return Response(status_code=304, headers={"ETag": tag_of(result)})
         return result
 
-    call.__name__, call.__qualname__ = endpoint.__name__, endpoint.__qualname__
-    call.__doc__, call.__module__ = endpoint.__doc__, endpoint.__module__
     hints = get_type_hints(endpoint, include_extras=True)
     parameters = [
-        each.replace(annotation=hints.get(each.name, each.annotation))
-        for each in given.parameters.values()
+        parameter.replace(annotation=hints.get(name, parameter.annotation))
+        for name, parameter in given.parameters.items()
+        if name not in own_names.values()
     ]
+    parameters += [
+        Parameter("request_", Parameter.KEYWORD_ONLY, annotation=Request),
+        Parameter("response_", Parameter.KEYWORD_ONLY, annotation=Response),
+    ]
+    returned = hints.get("return", given.return_annotation)
     call.__signature__ = given.replace(  # type: ignore[attr-defined]  # FastAPI reads it
-        parameters=[*parameters, *added.values()],
-        return_annotation=hints.get("return", given.return_annotation),
+        parameters=parameters, return_annotation=returned
     )
+    call.__name__, call.__qualname__ = endpoint.__name__, endpoint.__qualname__
+    call.__doc__, call.__module__ = endpoint.__doc__, endpoint.__module__
     return call
 
 
