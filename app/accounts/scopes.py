@@ -5,7 +5,6 @@ from functools import cache
 from app.discovery import discover
 
 
-@cache
 def all_scopes() -> dict[str, str]:
     """Return what each scope allows, in words."""
     return declared("SCOPES") | declared("SUPERUSER_SCOPES")
@@ -16,6 +15,7 @@ def allowed_scopes(is_superuser: bool) -> frozenset[str]:
     return frozenset(all_scopes() if is_superuser else declared("SCOPES"))
 
 
+@cache
 def declared(name: str) -> dict[str, str]:
     scopes = dict[str, str]()
     for module in discover("schemas"):
