@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -112,6 +113,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not CHROMIUM:
         terminalreporter.section("Chromium was NOT tested", red=True, bold=True)
         terminalreporter.line("apt-get install chromium (it is looked for in PATH)")
+    reports = terminalreporter.getreports("skipped")
+    for reason, count in Counter(each.longrepr[2] for each in reports).items():
+        title = f"{count} skipped: {reason.removeprefix('Skipped: ')}"
+        terminalreporter.section(title, red=True, bold=True)
 
 
 def is_traced(item: pytest.Item) -> bool:
