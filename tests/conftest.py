@@ -48,6 +48,7 @@ from tests import server as servers
 from tests.databases import Databases, Postgres, Sqlite, alembic
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import serving
+from tests.waiting import Clock
 
 SECRET_KEY, REDIS_URL = servers.SECRET_KEY, servers.REDIS_URL
 redis_beside = servers.redis_beside
@@ -369,6 +370,11 @@ def browser_of(app: FastAPI, **headers: str) -> httpx.AsyncClient:
 async def browser(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with browser_of(app) as browser:
         yield browser
+
+
+@pytest.fixture
+async def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture

@@ -14,22 +14,16 @@ from tests.faults.clients import (
     MEGABYTE,
     connected,
     peak_memory,
-    read_all,
     reset_peak_memory,
     send_until_cut,
     status_of,
 )
+from tests.protocols import CONTINUATION, PING, TEXT, frame
 from tests.server import serving_process, sign_up
 from tests.sockets import LIVE
 
 pytestmark = only("sqlite")
-CONTINUATION, TEXT, PING, CLOSE = 0, 1, 9, 0x88
 MAX_CONNECTIONS = 5
-
-
-def frame(opcode: int, payload: bytes, *, is_last: bool = True) -> bytes:
-    """Return a client's frame; its mask is zero."""
-    return bytes([(0x80 if is_last else 0) | opcode, 0x80 | len(payload), 0, 0, 0, 0]) + payload
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +36,7 @@ def server(databases: Databases, template_url: str) -> Iterator[tuple[httpx.Clie
     databases.drop(url)
 
 
-def handshake(client: httpx.Client, *fields: str) -> bytes:
+def handshake(client: httpx.Client) -> bytes:
     lines = [
         f"GET {LIVE} HTTP/1.1",
         "Host: 127.0.0.1",
@@ -51,7 +45,6 @@ def handshake(client: httpx.Client, *fields: str) -> bytes:
         "Sec-WebSocket-Version: 13",
         "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==",
         f"Authorization: {client.headers['Authorization']}",
-        *fields,
     ]
     return "\r\n".join([*lines, "", ""]).encode()
 
@@ -90,33 +83,6 @@ def test_flood_of_frames_closes_the_socket(
         assert send_until_cut(connection, 10_000 * piece, 30 * MEGABYTE)
     assert peak_memory(pid) - before < MAX_GROWTH_BYTES
     assert client.get("/health/live").status_code == 200
-
-
-def test_small_amounts_of_frames_are_answered(server: tuple[httpx.Client, int]) -> None:
-    client, _ = server
-    with open_socket(client) as connection:
-        connection.sendall(100 * frame(PING, b"x") + 100 * frame(TEXT, b"x"))
-        pongs = b""
-        while len(pongs) < 100 * 3:
-            pongs += connection.recv(4096)
-    assert pongs == 100 * b"\x8a\x01x"
-
-
-def test_message_of_too_many_fragments_is_closed_with_1009(
-    server: tuple[httpx.Client, int],
-) -> None:
-    client, _ = server
-    with open_socket(client) as connection:
-        fragments = 100 * frame(CONTINUATION, b"", is_last=False)
-        connection.sendall(frame(TEXT, b"x", is_last=False) + fragments)
-        assert connection.recv(4096)[:4] == bytes([CLOSE, 20, *(1009).to_bytes(2)])
-
-
-def test_handshake_with_a_long_field_is_answered_431(server: tuple[httpx.Client, int]) -> None:
-    client, _ = server
-    with connected(client) as connection:
-        connection.sendall(handshake(client, "X-Long: " + 9000 * "x"))
-        assert status_of(read_all(connection)) == 431
 
 
 def test_open_sockets_are_kept_and_a_new_connection_is_answered_503(
