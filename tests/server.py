@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +12,7 @@ import httpx
 
 from tests.databases import ROOT
 from tests.isolation import DEADLINE_SECONDS, empty_folder
+from tests.waiting import eventually
 
 # What the server logs when it stops before a request has ended.
 GRACE_IS_OVER = "timeout graceful shutdown exceeded"
@@ -77,16 +77,14 @@ def serving_process(database_url: str, **environment: str) -> Iterator[tuple[htt
 
 
 def wait_until_live(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
+    def is_live() -> bool:
         assert process.poll() is None, "the server has stopped"
         try:
-            client.get("/health/live")
+            return client.get("/health/live").is_success
         except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return
-    raise TimeoutError
+            return False
+
+    eventually(is_live)
 
 
 def sign_up(client: httpx.Client, name: str = "ann") -> None:

@@ -258,8 +258,7 @@ async def test_a_client_that_goes_away_ends_it(app: FastAPI, ann: Person) -> Non
 
 @pytest.fixture
 async def app_with_one_connection(database_url: str) -> AsyncIterator[FastAPI]:
-    limits = {"database_pool_size": 1, "database_pool_timeout": 1}
-    async with running(make_settings(database_url, **limits)) as app:
+    async with running(make_settings(database_url, database_pool_size=1)) as app:
         yield app
 
 
