@@ -92,7 +92,8 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
             for shared in (SERVER, TWO_WORKERS):
                 if parameters.startswith((f"{backend}-{shared}", f"{shared}-{backend}")):
                     return f"{backend}-{shared}"
-        return "e2e" if nodeid.startswith("tests/e2e/") else nodeid
+        folder = nodeid.rpartition("/")[0]
+        return folder if folder in ("tests/e2e", "tests/faults") else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)

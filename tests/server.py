@@ -7,11 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
+from websockets.sync.client import ClientConnection, connect
 
 from tests.databases import ROOT
 from tests.isolation import DEADLINE_SECONDS, empty_folder
+from tests.sockets import LIVE
 from tests.waiting import eventually
 
 # What the server logs when it stops before a request has ended.
@@ -94,3 +97,14 @@ def sign_up(client: httpx.Client, name: str = "ann") -> None:
     form = {"grant_type": "password", "username": account["email"]}
     response = client.post("/api/v1/auth/token", data=form | {"password": account["password"]})
     client.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
+
+
+def live_url(client: httpx.Client) -> str:
+    return f"ws://127.0.0.1:{client.base_url.port}{LIVE}"
+
+
+def listen(client: httpx.Client, **options: Any) -> ClientConnection:
+    """To the changes of the items of who is signed in."""
+    headers = {"Authorization": client.headers["Authorization"]}
+    connection: ClientConnection = connect(live_url(client), additional_headers=headers, **options)
+    return connection

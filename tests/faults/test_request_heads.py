@@ -1,12 +1,10 @@
 """Request heads, trailers and pipelined requests without an end. Those that have one, but are
 too long, are in `tests/core/test_server.py`."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import httpx
 import pytest
 
+from tests.conftest import only
 from tests.faults.clients import (
     MAX_GROWTH_BYTES,
     MEGABYTE,
@@ -17,24 +15,16 @@ from tests.faults.clients import (
     send_until_cut,
     status_of,
 )
-from tests.server import serving_process
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = (
     b"POST /api/v1/users HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n"
 )
+pytestmark = only("sqlite")
 ENDLESS = 100 * MEGABYTE
 FIELDS = 10_000 * b"a:b\r\n"
 LETTERS = 100_000 * b"x"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, int]]:
-    """Nothing here gets as far as the database, which has no tables."""
-    path: Path = tmp_path_factory.mktemp("server") / "app.db"
-    with serving_process(f"sqlite+aiosqlite:///{path}") as (client, pid):
-        yield client, pid
 
 
 @pytest.mark.parametrize(
@@ -51,9 +41,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cli
     ],
 )
 def test_endless_head_is_cut_without_being_held(
-    server: tuple[httpx.Client, int], start: bytes, piece: bytes
+    small_server: tuple[httpx.Client, int], start: bytes, piece: bytes
 ) -> None:
-    client, pid = server
+    client, pid = small_server
     before = reset_peak_memory(pid)
     with connected(client) as connection:
         connection.sendall(start)
@@ -64,8 +54,8 @@ def test_endless_head_is_cut_without_being_held(
     assert client.get("/health/live").status_code == 200
 
 
-def test_endless_pipelined_requests_are_cut(server: tuple[httpx.Client, int]) -> None:
-    client, pid = server
+def test_endless_pipelined_requests_are_cut(small_server: tuple[httpx.Client, int]) -> None:
+    client, pid = small_server
     before = reset_peak_memory(pid)
     with connected(client) as connection:
         assert send_until_cut(connection, 5000 * (GET + b"\r\n"), ENDLESS)

@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from tests.conftest import only
-from tests.databases import Databases
 from tests.faults.clients import (
     MAX_GROWTH_BYTES,
     MEGABYTE,
@@ -18,22 +17,11 @@ from tests.faults.clients import (
     send_until_cut,
     status_of,
 )
+from tests.faults.conftest import MAX_CONNECTIONS
 from tests.protocols import CONTINUATION, PING, TEXT, frame
-from tests.server import serving_process, sign_up
 from tests.sockets import LIVE
 
 pytestmark = only("sqlite")
-MAX_CONNECTIONS = 5
-
-
-@pytest.fixture(scope="module")
-def server(databases: Databases, template_url: str) -> Iterator[tuple[httpx.Client, int]]:
-    """The client is signed in."""
-    url = databases.create(template_url)
-    with serving_process(url, MAX_CONNECTIONS=str(MAX_CONNECTIONS)) as (client, pid):
-        sign_up(client)
-        yield client, pid
-    databases.drop(url)
 
 
 def handshake(client: httpx.Client) -> bytes:
@@ -74,9 +62,9 @@ def open_socket(client: httpx.Client) -> Iterator[socket.socket]:
     ],
 )
 def test_flood_of_frames_closes_the_socket(
-    server: tuple[httpx.Client, int], start: bytes, piece: bytes
+    small_server: tuple[httpx.Client, int], start: bytes, piece: bytes
 ) -> None:
-    client, pid = server
+    client, pid = small_server
     before = reset_peak_memory(pid)
     with open_socket(client) as connection:
         connection.sendall(start)
@@ -86,9 +74,9 @@ def test_flood_of_frames_closes_the_socket(
 
 
 def test_open_sockets_are_kept_and_a_new_connection_is_answered_503(
-    server: tuple[httpx.Client, int],
+    small_server: tuple[httpx.Client, int],
 ) -> None:
-    client, _ = server
+    client, _ = small_server
     with ExitStack() as stack:
         sockets = [stack.enter_context(open_socket(client)) for _ in range(MAX_CONNECTIONS)]
         response = httpx.get(f"{client.base_url}/health/live")

@@ -26,25 +26,12 @@ from app.core.orm import utc_now
 from app.core.security import AccessTokens
 from app.core.sockets import MAX_PER_USER
 from tests.conftest import SECRET_KEY, make_settings
-from tests.databases import Databases
 from tests.isolation import DEADLINE_SECONDS
-from tests.server import GRACE_IS_OVER, serving, sign_up
-from tests.sockets import LIVE
-from tests.test_server import FAILING_COMMIT
+from tests.server import GRACE_IS_OVER, listen, live_url, serving, sign_up
 from tests.waiting import eventually
 
 ITEMS = "/api/v1/items"
 LAMP = {"name": "Lamp", "price": "19.99"}
-
-
-def live_url(client: httpx.Client) -> str:
-    return f"ws://127.0.0.1:{client.base_url.port}{LIVE}"
-
-
-def listen(client: httpx.Client, **options: Any) -> ClientConnection:
-    headers = {"Authorization": client.headers["Authorization"]}
-    connection: ClientConnection = connect(live_url(client), additional_headers=headers, **options)
-    return connection
 
 
 def receive(connection: ClientConnection) -> dict[str, Any]:
@@ -125,17 +112,6 @@ def test_a_stop(database_url: str, capfd: pytest.CaptureFixture[str]) -> None:
             connections = [sockets.enter_context(listen(client)) for _ in range(5)]
         assert [closed(each) for each in connections] == [1012] * 5
     assert GRACE_IS_OVER not in "".join(capfd.readouterr())  # nobody is waited for
-
-
-def test_a_commit_that_fails_is_not_told(databases: Databases, own_database_url: str) -> None:
-    with serving(own_database_url) as client:
-        sign_up(client)
-        url = client.post(ITEMS, json=LAMP).headers["Location"]
-        databases.execute(own_database_url, *FAILING_COMMIT[own_database_url.partition("+")[0]])
-        with listen(client) as connection:
-            assert client.post(ITEMS, json=LAMP).status_code == 500
-            client.patch(url, json={"price": "5"})
-            assert receive(connection) == {"type": "item.updated", "item_id": 1, "version": 2}
 
 
 def test_the_handshake(server: httpx.Client) -> None:
