@@ -58,7 +58,7 @@ CHROMIUM = shutil.which("chromium")
 SERVER, TWO_WORKERS = "server", "two workers"
 UNTRACED = {"server", "two_workers", "site"}
 TRACED_CASES = 4
-CASES = pytest.StashKey[dict[tuple[Path, str], dict[pytest.Item, int]]]()
+IS_TRACED = pytest.StashKey[bool]()
 # No test makes too many attempts for the others, and any that leaks five connections is found.
 SERVER_SETTINGS = {
     "RATE_LIMIT_LOGIN": "1000/minute",
@@ -79,8 +79,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return not mark or item.callspec.params["databases"] in mark.args  # type: ignore[attr-defined]  # of parametrized ones
 
     items[:] = filter(fits, items)
+    traced = Counter[tuple[Path, str]]()
     for item in items:
-        is_traced(item)  # The cases are counted in the collection's order.
+        case = item.path, getattr(item, "originalname", item.name)
+        item.stash[IS_TRACED] = is_worth_tracing(item) and traced[case] < TRACED_CASES
+        traced[case] += item.stash[IS_TRACED]
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
@@ -121,7 +124,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section(title, red=True, bold=True)
 
 
-def is_traced(item: pytest.Item) -> bool:
+def is_worth_tracing(item: pytest.Item) -> bool:
     """Coverage doubles the time of a test: one database and a few of its cases will do.
 
     Where the code runs in another process, there is nothing to trace.
@@ -129,20 +132,14 @@ def is_traced(item: pytest.Item) -> bool:
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     if parameters.get("databases", BACKENDS[-1]) != BACKENDS[-1] or parameters.get("seed"):
         return False
-    if UNTRACED & set(getattr(item, "fixturenames", ())):
-        return False
-    if "databases" not in parameters:
-        return True
-    cases = item.session.stash.setdefault(CASES, {})
-    case = item.path, getattr(item, "originalname", "")
-    return cases.setdefault(case, {}).setdefault(item, len(cases[case])) < TRACED_CASES
+    return not UNTRACED & set(getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(autouse=True)
 def _traced_once(request: pytest.FixtureRequest) -> Iterator[None]:
     tracer = sys.gettrace(), threading.gettrace()
     is_measured = Coverage.current() and not request.config.getoption("testmon", None)
-    if not is_measured or is_traced(request.node):
+    if not is_measured or request.node.stash[IS_TRACED]:
         yield
         return
     sys.settrace(None)
