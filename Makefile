@@ -31,7 +31,8 @@ faults: install  ## The tests that take longer: hostile clients, locks
 	$(BIN)/pytest -m slow
 
 test-fast: install  ## The tests whose code has changed since the last time; not what a server's process runs
-	@$(BIN)/pytest --testmon --numprocesses=3 || [ $$? = 5 ]  # 5: there are none
+	@$(BIN)/pytest --testmon --testmon-forceselect --numprocesses=3 -m "not slow" \
+		|| [ $$? = 5 ]  # there are none
 
 check: install
 	$(BIN)/ruff format --check .
