@@ -269,6 +269,7 @@ def make_settings(database_url: str, **changes: Any) -> Settings:
         "secret_key": SECRET_KEY,
         "database_url": database_url,
         "database_pool_timeout": DEADLINE_SECONDS,
+        "database_statement_timeout": DEADLINE_SECONDS,
         "redis_url": redis_beside(database_url),
     }
     return Settings(**values | changes)

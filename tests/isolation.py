@@ -40,10 +40,14 @@ def forget_settings() -> None:
 
 
 def be_patient() -> None:
-    """Let Redis and the database of a busy machine answer late."""
-    from app.core import health, jobs, rate_limit  # only now that the settings are forgotten
+    """Let whatever a busy machine has to wait for come late."""
+    # Only now that the settings are forgotten.
+    from app.core import concurrency, engines, fair_queue, health, jobs, mail, rate_limit, server
 
     health.READY_SECONDS = rate_limit.REDIS_SECONDS = jobs.ENQUEUE_SECONDS = DEADLINE_SECONDS
+    concurrency.WAIT_SECONDS = fair_queue.WAIT_SECONDS = mail.SMTP_SECONDS = DEADLINE_SECONDS
+    engines.LOCK_TIMEOUT_SECONDS = engines.SQLITE_BUSY_SECONDS = DEADLINE_SECONDS
+    server.PING_SECONDS = DEADLINE_SECONDS
 
 
 def hash_cheaply() -> None:

@@ -19,6 +19,12 @@ from tests.waiting import eventually
 
 # What the server logs when it stops before a request has ended.
 GRACE_IS_OVER = "timeout graceful shutdown exceeded"
+# Of a WebSocket's client.
+PATIENT: dict[str, Any] = {
+    "open_timeout": DEADLINE_SECONDS,
+    "close_timeout": DEADLINE_SECONDS,
+    "ping_interval": None,
+}
 SECRET_KEY = "a secret that only the tests know"
 REDIS_URL = os.environ.get("TEST_REDIS_URL")
 if REDIS_URL:  # a database for each process of the tests: NUMBER, NUMBER + 1...
@@ -47,6 +53,7 @@ def start(database_url: str, port: int, **environment: str) -> subprocess.Popen[
         "REDIS_URL": redis_beside(database_url) or "",
         "SECRET_KEY": SECRET_KEY,
         "DATABASE_POOL_TIMEOUT": str(DEADLINE_SECONDS),
+        "DATABASE_STATEMENT_TIMEOUT": str(DEADLINE_SECONDS),
         "PORT": str(port),
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
     }
@@ -106,5 +113,6 @@ def live_url(client: httpx.Client) -> str:
 def listen(client: httpx.Client, **options: Any) -> ClientConnection:
     """To the changes of the items of who is signed in."""
     headers = {"Authorization": client.headers["Authorization"]}
-    connection: ClientConnection = connect(live_url(client), additional_headers=headers, **options)
+    options = PATIENT | {"additional_headers": headers} | options
+    connection: ClientConnection = connect(live_url(client), **options)
     return connection

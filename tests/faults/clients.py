@@ -25,6 +25,11 @@ def connected(client: httpx.Client, receive_buffer: int | None = None) -> Iterat
         yield connection
 
 
+def health(client: httpx.Client) -> httpx.Response:
+    """Ask on a connection of its own."""
+    return httpx.get(f"{client.base_url}/health/live", timeout=DEADLINE_SECONDS)
+
+
 def send_until_cut(connection: socket.socket, piece: bytes, total: int) -> bool:
     """Send `piece` again and again, and return whether the server ended the connection before
     `total` bytes were sent."""

@@ -12,6 +12,7 @@ from tests.faults.clients import (
     MAX_GROWTH_BYTES,
     MEGABYTE,
     connected,
+    health,
     peak_memory,
     reset_peak_memory,
     send_until_cut,
@@ -79,7 +80,7 @@ def test_open_sockets_are_kept_and_a_new_connection_is_answered_503(
     client, _ = small_server
     with ExitStack() as stack:
         sockets = [stack.enter_context(open_socket(client)) for _ in range(MAX_CONNECTIONS)]
-        response = httpx.get(f"{client.base_url}/health/live")
+        response = health(client)
         assert response.status_code == 503
         assert response.headers["Retry-After"] == "5"
         assert response.json()["detail"] == "Too many connections are open."

@@ -27,7 +27,7 @@ from app.core.security import AccessTokens
 from app.core.sockets import MAX_PER_USER
 from tests.conftest import SECRET_KEY, make_settings
 from tests.isolation import DEADLINE_SECONDS
-from tests.server import GRACE_IS_OVER, listen, live_url, serving, sign_up
+from tests.server import GRACE_IS_OVER, PATIENT, listen, live_url, serving, sign_up
 from tests.waiting import eventually
 
 ITEMS = "/api/v1/items"
@@ -90,8 +90,7 @@ def test_who_reads_nothing_is_dropped(database_url: str, redis_url: str) -> None
     with serving(database_url, REDIS_URL=redis_url) as client:
         sign_up(client)
         # It reads 16 messages, and leaves the others to the network: a few megabytes.
-        options = {"max_queue": 16, "ping_interval": None}
-        with listen(client, **options) as connection, Redis.from_url(redis_url) as redis:
+        with listen(client, max_queue=16) as connection, Redis.from_url(redis_url) as redis:
             message = json.dumps(["another process", "items/1", json.dumps({"x": 4000 * "x"})])
             channel = f"events:{redis_url.rpartition('/')[2]}"
             for _ in range(100):
@@ -115,7 +114,7 @@ def test_a_stop(database_url: str, capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_handshake(server: httpx.Client) -> None:
-    with pytest.raises(InvalidStatus) as caught, connect(live_url(server)):
+    with pytest.raises(InvalidStatus) as caught, connect(live_url(server), **PATIENT):
         pass
     response = caught.value.response
     assert response.status_code == 401
@@ -126,7 +125,7 @@ def test_the_handshake(server: httpx.Client) -> None:
     sign_up(server)
     token = server.headers["Authorization"].removeprefix("Bearer ")
     protocols = [Subprotocol("bearer"), Subprotocol(token)]
-    with connect(live_url(server), subprotocols=protocols) as connection:
+    with connect(live_url(server), subprotocols=protocols, **PATIENT) as connection:
         assert connection.subprotocol == "bearer"
         connection.send(2000 * "x")
         assert closed(connection) == 1009
@@ -162,11 +161,11 @@ def test_a_thousand_sockets_on_five_connections(server: httpx.Client, database_u
         for token in tokens:
             headers = {"Authorization": f"Bearer {token}"}
             opening = (
-                connect_async(live_url(server), additional_headers=headers)
+                connect_async(live_url(server), additional_headers=headers, **PATIENT)
                 for _ in range(MAX_PER_USER)
             )
             connections += await asyncio.gather(*opening)
-        async with httpx.AsyncClient(base_url=server.base_url) as other:
+        async with httpx.AsyncClient(base_url=server.base_url, timeout=DEADLINE_SECONDS) as other:
             for token in tokens[:10]:
                 headers = {"Authorization": f"Bearer {token}"}
                 assert (await other.get(ITEMS, headers=headers)).status_code == 200
