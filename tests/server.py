@@ -27,6 +27,7 @@ PATIENT: dict[str, Any] = {
 }
 SECRET_KEY = "a secret that only the tests know"
 REDIS_URL = os.environ.get("TEST_REDIS_URL")
+held_ports = list[socket.socket]()
 if REDIS_URL:  # a database for each process of the tests: NUMBER, NUMBER + 1...
     _server, _, _number = REDIS_URL.rpartition("/")
     _worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
@@ -39,10 +40,14 @@ def redis_beside(database_url: str) -> str | None:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port that nobody else is given: it stays bound here, and a server can listen there
+    all the same. Else two runs of the tests could ask each other's servers."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    held_ports.append(holder)
+    port: int = holder.getsockname()[1]
+    return port
 
 
 def start(database_url: str, port: int, **environment: str) -> subprocess.Popen[bytes]:
