@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ from tests import server as servers
 from tests.databases import Databases, Postgres, Sqlite, alembic
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import serving
+from tests.waiting import Clock
 
 SECRET_KEY, REDIS_URL = servers.SECRET_KEY, servers.REDIS_URL
 redis_beside = servers.redis_beside
@@ -56,7 +58,7 @@ CHROMIUM = shutil.which("chromium")
 SERVER, TWO_WORKERS = "server", "two workers"
 UNTRACED = {"server", "two_workers", "site"}
 TRACED_CASES = 4
-CASES = pytest.StashKey[dict[tuple[Path, str], dict[pytest.Item, int]]]()
+IS_TRACED = pytest.StashKey[bool]()
 # No test makes too many attempts for the others, and any that leaks five connections is found.
 SERVER_SETTINGS = {
     "RATE_LIMIT_LOGIN": "1000/minute",
@@ -77,8 +79,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return not mark or item.callspec.params["databases"] in mark.args  # type: ignore[attr-defined]  # of parametrized ones
 
     items[:] = filter(fits, items)
+    traced = Counter[tuple[Path, str]]()
     for item in items:
-        is_traced(item)  # The cases are counted in the collection's order.
+        case = item.path, getattr(item, "originalname", item.name)
+        item.stash[IS_TRACED] = is_worth_tracing(item) and traced[case] < TRACED_CASES
+        traced[case] += item.stash[IS_TRACED]
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
@@ -90,7 +95,8 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
             for shared in (SERVER, TWO_WORKERS):
                 if parameters.startswith((f"{backend}-{shared}", f"{shared}-{backend}")):
                     return f"{backend}-{shared}"
-        return "e2e" if nodeid.startswith("tests/e2e/") else nodeid
+        folder = nodeid.rpartition("/")[0]
+        return folder if folder in ("tests/e2e", "tests/faults") else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -112,9 +118,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not CHROMIUM:
         terminalreporter.section("Chromium was NOT tested", red=True, bold=True)
         terminalreporter.line("apt-get install chromium (it is looked for in PATH)")
+    reports = terminalreporter.getreports("skipped")
+    for reason, count in Counter(each.longrepr[2] for each in reports).items():
+        title = f"{count} skipped: {reason.removeprefix('Skipped: ')}"
+        terminalreporter.section(title, red=True, bold=True)
 
 
-def is_traced(item: pytest.Item) -> bool:
+def is_worth_tracing(item: pytest.Item) -> bool:
     """Coverage doubles the time of a test: one database and a few of its cases will do.
 
     Where the code runs in another process, there is nothing to trace.
@@ -122,20 +132,14 @@ def is_traced(item: pytest.Item) -> bool:
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     if parameters.get("databases", BACKENDS[-1]) != BACKENDS[-1] or parameters.get("seed"):
         return False
-    if UNTRACED & set(getattr(item, "fixturenames", ())):
-        return False
-    if "databases" not in parameters:
-        return True
-    cases = item.session.stash.setdefault(CASES, {})
-    case = item.path, getattr(item, "originalname", "")
-    return cases.setdefault(case, {}).setdefault(item, len(cases[case])) < TRACED_CASES
+    return not UNTRACED & set(getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(autouse=True)
 def _traced_once(request: pytest.FixtureRequest) -> Iterator[None]:
     tracer = sys.gettrace(), threading.gettrace()
     is_measured = Coverage.current() and not request.config.getoption("testmon", None)
-    if not is_measured or is_traced(request.node):
+    if not is_measured or request.node.stash[IS_TRACED]:
         yield
         return
     sys.settrace(None)
@@ -265,6 +269,7 @@ def make_settings(database_url: str, **changes: Any) -> Settings:
         "secret_key": SECRET_KEY,
         "database_url": database_url,
         "database_pool_timeout": DEADLINE_SECONDS,
+        "database_statement_timeout": DEADLINE_SECONDS,
         "redis_url": redis_beside(database_url),
     }
     return Settings(**values | changes)
@@ -364,6 +369,11 @@ def browser_of(app: FastAPI, **headers: str) -> httpx.AsyncClient:
 async def browser(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with browser_of(app) as browser:
         yield browser
+
+
+@pytest.fixture
+async def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture

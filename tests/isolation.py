@@ -40,13 +40,17 @@ def forget_settings() -> None:
 
 
 def be_patient() -> None:
-    """Let Redis and the database of a busy machine answer late."""
+    """Let whatever a busy machine has to wait for come late."""
     # Only now that the settings are forgotten.
-    from app.core.http import health
-    from app.core.jobs import jobs
-    from app.core.security import rate_limit
+    from app.core.database import engine as engines
+    from app.core.http import health, server
+    from app.core.jobs import jobs, mail
+    from app.core.security import concurrency, fair_queue, rate_limit
 
     health.READY_SECONDS = rate_limit.REDIS_SECONDS = jobs.ENQUEUE_SECONDS = DEADLINE_SECONDS
+    concurrency.WAIT_SECONDS = fair_queue.WAIT_SECONDS = mail.SMTP_SECONDS = DEADLINE_SECONDS
+    engines.LOCK_TIMEOUT_SECONDS = engines.SQLITE_BUSY_SECONDS = DEADLINE_SECONDS
+    server.PING_SECONDS = DEADLINE_SECONDS
 
 
 def hash_cheaply() -> None:

@@ -5,19 +5,29 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
+from websockets.sync.client import ClientConnection, connect
 
 from tests.databases import ROOT
 from tests.isolation import DEADLINE_SECONDS, empty_folder
+from tests.sockets import LIVE
+from tests.waiting import eventually
 
 # What the server logs when it stops before a request has ended.
 GRACE_IS_OVER = "timeout graceful shutdown exceeded"
+# Of a WebSocket's client.
+PATIENT: dict[str, Any] = {
+    "open_timeout": DEADLINE_SECONDS,
+    "close_timeout": DEADLINE_SECONDS,
+    "ping_interval": None,
+}
 SECRET_KEY = "a secret that only the tests know"
 REDIS_URL = os.environ.get("TEST_REDIS_URL")
+held_ports = list[socket.socket]()
 if REDIS_URL:  # a database for each process of the tests: NUMBER, NUMBER + 1...
     _server, _, _number = REDIS_URL.rpartition("/")
     _worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
@@ -30,10 +40,14 @@ def redis_beside(database_url: str) -> str | None:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port that nobody else is given: it stays bound here, and a server can listen there
+    all the same. Else two runs of the tests could ask each other's servers."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    held_ports.append(holder)
+    port: int = holder.getsockname()[1]
+    return port
 
 
 def start(database_url: str, port: int, **environment: str) -> subprocess.Popen[bytes]:
@@ -44,6 +58,7 @@ def start(database_url: str, port: int, **environment: str) -> subprocess.Popen[
         "REDIS_URL": redis_beside(database_url) or "",
         "SECRET_KEY": SECRET_KEY,
         "DATABASE_POOL_TIMEOUT": str(DEADLINE_SECONDS),
+        "DATABASE_STATEMENT_TIMEOUT": str(DEADLINE_SECONDS),
         "PORT": str(port),
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
     }
@@ -77,16 +92,14 @@ def serving_process(database_url: str, **environment: str) -> Iterator[tuple[htt
 
 
 def wait_until_live(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
+    def is_live() -> bool:
         assert process.poll() is None, "the server has stopped"
         try:
-            client.get("/health/live")
+            return client.get("/health/live").is_success
         except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return
-    raise TimeoutError
+            return False
+
+    eventually(is_live)
 
 
 def sign_up(client: httpx.Client, name: str = "ann") -> None:
@@ -96,3 +109,15 @@ def sign_up(client: httpx.Client, name: str = "ann") -> None:
     form = {"grant_type": "password", "username": account["email"]}
     response = client.post("/api/v1/auth/token", data=form | {"password": account["password"]})
     client.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
+
+
+def live_url(client: httpx.Client) -> str:
+    return f"ws://127.0.0.1:{client.base_url.port}{LIVE}"
+
+
+def listen(client: httpx.Client, **options: Any) -> ClientConnection:
+    """To the changes of the items of who is signed in."""
+    headers = {"Authorization": client.headers["Authorization"]}
+    options = PATIENT | {"additional_headers": headers} | options
+    connection: ClientConnection = connect(live_url(client), **options)
+    return connection

@@ -14,7 +14,7 @@ from passlib.context import CryptContext
 from tests.conftest import only
 from tests.databases import Databases
 from tests.isolation import DEADLINE_SECONDS
-from tests.server import serving, sign_up
+from tests.server import listen, serving, sign_up
 from tests.waiting import eventually
 
 ITEMS = "/api/v1/items"
@@ -35,16 +35,21 @@ FAILING_COMMIT = {
 }
 
 
-def test_a_commit_that_fails_is_an_error_and_leaves_nothing(
+def test_a_commit_that_fails_is_an_error_leaves_nothing_and_is_not_told(
     databases: Databases, own_database_url: str
 ) -> None:
-    databases.execute(own_database_url, *FAILING_COMMIT[own_database_url.partition("+")[0]])
     with serving(own_database_url) as client:
         sign_up(client)
-        response = client.post(ITEMS, json=LAMP)
-        assert response.status_code == 500
-        assert response.headers["Content-Type"] == "application/problem+json"
-        assert client.get(ITEMS).json()["results"] == []
+        first = client.post(ITEMS, json=LAMP)
+        databases.execute(own_database_url, *FAILING_COMMIT[own_database_url.partition("+")[0]])
+        with listen(client) as socket_of_ann:
+            response = client.post(ITEMS, json=LAMP)
+            assert response.status_code == 500
+            assert response.headers["Content-Type"] == "application/problem+json"
+            assert client.get(ITEMS).json()["results"] == [first.json()]
+            client.patch(first.headers["Location"], json={"price": "5"})
+            change = json.loads(socket_of_ann.recv(DEADLINE_SECONDS))
+            assert change == {"type": "item.updated", "item_id": 1, "version": 2}
 
 
 def test_of_20_writers_at_once_none_is_lost(server: httpx.Client) -> None:

@@ -29,3 +29,16 @@ async def settled() -> None:
     """Let each task of the event loop run until it waits for something."""
     for _ in range(100):
         await asyncio.sleep(0)
+
+
+class Clock:
+    """The event loop's time, which a test puts forward: what is due then happens at once."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._time, self._ahead = loop.time, 0.0
+        loop.time = lambda: self._time() + self._ahead  # type: ignore[method-assign]
+
+    async def advance(self, seconds: float) -> None:
+        self._ahead += seconds
+        await settled()

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 import app.core.jobs.redis_queue  # noqa: F401  # its imports read files, which no event loop may do
-from tests.isolation import DEADLINE_SECONDS
+from tests.waiting import eventually_async
 
 
 class Outbox:
@@ -39,9 +39,10 @@ class Outbox:
         if self._app.state.settings.redis is None:
             await jobs.wait()
             return
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while await jobs._broker._redis.xlen("jobs"):  # noqa: ASYNC110 - it has no event
-                await asyncio.sleep(0.01)
+        await eventually_async(lambda: self._is_empty(jobs._broker._redis))
+
+    async def _is_empty(self, redis: Any) -> bool:
+        return not await redis.xlen("jobs")
 
 
 @asynccontextmanager

@@ -291,7 +291,7 @@ async def test_an_unknown_address_costs_a_hash_too(
 async def test_no_connection_is_held_while_a_password_is_hashed(
     database_url: str, password_hash: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = make_settings(database_url, database_pool_size=1, database_pool_timeout=1)
+    settings = make_settings(database_url, database_pool_size=1)
     async with running(settings) as app, client_of(app) as client:
         ann = await make_person(app, password_hash, "ann")
         passwords, database = app.state.passwords, app.state.database

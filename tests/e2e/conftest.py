@@ -90,6 +90,7 @@ def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
+            timeout=DEADLINE_SECONDS * 1000,
             # As people have it: "back" shows what was kept in memory.
             ignore_default_args=["--disable-back-forward-cache"],
         )
@@ -158,9 +159,9 @@ def open_page(chromium: Browser, site: Site, complaints: Complaints) -> Iterator
 def member(site: Site) -> str:
     """The e-mail address of somebody with an account, and nothing in it."""
     email = site.new_email()
-    httpx.post(
-        f"{site.url}/api/v1/users", json={"email": email, "password": PASSWORD}
-    ).raise_for_status()
+    account = {"email": email, "password": PASSWORD}
+    url = f"{site.url}/api/v1/users"
+    httpx.post(url, json=account, timeout=DEADLINE_SECONDS).raise_for_status()
     return email
 
 

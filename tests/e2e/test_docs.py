@@ -5,6 +5,7 @@ from playwright.sync_api import expect
 
 from tests.conftest import PASSWORD, only
 from tests.e2e.conftest import OpenPage, Site
+from tests.isolation import DEADLINE_SECONDS
 
 pytestmark = only("sqlite")
 
@@ -27,7 +28,8 @@ def test_swagger_ui_signs_in_and_makes_an_item(open_page: OpenPage, member: str)
 
 
 def test_redoc_shows_every_operation_and_searches(site: Site, open_page: OpenPage) -> None:
-    paths = httpx.get(f"{site.url}/openapi.json").json()["paths"].values()
+    document = httpx.get(f"{site.url}/openapi.json", timeout=DEADLINE_SECONDS).json()
+    paths = document["paths"].values()
     page = open_page()
     page.goto("/redoc")
     expect(page.locator("h2 a[href*='/operation/']")).to_have_count(sum(map(len, paths)))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import httpx
 
-DEADLINE_SECONDS = 60
+from tests.isolation import DEADLINE_SECONDS
+
 MEGABYTE = 1_000_000
 MAX_GROWTH_BYTES = 40 * MEGABYTE  # of the process: the attacks below cost several times that
 
@@ -22,6 +23,11 @@ def connected(client: httpx.Client, receive_buffer: int | None = None) -> Iterat
         connection.settimeout(DEADLINE_SECONDS)
         connection.connect((client.base_url.host, client.base_url.port))
         yield connection
+
+
+def health(client: httpx.Client) -> httpx.Response:
+    """Ask on a connection of its own."""
+    return httpx.get(f"{client.base_url}/health/live", timeout=DEADLINE_SECONDS)
 
 
 def send_until_cut(connection: socket.socket, piece: bytes, total: int) -> bool:
@@ -67,12 +73,6 @@ def is_cut(connection: socket.socket) -> bool:
     poll = select.poll()
     poll.register(connection, 0)  # errors are reported in any case
     return bool(poll.poll(1000 * DEADLINE_SECONDS))
-
-
-def is_readable(connection: socket.socket, seconds: float) -> bool:
-    """Wait so long for something to read."""
-    readable, _, _ = select.select([connection], [], [], seconds)
-    return bool(readable)
 
 
 def status_of(response: bytes) -> int:

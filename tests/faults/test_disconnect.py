@@ -10,9 +10,8 @@ from starlette.types import Message
 
 from app.core.database.dependencies import SessionDep
 from app.core.http import disconnect
-from tests.waiting import eventually_async
-
-DEADLINE = 60
+from tests.isolation import DEADLINE_SECONDS
+from tests.waiting import eventually_async, settled
 
 
 class Client:
@@ -46,7 +45,7 @@ class Client:
             "client": ("127.0.0.1", 1),
             "server": ("localhost", 80),
         }
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await app(scope, self.receive, self.send)
 
 
@@ -65,7 +64,7 @@ async def test_request_is_cancelled_when_its_client_disconnects(
     async def wait() -> None:
         client.gone.set()
         try:
-            await asyncio.sleep(DEADLINE)
+            await asyncio.Event().wait()
         except asyncio.CancelledError:
             cancelled.set()
             raise
@@ -86,8 +85,7 @@ async def test_request_that_commits_runs_to_its_end(app: FastAPI) -> None:
         async with app.state.database.transaction():
             pass
         client.gone.set()
-        for _ in range(100):
-            await asyncio.sleep(0)
+        await settled()
         followed.set()
 
     await client.call(app, "POST", "/api/v1/commits")
@@ -99,8 +97,7 @@ async def test_body_is_received_while_the_client_is_watched(app: FastAPI) -> Non
     client, received = Client(), list[Message]()
 
     async def endpoint(scope: Any, receive: Any, send: Any) -> None:
-        for _ in range(100):
-            await asyncio.sleep(0)
+        await settled()
         received.append(await receive())
         await send({"type": "http.response.start", "status": 204})
         await send({"type": "http.response.body"})
@@ -116,7 +113,7 @@ async def test_body_that_nobody_reads_does_not_hide_a_disconnect(app: FastAPI) -
     async def endpoint(scope: Any, receive: Any, send: Any) -> None:
         client.gone.set()
         received.append(await receive())
-        await asyncio.sleep(DEADLINE)
+        await asyncio.Event().wait()
 
     app.mount("/api/v1/late", endpoint)
     await client.call(app, "POST", "/api/v1/late/")
@@ -139,8 +136,7 @@ async def test_body_that_ends_while_the_client_is_watched_is_received(app: FastA
 
     async def endpoint(scope: Any, receive: Any, send: Any) -> None:
         received.append(await receive())
-        for _ in range(100):  # for the watch to listen
-            await asyncio.sleep(0)
+        await settled()  # for the watch to listen
         waiting = asyncio.create_task(receive())
         await asyncio.sleep(0)
         listens.set()
@@ -161,7 +157,7 @@ async def test_connection_of_a_cancelled_request_is_given_back(app: FastAPI) -> 
     async def hold(session: SessionDep) -> None:
         await session.connection()
         client.gone.set()
-        await asyncio.sleep(DEADLINE)
+        await asyncio.Event().wait()
 
     await client.call(app, "POST", "/api/v1/holds")
     pool = app.state.database.engine.pool

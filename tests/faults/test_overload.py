@@ -13,6 +13,7 @@ from tests.faults.clients import (
     MAX_GROWTH_BYTES,
     MEGABYTE,
     connected,
+    health,
     peak_memory,
     reset_peak_memory,
     send_until_cut,
@@ -53,7 +54,7 @@ def test_new_clients_are_answered_while_thousands_keep_the_server_waiting(
             connection = stack.enter_context(connected(client))
             connection.sendall(WAITING[number % len(WAITING)])
             if number % 100 == 0:
-                assert httpx.get(f"{client.base_url}/health/live").status_code == 200
+                assert health(client).status_code == 200
     assert peak_memory(pid) - before < 3 * MAX_GROWTH_BYTES
 
 
@@ -70,7 +71,7 @@ def test_new_clients_are_answered_during_attacks(server: tuple[httpx.Client, int
     with ThreadPoolExecutor(8) as threads:
         attacks = [threads.submit(attack, number) for number in range(400)]
         while not all(each.done() for each in attacks):
-            assert httpx.get(f"{client.base_url}/health/live").status_code == 200
+            assert health(client).status_code == 200
         for each in attacks:
             each.result()
     assert peak_memory(pid) - before < MAX_GROWTH_BYTES

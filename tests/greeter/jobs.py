@@ -3,16 +3,28 @@ from pathlib import Path
 
 from starlette.datastructures import State
 
+from app.core.jobs.jobs import Job
+from tests.waiting import eventually_async
+
 
 async def greet(state: State, name: str, number: int) -> None:
     await state.mailer.send(f"{name}@example.com", "greeting", name=name, token=number)
 
 
-async def note(state: State, path: str, milliseconds: int) -> None:
-    """Adds a line to the file at its start, and another at its end."""
+async def note(state: State, path: str) -> None:
+    """Adds a line to the file at its start, and another at its end, for which there has to be a
+    file beside it: `may_end` makes it."""
     write(path, "started")
-    await asyncio.sleep(milliseconds / 1000)
+    await eventually_async(lambda: asyncio.to_thread(sign(path).exists))
     write(path, "done")
+
+
+def may_end(path: Path) -> None:
+    sign(path).touch()
+
+
+def sign(path: Path | str) -> Path:
+    return Path(f"{path}.may_end")
 
 
 def write(path: str, line: str) -> None:
@@ -20,4 +32,4 @@ def write(path: str, line: str) -> None:
         file.write(f"{line}\n")
 
 
-JOBS = [greet, note]
+JOBS: list[Job] = [greet, note]

@@ -11,12 +11,7 @@ from uuid import UUID
 
 from app.accounts.models import AuthSession, User, email_key
 from app.accounts.repository import Accounts
-from app.accounts.schemas import (
-    Device,
-    SessionRead,
-    TokenRead,
-    TokenRequest,
-)
+from app.accounts.schemas import Device, SessionRead, TokenRead, TokenRequest
 from app.accounts.scopes import allowed_scopes
 from app.accounts.service.attempts import Attempts
 from app.accounts.session_cache import SessionCache, cache_key

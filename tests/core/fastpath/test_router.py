@@ -37,6 +37,7 @@ from app.core.fastpath import use_fast_path
 from app.core.fastpath.router import LeanRouter, UnsupportedRoute, plan_of
 from tests.conftest import client_of
 from tests.isolation import DEADLINE_SECONDS
+from tests.waiting import settled
 
 Calls = list[str]
 tenant = ContextVar("tenant", default="nobody")
@@ -151,7 +152,7 @@ async def slowly_closed(request: Request) -> AsyncIterator[None]:
         yield
     finally:
         called(request, "closing")
-        await asyncio.sleep(0.01)
+        await settled()
         called(request, "closed")
 
 
@@ -285,8 +286,11 @@ def lean(router: APIRouter) -> None:
         return body
 
     @router.get("/slow")
-    async def slow(opened: Annotated[None, Depends(slowly_closed, scope="function")]) -> None:
-        await asyncio.sleep(9)
+    async def slow(
+        request: Request, opened: Annotated[None, Depends(slowly_closed, scope="function")]
+    ) -> None:
+        request.scope["cancel"]()
+        await asyncio.Event().wait()
 
     @router.get("/forward/{path}")
     async def forward(path: str, request: Request) -> Response:
@@ -667,8 +671,8 @@ async def test_a_cancelled_request_closes_what_it_opened_as_ever() -> None:
                 self.app = app
 
             async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-                with anyio.move_on_after(0.05):
-                    await self.app(scope, receive, send)
+                with anyio.CancelScope() as cancelled:
+                    await self.app({**scope, "cancel": cancelled.cancel}, receive, send)
 
         app.add_middleware(Impatient)
         await outcome(app, {"method": "GET", "url": "/v1/slow"})

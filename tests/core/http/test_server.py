@@ -1,64 +1,50 @@
 """The server's protocols with small applications, in the test's event loop."""
 
 import asyncio
+import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import uvloop
 from starlette.types import Receive, Scope, Send
-from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from uvicorn.server import ServerState
 
 from app.core.config import Settings, get_settings
-from app.core.http.server import HttpProtocol, WebSocketProtocol, raise_open_file_limit
+from app.core.http.server import raise_open_file_limit
+from tests.protocols import (
+    CONTINUATION,
+    PING,
+    TEXT,
+    Connection,
+    answer,
+    connected,
+    frame,
+    listening,
+)
+from tests.waiting import Clock, settled
 
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-ECHO = b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
+SIZED = b"POST / HTTP/1.1\r\nContent-Length: 50000\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
 )
 
 
-@asynccontextmanager
-async def connected(app: Application) -> AsyncIterator[Connection]:
-    config = Config(app, http=HttpProtocol, ws=WebSocketProtocol, log_config=None, lifespan="off")
-    config.load()
-    state = ServerState()
-    server = await asyncio.get_running_loop().create_server(
-        lambda: HttpProtocol(config, state, {}), "127.0.0.1", 0
-    )
-    async with asyncio.timeout(60), server:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        try:
-            yield reader, writer
-        finally:
-            writer.close()
-            await asyncio.gather(*state.tasks)
-
-
-async def answer(send: Send, body: bytes) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": body})
+REQUEST_SECONDS = 10  # By the clock that the tests put forward.
 
 
 @pytest.fixture(autouse=True)
-def settings(elsewhere: None) -> Settings:
+def settings(elsewhere: None, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Read them before the event loop runs, as the application does when it is imported."""
+    monkeypatch.setattr(get_settings(), "request_timeout", REQUEST_SECONDS)
     return get_settings()
-
-
-@pytest.fixture
-def short_timeouts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "request_timeout", 0.1)
-    monkeypatch.setattr("app.core.http.server.CHECK_SECONDS", 0.05)
 
 
 HTTP_ATTRIBUTES = """connections cycle flow headers logger loop pipeline scope server_state
@@ -99,28 +85,97 @@ async def test_trailers_are_not_among_the_headers() -> None:
         await answer(send, b"done")
 
     async with connected(app) as (reader, writer):
-        writer.write(ECHO + b"X-First: 1\r\n\r\n1\r\nx\r\n0\r\nX-User: root\r\n\r\n")
+        writer.write(CHUNKED + b"X-First: 1\r\n\r\n1\r\nx\r\n0\r\nX-User: root\r\n\r\n")
         await reader.readuntil(b"done")
     assert [name for name, _ in scopes[0]["headers"]] == [b"transfer-encoding", b"x-first"]
 
 
-@pytest.mark.usefixtures("short_timeouts")
-async def test_time_does_not_run_while_the_application_works() -> None:
+async def read_and_answer(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer when the body is whole."""
+    message = await receive()
+    while message.get("more_body"):
+        message = await receive()
+    if message["type"] == "http.request":
+        await answer(send, b"done")
+
+
+async def trickle(connection: Connection, piece: bytes, clock: Clock) -> bytes:
+    """Send `piece` every second until the server closes, and return what it sent."""
+    reader, writer = connection
+    response = asyncio.create_task(reader.read())
+    await settled()
+    while not response.done():
+        writer.write(piece)
+        await clock.advance(1)
+    return await response
+
+
+async def test_connection_without_a_request_is_closed(clock: Clock) -> None:
+    async with connected(read_and_answer) as connection:
+        assert await trickle(connection, b"", clock) == b""
+
+
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        pytest.param(b"G", b"", id="stalled head"),
+        pytest.param(b"GET /", b"x", id="target"),
+        pytest.param(GET.removesuffix(b"\r\n"), b"a: b\r\n", id="field"),
+        pytest.param(SIZED + b"\r\n", b"", id="stalled body"),
+        pytest.param(SIZED + b"\r\n", b"x", id="body"),
+        pytest.param(CHUNKED + b"\r\n", b"1\r\nx\r\n", id="chunked body"),
+        pytest.param(CHUNKED + b"\r\n1;", b"x", id="chunk extension"),
+        pytest.param(CHUNKED + b"\r\n0\r\n", b"a: b\r\n", id="trailer"),
+        pytest.param(SIZED + b"Expect: 100-continue\r\n\r\n", b"", id="announced body"),
+    ],
+)
+async def test_slow_request_is_answered_408(clock: Clock, start: bytes, piece: bytes) -> None:
+    async with connected(read_and_answer) as connection:
+        connection[1].write(start)
+        response = await trickle(connection, piece, clock)
+    head, _, body = response.removeprefix(CONTINUE).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert json.loads(body)["title"] == "Request Timeout"
+
+
+async def test_second_request_has_its_own_time(clock: Clock) -> None:
+    async with connected(read_and_answer) as connection:
+        connection[1].write(GET + b"GET /slow")
+        response = await trickle(connection, b"x", clock)
+    assert response.startswith(b"HTTP/1.1 200")
+    assert b"HTTP/1.1 408" in response
+
+
+async def test_body_at_a_reasonable_pace_is_accepted(clock: Clock) -> None:
+    """The whole takes three times REQUEST_TIMEOUT, in which there are at least 10 kB."""
+    async with connected(read_and_answer) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nContent-Length: 40000\r\n\r\n")
+        for _ in range(8):
+            await clock.advance(0.4 * REQUEST_SECONDS)
+            writer.write(5000 * b"x")
+        await reader.readuntil(b"done")
+
+
+async def test_time_does_not_run_while_the_application_works(clock: Clock) -> None:
     """Neither does it for a body that the application has not asked for yet."""
+    may_go_on = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await asyncio.sleep(0.4)
+        await may_go_on.wait()
         await answer(send, (await receive())["body"])
 
     async with connected(app) as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
-        await reader.readuntil(b"100 Continue\r\n\r\n")
+        await settled()
+        for _ in range(3):
+            await clock.advance(REQUEST_SECONDS)
+        may_go_on.set()
+        await reader.readuntil(CONTINUE)
         writer.write(b"hello")
         await reader.readuntil(b"hello")
 
 
-@pytest.mark.usefixtures("short_timeouts")
-async def test_application_learns_that_a_slow_request_was_cut() -> None:
+async def test_application_learns_that_a_slow_request_was_cut(clock: Clock) -> None:
     messages = list[str]()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,9 +183,9 @@ async def test_application_learns_that_a_slow_request_was_cut() -> None:
             messages.append((await receive())["type"])
         await answer(send, b"too late")
 
-    async with connected(app) as (reader, writer):
-        writer.write(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhell")
-        response = await reader.read()
+    async with connected(app) as connection:
+        connection[1].write(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhell")
+        response = await trickle(connection, b"", clock)
     assert messages == ["http.request", "http.disconnect"]
     assert response.startswith(b"HTTP/1.1 408")
     assert b"too late" not in response
@@ -140,23 +195,24 @@ def test_client_that_leaves_with_requests_unanswered_is_no_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """On uvloop, as in production: there it is an error to write to a closed transport."""
-    left = asyncio.Event()
+    asked, left = asyncio.Event(), asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.set()
         await left.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for _ in range(3):
             await send({"type": "http.response.body", "body": b"more", "more_body": True})
-            await asyncio.sleep(0.02)  # for the server to notice
+            await settled()  # for the server to notice
         await send({"type": "http.response.body"})
 
     async def leave() -> None:
         async with connected(app) as (_, writer):
             writer.write(3 * GET)
-            await writer.drain()
-            await asyncio.sleep(0.02)
+            await asked.wait()
+            await settled()
             writer.transport.abort()
-            await asyncio.sleep(0.02)
+            await settled()
             left.set()
 
     uvloop.run(leave())
@@ -176,7 +232,7 @@ async def test_invalid_request_logs_no_warning(caplog: pytest.LogCaptureFixture)
 
 async def test_invalid_request_behind_another_is_not_answered_in_its_place() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await asyncio.sleep(0.05)
+        await settled()  # for the server to read on
         await answer(send, b"done")
 
     async with connected(app) as (reader, writer):
@@ -192,7 +248,8 @@ async def test_pipelined_body_is_held_up_to_a_limit() -> None:
         message = None
         while message is None:
             with suppress(TimeoutError):
-                message = await asyncio.wait_for(receive(), 0.001)
+                async with asyncio.timeout(0):
+                    message = await receive()
         assert message["type"] == "http.disconnect"
 
     async def send_endlessly(writer: asyncio.StreamWriter) -> None:
@@ -233,3 +290,146 @@ def test_limit_on_open_files_is_raised_for_the_connections(monkeypatch: pytest.M
         monkeypatch.setattr("resource.getrlimit", lambda _, each=(soft, hard): each)
         raise_open_file_limit(1000)
     assert limits == [(1500, 1_048_576), (1200, 1200), (1500, -1)]
+
+
+HEALTH = GET.removesuffix(b"\r\n")
+TRAILERS = CHUNKED + b"\r\n0\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        pytest.param(HEALTH + 99 * b"a: b\r\n" + b"\r\n", 200, id="100 fields"),
+        pytest.param(HEALTH + 100 * b"a: b\r\n" + b"\r\n", 431, id="101 fields"),
+        pytest.param(HEALTH + b"a: " + 65_000 * b"x" + b"\r\n\r\n", 200, id="65 kB"),
+        pytest.param(HEALTH + b"a: " + 66_000 * b"x" + b"\r\n\r\n", 431, id="66 kB"),
+        pytest.param(HEALTH + b"a: " + 200_000 * b"x" + b"\r\n\r\n", 431, id="200 kB"),
+        pytest.param(b"GET /?" + 66_000 * b"x" + b" HTTP/1.1\r\n\r\n", 431, id="target"),
+        pytest.param(TRAILERS + 101 * b"a: b\r\n" + b"\r\n", 431, id="101 trailers"),
+        pytest.param(TRAILERS + b"a: " + 70_000 * b"x" + b"\r\n\r\n", 431, id="70 kB trailer"),
+        pytest.param(HEALTH + b"a: b\r\n folded\r\n\r\n", 400, id="folded line"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, id="HTTP/2"),
+    ],
+)
+async def test_head_beyond_the_limits_is_answered_431(head: bytes, status: int) -> None:
+    async with connected(read_and_answer) as (reader, writer):
+        writer.write(head)
+        if status == 200:
+            assert (await reader.readuntil(b"done")).startswith(b"HTTP/1.1 200 ")
+            return
+        fields, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    problem = json.loads(body)
+    assert problem["status"] == status == int(fields.split()[1])
+    assert problem["instance"] in ("/", "*")
+    assert f"x-request-id: {problem['request_id']}".encode() in fields
+    assert b"content-type: application/problem+json" in fields
+    assert b"connection: close" in fields
+
+
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    paths = list[bytes]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(send, scope["raw_path"])
+
+    async with connected(app) as (reader, writer):
+        for n in range(20):
+            writer.write(b"GET /%d HTTP/1.1\r\n\r\n" % n)
+        writer.write(b"GET /20 HTTP/1.1\r\nConnection: close\r\n\r\n")
+        paths = re.findall(rb"/\d+\b(?=\r)", await reader.read())
+    assert paths == [b"/%d" % n for n in range(21)]
+
+
+async def test_large_head_behind_another_request_is_refused() -> None:
+    async with connected(read_and_answer) as (reader, writer):
+        writer.write(GET + HEALTH + b"X-Long: " + 100_000 * b"x" + b"\r\n\r\n")
+        response = await reader.read()
+    assert response.count(b"HTTP/1.1 200") <= 1
+
+
+async def test_idle_connections_make_room_for_a_new_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    monkeypatch.setattr(settings, "max_connections", 20)
+    async with listening(read_and_answer) as connect:
+        idle = [await connect() for _ in range(200)]
+        reader, writer = await connect()
+        writer.write(GET)
+        await reader.readuntil(b"done")
+        for connection in idle:
+            with suppress(ConnectionResetError):
+                assert await trickle(connection, b"", clock) == b""
+
+
+async def test_connections_in_use_are_kept_and_a_new_one_is_answered_503(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "max_connections", 2)
+    may_end = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await may_end.wait()
+        await answer(send, b"done")
+
+    async with listening(app) as connect:
+        in_use = [await connect() for _ in range(2)]
+        for _, writer in in_use:
+            writer.write(GET)
+        await settled()
+        response = await (await connect())[0].read()
+        may_end.set()
+        for reader, _ in in_use:
+            await reader.readuntil(b"done")
+    assert response.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 5" in response
+
+
+async def accept(scope: Scope, receive: Receive, send: Send) -> None:
+    """Read what the client sends until it goes away."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+async def test_small_amounts_of_frames_are_answered() -> None:
+    async with connected(accept) as (reader, writer):
+        writer.write(UPGRADE)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(100 * frame(PING, b"x") + 100 * frame(TEXT, b"x"))
+        assert await reader.readexactly(300) == 100 * b"\x8a\x01x"
+
+
+@pytest.mark.parametrize(
+    ("frames", "code"),
+    [
+        pytest.param(1000 * frame(PING, 125 * b"x"), 1008, id="too much data"),
+        pytest.param(
+            frame(TEXT, b"x", is_last=False) + 100 * frame(CONTINUATION, b"", is_last=False),
+            1009,
+            id="too many fragments",
+        ),
+    ],
+)
+async def test_frames_beyond_the_limits_close_the_socket(frames: bytes, code: int) -> None:
+    async with connected(accept) as (reader, writer):
+        writer.write(UPGRADE)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(frames)
+        assert code.to_bytes(2) in await reader.readuntil(b"too m")
+
+
+async def test_allowance_of_a_socket_is_refilled(clock: Clock) -> None:
+    async with connected(accept) as (reader, writer):
+        writer.write(UPGRADE)
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(40):  # 80 kB, of which 64 may come at once
+            writer.write(16 * frame(PING, 119 * b"x"))
+            await clock.advance(0.5)
+        assert len(await reader.readexactly(16 * 121 * 40)) == 16 * 121 * 40
+
+
+async def test_handshake_with_a_long_field_is_answered_431() -> None:
+    async with connected(accept) as (reader, writer):
+        writer.write(UPGRADE.removesuffix(b"\r\n") + b"X-Long: " + 9000 * b"x" + b"\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 431 ")

@@ -13,8 +13,8 @@ from app.core.jobs.jobs import Jobs
 from tests.conftest import make_settings, running
 from tests.greeter import add_greeter
 from tests.greeter.jobs import greet
-from tests.isolation import DEADLINE_SECONDS
 from tests.smtp import Inbox, receiving
+from tests.waiting import Clock, settled
 
 
 @pytest.fixture(autouse=True)
@@ -82,24 +82,29 @@ async def test_the_last_try_is_the_end(caplog: pytest.LogCaptureFixture) -> None
     assert len([each for each in caplog.messages if "has failed" in each]) == 1
 
 
-async def test_an_app_waits_between_the_attempts() -> None:
-    started = asyncio.get_running_loop().time()
+async def test_an_app_waits_between_the_attempts(clock: Clock) -> None:
+    tries = 0
 
     async def fail_once(state: State) -> None:
-        if asyncio.get_running_loop().time() < started + 1:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
             raise OSError
 
     with stamina.set_testing(False):
         jobs = await make_jobs(fail_once)
         await jobs.enqueue(fail_once.__name__)
-        await jobs.close()  # a retry that is due is waited for too
-    assert asyncio.get_running_loop().time() >= started + 1
+        close = asyncio.create_task(jobs.close())  # a retry that is due is waited for too
+        await settled()
+        assert tries == 1
+        await clock.advance(core_jobs.FIRST_WAIT_SECONDS + 1)  # and what is added by chance
+        await close
+    assert tries == 2
 
 
 async def test_what_takes_too_long_is_cut_off(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture, clock: Clock
 ) -> None:
-    monkeypatch.setattr(core_jobs, "STOP_SECONDS", 0.05)
     done = list[int]()
 
     async def work(state: State, seconds: int) -> None:
@@ -109,7 +114,10 @@ async def test_what_takes_too_long_is_cut_off(
     jobs = await make_jobs(work)
     for seconds in (60, 0, 60):
         await jobs.enqueue(work.__name__, seconds)
-    await asyncio.wait_for(jobs.close(), DEADLINE_SECONDS)
+    close = asyncio.create_task(jobs.close())
+    await settled()
+    await clock.advance(core_jobs.STOP_SECONDS)
+    await close
     assert done == [0]
     cut_off = [each for each in caplog.messages if "cut off" in each]
     assert len(cut_off) == 2

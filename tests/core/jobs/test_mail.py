@@ -14,6 +14,7 @@ from app.core.errors import Unavailable
 from app.core.jobs.mail import Mailer
 from tests.conftest import make_settings
 from tests.databases import ROOT
+from tests.isolation import DEADLINE_SECONDS
 from tests.smtp import Inbox, receiving
 
 FOLDER = ROOT / "tests/greeter/templates/mail"
@@ -107,7 +108,7 @@ async def test_a_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
         mailer = await make_mailer(f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         with pytest.raises((Unavailable, OSError)):
             await mailer.send(TO, "greeting", **CONTEXT)
-        await hung_up.wait()
+        await asyncio.wait_for(hung_up.wait(), DEADLINE_SECONDS)
 
 
 async def test_the_password_may_have_any_characters(inbox: Inbox) -> None:

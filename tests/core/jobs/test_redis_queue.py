@@ -20,11 +20,11 @@ from app.core.context import request_id_var
 from app.core.jobs import jobs as core_jobs
 from app.core.jobs.jobs import Job, Jobs
 from tests.conftest import make_settings, only
-from tests.greeter.jobs import JOBS, greet, note
+from tests.greeter.jobs import JOBS, greet, may_end, note
 from tests.isolation import DEADLINE_SECONDS
 from tests.smtp import receiving
 from tests.waiting import eventually
-from tests.worker import TAKE_OVER_SECONDS, wait_for_line, working
+from tests.worker import wait_for_line, working
 
 
 @asynccontextmanager
@@ -49,13 +49,31 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+def until_renewed(redis: Redis) -> None:
+    """Wait until the worker has said once more that it is at work on its one job."""
+
+    def idle_ms() -> int:
+        (entry,) = redis.xpending_range("jobs", "workers", "-", "+", 1)
+        return int(entry["time_since_delivered"])
+
+    longest = 0
+
+    def is_renewed() -> bool:
+        nonlocal longest
+        before, longest = longest, max(longest, now := idle_ms())
+        return now < before
+
+    eventually(is_renewed)
+
+
 @only("sqlite")
 def test_what_was_queued_before_the_first_worker(
     redis_url: str, database_url: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "notes"
+    may_end(path)
     for _ in range(3):
-        enqueue(redis_url, note, str(path), 0)
+        enqueue(redis_url, note, str(path))
     with working(redis_url, database_url), Redis.from_url(redis_url) as redis:
         eventually(lambda: lines(path).count("done") == 3)
         eventually(lambda: redis.xlen("jobs") == 0)  # nothing is kept of what is done
@@ -83,10 +101,11 @@ def test_what_a_killed_worker_held_is_done_by_the_next(
 ) -> None:
     path = tmp_path / "notes"
     with working(redis_url, database_url) as worker:
-        enqueue(redis_url, note, str(path), 1000)
+        enqueue(redis_url, note, str(path))
         eventually(lambda: lines(path) == ["started"])
         worker.kill()
         worker.wait()
+    may_end(path)
     with working(redis_url, database_url):
         eventually(lambda: lines(path) == ["started", "started", "done"])
 
@@ -94,23 +113,33 @@ def test_what_a_killed_worker_held_is_done_by_the_next(
 @only("sqlite")
 def test_what_takes_long_is_done_once(redis_url: str, database_url: str, tmp_path: Path) -> None:
     path = tmp_path / "notes"
-    enqueue(redis_url, note, str(path), 3000 * TAKE_OVER_SECONDS)
-    with working(redis_url, database_url), working(redis_url, database_url):
+    enqueue(redis_url, note, str(path))
+    with (
+        working(redis_url, database_url),
+        working(redis_url, database_url),
+        Redis.from_url(redis_url) as redis,
+    ):
+        eventually(lambda: lines(path) == ["started"])
+        for _ in range(6):  # a third of TAKE_OVER_SECONDS each
+            until_renewed(redis)
+        may_end(path)
         eventually(lambda: "done" in lines(path))
     assert lines(path) == ["started", "done"]
 
 
 @only("sqlite")
-def test_a_stop_lets_a_job_finish(redis_url: str, database_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_lets_a_job_finish(
+    redis_url: str, database_url: str, tmp_path: Path, number: signal.Signals
+) -> None:
     path = tmp_path / "notes"
-    for number in (signal.SIGTERM, signal.SIGINT):
-        path.unlink(missing_ok=True)
-        with working(redis_url, database_url) as worker:
-            enqueue(redis_url, note, str(path), 500)
-            eventually(lambda: lines(path) == ["started"])
-            worker.send_signal(number)
-            assert worker.wait(DEADLINE_SECONDS) == 0
-        assert lines(path) == ["started", "done"]
+    with working(redis_url, database_url) as worker:
+        enqueue(redis_url, note, str(path))
+        eventually(lambda: lines(path) == ["started"])
+        worker.send_signal(number)
+        may_end(path)
+        assert worker.wait(DEADLINE_SECONDS) == 0
+    assert lines(path) == ["started", "done"]
     with Redis.from_url(redis_url) as redis:
         assert redis.xlen("jobs") == 0
 
@@ -121,11 +150,12 @@ def test_what_a_stop_cuts_off_is_not_lost(
 ) -> None:
     path = tmp_path / "notes"
     with working(redis_url, database_url, TEST_STOP_SECONDS="0.1") as worker:
-        enqueue(redis_url, note, str(path), 1500)
+        enqueue(redis_url, note, str(path))
         eventually(lambda: lines(path) == ["started"])
         worker.send_signal(signal.SIGTERM)
         wait_for_line(worker, "was cut off by the stop")
         assert worker.wait(DEADLINE_SECONDS) == 0
+    may_end(path)
     with working(redis_url, database_url):
         eventually(lambda: lines(path) == ["started", "started", "done"])
 
@@ -139,7 +169,8 @@ def test_a_worker_outlives_a_redis_that_forgets(
         eventually(lambda: redis.exists("jobs"))
         redis.flushdb()
         wait_for_line(worker, "The queue is away")
-        enqueue(redis_url, note, str(path), 0)
+        may_end(path)
+        enqueue(redis_url, note, str(path))
         eventually(lambda: "done" in lines(path))
 
 

@@ -1,7 +1,9 @@
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator
+from itertools import count
 from typing import Any
 
 import httpx
@@ -12,32 +14,59 @@ from starlette.concurrency import run_in_threadpool
 
 from app.core.http.middleware.request_context import RequestContext
 from app.core.observability import loop_guard
-from app.core.observability.loop_guard import LoopGuard
+from app.core.observability.loop_guard import LoopGuard, Sight
 from app.main import create_app
 from tests.conftest import client_of, make_settings
+from tests.isolation import DEADLINE_SECONDS
 
-SECONDS = 0.25
+SECONDS = 0.15
 
 
 @pytest.fixture
-async def client(never_blocked: BlockBuster) -> AsyncIterator[httpx.AsyncClient]:
+def sights(monkeypatch: pytest.MonkeyPatch) -> list[Sight]:
+    """What the guard has seen while a beat was overdue."""
+    look, sights = LoopGuard._look, list[Sight]()
+
+    def look_and_tell(guard: LoopGuard) -> Sight | None:
+        if sight := look(guard):
+            sights.append(sight)
+        return sight
+
+    monkeypatch.setattr(LoopGuard, "_look", look_and_tell)
+    return sights
+
+
+@pytest.fixture
+async def client(
+    never_blocked: BlockBuster, sights: list[Sight], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     app.add_middleware(RequestContext)
     app.add_middleware(LoopGuard)
 
     @app.get("/blocks/{number}")
     async def block(number: int) -> None:
-        time.sleep(SECONDS)  # noqa: ASYNC251 - what is to be found
+        while not sights:
+            time.sleep(SECONDS)  # noqa: ASYNC251 - what is to be found
 
     @app.get("/works/{number}")
     async def work(number: int) -> None:
         ends = time.monotonic() + SECONDS
-        while time.monotonic() < ends:
+        while not sights or time.monotonic() < ends:
             sum(range(number))
+
+    beat, beats, have_been = LoopGuard._beat, count(1), threading.Event()
+
+    def beat_and_count(guard: LoopGuard, due: float) -> None:
+        beat(guard, due)
+        if next(beats) == 10 * loop_guard.BLOCKED_SECONDS / loop_guard.BEAT_SECONDS:
+            have_been.set()
+
+    monkeypatch.setattr(LoopGuard, "_beat", beat_and_count)
 
     @app.get("/waits")
     async def wait() -> None:
-        await asyncio.gather(asyncio.sleep(2), run_in_threadpool(time.sleep, 2))
+        assert await run_in_threadpool(have_been.wait, DEADLINE_SECONDS)
 
     never_blocked.functions["time.sleep"].can_block_in(
         "tests/core/observability/test_loop_guard.py", "block"
@@ -95,18 +124,15 @@ async def test_who_blocks_the_loop_is_named_once(
     client: httpx.AsyncClient, warnings: Warnings, path: str, endpoint: str, line: str
 ) -> None:
     assert (await client.get(path)).status_code == 200
-    await warnings.came.wait()
-    (warning,) = warnings.messages
+    await asyncio.wait_for(warnings.came.wait(), DEADLINE_SECONDS)
+    (warning,) = [each for each in warnings.messages if line in each]
     assert f" ms by {endpoint}, at tests/core/observability/test_loop_guard.py:" in warning
     assert line in warning
 
 
-async def test_who_waits_is_not(
-    client: httpx.AsyncClient, warnings: Warnings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loop_guard, "BLOCKED_SECONDS", 1.5)  # a busy machine stops the loop too
+async def test_who_waits_is_not(client: httpx.AsyncClient, warnings: Warnings) -> None:
     assert (await client.get("/waits")).status_code == 200
-    assert not warnings.messages
+    assert not [each for each in warnings.messages if "in wait:" in each]
 
 
 def test_only_local_has_a_guard() -> None:

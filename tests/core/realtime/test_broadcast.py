@@ -13,6 +13,7 @@ from app.core.realtime import redis_broadcast
 from app.core.realtime.broadcast import LOST
 from app.core.realtime.redis_broadcast import RedisBroadcast
 from tests.isolation import DEADLINE_SECONDS
+from tests.waiting import eventually_async
 
 
 class Happened(Event):
@@ -57,9 +58,10 @@ async def process(url: str, *, linked: bool = True) -> AsyncIterator[Process]:
 
 
 async def logged(caplog: pytest.LogCaptureFixture, message: str) -> None:
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while message not in caplog.text:  # noqa: ASYNC110 - the log sets no event
-            await asyncio.sleep(0.01)
+    async def is_logged() -> bool:
+        return message in caplog.text
+
+    await eventually_async(is_logged)
 
 
 class Proxy:

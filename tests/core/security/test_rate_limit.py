@@ -20,6 +20,7 @@ from app.core.security.rate_limit import MemoryWindows, RateLimiter
 from tests.conftest import REDIS_URL, Person, client_of, make_settings, running
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import free_port
+from tests.waiting import settled
 
 ITEMS = "/api/v1/items"
 TEN = parse("10/minute")
@@ -202,12 +203,13 @@ async def test_without_redis_the_process_counts(
     serve: Callable[..., Any] | None,
 ) -> None:
     monkeypatch.setattr(rate_limit, "REDIS_SECONDS", 0.1)
+    monkeypatch.setattr(rate_limit, "AWAY_SECONDS", DEADLINE_SECONDS)
     port = free_port()
     limiter = make_limiter(f"redis://127.0.0.1:{port}/5")
     async with listening(port if serve else free_port(), serve or hang) as connections:
         async with asyncio.timeout(DEADLINE_SECONDS):
             assert await passed(limiter, 30) == 10
-        await asyncio.sleep(0.1)
+        await settled()  # for the server to see who has come
         asked = len(connections)
         assert await passed(limiter, 30) == 0
         assert len(connections) == asked  # nobody else waits for it
@@ -219,19 +221,21 @@ async def test_without_redis_the_process_counts(
 async def test_redis_that_comes_back(
     make_limiter: Limiters, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(rate_limit, "AWAY_SECONDS", 0.1)
+    now = 0.0
+    clock = SimpleNamespace(time=time.time, monotonic=lambda: now)
+    monkeypatch.setattr(rate_limit, "time", clock)
     port = free_port()
     limiter, other = make_limiter(relayed(port)), make_limiter(REDIS_URL)
     assert await passed(limiter, 1) == 1
     for count in (10, 0):  # it goes away again, and a connection that was cut is no failure
-        await asyncio.sleep(0.1)
+        now += rate_limit.AWAY_SECONDS
         async with listening(port, relay) as connections:
             assert await passed(limiter, 60) == count
             assert len(connections) <= rate_limit.REDIS_CONNECTIONS
             assert await passed(other, 10) == 0
             for _, writer in connections:
                 writer.close()
-            await asyncio.sleep(0.05)
+            await settled()
             assert await passed(limiter, 10) == 0
         assert await passed(limiter, 3) == 3  # in memory
     assert len(warnings(caplog)) == 3

@@ -30,7 +30,7 @@ from tests.features.items.test_crud import LAMP
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import free_port, serving, sign_up, start, wait_until_live
 from tests.test_server import FAILING_COMMIT
-from tests.waiting import eventually
+from tests.waiting import eventually, eventually_async
 
 ITEMS = "/api/v1/items"
 
@@ -220,8 +220,11 @@ async def until_waiting(app: FastAPI, many: int) -> None:
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
     async with app.state.database.reading() as session:
-        while (await session.scalar(count)) < many:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
+
+        async def are_waiting() -> bool:
+            return bool(await session.scalar(count) >= many)
+
+        await eventually_async(are_waiting)
 
 
 def test_of_16_at_once_one_makes_the_item(server: httpx.Client) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -52,9 +53,11 @@ def leaves_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
-    """Neither a file nor a database: one of that name can be made."""
+    """Neither a file nor a database: one of that name can be made. Nor an open connection, which
+    fails the test as it is collected."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     yield
+    gc.collect()
     assert not list(tmp_path.iterdir())
     if isinstance(databases, Postgres):
         make, drop = f"CREATE DATABASE {lab_name}", f"DROP DATABASE {lab_name}"

@@ -2,7 +2,9 @@
 
 import asyncio
 import re
+import threading
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,11 +16,14 @@ from app.features.lab.pages import lab as page
 from app.features.lab.pages import waits
 from app.features.lab.schemas import Progress
 from app.features.lab.service import runner, runs
+from app.features.lab.service.load import Connection
 from app.features.lab.service.runs import Runs
+from app.features.lab.service.vitals import Vitals
 from tests.conftest import Person, browser_of, make_settings, only, running, sign_in
 from tests.features.lab.test_runs import Measure
 from tests.isolation import DEADLINE_SECONDS
 from tests.sockets import scope_of
+from tests.waiting import settled
 
 RUN = "/lab/run"
 WAITS = ["block_loop", "await_sleep", "plain_def", "call_in_thread", "fill_threads"]
@@ -173,14 +178,27 @@ async def test_a_run_is_told_as_it_happens(
 
 
 @pytest.mark.usefixtures("leaves_nothing")
-async def test_a_stop_ends_the_run(app: FastAPI, browser: httpx.AsyncClient) -> None:
+async def test_a_stop_ends_the_run(
+    app: FastAPI, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, measures = Connection.ask, asyncio.Event()
+
+    async def see_and_ask(connection: Connection, method: str, path: str) -> tuple[int, bytes]:
+        if path == "/lab/light":
+            measures.set()
+        return await ask(connection, method, path)
+
+    monkeypatch.setattr(Connection, "ask", see_and_ask)
     await browser.post(RUN)
     run = lab_runs(app).current
     assert run
     assert isinstance(await anext(run.watch()), Progress)  # its server is up
-    watching = [browser.get(f"{RUN}/{path}") for path in ("news", "vitals")]
-    for delay in range(100, 200, 10):  # again, while it tidies up
-        asyncio.get_running_loop().call_later(delay / 1000, app.state.lab.stop)
+    paths = ("news", "vitals")
+    watching = [asyncio.create_task(browser.get(f"{RUN}/{path}")) for path in paths]
+    await asyncio.wait_for(measures.wait(), DEADLINE_SECONDS)
+    for _ in range(10):  # again, while it tidies up
+        app.state.lab.stop()
+        await settled()
     for response in await asyncio.wait_for(asyncio.gather(*watching), DEADLINE_SECONDS):
         assert response.status_code == 200
     assert run.failure == "The run was given up."
@@ -228,13 +246,27 @@ async def test_what_is_seen_of_each_wait(
     never_blocked.functions["time.sleep"].can_block_in(
         "app/features/lab/pages/waits.py", "block_loop"  # that it blocks the loop is to be seen
     )  # fmt: skip
-    monkeypatch.setattr(waits, "SECONDS", 0.3)
+    monkeypatch.setattr(waits, "SECONDS", 0.1)
 
-    async def seen(name: str) -> list[int]:
-        """The worst lag, and the most threads that were taken, and waited for."""
+    async def seen(name: str, threads: int = 0, waiting: int = 0) -> list[int]:
+        """The worst lag, and the most threads that were taken, and waited for. Whatever waits in a
+        thread does until so many have been seen."""
+        is_watched, are_seen = asyncio.Event(), threading.Event()
+
+        class Watched(Vitals):
+            async def _tick(self) -> None:
+                await super()._tick()
+                is_watched.set()
+                if (self._threads, self._waiting) == (threads, waiting):
+                    are_seen.set()
+
+        monkeypatch.setattr(page, "Vitals", Watched)
+        if threads:
+            sleep = SimpleNamespace(sleep=lambda _: are_seen.wait(DEADLINE_SECONDS))
+            monkeypatch.setattr(waits, "time", sleep)
         app.state.lab.is_stopping.clear()
         watching = asyncio.create_task(browser.get(f"{RUN}/vitals"))
-        await asyncio.sleep(0.1)
+        await asyncio.wait_for(is_watched.wait(), DEADLINE_SECONDS)
         response = await browser.post(f"/lab/{name}")
         assert (response.status_code, response.headers["Location"]) == (303, "/lab#loop")
         app.state.lab.is_stopping.set()
@@ -243,12 +275,12 @@ async def test_what_is_seen_of_each_wait(
         return [max(map(int, re.findall(each, told)), default=0) for each in patterns]
 
     lag, *threads = await seen("block_loop")
-    assert lag > 200
+    assert lag > 80  # ms, of the 100 that the loop was blocked for
     assert threads == [0, 0]
     assert (await seen("await_sleep"))[1:] == [0, 0]
-    assert (await seen("plain_def"))[1:] == [1, 0]
-    assert (await seen("call_in_thread"))[1:] == [1, 0]
-    assert (await seen("fill_threads"))[1:] == [40, 20]
+    assert (await seen("plain_def", 1))[1:] == [1, 0]
+    assert (await seen("call_in_thread", 1))[1:] == [1, 0]
+    assert (await seen("fill_threads", 40, 20))[1:] == [40, 20]
 
 
 @only("sqlite")

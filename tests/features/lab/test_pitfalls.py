@@ -18,6 +18,7 @@ from app.features.lab import pitfalls
 from app.features.lab.models import Item
 from app.features.lab.schemas import ServerOptions
 from app.features.lab.server import create_lab_app
+from tests.isolation import DEADLINE_SECONDS
 
 MISSING_GREENLET = "greenlet_spawn has not been called"  # on SQLite it comes as a StatementError
 NEVER_AWAITED = "ignore:coroutine .* was never awaited"
@@ -115,7 +116,7 @@ async def test_a_sync_http_call(
     async with server:
         with pytest.raises(TimeoutError):
             await pitfalls.fetch_wrong(url)
-        monkeypatch.setattr(pitfalls, "FETCH_SECONDS", 10)
+        monkeypatch.setattr(pitfalls, "FETCH_SECONDS", DEADLINE_SECONDS)
         assert await pitfalls.fetch_right(url) == b"ok"
 
 
@@ -136,7 +137,6 @@ async def test_a_session_that_a_dependency_yields(
     options = ServerOptions(database_url=database_url, thread_limit=1)
     app = await asyncio.to_thread(create_lab_app, options)
     async with app.router.lifespan_context(app):
-        monkeypatch.setattr(app.state.engine.pool, "_timeout", 0.2)  # it would be 30 s
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
 
@@ -145,5 +145,8 @@ async def test_a_session_that_a_dependency_yields(
                 responses = await asyncio.gather(client.get(path), client.get(path))
                 return sorted(response.status_code for response in responses)
 
+            pool = app.state.engine.pool
+            monkeypatch.setattr(pool, "_timeout", 0.2)  # It would be 30 s.
             assert await statuses("name_wrong") == [200, 500]
+            monkeypatch.setattr(pool, "_timeout", DEADLINE_SECONDS)
             assert await statuses("name_right") == [200, 200]

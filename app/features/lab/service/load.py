@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from math import inf
 from time import perf_counter
 from typing import Any
@@ -93,17 +93,19 @@ class Load:
 
         async def look() -> None:
             asked = perf_counter()
-            connection = idle.pop() if idle else await Connection.open(self._port)
+            connection = idle.pop() if idle else await open_another()
             await connection.ask("GET", "/lab/light")
             self.light.append(perf_counter() - asked)
             idle.append(connection)
 
-        async with asyncio.TaskGroup() as looks:
-            while perf_counter() < self.ends:
-                looks.create_task(look())
-                await asyncio.sleep(LIGHT_INTERVAL_SECONDS)
-        for connection in idle:
-            connection.close()
+        async def open_another() -> Connection:
+            return opened.enter_context(closing(await Connection.open(self._port)))
+
+        with ExitStack() as opened:
+            async with asyncio.TaskGroup() as looks:
+                while perf_counter() < self.ends:
+                    looks.create_task(look())
+                    await asyncio.sleep(LIGHT_INTERVAL_SECONDS)
 
 
 async def load(port: int, path: str, clients: int, seconds: float) -> Load:
