@@ -11,7 +11,7 @@ from limits import parse
 from passlib.context import CryptContext
 
 from app.core.config import Settings
-from app.core.fair_queue import FairQueue
+from app.core.security.fair_queue import FairQueue
 from tests.conftest import PASSWORD, Person, client_of, make_settings
 from tests.isolation import DEADLINE_SECONDS
 from tests.waiting import eventually_async
