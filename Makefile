@@ -7,7 +7,7 @@ PIP = $(PYTHON) -m pip --python .venv --disable-pip-version-check install --quie
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
 	--python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: run install test test-fast faults check bench bench-check screenshots format lock migration
+.PHONY: run install test test-fast drill faults check bench bench-check screenshots format lock migration
 
 run: install  ## Serve on 127.0.0.1:8000 with reload (PORT= moves it)
 	@$(BIN)/app serve --migrate --reload
@@ -26,6 +26,9 @@ test: install  ## On SQLite, and on PostgreSQL where TEST_POSTGRES_URL says
 	$(BIN)/coverage run -m pytest --numprocesses=3 -m "not slow"
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report $(if $(TEST_POSTGRES_URL),,--fail-under=93)  # SQLite runs no code of the others
+
+drill: install  ## Deletes parts of a copy, as the README says, and checks and tests the rest
+	$(BIN)/python -m tests.drill
 
 faults: install  ## The tests that take longer: hostile clients, locks
 	$(BIN)/pytest -m slow
@@ -55,8 +58,9 @@ screenshots: install  ## docs/*.png, with Chromium
 	$(BIN)/python -m tests.e2e.screenshots
 
 format: install
-	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format --quiet .
 
 lock: install  ## The newest releases that pyproject.toml allows
 	@$(LOCK) --upgrade --group build --group dev -o requirements/dev.txt > /dev/null
@@ -65,3 +69,5 @@ lock: install  ## The newest releases that pyproject.toml allows
 migration: install  ## make migration m="what it does"
 	$(BIN)/app db upgrade
 	$(BIN)/alembic revision --autogenerate -m "$(m)"
+	@$(BIN)/ruff check --fix --quiet alembic
+	@$(BIN)/ruff format --quiet alembic

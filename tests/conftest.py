@@ -48,6 +48,7 @@ from tests import server as servers
 from tests.databases import Databases, Postgres, Sqlite, alembic
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import serving
+from tests.slices import is_missing
 from tests.waiting import Clock
 
 SECRET_KEY, REDIS_URL = servers.SECRET_KEY, servers.REDIS_URL
@@ -75,6 +76,8 @@ def only(backend: str) -> pytest.MarkDecorator:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def fits(item: pytest.Item) -> bool:
+        if is_missing(item):
+            return False
         mark = item.get_closest_marker("only")
         return not mark or item.callspec.params["databases"] in mark.args  # type: ignore[attr-defined]  # of parametrized ones
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from app.core.security.policy_headers import content_security_policy
 from tests.admin import LAMP, make_item
 from tests.conftest import Person, browser_of, sign_in
+from tests.slices import needs
 
 EVIL = ("<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "=1+1<b>")
 PAGES = (
@@ -37,6 +38,7 @@ async def test_a_user_is_refused(browser: httpx.AsyncClient, ann: Person, path: 
     assert "You may not do this" in response.text
 
 
+@needs("items")
 async def test_a_user_changes_nothing(browser: httpx.AsyncClient, ann: Person, bob: Person) -> None:
     await sign_in(browser, ann)
     item = await make_item(ann)
@@ -79,6 +81,7 @@ async def test_signing_out_is_the_pages(admin: httpx.AsyncClient) -> None:
     assert (await admin.get("/admin/user/list")).status_code == 303
 
 
+@needs("items")
 async def test_no_other_site_changes_anything(
     app: FastAPI, admin: httpx.AsyncClient, root: Person
 ) -> None:
@@ -136,6 +139,7 @@ async def test_what_there_is_not(admin: httpx.AsyncClient, path: str) -> None:
     assert "There is no such page" in page.text
 
 
+@needs("items")
 @pytest.mark.parametrize("evil", EVIL)
 async def test_what_others_write_is_text(
     app: FastAPI, admin: httpx.AsyncClient, ann: Person, evil: str

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.databases import ROOT
+from tests.slices import needs
 
 LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
 
@@ -102,6 +103,7 @@ BREACHES = [
 ]
 
 
+@needs("items")
 def test_every_breach_is_found(copy: Path) -> None:
     for file, line, _, _ in BREACHES:
         with (copy / "app" / file).open("a") as module:
@@ -121,23 +123,6 @@ def test_only_the_lab_has_the_files_of_a_lab() -> None:
     slices = [ROOT / "app/accounts", ROOT / "app/features"]
     found = [path for name in names for each in slices for path in each.glob(f"**/{name}.py")]
     assert {path.parent.name for path in found} == {"lab"}
-
-
-@pytest.mark.parametrize("feature", ["items", "lab"])
-def test_a_feature_can_be_deleted(copy: Path, feature: str) -> None:
-    shutil.rmtree(copy / "app/features" / feature)
-    script = "from app.main import create_app; print(*create_app().openapi()['paths'])"
-    result = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=copy,
-        env={"PYTHONPATH": str(copy), "ENVIRONMENT": "test"},
-        check=True,
-        text=True,
-        capture_output=True,
-    )
-    assert "/api/v1/users" in result.stdout
-    assert feature not in result.stdout
-    assert lint_imports(copy).returncode == 0
 
 
 def test_importing_the_app_opens_nothing(tmp_path: Path) -> None:

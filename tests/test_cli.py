@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app import cli
+from tests.slices import needs
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -16,6 +17,7 @@ def run(*arguments: str) -> str:
     return result.output
 
 
+@needs("items")
 def test_openapi() -> None:
     assert json.loads(run("openapi"))["paths"]["/api/v1/items"]
 

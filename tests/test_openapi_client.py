@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.conftest import PASSWORD
+from tests.slices import needs
 
 BIN = Path(sys.executable).parent
 NAME = "generated_client"
@@ -37,6 +38,7 @@ def generate(document: bytes, folder: Path) -> None:
     assert "warning" not in result.stdout.lower()
 
 
+@needs("items")
 def test_a_round_trip(
     server: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

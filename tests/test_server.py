@@ -15,6 +15,7 @@ from tests.conftest import only
 from tests.databases import Databases
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import listen, serving, sign_up
+from tests.slices import needs
 from tests.waiting import eventually
 
 ITEMS = "/api/v1/items"
@@ -35,6 +36,7 @@ FAILING_COMMIT = {
 }
 
 
+@needs("items")
 def test_a_commit_that_fails_is_an_error_leaves_nothing_and_is_not_told(
     databases: Databases, own_database_url: str
 ) -> None:
@@ -52,10 +54,12 @@ def test_a_commit_that_fails_is_an_error_leaves_nothing_and_is_not_told(
             assert change == {"type": "item.updated", "item_id": 1, "version": 2}
 
 
+@needs("items")
 def test_of_20_writers_at_once_none_is_lost(server: httpx.Client) -> None:
     check_that_no_write_is_lost(server)
 
 
+@needs("items")
 def test_of_20_writers_on_two_workers_none_is_lost(two_workers: httpx.Client) -> None:
     check_that_no_write_is_lost(two_workers)
 
@@ -75,6 +79,7 @@ def check_that_no_write_is_lost(client: httpx.Client) -> None:
     assert client.get(url).json()["version"] == 21
 
 
+@needs("items")
 def test_a_client_that_goes_away_gives_its_connection_back(server: httpx.Client) -> None:
     sign_up(server)
     host, port = server.base_url.host, server.base_url.port

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from tests.admin import alert, error_of, make_item
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
+from tests.slices import needs
 
 
 async def test_no_page_and_no_file_has_a_hash(
@@ -90,6 +91,7 @@ async def test_the_last_superuser_stays(
     assert (await ann.client.get("/api/v1/users/me")).status_code == 200
 
 
+@needs("items")
 async def test_users_are_deleted(
     admin: httpx.AsyncClient, root: Person, ann: Person, bob: Person
 ) -> None:

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from tests.accounts.test_refresh import refresh, sign_in, works
 from tests.conftest import PASSWORD, Person, client_of
+from tests.slices import needs
 
 ME = "/api/v1/users/me"
 NEW = "a better horse battery"
@@ -72,6 +73,7 @@ async def test_of_two_password_changes_at_once_one_wins(ann: Person) -> None:
     assert sorted(response.status_code for response in responses) == [204, 403]
 
 
+@needs("items")
 async def test_deleting_oneself_takes_the_items_along(
     app: FastAPI, ann: Person, root: Person
 ) -> None:

@@ -12,6 +12,7 @@ from tests.conftest import only
 from tests.databases import Databases
 from tests.isolation import DEADLINE_SECONDS, empty_folder
 from tests.server import free_port, serving, sign_up, wait_until_live
+from tests.slices import needs
 from tests.waiting import eventually
 
 ITEMS = "/api/v1/items"
@@ -69,6 +70,7 @@ def test_server_recovers_from_a_database_that_became_read_only(
         assert client.get("/health/ready").status_code == 200
 
 
+@needs("items")
 def test_tags_without_end_cost_the_server_nothing(server: httpx.Client) -> None:
     sign_up(server)
     url = server.post(ITEMS, json=LAMP).headers["Location"]

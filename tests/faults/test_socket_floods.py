@@ -20,6 +20,7 @@ from tests.faults.clients import (
 )
 from tests.faults.conftest import MAX_CONNECTIONS
 from tests.protocols import CONTINUATION, PING, TEXT, frame
+from tests.slices import needs
 from tests.sockets import LIVE
 
 pytestmark = only("sqlite")
@@ -49,6 +50,7 @@ def open_socket(client: httpx.Client) -> Iterator[socket.socket]:
         yield connection
 
 
+@needs("items")
 @pytest.mark.parametrize(
     ("start", "piece"),
     [
@@ -74,6 +76,7 @@ def test_flood_of_frames_closes_the_socket(
     assert client.get("/health/live").status_code == 200
 
 
+@needs("items")
 def test_open_sockets_are_kept_and_a_new_connection_is_answered_503(
     small_server: tuple[httpx.Client, int],
 ) -> None:

@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from tests.conftest import PASSWORD, Person, client_of, make_settings, running
+from tests.slices import needs
 
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 PATHS = ("/login", "/logout", "/signup", "/account/delete", "/admin/item/create", "/nowhere")
@@ -57,6 +58,7 @@ async def test_a_refused_sign_in_sets_no_cookie(client: httpx.AsyncClient, ann: 
     assert "Set-Cookie" not in response.headers
 
 
+@needs("items")
 async def test_the_api_has_no_cookie_to_be_misused(ann: Person) -> None:
     item = {"name": "Lamp", "price": "1"}
     headers = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}

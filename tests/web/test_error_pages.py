@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from app.core.errors import Forbidden, TooManyRequests, Unavailable
 from tests.conftest import PASSWORD
 from tests.core.http.test_problems import assert_is_problem
+from tests.slices import needs
 
 ERRORS = {
     "forbidden": (Forbidden("Not for you."), 403, "Not for you."),
@@ -65,6 +66,7 @@ async def test_a_compressed_problem(app: FastAPI, browser: httpx.AsyncClient) ->
     assert_is_page(response, 403)
 
 
+@needs("items")
 async def test_the_api_and_its_clients_keep_their_shape(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:

@@ -23,6 +23,7 @@ from tests.conftest import Person, client_of, make_settings, only, running
 from tests.core.conftest import until_asleep
 from tests.databases import Databases
 from tests.isolation import DEADLINE_SECONDS
+from tests.slices import needs
 
 ITEMS = "/api/v1/items"
 LAMP = {"name": "Lamp", "price": "19.99"}
@@ -41,6 +42,7 @@ def assert_is_away(response: httpx.Response) -> None:
     assert response.headers["Content-Type"] == "application/problem+json"
 
 
+@needs("items")
 async def test_the_commit_comes_before_the_answer(app: FastAPI, ann: Person) -> None:
     """Looked at from another connection, at the moment that the answer's first byte leaves."""
     seen = []
@@ -73,6 +75,7 @@ async def test_an_error_after_a_write_leaves_nothing(app: FastAPI, client: Any) 
         assert await session.scalar(select(User)) is None
 
 
+@needs("items")
 async def test_reading_sends_no_begin_and_no_rollback(
     app: FastAPI, ann: Person, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from app.core.fastpath.router import LeanRouter
 from tests.conftest import Person
+from tests.slices import needs
 
 PATHS = (
     *("/items",) * 6,
@@ -66,6 +67,7 @@ def comparable(response: httpx.Response) -> Any:
     return response.status_code, headers, ONCE.sub(rb"\1", response.content)
 
 
+@needs("items")
 @pytest.mark.parametrize("seed", range(3))
 async def test_answers_are_those_of_fastapi(app: FastAPI, ann: Person, seed: int) -> None:
     ways = app.router.middleware_stack, app.router.app

@@ -9,6 +9,7 @@ from app.accounts.scopes import allowed_scopes
 from app.core.http.docs import FOREIGN_LOGO
 from app.main import create_app
 from tests.conftest import make_settings
+from tests.slices import needs
 
 OPERATIONS = {
     "create_token", "revoke_token", "list_sessions", "delete_session",
@@ -70,6 +71,7 @@ async def test_the_document_names_the_prefix_of_a_proxy(app: FastAPI) -> None:
     assert document["servers"] == [{"url": "/behind"}]
 
 
+@needs("items")
 def test_every_operation_is_described(
     document: dict[str, Any], operations: dict[str, dict[str, Any]]
 ) -> None:
@@ -89,6 +91,7 @@ def test_every_operation_is_described(
     assert not [name for name in schemas if "ValidationError" in name]
 
 
+@needs("items")
 @pytest.mark.parametrize(
     ("operation", "statuses"),
     [
@@ -107,6 +110,7 @@ def test_the_statuses_of_an_operation(
     assert set(operations[operation]["responses"]) == statuses
 
 
+@needs("items")
 @pytest.mark.parametrize(
     ("operation", "status", "fields"),
     [

@@ -16,6 +16,7 @@ from app.core.errors import TooManyRequests
 from app.core.http.problems import drop_tracebacks
 from app.core.observability.logging import AppHandler, ConsoleFormatter, JsonFormatter
 from tests.conftest import Person, client_of, make_settings, running
+from tests.slices import needs
 
 
 def assert_is_problem(response: httpx.Response, status: int) -> dict[str, Any]:
@@ -34,6 +35,7 @@ async def test_an_unknown_path(client: httpx.AsyncClient) -> None:
         assert_is_problem(await client.get(path), 404)
 
 
+@needs("items")
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
@@ -57,6 +59,7 @@ async def test_405_names_every_method_of_the_path(
         assert_is_problem(response, 405)
 
 
+@needs("items")
 async def test_head_answers_as_get_does(ann: Person) -> None:
     item = (await ann.client.post("/api/v1/items", json={"name": "x", "price": 1})).json()
     for path in ("/health/live", "/docs", "/api/v1/items", f"/api/v1/items/{item['id']}"):
@@ -119,6 +122,7 @@ async def test_half_an_answer_does_not_look_whole(app: FastAPI, client: httpx.As
         await client.get("/half")
 
 
+@needs("items")
 async def test_the_access_log(
     client: httpx.AsyncClient, ann: Person, caplog: pytest.LogCaptureFixture
 ) -> None:

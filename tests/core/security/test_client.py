@@ -6,6 +6,7 @@ from starlette.requests import Request
 
 from app.core.security.client import client_address, client_network
 from tests.server import serving
+from tests.slices import needs
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,7 @@ def test_addresses(host: str | None, address: str, network: str) -> None:
     assert (client_address(request), client_network(request)) == (address, network)
 
 
+@needs("items")
 def test_only_a_trusted_proxy_is_believed(database_url: str) -> None:
     said = ["198.51.100.1", "198.51.100.2", "203.0.113.9, 198.51.100.1", "8.8.8.8, 198.51.100.1"]
     settings = {"FORWARDED_ALLOW_IPS": "127.0.0.1", "RATE_LIMIT_DEFAULT": "2/minute"}

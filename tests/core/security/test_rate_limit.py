@@ -20,6 +20,7 @@ from app.core.security.rate_limit import MemoryWindows, RateLimiter
 from tests.conftest import REDIS_URL, Person, client_of, make_settings, running
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import free_port
+from tests.slices import needs
 from tests.waiting import settled
 
 ITEMS = "/api/v1/items"
@@ -252,6 +253,7 @@ def stands(response: httpx.Response) -> tuple[int, str | None]:
     return response.status_code, response.headers.get("RateLimit")
 
 
+@needs("items")
 async def test_the_default_limits_by_address(database_url: str, url: str | None) -> None:
     settings = make_settings(
         database_url, redis_url=url, rate_limit_default="3/minute", secret_key=secrets.token_hex()
@@ -297,6 +299,7 @@ async def test_the_fields_are_on_whatever_is_answered(database_url: str) -> None
         assert stands(response) == (201, '"default";r=6;t=60')
 
 
+@needs("items")
 async def test_without_the_setting_nothing_is_limited(app: FastAPI, ann: Person) -> None:
     response = await ann.client.get(ITEMS)
     assert stands(response) == (200, None)
