@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -81,9 +82,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     admin.add_admin(app)
     add_docs(app)
     if settings.lean_routes and find_spec("app.core.fastpath"):
-        from app.core.fastpath import use_fast_path  # the folder can be deleted
-
-        use_fast_path(app)
+        import_module("app.core.fastpath").use_fast_path(app)  # the folder can be deleted
     return app
 
 

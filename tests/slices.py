@@ -9,13 +9,14 @@ FEATURES = Path(__file__).parents[1] / "app/features"
 
 
 def needs(*slices: str) -> pytest.MarkDecorator:
-    """Mark a test that uses slices of app/features as an example."""
+    """Mark a test that uses slices of app/features, or files of theirs, as an example."""
     return pytest.mark.needs(*slices)
 
 
 def is_missing(item: pytest.Item) -> bool:
     names = {name for mark in item.iter_markers("needs") for name in mark.args}
-    return any(not (FEATURES / name / "__init__.py").exists() for name in names)
+    paths = [FEATURES / name for name in names]
+    return not all((path / "__init__.py").exists() or path.is_file() for path in paths)
 
 
 def slices() -> list[str]:

@@ -36,7 +36,7 @@ FAILING_COMMIT = {
 }
 
 
-@needs("items")
+@needs("items/live.py")
 def test_a_commit_that_fails_is_an_error_leaves_nothing_and_is_not_told(
     databases: Databases, own_database_url: str
 ) -> None:

@@ -50,7 +50,7 @@ def open_socket(client: httpx.Client) -> Iterator[socket.socket]:
         yield connection
 
 
-@needs("items")
+@needs("items/live.py")
 @pytest.mark.parametrize(
     ("start", "piece"),
     [
@@ -76,7 +76,7 @@ def test_flood_of_frames_closes_the_socket(
     assert client.get("/health/live").status_code == 200
 
 
-@needs("items")
+@needs("items/live.py")
 def test_open_sockets_are_kept_and_a_new_connection_is_answered_503(
     small_server: tuple[httpx.Client, int],
 ) -> None:

@@ -14,6 +14,7 @@ from app.features.items.service import ItemService
 from tests.accounts.test_pages import SCRIPT, described, focused
 from tests.conftest import Person, browser_of, counted_statements, sign_in
 from tests.features.items.test_crud import LAMP, make
+from tests.slices import needs
 from tests.sockets import connecting, refused
 
 ITEMS = "/api/v1/items"
@@ -477,6 +478,7 @@ async def test_export(browser: httpx.AsyncClient, ann: Person, bob: Person) -> N
     assert (await browser.get("/items/export?format=xml")).status_code == 422
 
 
+@needs("items/live.py")
 async def cookie_of(browser: httpx.AsyncClient) -> dict[str, str]:
     return {"Cookie": f"auth_session={browser.cookies['auth_session']}"}
 
@@ -497,6 +499,7 @@ async def test_the_feed_takes_the_cookie(
     assert (await refused(app, headers=cookie | HERE))["status"] == 401
 
 
+@needs("items/live.py")
 @pytest.mark.parametrize(
     "headers",
     [
