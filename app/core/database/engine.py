@@ -4,7 +4,6 @@ import asyncio
 import socket
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import asyncpg
 from sqlalchemy import URL, Connection, Dialect, event
@@ -69,9 +68,11 @@ def create_postgres_engine(
     if statement_timeout:
         options["command_timeout"] = statement_timeout + DRIVER_GRACE_SECONDS
     if not settings.database_prepared_statements:
-        # A pooler that gives each transaction another server (PgBouncer before 1.21).
+        # A pooler that gives each transaction another server (PgBouncer before 1.21). Without a
+        # cache asyncpg names no statement, and sends its text again along with its values: no
+        # server has to know it, and none keeps it. That holds outside of transactions, too, where
+        # SQLAlchemy asks a new engine's first connection for its version.
         options |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
-        options["prepared_statement_name_func"] = lambda: f"__asyncpg_{uuid4()}__"
     # hide_parameters: a traceback in the log holds no password hash.
     engine = create_async_engine(
         settings.database, connect_args=options, hide_parameters=True, **pool
