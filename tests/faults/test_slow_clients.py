@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.faults.clients import connected, is_cut, is_readable, read_all, status_of, trickle
+from tests.isolation import DEADLINE_SECONDS
 from tests.server import serving
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
@@ -21,14 +22,21 @@ MAX_CONNECTIONS = 20
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Nothing here gets as far as the database, which has no tables."""
+    """Nothing here gets as far as the database, which has no tables.
+
+    Each request has a connection of its own, since the server closes an idle one after a second.
+    """
     path: Path = tmp_path_factory.mktemp("server") / "app.db"
     limits = {
         "REQUEST_TIMEOUT": "1",
         "RESPONSE_TIMEOUT": "1",
         "MAX_CONNECTIONS": str(MAX_CONNECTIONS),
     }
-    with serving(f"sqlite+aiosqlite:///{path}", **limits) as client:
+    no_idle = httpx.Limits(max_keepalive_connections=0)
+    with (
+        serving(f"sqlite+aiosqlite:///{path}", **limits) as server,
+        httpx.Client(base_url=server.base_url, timeout=DEADLINE_SECONDS, limits=no_idle) as client,
+    ):
         yield client
 
 
