@@ -116,6 +116,22 @@ async def test_new_engine_behind_pgbouncer_sends_no_named_statement(pooled_url: 
     assert await statements_left(pooled_url) == set()
 
 
+async def test_statement_timeout_behind_pgbouncer_holds_on_each_connection(
+    pooled_url: str,
+) -> None:
+    query = text("SELECT pg_backend_pid(), current_setting('statement_timeout')")
+    found = dict[int, str]()
+    async with AsyncExitStack() as databases, asyncio.timeout(DEADLINE_SECONDS):
+        database = Database(settings_of(pooled_url))
+        databases.push_async_callback(database.dispose)
+        while len(found) < POOL_SIZE:
+            for block in (database.reading, database.transaction):
+                async with block() as session:
+                    pid, timeout = (await session.execute(query)).one()
+                    found[pid] = timeout
+    assert {*found.values()} == {"15s"}
+
+
 @asynccontextmanager
 async def heard_beats(database_url: str) -> AsyncIterator[asyncio.Queue[str]]:
     """Hear on a connection of its own, past PgBouncer, what the application notifies."""
