@@ -109,7 +109,8 @@ def milliseconds() -> Iterator[list[float]]:
     """From the answer of the process that ends a session to the refusal by the other."""
     measured = list[float]()
     yield measured
-    print(f"refused {median(measured):.1f} ms after the answer, median of {len(measured)}")
+    if measured:
+        print(f"refused {median(measured):.1f} ms after the answer, median of {len(measured)}")
 
 
 @pytest.fixture

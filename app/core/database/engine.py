@@ -69,10 +69,10 @@ def create_postgres_engine(
     if statement_timeout:
         options["command_timeout"] = statement_timeout + DRIVER_GRACE_SECONDS
     if not settings.database_prepared_statements:
-        # A pooler that gives each transaction another server (PgBouncer before 1.21). Without a
-        # cache asyncpg names no statement, and sends its text again along with its values: no
-        # server has to know it, and none keeps it. That holds outside of transactions, too, where
-        # SQLAlchemy asks a new engine's first connection for its version.
+        # A pooler that gives each transaction another server. Without a cache asyncpg names no
+        # statement, and sends its text again along with its values: no server has to know it, and
+        # none keeps it. That holds outside of transactions, too, where SQLAlchemy asks the first
+        # connection of a new engine for its version.
         options |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
     # hide_parameters: a traceback in the log holds no password hash.
     engine = create_async_engine(
