@@ -1,8 +1,8 @@
 """Every test that asks for a database runs on SQLite, and on PostgreSQL too when TEST_POSTGRES_URL
 names a server, with a user who may create databases there. TEST_REDIS_URL names a Redis database,
 which is emptied, and so is the next for each further process. The application has it wherever it is
-on PostgreSQL: the whole suite runs with Redis and without. The pages are tried in Chromium where
-that is installed."""
+on PostgreSQL: the whole suite runs with Redis and without. The pages are tried in Chromium, and the
+application behind PgBouncer, where these are installed."""
 
 import asyncio
 import os
@@ -47,6 +47,7 @@ from app.main import create_app, freeze_garbage, open_pages, opened
 from tests import server as servers
 from tests.databases import Databases, Postgres, Sqlite, alembic
 from tests.isolation import DEADLINE_SECONDS
+from tests.pgbouncer import PGBOUNCER
 from tests.server import serving
 from tests.slices import is_missing
 from tests.waiting import Clock
@@ -115,6 +116,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not POSTGRES_URL:
         terminalreporter.section("PostgreSQL was NOT tested", red=True, bold=True)
         terminalreporter.line("TEST_POSTGRES_URL=postgresql+asyncpg://USER:PASSWORD@HOST/postgres")
+    elif not PGBOUNCER:
+        terminalreporter.section("PgBouncer was NOT tested", red=True, bold=True)
+        terminalreporter.line("apt-get install pgbouncer (it is looked for in PATH and /usr/sbin)")
     if not REDIS_URL:
         terminalreporter.section("Redis was NOT tested", red=True, bold=True)
         terminalreporter.line("TEST_REDIS_URL=redis://HOST:PORT/NUMBER (it is emptied)")

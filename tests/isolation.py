@@ -10,6 +10,7 @@ from app.core.config import Settings
 
 DEADLINE_SECONDS = 60  # Whatever a test waits for happens within this time.
 ENV_FILE = Settings.model_config["env_file"]
+LEAN_ROUTES = os.environ.get("TEST_LEAN_ROUTES", "true") == "true"
 
 
 @cache
@@ -23,9 +24,12 @@ def empty_folder() -> str:
 
 
 def unset_settings() -> None:
+    """Drop all settings from the environment. TEST_LEAN_ROUTES=false alone becomes one."""
     for name in list(os.environ):
         if name.lower() in Settings.model_fields:
             del os.environ[name]
+    if not LEAN_ROUTES:
+        os.environ["LEAN_ROUTES"] = "false"
 
 
 def forget_settings() -> None:

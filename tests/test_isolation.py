@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.core.config import Settings
-from tests.isolation import forget_settings
+from tests.isolation import LEAN_ROUTES, forget_settings
 from tests.server import serving
 
 WRONG = "DATABASE_POOL_SIZE=0\nPORT=x\n"
@@ -20,7 +20,7 @@ def test_exported_settings_and_env_file_are_forgotten(
     monkeypatch.setenv("ENVIRONMENT", "production")
     monkeypatch.setenv("signup_enabled", "false")
     forget_settings()
-    assert Settings() == Settings.model_construct(environment="test")
+    assert Settings() == Settings.model_construct(environment="test", lean_routes=LEAN_ROUTES)
 
 
 def test_env_file_does_not_reach_a_server(
@@ -34,4 +34,4 @@ def test_env_file_does_not_reach_a_server(
 
 def test_environment_of_a_test_names_no_other_setting() -> None:
     found = {name.lower() for name in os.environ} & set(Settings.model_fields)
-    assert found == {"environment"}
+    assert found == {"environment"} | ({"lean_routes"} if not LEAN_ROUTES else set())

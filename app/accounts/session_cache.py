@@ -197,12 +197,16 @@ class SessionLease:
                 await listener.close(timeout=CLOSE_SECONDS)
 
     def _options(self) -> dict[str, Any]:
-        """Return those of the pool's connections, without SQLAlchemy's own."""
+        """Return those of the pool's connections, without SQLAlchemy's own.
+
+        It runs one statement, which is not prepared: a pooler may have given its name to another.
+        """
         engine = self._database.engine
         _, options = engine.dialect.create_connect_args(engine.url)
         known = signature(asyncpg.connect).parameters
         return {name: options[name] for name in options if name in known} | {
-            "timeout": CONNECT_SECONDS
+            "timeout": CONNECT_SECONDS,
+            "statement_cache_size": 0,
         }
 
     async def _beat(self) -> None:

@@ -255,13 +255,3 @@ async def test_entry_ends_with_its_token(app: FastAPI, ann: Person) -> None:
     principal = next(iter(cache._entries.values())).principal
     cache.put(cache.mark(), b"expired", principal, time.time() - 1)
     assert cache.get(b"expired") is None
-
-
-async def test_end_in_one_process_is_refused_by_another(database_url: str, ann: Person) -> None:
-    async with running(make_settings(database_url)) as other, client_of(other, ann.token) as client:
-        await until_held(other)
-        assert (await client.get(ME)).status_code == 200
-        await ann.client.post("/api/v1/auth/revoke", data={"token": ann.token})
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while (await client.get(ME)).status_code == 200:
-                pass

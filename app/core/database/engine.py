@@ -4,7 +4,6 @@ import asyncio
 import socket
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import asyncpg
 from sqlalchemy import URL, Connection, Dialect, event
@@ -63,26 +62,31 @@ def create_postgres_engine(
     settings: Settings, *, statement_timeout: float | None = None, **pool: Any
 ) -> AsyncEngine:
     """Create an engine. With `statement_timeout` (seconds), statements, waits for locks and idle
-    transactions are bounded."""
+    transactions are bounded: on each connection, or without prepared statements by what begins a
+    transaction, see `begin_of_transactions`."""
     options: dict[str, Any] = {"timeout": settings.database_pool_timeout}
     options["connection_class"] = PostgresConnection
     if statement_timeout:
         options["command_timeout"] = statement_timeout + DRIVER_GRACE_SECONDS
     if not settings.database_prepared_statements:
-        # A pooler that gives each transaction another server (PgBouncer before 1.21).
+        # A pooler that gives each transaction another server. Without a cache asyncpg names no
+        # statement, and sends its text again along with its values: no server has to know it, and
+        # none keeps it. That holds outside of transactions, too, where SQLAlchemy asks the first
+        # connection of a new engine for its version.
         options |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
-        options["prepared_statement_name_func"] = lambda: f"__asyncpg_{uuid4()}__"
     # hide_parameters: a traceback in the log holds no password hash.
     engine = create_async_engine(
         settings.database, connect_args=options, hide_parameters=True, **pool
     )
-    set_up = statements_of_time_outs(statement_timeout) if statement_timeout else ""
+    set_up = ""
+    if statement_timeout and settings.database_prepared_statements:
+        set_up = statements_of_time_outs(statement_timeout)
     event.listen(engine.sync_engine, "do_connect", partial(_connect, set_up=set_up))
     event.listen(engine.sync_engine, "handle_error", _raise_if_unavailable)
     return engine
 
 
-def with_transactions(engine: AsyncEngine, begin: str = "BEGIN") -> AsyncEngine:
+def with_transactions(engine: AsyncEngine, begin: str) -> AsyncEngine:
     """Return a view of a PostgreSQL engine in AUTOCOMMIT whose connections run in transactions.
 
     SQLAlchemy keeps the transactions that it sends to itself: statements that go straight to the
@@ -134,15 +138,24 @@ def require_commit(answer: str) -> None:
         raise RolledBack("A statement of this transaction failed, and nothing was committed.")
 
 
-def statements_of_time_outs(statement_timeout: float) -> str:
-    """Return what sets a new connection's time-outs. They are statements, since PgBouncer refuses
+def begin_of_transactions(settings: Settings, begin: str = "BEGIN") -> str:
+    """Return what begins a transaction. Behind a pooler that gives each transaction another server
+    it sets the time-outs along: a setting of the connection would stay with some server."""
+    if settings.database_prepared_statements:
+        return begin
+    time_outs = statements_of_time_outs(settings.database_statement_timeout, "SET LOCAL")
+    return f"{begin}; {time_outs}"
+
+
+def statements_of_time_outs(statement_timeout: float, command: str = "SET") -> str:
+    """Return what sets a connection's time-outs. They are statements, since PgBouncer refuses
     connections that ask for them as they open."""
     seconds = {
         "statement_timeout": statement_timeout,
         "lock_timeout": min(LOCK_TIMEOUT_SECONDS, statement_timeout),
         "idle_in_transaction_session_timeout": max(IDLE_IN_TRANSACTION_SECONDS, statement_timeout),
     }
-    return "; ".join(f"SET {name} = {int(value * 1000)}" for name, value in seconds.items())
+    return "; ".join(f"{command} {name} = {int(value * 1000)}" for name, value in seconds.items())
 
 
 def create_sqlite_engine(url: URL, **options: Any) -> AsyncEngine:

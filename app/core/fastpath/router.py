@@ -294,7 +294,8 @@ def plan_of(context: RouteContext) -> Plan:
     route: Any = context._route_context or original_route
     if not isinstance(original_route, APIRoute):
         raise UnsupportedRoute("it is no API route")
-    if route.is_json_stream or route.stream_item_field or original_route.form_limits:
+    limits_forms = getattr(original_route, "form_limits", None)  # since FastAPI 0.165
+    if route.is_json_stream or route.stream_item_field or limits_forms:
         raise UnsupportedRoute("it streams, or limits forms")
     steps = list[Step]()
     try:
