@@ -1,16 +1,21 @@
 """The rules that the folders stand for; pyproject.toml has the contracts."""
 
+import ast
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 from tests.databases import ROOT
 
+FEATURES = "app.features"
+PUBLIC_MODULES = ("service", "models", "schemas")
 LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
 
 
@@ -123,9 +128,92 @@ def test_only_the_lab_has_the_files_of_a_lab() -> None:
     assert {path.parent.name for path in found} == {"lab"}
 
 
-@pytest.mark.parametrize("feature", ["items", "lab"])
-def test_a_feature_can_be_deleted(copy: Path, feature: str) -> None:
-    shutil.rmtree(copy / "app/features" / feature)
+def feature_needs(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Return the features of a project by name, each with its NEEDS."""
+    files = sorted((folder / "app/features").glob("*/__init__.py"))
+    return {file.parent.name: declared_needs(file) for file in files}
+
+
+def declared_needs(init: Path) -> tuple[str, ...]:
+    for node in ast.parse(init.read_text()).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="NEEDS")], value=value):
+                needs: tuple[str, ...] = ast.literal_eval(value)
+                return needs
+    return ()
+
+
+def imported_modules(file: Path, folder: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and the absolute name of everything that a file imports."""
+    package = file.relative_to(folder).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(file.read_text())):
+        match node:
+            case ast.Import(names=names):
+                yield from ((node.lineno, each.name) for each in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                start = package[: len(package) - level + 1] if level else ()
+                origin = ".".join([*start, *([module] if module else [])])
+                yield from ((node.lineno, f"{origin}.{each.name}") for each in names)
+
+
+def undeclared_imports(folder: Path) -> list[str]:
+    """Return the imports between features that NEEDS does not allow."""
+    found = []
+    for feature, needs in feature_needs(folder).items():
+        for file in sorted((folder / "app/features" / feature).rglob("*.py")):
+            for line, name in imported_modules(file, folder):
+                _, is_feature, path = name.partition(f"{FEATURES}.")
+                other, _, rest = path.partition(".")
+                is_public = other in needs and rest.split(".")[0] in PUBLIC_MODULES
+                if is_feature and other != feature and not is_public:
+                    found.append(f"{file.relative_to(folder)}:{line} imports {name}")
+    return found
+
+
+def test_features_import_only_the_public_modules_of_features_that_they_need() -> None:
+    assert undeclared_imports(ROOT) == []
+
+
+def test_features_need_each_other_without_cycles() -> None:
+    needs = feature_needs(ROOT)
+    assert {need for each in needs.values() for need in each} <= needs.keys()
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        pytest.fail(f"These features need each other: {error.args[1]}")
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("orders/service.py", "from app.features.items.repository import ItemRepository"),
+        ("orders/service.py", "from app.features.items import repository"),
+        ("orders/service.py", "import app.features.items.dependencies"),
+        ("orders/models.py", "from ..items.events import ItemCreated"),
+        ("orders/models.py", "from app.features.lab.models import Item"),
+        ("items/service.py", "from app.features.orders.models import Order"),
+        ("items/pages/listing.py", "def f(): from app.features.orders import service"),
+    ],
+)
+def test_undeclared_import_between_features_is_found(copy: Path, file: str, line: str) -> None:
+    path = copy / "app/features" / file
+    number = len(path.read_text().splitlines()) + 1
+    with path.open("a") as module:
+        module.write(f"{line}\n")
+    (found,) = undeclared_imports(copy)
+    assert found.startswith(f"app/features/{file}:{number} imports app.features.")
+
+
+def with_dependents(feature: str, needs: dict[str, tuple[str, ...]]) -> set[str]:
+    """Return the feature and all that need it, directly or not."""
+    dependents = [other for other in needs if feature in needs[other]]
+    return {feature}.union(*(with_dependents(each, needs) for each in dependents))
+
+
+@pytest.mark.parametrize("feature", sorted(feature_needs(ROOT)))
+def test_feature_can_be_deleted_with_the_features_that_need_it(copy: Path, feature: str) -> None:
+    for each in with_dependents(feature, feature_needs(copy)):
+        shutil.rmtree(copy / "app/features" / each)
     script = "from app.main import create_app; print(*create_app().openapi()['paths'])"
     result = subprocess.run(
         [sys.executable, "-c", script],

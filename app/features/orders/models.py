@@ -1,7 +1,6 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import ClassVar
 
 from sqlalchemy import (
     BigInteger,
@@ -64,7 +63,7 @@ class Order(Owned, Timestamps, Base):
     )
 
     # SQLAlchemy counts the version up from 1 with each UPDATE of the row.
-    __mapper_args__: ClassVar = {"version_id_col": version}
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - an instance variable of Base
 
     @property
     def total(self) -> Decimal:

@@ -1,5 +1,7 @@
 from collections.abc import Sequence
 
+from pydantic import MISSING
+
 from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort
 from app.core.database.repository import Units, Versions
@@ -46,12 +48,11 @@ class OrderService:
         """Change a draft. Raise NotFound, Stale, Conflict, or Invalid as `create` does."""
         order = await self._orders.lock(order_id, expected)
         require(order, OrderStatus.DRAFT, "changed")
-        changes = data.model_fields_set
-        if "note" in changes:
+        if data.note is not MISSING:
             order.note = data.note
-        if "lines" in changes:
+        if data.lines is not MISSING:
             await self._set_lines(order, data.lines)
-        if changes:
+        if data.model_fields_set:
             order.updated_at = utc_now()  # A change of the lines is a change of the order.
         return await self._save(order)
 
