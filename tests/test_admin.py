@@ -18,6 +18,7 @@ PAGES = (
     "/admin/user/create",
     "/admin/item/list",
     "/admin/item/export/csv",
+    "/admin/order/list",
     "/admin/auth-session/list",
 )
 

@@ -57,7 +57,7 @@ async def test_filters_and_sorts(admin: httpx.AsyncClient, ann: Person, bob: Per
         "status=lost": [],
         "status=%00": [],
         f"owner_id={bob.id}&owner_id_op=equals": [theirs],
-        "sortBy=placed_at&sort=asc&status=placed": [placed],
+        "sortBy=created_at&sort=asc": [draft, placed, theirs],
     }.items():
         page = await admin.get(f"/admin/order/list?{query}")
         assert ids(page) == [order["id"] for order in expected], query
