@@ -19,6 +19,7 @@ PAGES = (
     "/admin/user/create",
     "/admin/item/list",
     "/admin/item/export/csv",
+    "/admin/order/list",
     "/admin/auth-session/list",
 )
 

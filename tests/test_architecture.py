@@ -1,10 +1,13 @@
 """The rules that the folders stand for; pyproject.toml has the contracts."""
 
+import ast
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ import pytest
 from tests.databases import ROOT
 from tests.slices import needs
 
+FEATURES = "app.features"
+PUBLIC_MODULES = ("service", "models", "schemas")
 LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
 
 
@@ -123,6 +128,83 @@ def test_only_the_lab_has_the_files_of_a_lab() -> None:
     slices = [ROOT / "app/accounts", ROOT / "app/features"]
     found = [path for name in names for each in slices for path in each.glob(f"**/{name}.py")]
     assert {path.parent.name for path in found} <= {"lab"}
+
+
+def feature_needs(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Return the features of a project by name, each with its NEEDS."""
+    files = sorted((folder / "app/features").glob("*/__init__.py"))
+    return {file.parent.name: declared_needs(file) for file in files}
+
+
+def declared_needs(init: Path) -> tuple[str, ...]:
+    for node in ast.parse(init.read_text()).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="NEEDS")], value=value):
+                needs: tuple[str, ...] = ast.literal_eval(value)
+                return needs
+    return ()
+
+
+def imported_modules(file: Path, folder: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and the absolute name of everything that a file imports."""
+    package = file.relative_to(folder).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(file.read_text())):
+        match node:
+            case ast.Import(names=names):
+                yield from ((node.lineno, each.name) for each in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                start = package[: len(package) - level + 1] if level else ()
+                origin = ".".join([*start, *([module] if module else [])])
+                yield from ((node.lineno, f"{origin}.{each.name}") for each in names)
+
+
+def undeclared_imports(folder: Path) -> list[str]:
+    """Return the imports between features that NEEDS does not allow."""
+    found = []
+    for feature, needs in feature_needs(folder).items():
+        for file in sorted((folder / "app/features" / feature).rglob("*.py")):
+            for line, name in imported_modules(file, folder):
+                _, is_feature, path = name.partition(f"{FEATURES}.")
+                other, _, rest = path.partition(".")
+                is_public = other in needs and rest.split(".")[0] in PUBLIC_MODULES
+                if is_feature and other != feature and not is_public:
+                    found.append(f"{file.relative_to(folder)}:{line} imports {name}")
+    return found
+
+
+def test_features_import_only_the_public_modules_of_features_that_they_need() -> None:
+    assert undeclared_imports(ROOT) == []
+
+
+def test_features_need_each_other_without_cycles() -> None:
+    needs = feature_needs(ROOT)
+    assert {need for each in needs.values() for need in each} <= needs.keys()
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        pytest.fail(f"These features need each other: {error.args[1]}")
+
+
+@needs("items", "lab", "orders")
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("orders/service.py", "from app.features.items.repository import ItemRepository"),
+        ("orders/service.py", "from app.features.items import repository"),
+        ("orders/service.py", "import app.features.items.dependencies"),
+        ("orders/models.py", "from ..items.events import ItemCreated"),
+        ("orders/models.py", "from app.features.lab.models import Item"),
+        ("items/service.py", "from app.features.orders.models import Order"),
+        ("items/pages/listing.py", "def f(): from app.features.orders import service"),
+    ],
+)
+def test_undeclared_import_between_features_is_found(copy: Path, file: str, line: str) -> None:
+    path = copy / "app/features" / file
+    number = len(path.read_text().splitlines()) + 1
+    with path.open("a") as module:
+        module.write(f"{line}\n")
+    (found,) = undeclared_imports(copy)
+    assert found.startswith(f"app/features/{file}:{number} imports app.features.")
 
 
 def test_importing_the_app_opens_nothing(tmp_path: Path) -> None:

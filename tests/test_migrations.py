@@ -30,6 +30,10 @@ ROWS = (
     """INSERT INTO items (id, name, price, is_offer, owner_id, version, created_at, updated_at)
        VALUES (1, 'Lamp', 1, false, 1, 1, '2026-01-01', '2026-01-01'),
               (2, 'Desk', 2, false, 1, 1, '2026-01-01', '2026-01-01')""",
+    """INSERT INTO orders (id, number, status, placed_at, owner_id, version, created_at, updated_at)
+       VALUES (1, 1, 'placed', '2026-01-01', 1, 2, '2026-01-01', '2026-01-01')""",
+    """INSERT INTO order_lines (id, order_id, item_id, position, quantity, unit_price, owner_id)
+       VALUES (1, 1, 1, 0, 3, 1, 1)""",
 )
 TABLES = (
     "users",
@@ -37,6 +41,8 @@ TABLES = (
     "refresh_tokens",
     "email_tokens",
     "items",
+    "orders",
+    "order_lines",
     "idempotency_records",
 )
 
@@ -136,7 +142,7 @@ def test_a_batch_change_of_a_parent_keeps_its_children(
     )
     alembic(own_database_url, "upgrade", "head", folder=copy)
     after = description(own_database_url)
-    for child in ("items", "auth_sessions", "refresh_tokens"):
+    for child in ("items", "order_lines", "auth_sessions", "refresh_tokens"):
         assert after[child] == before[child]
     rows, columns, *constraints = after["users"]
     rows_before, columns_before, *constraints_before = before["users"]

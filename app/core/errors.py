@@ -29,7 +29,7 @@ class AppError(Exception):
 class Invalid(AppError):
     """A value that has the right shape and still cannot be; `loc` is where it stands."""
 
-    def __init__(self, detail: str, *loc: str) -> None:
+    def __init__(self, detail: str, *loc: str | int) -> None:
         super().__init__(detail)
         self.loc = loc
 

@@ -33,6 +33,9 @@ MESSAGES = {
     "decimal_max_places": "At most {decimal_places} digits after the point.",
     "finite_number": "A number such as 19.99.",
     "greater_than_equal": "At least {ge}.",
+    "int_from_float": "A whole number such as 2.",
+    "int_parsing": "A whole number such as 2.",
+    "less_than_equal": "At most {le}.",
 }
 
 

@@ -101,3 +101,42 @@ def test_signed_in(site: Site, page: Page, complaints: Complaints, member: str) 
         page.get_by_role("button", name=button, exact=True).last.click()
         expect(page.get_by_text("Please fill this in.").first).to_be_visible()
         check(page)
+
+
+def test_orders(site: Site, page: Page, complaints: Complaints, member: str) -> None:
+    complaints.expected = {404, 409, 422}
+    sign_in(page, member)
+    for path in ("/orders", "/orders/new"):
+        page.goto(path)
+        check(page)
+    with site.api(member) as api:
+        bodies = [{"name": name, "price": "9999999999.99"} for name in ODD_NAMES]
+        items = [api.post("/items", json=body).json() for body in bodies]
+        lines = [{"item_id": item["id"], "quantity": 1000} for item in items]
+        note = {"note": ODD_NAMES[0]}
+        draft, placed = (api.post("/orders", json={"lines": lines} | note).json() for _ in range(2))
+        api.post(f"/orders/{placed['id']}/place")
+        empty = api.post("/orders", json={}).json()
+        for path in (
+            "/orders",
+            "/orders?status=shipped",
+            "/orders?status=lost",
+            "/orders/new",
+            f"/orders/{draft['id']}?notice=created",
+            f"/orders/{placed['id']}",
+            f"/orders/{empty['id']}",
+            f"/orders/{draft['id']}/delete",
+            "/orders/999999",
+        ):
+            page.goto(path)
+            check(page)
+        page.goto("/orders/new")
+        page.get_by_role("textbox").first.fill("many")
+        page.get_by_role("button", name="Create draft").click()
+        expect(page.get_by_text("A whole number such as 2.")).to_be_visible()
+        check(page)
+        page.goto(f"/orders/{draft['id']}")
+        api.patch(f"/orders/{draft['id']}", json={"note": None})
+        page.get_by_role("button", name="Place order").click()
+        expect(page.get_by_text("The order has changed since you saw it.")).to_be_visible()
+        check(page)

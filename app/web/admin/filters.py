@@ -1,11 +1,12 @@
 import operator
+from enum import StrEnum
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from sqladmin.filters import BooleanFilter, OperationColumnFilter
+from sqladmin.filters import BooleanFilter, OperationColumnFilter, StaticValuesFilter
 from sqlalchemy import ColumnElement, Select, false
 
-__all__ = ["BooleanFilter", "ValueFilter"]
+__all__ = ["BooleanFilter", "ChoiceFilter", "ValueFilter"]
 
 OPERATIONS = {
     "equals": ("Is", operator.eq),
@@ -40,3 +41,15 @@ class ValueFilter(OperationColumnFilter):
         except (KeyError, ValidationError):
             return false()
         return condition
+
+
+class ChoiceFilter(StaticValuesFilter):
+    """A filter by one of the values of an enum. Other values match nothing."""
+
+    def __init__(self, column: Any, title: str, choices: type[StrEnum]) -> None:
+        super().__init__(column, [(each.value, each.value.capitalize()) for each in choices], title)
+
+    async def get_filtered_query(self, query: Select[Any], value: Any, model: Any) -> Select[Any]:
+        if value in ("__all", *dict(self.values)):
+            return await super().get_filtered_query(query, value, model)
+        return query.where(false())

@@ -9,6 +9,7 @@ from sqladmin import ModelView
 from sqladmin.formatters import BASE_FORMATTERS
 from sqladmin.pagination import Pagination
 from sqlalchemy import Select, false, func, or_, select
+from sqlalchemy.sql.base import ExecutableOption
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -49,6 +50,8 @@ class AdminView(ModelView):
     edit_schema: ClassVar[type[BaseModel]]
     hidden: ClassVar[tuple[str, ...]] = ()
     """Fields of the record that the edit form carries along."""
+    options: ClassVar[Sequence[ExecutableOption]] = ()
+    """The loader options of the relationships that are shown."""
     create_blame: ClassVar[Blame] = {}
     """The fields that the domain's errors are about, when one is made."""
 
@@ -97,7 +100,9 @@ class AdminView(ModelView):
 
     async def get(self, pk: str) -> Any:
         (column,) = self.pk_columns
-        rows = await self._rows(select(self.model).where(column == self.key(pk)))
+        statement: Select[Any] = select(self.model).where(column == self.key(pk))
+        statement = statement.options(*self.options)
+        rows = await self._rows(statement)
         if not rows:
             raise NotFound(f"{self.name} Not Found (id: {pk})")
         return rows[0]
@@ -116,13 +121,15 @@ class AdminView(ModelView):
         (count,) = await self._rows(select(func.count()).select_from(ids))
         page = min(max(page, 1), Pagination.max_page(count, size))
         ordered = self.sort_query(statement, request).order_by(*self.pk_columns)
+        ordered = ordered.options(*self.options)
         rows = await self._rows(ordered.limit(size).offset((page - 1) * size))
         return Pagination(rows=[*rows], page=page, page_size=size, count=count)
 
     async def pages(self, request: Request) -> AsyncIterator[Sequence[Any]]:
         """All that the list would show, as `app.core.http.export` takes them."""
         (column,) = self.pk_columns
-        statement = (await self.matching(request)).order_by(column).limit(ROWS_OF_A_PAGE)
+        statement = (await self.matching(request)).options(*self.options)
+        statement = statement.order_by(column).limit(ROWS_OF_A_PAGE)
         rows = await self._rows(statement)
         while rows:
             yield rows

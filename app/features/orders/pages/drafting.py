@@ -1,0 +1,61 @@
+"""The form that creates a draft: a quantity for each of the member's items."""
+
+from fastapi import APIRouter, Request
+from pydantic import TypeAdapter, ValidationError
+from starlette.responses import Response
+
+from app.accounts.dependencies import Member
+from app.core.errors import Invalid
+from app.features.orders.dependencies import MemberOrders
+from app.features.orders.schemas import OrderCreate, Quantity
+from app.features.orders.service import OrderService
+from app.web.forms import Form, FormDep
+from app.web.navigation import Answer, redirect
+from app.web.once import OnceDep, new_form
+from app.web.rendering import render
+
+MAX_ITEMS = 50
+PREFIX = "quantity_"  # A field is named by its item's id.
+QUANTITIES = TypeAdapter(dict[str, Quantity])
+
+router = APIRouter(prefix="/orders")
+
+
+@router.get("/new")
+async def show_new_order(request: Request, orders: MemberOrders) -> Response:
+    return await show_form(request, orders, new_form())
+
+
+@router.post("/new")
+async def create_order(
+    request: Request, form: FormDep, member: Member, orders: MemberOrders, once: OnceDep
+) -> Response:
+    try:
+        draft = draft_of(form)
+        if not await once.is_first(member, form):
+            return redirect("/orders?notice=created")
+        order = await orders.create(draft)
+    except (ValidationError, Invalid) as error:
+        form.refuse(error)
+        raise Answer(await show_form(request, orders, form)) from error
+    return redirect(f"/orders/{order.id}?notice=created")
+
+
+async def show_form(request: Request, orders: OrderService, form: Form) -> Response:
+    items = await orders.newest_items(MAX_ITEMS)
+    return render(
+        request, "orders/new.html", form=form, items=items, prefix=PREFIX, max_items=MAX_ITEMS
+    )
+
+
+def draft_of(form: Form) -> OrderCreate:
+    """Return the draft that the form describes: a line for each item with a quantity."""
+    filled = {name: value for name, value in form.values.items() if value.strip()}
+    quantities = QUANTITIES.validate_python(
+        {name: value for name, value in filled.items() if name.startswith(PREFIX)}
+    )
+    lines = [
+        {"item_id": name.removeprefix(PREFIX), "quantity": quantity}
+        for name, quantity in quantities.items()
+    ]
+    return form.read(OrderCreate, lines=lines)

@@ -1,0 +1,100 @@
+from collections.abc import Collection, Mapping, Sequence
+
+from sqlalchemy import Select, func, select
+
+from app.accounts.models import User
+from app.core.database.pagination import Position, Sort
+from app.core.database.repository import Repository, Versions
+from app.core.database.session import Session
+from app.core.errors import NotFound, Stale
+from app.core.security.principal import Principal
+from app.features.items.models import Item
+from app.features.orders.models import WITH_LINES, Order, OrderStatus
+
+
+class OrderRepository(Repository[Order]):
+    """The orders of the principal; of everybody for a superuser."""
+
+    model = Order
+
+    def __init__(self, session: Session, principal: Principal) -> None:
+        super().__init__(session)
+        self.principal = principal
+
+    async def get(self, order_id: int) -> Order:
+        """Return the order with its lines. Raise NotFound when there is none that is visible."""
+        return found(await self.one(self._visible().where(Order.id == order_id)), order_id)
+
+    async def lock(self, order_id: int, expected: Versions) -> Order:
+        """Return the order, which nobody else changes until the commit.
+
+        Raise NotFound, or Stale when the version is none of those expected.
+        """
+        statement = self._visible().where(Order.id == order_id).with_for_update()
+        order = found(await self.one(statement), order_id)
+        if expected is not None and order.version not in expected:
+            raise Stale(f"The order has changed: it is version {order.version} now.")
+        return order
+
+    async def list(
+        self, status: OrderStatus | None, sort: Sort, after: Position | None, limit: int
+    ) -> Sequence[Order]:
+        """Return the orders after a position, or the first ones, with their lines."""
+        return await self.page(self._visible(status), sort, after, limit)
+
+    async def total(self, status: OrderStatus | None) -> int:
+        return await self.count(self._visible(status))
+
+    async def save(self, order: Order) -> Order:
+        """Write the changes now, so that a constraint's error is raised here."""
+        return await self.add(order)
+
+    async def delete(self, order: Order) -> None:
+        await self._session.delete(order)
+        await self._session.flush()
+
+    async def next_number(self) -> int:
+        """Return the principal's next order number. Orders that are created at once take turns."""
+        owner_id = self.principal.user_id
+        # key_share: the owner's other rows, which refer to the same account, need not wait.
+        owner = select(User.id).where(User.id == owner_id).with_for_update(key_share=True)
+        await self._session.execute(owner)
+        last = select(func.max(Order.number)).where(Order.owner_id == owner_id)
+        return (await self._session.scalar(last) or 0) + 1
+
+    async def items_by_id(self, owner_id: int, item_ids: Collection[int]) -> Mapping[int, Item]:
+        """Return those of the items that are the owner's."""
+        statement = select(Item).where(Item.owner_id == owner_id, Item.id.in_(item_ids))
+        return {item.id: item for item in await self._session.scalars(statement)}
+
+    async def newest_items(self, limit: int) -> Sequence[Item]:
+        statement = select(Item).where(Item.owner_id == self.principal.user_id)
+        statement = statement.order_by(Item.id.desc()).limit(limit)
+        return (await self._session.scalars(statement)).all()
+
+    def _visible(self, status: OrderStatus | None = None) -> Select[Order]:
+        statement = select(Order).options(WITH_LINES)
+        if not self.principal.is_superuser:
+            statement = statement.where(Order.owner_id == self.principal.user_id)
+        if status is not None:
+            statement = statement.where(Order.status == status)
+        return statement
+
+
+class OrderMailRepository(Repository[Order]):
+    """The orders of everybody, for background jobs."""
+
+    model = Order
+
+    async def get_with_email(self, order_id: int) -> tuple[Order, str] | None:
+        """Return the order and its owner's e-mail address, or None when it is gone."""
+        statement = select(Order, User.email).join(User, Order.owner_id == User.id)
+        statement = statement.where(Order.id == order_id).options(WITH_LINES)
+        row = (await self._session.execute(statement)).one_or_none()
+        return row and (row[0], row[1])
+
+
+def found(order: Order | None, order_id: int) -> Order:
+    if order is None:
+        raise NotFound(f"Order Not Found (id: {order_id})")
+    return order

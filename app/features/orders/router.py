@@ -1,0 +1,56 @@
+from typing import Annotated
+
+from fastapi import Query, Response, status
+
+from app.core.database.pagination import Page
+from app.core.http.conditional import IfMatch, IfNoneMatch
+from app.core.http.idempotency import idempotent
+from app.core.http.routing import ApiRouter
+from app.features.orders.dependencies import PlaceOrders, ReadOrders, WriteOrders
+from app.features.orders.schemas import OrderCreate, OrderQuery, OrderRead, OrderUpdate
+
+router = ApiRouter(prefix="/orders", tags=["orders"])
+
+
+@router.post("", status_code=status.HTTP_201_CREATED, dependencies=[idempotent])
+async def create_order(data: OrderCreate, orders: WriteOrders) -> OrderRead:
+    """Create a draft of your items, at their current prices."""
+    return await orders.create(data)
+
+
+@router.get("")
+async def list_orders(query: Annotated[OrderQuery, Query()], orders: ReadOrders) -> Page[OrderRead]:
+    """List your orders, a page at a time. Superusers list everybody's."""
+    return await orders.list(query)
+
+
+@router.get("/{order_id}")
+async def read_order(order_id: int, orders: ReadOrders, known: IfNoneMatch) -> OrderRead:
+    """Get an order."""
+    return await orders.get(order_id)
+
+
+@router.patch("/{order_id}")
+async def update_order(
+    order_id: int, data: OrderUpdate, orders: WriteOrders, expected: IfMatch
+) -> OrderRead:
+    """Change a draft's note or lines. Lines of items that were in it before keep their price."""
+    return await orders.update(order_id, data, expected)
+
+
+@router.post("/{order_id}/place")
+async def place_order(order_id: int, orders: PlaceOrders, expected: IfMatch) -> OrderRead:
+    """Place a draft that has lines. The owner gets a mail."""
+    return await orders.place(order_id, expected)
+
+
+@router.post("/{order_id}/ship")
+async def ship_order(order_id: int, orders: WriteOrders, expected: IfMatch) -> OrderRead:
+    """Ship a placed order. For superusers."""
+    return await orders.ship(order_id, expected)
+
+
+@router.delete("/{order_id}", status_code=status.HTTP_204_NO_CONTENT, response_class=Response)
+async def delete_order(order_id: int, orders: WriteOrders, expected: IfMatch) -> None:
+    """Delete a draft."""
+    await orders.delete(order_id, expected)

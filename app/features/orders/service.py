@@ -1,0 +1,154 @@
+from collections.abc import Sequence
+
+from pydantic import MISSING
+
+from app.core.database.models import utc_now
+from app.core.database.pagination import Cursors, Page, Sort
+from app.core.database.repository import Units, Versions
+from app.core.errors import Conflict, Forbidden, Invalid
+from app.core.jobs.jobs import Jobs
+from app.core.jobs.mail import Mailer
+from app.features.items.schemas import ItemRead
+from app.features.orders.models import Order, OrderLine, OrderStatus
+from app.features.orders.repository import OrderMailRepository, OrderRepository
+from app.features.orders.schemas import (
+    OrderCreate,
+    OrderLineInput,
+    OrderQuery,
+    OrderRead,
+    OrderUpdate,
+)
+
+
+class OrderService:
+    """Rules of orders: a draft is changed and deleted, then placed, then shipped."""
+
+    def __init__(self, orders: OrderRepository, cursors: Cursors) -> None:
+        self._orders = orders
+        self._cursors = cursors
+
+    async def list(self, query: OrderQuery) -> Page[OrderRead]:
+        sort = Sort(query.sort)
+        after = self._cursors.read(query.cursor, sort)
+        orders = await self._orders.list(query.status, sort, after, query.limit + 1)
+        total = await self._orders.total(query.status) if query.with_total else None
+        return self._cursors.page(Page[OrderRead], orders, query.limit, sort, total)
+
+    async def get(self, order_id: int) -> OrderRead:
+        return OrderRead.model_validate(await self._orders.get(order_id))
+
+    async def create(self, data: OrderCreate) -> OrderRead:
+        """Create a draft. Raise Invalid when a line's item is not one of the principal's."""
+        owner_id, number = self._orders.principal.user_id, await self._orders.next_number()
+        order = Order(owner_id=owner_id, number=number, note=data.note, lines=[])
+        await self._set_lines(order, data.lines)
+        return await self._save(order)
+
+    async def update(self, order_id: int, data: OrderUpdate, expected: Versions) -> OrderRead:
+        """Change a draft. Raise NotFound, Stale, Conflict, or Invalid as `create` does."""
+        order = await self._orders.lock(order_id, expected)
+        require(order, OrderStatus.DRAFT, "changed")
+        if data.note is not MISSING:
+            order.note = data.note
+        if data.lines is not MISSING:
+            await self._set_lines(order, data.lines)
+        if data.model_fields_set:
+            order.updated_at = utc_now()  # A change of the lines is a change of the order.
+        return await self._save(order)
+
+    async def delete(self, order_id: int, expected: Versions) -> None:
+        """Delete a draft. Raise NotFound, Stale or Conflict."""
+        order = await self._orders.lock(order_id, expected)
+        require(order, OrderStatus.DRAFT, "deleted")
+        await self._orders.delete(order)
+
+    async def place(self, order_id: int, expected: Versions) -> OrderRead:
+        """Place a draft. Raise NotFound, Stale or Conflict.
+
+        The owner's mail has to follow the commit: see `OrderPlacement`.
+        """
+        order = await self._orders.lock(order_id, expected)
+        require(order, OrderStatus.DRAFT, "placed")
+        if not order.lines:
+            raise Conflict("An order without lines cannot be placed.")
+        order.status, order.placed_at = OrderStatus.PLACED, utc_now()
+        return await self._save(order)
+
+    async def ship(self, order_id: int, expected: Versions) -> OrderRead:
+        """Ship a placed order. Raise Forbidden, NotFound, Stale or Conflict."""
+        if not self._orders.principal.is_superuser:
+            raise Forbidden("Only superusers can ship orders.")
+        order = await self._orders.lock(order_id, expected)
+        require(order, OrderStatus.PLACED, "shipped")
+        order.status = OrderStatus.SHIPPED
+        return await self._save(order)
+
+    async def newest_items(self, limit: int) -> Sequence[ItemRead]:
+        """Return the items that the principal can order, newest first."""
+        return [ItemRead.model_validate(item) for item in await self._orders.newest_items(limit)]
+
+    async def _save(self, order: Order) -> OrderRead:
+        return OrderRead.model_validate(await self._orders.save(order))
+
+    async def _set_lines(self, order: Order, wanted: Sequence[OrderLineInput]) -> None:
+        """Replace the lines. A line whose item was in the order before keeps its price."""
+        items = await self._orders.items_by_id(order.owner_id, [line.item_id for line in wanted])
+        before = {line.item_id: line for line in order.lines}
+        lines = dict[int, OrderLine]()
+        for position, each in enumerate(wanted):
+            item = items.get(each.item_id)
+            if item is None:
+                raise invalid_line(position, f"There is no item with the id {each.item_id}.")
+            if item.id in lines:
+                raise invalid_line(position, f"The item {item.id} is in another line already.")
+            line = before.get(item.id) or OrderLine(
+                owner_id=order.owner_id, item=item, unit_price=item.price
+            )
+            line.position, line.quantity = position, each.quantity
+            lines[item.id] = line
+        order.lines = [*lines.values()]
+
+
+class OrderPlacement:
+    """Places an order in a unit of work of its own, since the mail is enqueued after the commit."""
+
+    def __init__(self, orders: Units[OrderRepository], cursors: Cursors, jobs: Jobs) -> None:
+        self._orders = orders
+        self._cursors = cursors
+        self._jobs = jobs
+
+    async def place(self, order_id: int, expected: Versions) -> OrderRead:
+        async with self._orders.transaction() as orders:
+            order = await OrderService(orders, self._cursors).place(order_id, expected)
+        await self._jobs.enqueue("send_order_mail", order.id)
+        return order
+
+
+class OrderMails:
+    """Mail about orders. Background jobs call it."""
+
+    def __init__(self, orders: Units[OrderMailRepository], mailer: Mailer, public_url: str) -> None:
+        self._orders = orders
+        self._mailer = mailer
+        self._public_url = public_url
+
+    async def send_placed(self, order_id: int) -> None:
+        """Tell the owner that the order is placed, unless the account is deleted by now."""
+        async with self._orders.reading() as orders:
+            found = await orders.get_with_email(order_id)
+        if found is not None:
+            order, email = found
+            link = f"{self._public_url}/orders/{order.id}"
+            await self._mailer.send(
+                email, "order_placed", order=OrderRead.model_validate(order), link=link
+            )
+
+
+def require(order: Order, status: OrderStatus, action: str) -> None:
+    if order.status != status:
+        detail = f"This order is {order.status}. Only a {status} order can be {action}."
+        raise Conflict(detail.replace("is draft", "is a draft").replace("draft order", "draft"))
+
+
+def invalid_line(position: int, detail: str) -> Invalid:
+    return Invalid(detail, "body", "lines", position, "item_id")

@@ -1,0 +1,3 @@
+from tests.accounts.conftest import outbox
+
+__all__ = ["outbox"]

@@ -1,0 +1,31 @@
+"""What the tests of the orders share."""
+
+from typing import Any
+
+from tests.conftest import Person
+from tests.features.items.test_crud import make as make_item
+
+__all__ = ["ORDERS", "change_order", "make_item", "make_order", "read_order"]
+
+ORDERS = "/api/v1/orders"
+
+
+async def make_order(person: Person, *lines: tuple[dict[str, Any], int], **values: Any) -> Any:
+    """Create a draft of items and quantities."""
+    sent = [{"item_id": item["id"], "quantity": quantity} for item, quantity in lines]
+    response = await person.client.post(ORDERS, json={"lines": sent} | values)
+    assert response.status_code == 201, response.text
+    return response.json()
+
+
+async def read_order(person: Person, order_id: int) -> Any:
+    response = await person.client.get(f"{ORDERS}/{order_id}")
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+async def change_order(person: Person, order_id: int, action: str) -> Any:
+    """Place or ship an order."""
+    response = await person.client.post(f"{ORDERS}/{order_id}/{action}")
+    assert response.status_code == 200, response.text
+    return response.json()

@@ -1,0 +1,95 @@
+"""The orders in the admin, which changes none of them."""
+
+import json
+from html import unescape
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from tests.conftest import Person, counted_statements
+from tests.features.items.test_admin import ids
+from tests.features.orders.steps import ORDERS, change_order, make_item, make_order
+
+
+async def test_list_shows_status_and_total(admin: httpx.AsyncClient, ann: Person) -> None:
+    order = await make_order(ann, (await make_item(ann), 3))
+    await change_order(ann, order["id"], "place")
+    page = await admin.get("/admin/order/list")
+    assert ids(page) == [order["id"]]
+    for words in ("placed", "59.97"):
+        assert f"<td>{words}</td>" in page.text
+    for action in ("create", "edit", "delete"):
+        assert f"/admin/order/{action}" not in page.text
+
+
+async def test_details_show_the_lines(admin: httpx.AsyncClient, ann: Person) -> None:
+    lamp, evil = await make_item(ann), await make_item(ann, name="<b>Desk", price="5")
+    order = await make_order(ann, (lamp, 3), (evil, 1), note="Ring twice.")
+    page = await admin.get(f"/admin/order/details/{order['id']}")
+    assert page.status_code == 200
+    assert "<b>Desk" not in page.text
+    for words in ("3 x Lamp at 19.99: 59.97", "1 x <b>Desk at 5.00: 5.00", "64.97", "Ring twice."):
+        assert words in unescape(page.text)
+
+
+async def test_statements_of_a_list_do_not_grow_with_its_orders(
+    app: FastAPI, admin: httpx.AsyncClient, ann: Person
+) -> None:
+    item = await make_item(ann)
+    for _ in range(5):
+        await make_order(ann, (item, 1))
+    async with counted_statements(app) as statements:
+        assert len(ids(await admin.get("/admin/order/list"))) == 5
+    assert len(statements) == 3  # their number, the orders, and the lines of all of them
+
+
+async def test_filters_and_sorts(admin: httpx.AsyncClient, ann: Person, bob: Person) -> None:
+    item = await make_item(ann)
+    draft, placed = await make_order(ann), await make_order(ann, (item, 1))
+    await change_order(ann, placed["id"], "place")
+    theirs = await make_order(bob)
+    for query, expected in {
+        "": [theirs, placed, draft],
+        "status=placed": [placed],
+        "status=draft": [theirs, draft],
+        "status=__all": [theirs, placed, draft],
+        "status=lost": [],
+        "status=%00": [],
+        f"owner_id={bob.id}&owner_id_op=equals": [theirs],
+        "sortBy=created_at&sort=asc": [draft, placed, theirs],
+    }.items():
+        page = await admin.get(f"/admin/order/list?{query}")
+        assert ids(page) == [order["id"] for order in expected], query
+
+
+async def test_export_has_totals(admin: httpx.AsyncClient, ann: Person) -> None:
+    order = await make_order(ann, (await make_item(ann), 3))
+    (line,) = (await admin.get("/admin/order/export/ndjson")).text.splitlines()
+    assert json.loads(line) == {name: order[name] for name in order if name != "lines"}
+    header, row = (await admin.get("/admin/order/export/csv")).text.splitlines()
+    assert "59.97" in row.split(",")[header.split(",").index("total")]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "create"),
+        ("POST", "create"),
+        ("GET", "edit/1"),
+        ("POST", "edit/1"),
+        ("DELETE", "delete?pks=1"),
+    ],
+)
+async def test_admin_changes_no_order(
+    admin: httpx.AsyncClient, ann: Person, method: str, path: str
+) -> None:
+    order = await make_order(ann)
+    response = await admin.request(method, f"/admin/order/{path}")
+    assert response.status_code == 403
+    assert (await ann.client.get(ORDERS)).json()["results"] == [order]
+
+
+async def test_unknown_order_returns_404(admin: httpx.AsyncClient) -> None:
+    for order_id in ("999", "x", str(10**30)):
+        assert (await admin.get(f"/admin/order/details/{order_id}")).status_code == 404

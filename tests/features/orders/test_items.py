@@ -1,0 +1,81 @@
+"""Items that are part of an order, and accounts that have some."""
+
+import asyncio
+
+import httpx
+from fastapi import FastAPI
+from sqlalchemy import func, select
+
+from app.features.items.models import Item
+from app.features.orders.models import Order, OrderLine
+from tests.conftest import PASSWORD, Person
+from tests.features.orders.steps import ORDERS, change_order, make_item, make_order, read_order
+
+
+async def stored_rows(app: FastAPI) -> list[int | None]:
+    """Return the number of items, orders and lines."""
+    async with app.state.database.reading() as session:
+        return [
+            await session.scalar(select(func.count()).select_from(model))
+            for model in (Item, Order, OrderLine)
+        ]
+
+
+async def test_item_of_an_order_cannot_be_deleted(ann: Person) -> None:
+    item = await make_item(ann)
+    order = await make_order(ann, (item, 1))
+    response = await ann.client.delete(f"/api/v1/items/{item['id']}")
+    assert response.status_code == 409
+    assert response.json()["detail"] == "This item is in use and cannot be deleted."
+    assert await read_order(ann, order["id"]) == order
+    await ann.client.delete(f"{ORDERS}/{order['id']}")
+    assert (await ann.client.delete(f"/api/v1/items/{item['id']}")).status_code == 204
+
+
+async def test_deletion_of_an_item_of_an_order_in_the_admin_returns_409(
+    admin: httpx.AsyncClient, ann: Person
+) -> None:
+    item = await make_item(ann)
+    await make_order(ann, (item, 1))
+    response = await admin.delete(f"/admin/item/delete?pks={item['id']}")
+    assert response.status_code == 409
+    assert (await ann.client.get(f"/api/v1/items/{item['id']}")).status_code == 200
+
+
+async def test_item_is_either_ordered_or_deleted_when_both_happen_at_once(
+    app: FastAPI, ann: Person
+) -> None:
+    for _ in range(5):
+        item = await make_item(ann)
+        body = {"lines": [{"item_id": item["id"], "quantity": 1}]}
+        ordered, deleted = await asyncio.gather(
+            ann.client.post(ORDERS, json=body), ann.client.delete(f"/api/v1/items/{item['id']}")
+        )
+        outcome = ordered.status_code, deleted.status_code
+        assert outcome in {(201, 409), (422, 204), (409, 204)}
+    items, orders, lines = await stored_rows(app)
+    assert items == orders == lines
+
+
+async def test_deleted_account_takes_its_items_orders_and_lines_along(
+    app: FastAPI, ann: Person, bob: Person
+) -> None:
+    lamp, desk = await make_item(ann), await make_item(ann)
+    await make_order(ann, (lamp, 1))
+    placed = await make_order(ann, (lamp, 2), (desk, 1))
+    await change_order(ann, placed["id"], "place")
+    theirs = await make_order(bob, (await make_item(bob), 1))
+    body = {"current_password": PASSWORD}
+    response = await ann.client.request("DELETE", "/api/v1/users/me", json=body)
+    assert response.status_code == 204, response.text
+    assert await stored_rows(app) == [1, 1, 1]
+    assert await read_order(bob, theirs["id"]) == theirs
+
+
+async def test_account_deleted_by_a_superuser_takes_its_orders_along(
+    app: FastAPI, ann: Person, root: Person
+) -> None:
+    await make_order(ann, (await make_item(ann), 1))
+    response = await root.client.delete(f"/api/v1/users/{ann.id}")
+    assert response.status_code == 204, response.text
+    assert await stored_rows(app) == [0, 0, 0]

@@ -1,0 +1,55 @@
+"""Lists of orders: pages, sorts, filters and the statements that they take."""
+
+import pytest
+from fastapi import FastAPI
+
+from tests.conftest import Person, counted_statements
+from tests.features.orders.steps import ORDERS, change_order, make_item, make_order
+
+
+@pytest.mark.parametrize("sort", ["id", "-id", "created_at", "-created_at"])
+async def test_pages_hold_every_order_once_and_in_order(ann: Person, sort: str) -> None:
+    item = await make_item(ann)
+    orders = [await make_order(ann, (item, n + 1)) for n in range(5)]
+    expected = orders[::-1] if sort.startswith("-") else orders
+    found, params = [], {"sort": sort, "limit": 2}
+    while True:
+        response = await ann.client.get(ORDERS, params=params)
+        page = response.json()
+        found += page["results"]
+        assert ("Link" in response.headers) == (page["next"] is not None)
+        if page["next"] is None:
+            break
+        params["cursor"] = page["next"]
+    assert found == expected
+
+
+async def test_status_filters_the_list(ann: Person) -> None:
+    item = await make_item(ann)
+    drafts, placed = [await make_order(ann)], [await make_order(ann, (item, 1))]
+    placed = [await change_order(ann, placed[0]["id"], "place")]
+    for status, expected in (("draft", drafts), ("placed", placed), ("shipped", [])):
+        response = await ann.client.get(ORDERS, params={"status": status, "with_total": True})
+        assert response.json()["results"] == expected
+        assert response.json()["total"] == len(expected)
+
+
+@pytest.mark.parametrize(
+    "query", ["status=lost", "status=", "sort=number", "sort=total", "cursor=x.y", "colour=red"]
+)
+async def test_invalid_query_returns_422(ann: Person, query: str) -> None:
+    assert (await ann.client.get(f"{ORDERS}?{query}")).status_code == 422
+
+
+@pytest.mark.parametrize("count", [1, 10])
+async def test_statements_of_a_list_do_not_grow_with_its_orders(
+    app: FastAPI, ann: Person, count: int
+) -> None:
+    items = [await make_item(ann, name=f"Lamp {n}") for n in range(3)]
+    for _ in range(count):
+        await make_order(ann, *((item, 2) for item in items))
+    async with counted_statements(app) as statements:
+        page = (await ann.client.get(ORDERS)).json()
+    assert len(page["results"]) == count
+    assert all(len(order["lines"]) == 3 for order in page["results"])
+    assert len(statements) == 2  # the orders, and the lines of all of them with their items
