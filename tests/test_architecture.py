@@ -161,12 +161,12 @@ def imported_modules(file: Path, folder: Path) -> Iterator[tuple[int, str]]:
 def undeclared_imports(folder: Path) -> list[str]:
     """Return the imports between features that NEEDS does not allow."""
     found = []
-    for feature, needs in feature_needs(folder).items():
+    for feature, needed in feature_needs(folder).items():
         for file in sorted((folder / "app/features" / feature).rglob("*.py")):
             for line, name in imported_modules(file, folder):
                 _, is_feature, path = name.partition(f"{FEATURES}.")
                 other, _, rest = path.partition(".")
-                is_public = other in needs and rest.split(".")[0] in PUBLIC_MODULES
+                is_public = other in needed and rest.split(".")[0] in PUBLIC_MODULES
                 if is_feature and other != feature and not is_public:
                     found.append(f"{file.relative_to(folder)}:{line} imports {name}")
     return found
