@@ -16,7 +16,8 @@ OPERATIONS = {
     "create_user", "read_current_user", "update_current_user", "delete_current_user",
     "change_password", "list_users", "read_user", "update_user", "delete_user",
     "create_item", "create_items", "list_items", "export_items", "read_item", "replace_item",
-    "update_item", "delete_item", "read_liveness", "read_readiness",
+    "update_item", "delete_item", "create_order", "list_orders", "read_order", "update_order",
+    "place_order", "ship_order", "delete_order", "read_liveness", "read_readiness",
 }  # fmt: skip
 
 
@@ -94,7 +95,8 @@ def test_every_operation_is_described(
     [
         ("create_item", {"201", "400", "401", "403", "409", "413", "415", "422", "500", "503"}),
         ("read_item", {"200", "304", "401", "403", "404", "422", "500", "503"}),
-        ("delete_item", {"204", "401", "403", "404", "412", "422", "500", "503"}),
+        ("delete_item", {"204", "401", "403", "404", "409", "412", "422", "500", "503"}),
+        ("place_order", {"200", "401", "403", "404", "409", "412", "422", "500", "503"}),
         ("create_token", {"200", "400", "413", "422", "429", "500", "503"}),
         ("create_user", {"201", "400", "403", "409", "413", "415", "422", "429", "500", "503"}),
         ("read_current_user", {"200", "401", "422", "500", "503"}),
@@ -115,6 +117,7 @@ def test_the_statuses_of_an_operation(
         ("list_users", "200", {"Link"}),
         ("export_items", "200", {"Content-Disposition"}),
         ("read_item", "200", {"ETag"}),
+        ("place_order", "200", {"ETag"}),
         ("read_item", "304", {"ETag"}),
         ("delete_session", "204", set()),
         ("read_item", "401", {"WWW-Authenticate"}),
