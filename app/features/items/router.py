@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Body, Query, Response, status
 from fastapi.responses import StreamingResponse
@@ -13,6 +13,7 @@ from app.features.items.dependencies import ExportItems, ReadItems, WriteItems
 from app.features.items.schemas import ItemCreate, ItemExportQuery, ItemQuery, ItemRead, ItemUpdate
 
 MAX_BATCH = 1000
+IN_USE: dict[int | str, dict[str, Any]] = {409: {"description": "Something refers to the item"}}
 
 router = ApiRouter(prefix="/items", tags=["items"])  # ETag, Location, Link and 304 come from here
 
@@ -67,7 +68,12 @@ async def update_item(
     return await items.update(item_id, data, expected)
 
 
-@router.delete("/{item_id}", status_code=status.HTTP_204_NO_CONTENT, response_class=Response)
+@router.delete(
+    "/{item_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    responses=IN_USE,
+)
 async def delete_item(item_id: int, items: WriteItems, expected: IfMatch) -> None:
-    """Delete an item."""
+    """Delete an item. One that is in use, as in an order, stays."""
     await items.delete(item_id, expected)

@@ -1,4 +1,4 @@
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query, Response, status
 
@@ -8,6 +8,10 @@ from app.core.http.idempotency import idempotent
 from app.core.http.routing import ApiRouter
 from app.features.orders.dependencies import PlaceOrders, ReadOrders, WriteOrders
 from app.features.orders.schemas import OrderCreate, OrderQuery, OrderRead, OrderUpdate
+
+WRONG_STATUS: dict[int | str, dict[str, Any]] = {
+    409: {"description": "The status of the order does not allow it"}
+}
 
 router = ApiRouter(prefix="/orders", tags=["orders"])
 
@@ -30,7 +34,7 @@ async def read_order(order_id: int, orders: ReadOrders, known: IfNoneMatch) -> O
     return await orders.get(order_id)
 
 
-@router.patch("/{order_id}")
+@router.patch("/{order_id}", responses=WRONG_STATUS)
 async def update_order(
     order_id: int, data: OrderUpdate, orders: WriteOrders, expected: IfMatch
 ) -> OrderRead:
@@ -38,19 +42,24 @@ async def update_order(
     return await orders.update(order_id, data, expected)
 
 
-@router.post("/{order_id}/place")
+@router.post("/{order_id}/place", responses=WRONG_STATUS)
 async def place_order(order_id: int, orders: PlaceOrders, expected: IfMatch) -> OrderRead:
     """Place a draft that has lines. The owner gets a mail."""
     return await orders.place(order_id, expected)
 
 
-@router.post("/{order_id}/ship")
+@router.post("/{order_id}/ship", responses=WRONG_STATUS)
 async def ship_order(order_id: int, orders: WriteOrders, expected: IfMatch) -> OrderRead:
     """Ship a placed order. For superusers."""
     return await orders.ship(order_id, expected)
 
 
-@router.delete("/{order_id}", status_code=status.HTTP_204_NO_CONTENT, response_class=Response)
+@router.delete(
+    "/{order_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    responses=WRONG_STATUS,
+)
 async def delete_order(order_id: int, orders: WriteOrders, expected: IfMatch) -> None:
     """Delete a draft."""
     await orders.delete(order_id, expected)

@@ -146,8 +146,7 @@ class OrderMails:
 
 def require(order: Order, status: OrderStatus, action: str) -> None:
     if order.status != status:
-        detail = f"This order is {order.status}. Only a {status} order can be {action}."
-        raise Conflict(detail.replace("is draft", "is a draft").replace("draft order", "draft"))
+        raise Conflict(f'An order with the status "{order.status}" cannot be {action}.')
 
 
 def invalid_line(position: int, detail: str) -> Invalid:

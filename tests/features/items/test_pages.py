@@ -478,11 +478,11 @@ async def test_export(browser: httpx.AsyncClient, ann: Person, bob: Person) -> N
     assert (await browser.get("/items/export?format=xml")).status_code == 422
 
 
-@needs("items/live.py")
 async def cookie_of(browser: httpx.AsyncClient) -> dict[str, str]:
     return {"Cookie": f"auth_session={browser.cookies['auth_session']}"}
 
 
+@needs("items/live.py")
 async def test_the_feed_takes_the_cookie(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person
 ) -> None:

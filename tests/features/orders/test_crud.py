@@ -239,5 +239,6 @@ async def test_placed_order_cannot_be_changed_or_deleted(ann: Person) -> None:
     ):
         response = await ann.client.request(method, f"{ORDERS}/{order['id']}", json=body)
         assert response.status_code == 409
-        assert response.json()["detail"] == f"This order is placed. Only a draft can be {action}."
+        detail = f'An order with the status "placed" cannot be {action}.'
+        assert response.json()["detail"] == detail
     assert await read_order(ann, order["id"]) == placed

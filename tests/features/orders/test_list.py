@@ -1,7 +1,5 @@
 """Lists of orders: pages, sorts, filters and the statements that they take."""
 
-from typing import Any
-
 import pytest
 from fastapi import FastAPI
 
@@ -14,8 +12,8 @@ async def test_pages_hold_every_order_once_and_in_order(ann: Person, sort: str) 
     item = await make_item(ann)
     orders = [await make_order(ann, (item, n + 1)) for n in range(5)]
     expected = orders[::-1] if sort.startswith("-") else orders
-    found: list[Any] = []
-    params: dict[str, Any] = {"sort": sort, "limit": 2}
+    found = []
+    params: dict[str, str | int] = {"sort": sort, "limit": 2}
     while True:
         response = await ann.client.get(ORDERS, params=params)
         page = response.json()

@@ -24,14 +24,15 @@ async def test_draft_is_placed_then_shipped(ann: Person, root: Person) -> None:
 
 async def test_transition_that_is_not_next_returns_409(ann: Person, root: Person) -> None:
     order = await make_order(ann, (await make_item(ann), 1))
-    for attempted, then, detail in (
-        ("ship", "place", "This order is a draft. Only a placed order can be shipped."),
-        ("place", "ship", "This order is placed. Only a draft can be placed."),
-        ("ship", None, "This order is shipped. Only a placed order can be shipped."),
-        ("place", None, "This order is shipped. Only a draft can be placed."),
+    for attempted, then, status, action in (
+        ("ship", "place", "draft", "shipped"),
+        ("place", "ship", "placed", "placed"),
+        ("ship", None, "shipped", "shipped"),
+        ("place", None, "shipped", "placed"),
     ):
         response = await attempt(root, order["id"], attempted)
         assert response.status_code == 409
+        detail = f'An order with the status "{status}" cannot be {action}.'
         assert response.json()["detail"] == detail
         if then:
             await change_order(root, order["id"], then)

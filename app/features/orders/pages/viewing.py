@@ -14,7 +14,7 @@ from app.web.rendering import render
 CHANGED = "The order has changed since you saw it. This is how it is now."
 NOTICES = {
     "created": "Order created. Place it when it is complete.",
-    "placed": "Order placed. We have sent you an email.",
+    "placed": "Order placed. A confirmation is on its way by email.",
     "shipped": "Order shipped.",
 }
 

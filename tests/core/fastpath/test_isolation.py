@@ -1,0 +1,14 @@
+"""Only main.py knows the fast path, so that its folder can be deleted."""
+
+from pathlib import Path
+
+from tests.databases import ROOT
+
+NAME = "core.fastpath"
+
+
+def test_fast_path_is_named_by_main_alone() -> None:
+    files = [*(ROOT / "app").rglob("*.py")]
+    naming = {file.relative_to(ROOT) for file in files if NAME in file.read_text()}
+    outside = {file for file in naming if "fastpath" not in file.parts}
+    assert outside == {Path("app/main.py")}
