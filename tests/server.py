@@ -111,13 +111,13 @@ def sign_up(client: httpx.Client, name: str = "ann") -> None:
     client.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
 
-def live_url(client: httpx.Client) -> str:
-    return f"ws://127.0.0.1:{client.base_url.port}{LIVE}"
+def live_url(client: httpx.Client, path: str = LIVE) -> str:
+    return f"ws://127.0.0.1:{client.base_url.port}{path}"
 
 
-def listen(client: httpx.Client, **options: Any) -> ClientConnection:
+def listen(client: httpx.Client, path: str = LIVE, **options: Any) -> ClientConnection:
     """To the changes of the items of who is signed in."""
     headers = {"Authorization": client.headers["Authorization"]}
     options = PATIENT | {"additional_headers": headers} | options
-    connection: ClientConnection = connect(live_url(client), **options)
+    connection: ClientConnection = connect(live_url(client, path), **options)
     return connection

@@ -21,25 +21,13 @@ from tests.waiting import eventually
 ITEMS = "/api/v1/items"
 LAMP = {"name": "Lamp", "price": "19.99"}
 
-# A foreign key that is checked at the commit, and a trigger that breaks it at each new item.
-FAILING_COMMIT = {
-    "sqlite": (
-        "CREATE TABLE broken (id INTEGER REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED)",
-        "CREATE TRIGGER break AFTER INSERT ON items BEGIN INSERT INTO broken VALUES (-1); END",
-    ),
-    "postgresql": (
-        "CREATE TABLE broken (id bigint REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED)",
-        """CREATE FUNCTION break() RETURNS trigger AS
-           'BEGIN INSERT INTO broken VALUES (-1); RETURN NEW; END' LANGUAGE plpgsql""",
-        "CREATE TRIGGER break AFTER INSERT ON items FOR EACH ROW EXECUTE FUNCTION break()",
-    ),
-}
-
 
 @needs("items/live.py")
 def test_a_commit_that_fails_is_an_error_leaves_nothing_and_is_not_told(
     databases: Databases, own_database_url: str
 ) -> None:
+    from tests.features.items.test_idempotency import FAILING_COMMIT  # which can be deleted
+
     with serving(own_database_url) as client:
         sign_up(client)
         first = client.post(ITEMS, json=LAMP)

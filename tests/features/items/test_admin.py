@@ -9,8 +9,10 @@ import pytest
 from fastapi import FastAPI
 
 from app.features.items.events import items_of
-from tests.admin import LAMP, alert, error_of, make_item
+from tests.admin import alert, error_of
 from tests.conftest import Person, counted_statements
+from tests.features.items.test_crud import LAMP
+from tests.features.items.test_crud import make as make_item
 
 
 def value(page: httpx.Response, name: str) -> str:

@@ -29,10 +29,23 @@ from tests.databases import Databases
 from tests.features.items.test_crud import LAMP
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import free_port, serving, sign_up, start, wait_until_live
-from tests.test_server import FAILING_COMMIT
 from tests.waiting import eventually, eventually_async
 
 ITEMS = "/api/v1/items"
+
+# A foreign key that is checked at the commit, and a trigger that breaks it at each new item.
+FAILING_COMMIT = {
+    "sqlite": (
+        "CREATE TABLE broken (id INTEGER REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED)",
+        "CREATE TRIGGER break AFTER INSERT ON items BEGIN INSERT INTO broken VALUES (-1); END",
+    ),
+    "postgresql": (
+        "CREATE TABLE broken (id bigint REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED)",
+        """CREATE FUNCTION break() RETURNS trigger AS
+           'BEGIN INSERT INTO broken VALUES (-1); RETURN NEW; END' LANGUAGE plpgsql""",
+        "CREATE TRIGGER break AFTER INSERT ON items FOR EACH ROW EXECUTE FUNCTION break()",
+    ),
+}
 
 
 async def post(person: Person, key: str, **changes: Any) -> httpx.Response:

@@ -14,8 +14,8 @@ from app.features.items.service import ItemService
 from tests.accounts.test_pages import SCRIPT, described, focused
 from tests.conftest import Person, browser_of, counted_statements, sign_in
 from tests.features.items.test_crud import LAMP, make
+from tests.features.items.test_live import connecting, refused
 from tests.slices import needs
-from tests.sockets import connecting, refused
 
 ITEMS = "/api/v1/items"
 FORM = {"name": "Lamp", "price": "19.99", "description": "Brass", "is_offer": "true"}
