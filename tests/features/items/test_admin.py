@@ -11,8 +11,13 @@ from fastapi import FastAPI
 from app.features.items.events import items_of
 from tests.admin import alert, error_of
 from tests.conftest import Person, counted_statements
-from tests.features.items.test_crud import LAMP
-from tests.features.items.test_crud import make as make_item
+from tests.features.items.test_crud import make
+
+LAMP = {"name": "Lamp", "price": "19.99", "description": "Brass"}
+
+
+async def make_item(person: Person, **values: Any) -> dict[str, Any]:
+    return await make(person, **LAMP | {"is_offer": False} | values)
 
 
 def value(page: httpx.Response, name: str) -> str:
