@@ -1,6 +1,6 @@
 """`python -m tests.drill [PART ...]`: delete a part from a copy, then check and test the rest.
 
-Each part is deleted from a fresh copy of what git knows. Where tables go, a migration is made, as
+`copy` copies the items to a resource of its own instead. Each part is deleted from a fresh copy of what git knows. Where tables go, a migration is made, as
 the README says. The rest has to pass `make check`, and its tests on SQLite.
 """
 
@@ -15,6 +15,9 @@ from tempfile import TemporaryDirectory
 from tests.drill.parts import parts, paths_of
 
 ROOT = Path(__file__).parents[2]
+COPY = "copy"
+MAKE = ("make", "--silent", "--old-file=install")
+PYTEST = (".venv/bin/pytest", "-q", "-n3", "-m", "not slow")
 
 
 def copy_to(folder: Path) -> None:
@@ -47,24 +50,34 @@ def run(folder: Path, *command: str) -> bool:
     return subprocess.run(command, cwd=folder, env=environment, check=False).returncode == 0
 
 
+def copy_items(folder: Path) -> bool:
+    """Copy the example as the README says, and run the tests that were copied along."""
+    return (
+        run(folder, "sh", "tests/drill/copy_items.sh", "gadget")
+        and run(folder, *MAKE, "format")
+        and run(folder, *MAKE, "migration", "m=gadgets")
+        and run(folder, *MAKE, "check")
+        and run(folder, *PYTEST, "tests/features/gadgets")
+    )
+
+
 def drill(part: str) -> bool:
-    make = ("make", "--silent", "--old-file=install")
     with TemporaryDirectory() as name:
         folder = Path(name) / "copy"
         folder.mkdir()
         copy_to(folder)
+        if part == COPY:
+            return copy_items(folder)
         delete(part, folder)
         if not run(folder, ".venv/bin/app", "db", "check"):  # tables have gone
-            run(folder, *make, "migration", f"m=remove {part}")
-        return run(folder, *make, "check") and run(
-            folder, ".venv/bin/pytest", "-q", "-n3", "-m", "not slow", "--ignore=tests/e2e"
-        )
+            run(folder, *MAKE, "migration", f"m=remove {part}")
+        return run(folder, *MAKE, "check") and run(folder, *PYTEST, "--ignore=tests/e2e")
 
 
 if __name__ == "__main__":
-    for chosen in sys.argv[1:] or parts():
+    for chosen in sys.argv[1:] or [COPY, *parts()]:
         started = time.monotonic()
-        print(f"\n== without {chosen}", flush=True)
+        print(f"\n== {chosen}", flush=True)
         if not drill(chosen):
-            raise SystemExit(f"== without {chosen}: failed")
-        print(f"== without {chosen}: passed in {time.monotonic() - started:.0f} s", flush=True)
+            raise SystemExit(f"== {chosen}: failed")
+        print(f"== {chosen}: passed in {time.monotonic() - started:.0f} s", flush=True)

@@ -96,7 +96,7 @@ def with_fields(endpoint: Endpoint, names: list[str]) -> Endpoint:
             return result
         for name in names:
             if value := FIELDS[name](request_, result):
-                response_.headers[name] = value
+                response_.raw_headers.append((name.lower().encode(), value.encode("latin-1")))
         if "ETag" in names and has_version(request_, result):
             return Response(status_code=304, headers={"ETag": tag_of(result)})
         return result

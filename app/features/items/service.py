@@ -54,8 +54,10 @@ class ItemService:
     async def update(
         self, item_id: int, data: ItemCreate | ItemUpdate, expected: Versions
     ) -> ItemRead:
-        """Replace (ItemCreate) or change (ItemUpdate) an item. Raises NotFound, or Stale when the
-        version is none of those expected."""
+        """Replace (ItemCreate) or change (ItemUpdate) one.
+
+        Raise NotFound, or Stale when the version is none of those expected.
+        """
         changes = data.model_dump()  # without what is MISSING
         item = await self._items.update(item_id, changes, expected)
         return self._record(ItemUpdated, item) if changes else item

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from typing import Any
 
 import httpx
 import pytest
