@@ -1,7 +1,8 @@
 """`python -m tests.drill [PART ...]`: delete a part from a copy, then check and test the rest.
 
-`copy` copies the items to a resource of its own instead. Each part is deleted from a fresh copy of what git knows. Where tables go, a migration is made, as
-the README says. The rest has to pass `make check`, and its tests on SQLite.
+Each part is deleted from a fresh copy of what git knows. Where tables go, a migration is made, as
+the README says. The rest has to pass `make check`, and its tests on SQLite. The part `copy` copies
+the items to a resource of its own instead.
 """
 
 import os
