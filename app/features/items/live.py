@@ -14,10 +14,10 @@ ItemsWatcher = Annotated[Principal, Security(get_live_principal, scopes=["items:
 
 @router.websocket("/live")
 async def watch_items(websocket: WebSocket, principal: ItemsWatcher, sockets: SocketsDep) -> None:
-    """The changes of your items, as they are committed.
+    """Receive the changes of your items as they are committed.
 
-    Connect first, then list: a change may be told twice, but none is missed. Two changes of an item
-    can be told in the wrong order when two processes made them: the lower version is the older,
+    Connect first, then list: a change may be told twice, but none is missed. Two changes of an
+    item can arrive in the wrong order when two processes made them: the lower version is older,
     and nothing follows a deletion. When the socket closes, begin anew.
     """
     await sockets.serve(websocket, principal, items_of(principal.user_id))

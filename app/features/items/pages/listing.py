@@ -1,4 +1,4 @@
-"""The items of who is signed in: a table to search, to sort and to turn over, and all as a file."""
+"""The list of the user's items, to search, sort and page through, and to download."""
 
 from functools import partial
 from typing import Annotated
