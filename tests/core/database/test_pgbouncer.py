@@ -122,7 +122,8 @@ async def test_statement_timeout_behind_pgbouncer_holds_on_each_connection(
     query = text("SELECT pg_backend_pid(), current_setting('statement_timeout')")
     found = dict[int, str]()
     async with AsyncExitStack() as databases, asyncio.timeout(DEADLINE_SECONDS):
-        database = Database(settings_of(pooled_url))
+        settings = settings_of(pooled_url).model_copy(update={"database_statement_timeout": 15})
+        database = Database(settings)
         databases.push_async_callback(database.dispose)
         while len(found) < POOL_SIZE:
             for block in (database.reading, database.transaction):
