@@ -36,7 +36,7 @@ async def test_a_user_is_refused(browser: httpx.AsyncClient, ann: Person, path: 
     await sign_in(browser, ann)
     response = await browser.get(path)
     assert response.status_code == 403
-    assert "You may not do this" in response.text
+    assert "Access denied" in response.text
 
 
 @needs("items")

@@ -128,7 +128,7 @@ async def forbid_odd_fields(request: Request) -> None:
     form = await request.form()  # parsed before, and kept
     for name, value in form.items():
         if len(form.getlist(name)) > 1 or not isinstance(value, str):
-            raise InvalidTokenRequest("invalid_request", f"{name} should be one text.")
+            raise InvalidTokenRequest("invalid_request", f"{name} must be sent exactly once.")
 
 
 async def get_principal(

@@ -43,7 +43,7 @@ class InvalidTokenRequest(AppError):
 
 
 class Unauthenticated(AppError):
-    """`token_given` tells a token that does not hold from none at all (RFC 6750, section 3.1)."""
+    """`token_given` tells an invalid token from none at all (RFC 6750, section 3.1)."""
 
     def __init__(self, detail: str, *, token_given: bool = True) -> None:
         super().__init__(detail)

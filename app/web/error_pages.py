@@ -13,11 +13,11 @@ from app.core.security.policy_headers import API
 from app.web.rendering import render
 
 WORDS = {
-    403: "You may not do this",
+    403: "Access denied",
     404: "There is no such page",
-    429: "That was a little often",
+    429: "Too many requests",
     500: "Something went wrong",
-    503: "We will be back in a moment",
+    503: "Service temporarily unavailable",
 }
 
 

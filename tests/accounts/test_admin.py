@@ -80,7 +80,7 @@ async def test_without_a_password_it_stays(admin: httpx.AsyncClient, ann: Person
 async def test_the_last_superuser_stays(
     admin: httpx.AsyncClient, root: Person, ann: Person
 ) -> None:
-    words = "Nobody else could manage the users: make another superuser first."
+    words = "This is the last active superuser. Create another one first."
     for form in ({"is_active": "y"}, {"is_superuser": "y"}):
         page = await admin.post(f"/admin/user/edit/{root.id}", data=form)
         assert page.status_code == 422

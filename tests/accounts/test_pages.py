@@ -36,7 +36,7 @@ async def test_sign_up_confirm_and_sign_in(browser: httpx.AsyncClient, outbox: O
         "/login?notice=signed-up&next=%2Faccount",
     )
     login = await browser.get(done.headers["Location"])
-    assert "Your account is made." in login.text
+    assert "Account created." in login.text
     token = await outbox.token("eve@example.com", "verify")
     for _ in range(2):  # a mail program that looks at it uses nothing up
         link = await browser.get("/verify-email", params={"token": token})

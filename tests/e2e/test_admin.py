@@ -80,7 +80,7 @@ def test_a_user_is_refused(open_page: OpenPage, complaints: Complaints, member: 
     page = open_page()
     sign_in(page, member)
     page.goto("/admin")
-    expect(page.get_by_role("heading", name="You may not do this")).to_be_visible()
+    expect(page.get_by_role("heading", name="Access denied")).to_be_visible()
 
 
 def test_after_a_sign_out_back_shows_nothing(admin: Page) -> None:

@@ -35,7 +35,7 @@ def sign_up(site: Site, page: Page, email: str) -> None:
     page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign up").click()
-    expect(page.get_by_text("Your account is made.")).to_be_visible()
+    expect(page.get_by_text("Account created.")).to_be_visible()
     page.goto(site.link_mailed_to(email))
     page.get_by_role("button", name="Confirm").click()
     expect(page.get_by_text("Your e-mail address is confirmed.")).to_be_visible()
@@ -53,7 +53,7 @@ def make_an_item(page: Page) -> None:
     page.get_by_label("Description").fill("Brass")
     page.get_by_label("On offer").check()
     page.get_by_role("button", name="Save").dblclick()
-    expect(page.get_by_text("The item is made.")).to_be_visible()
+    expect(page.get_by_text("Item created.")).to_be_visible()
     expect(page.locator("tbody tr")).to_contain_text(["Lamp"])
     expect(page.locator("tbody .price")).to_have_text(["1,999.90"])
 

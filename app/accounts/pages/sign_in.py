@@ -19,7 +19,7 @@ from app.web.navigation import Answer, local_path, redirect
 from app.web.rendering import render
 
 NOTICES = {
-    "signed-up": "Your account is made. A mail is on its way to confirm your address.",
+    "signed-up": "Account created. Check your email to confirm your address.",
     "confirmed": "Your e-mail address is confirmed.",
     "password-set": "Your new password is set, and every device is signed out.",
     "signed-out": "You are signed out.",

@@ -247,7 +247,10 @@ def requested_scopes(requested: str | None, allowed: frozenset[str]) -> frozense
         raise InvalidTokenRequest("invalid_scope", "The scope is too long.")
     scopes = frozenset((requested or "").split())
     if not scopes <= allowed:
-        raise InvalidTokenRequest("invalid_scope", "These are not all scopes that may be had.")
+        raise InvalidTokenRequest(
+            "invalid_scope",
+            "The requested scope includes permissions that this account does not have.",
+        )
     return scopes or allowed
 
 
@@ -256,4 +259,6 @@ def wrong_password() -> InvalidTokenRequest:
 
 
 def wrong_refresh_token() -> InvalidTokenRequest:
-    return InvalidTokenRequest("invalid_grant", "The refresh token does not hold, or not any more.")
+    return InvalidTokenRequest(
+        "invalid_grant", "The refresh token is invalid, expired or already used."
+    )

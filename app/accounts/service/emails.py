@@ -162,4 +162,4 @@ class EmailService:
 
 
 def invalid_token() -> Invalid:
-    return Invalid("The token does not hold, or not any more.", "body", "token")
+    return Invalid("This link is invalid or has expired.", "body", "token")

@@ -175,7 +175,7 @@ class UserService:
 
     async def _keep_a_superuser(self, accounts: Accounts, leaving: int) -> None:
         if await accounts.users.lock_superusers() == {leaving}:
-            raise Conflict("Nobody else could manage the users: make another superuser first.")
+            raise Conflict("This is the last active superuser. Create another one first.")
 
     async def _check_password(self, user_id: int, password: SecretStr) -> User:
         await self._attempts.current_password(user_id)

@@ -45,9 +45,9 @@ def name_sorts(schema: dict[str, Any]) -> None:
 
 
 class PageQuery(Input):
-    limit: int = Field(default=20, ge=1, le=100, description="How many at most.")
+    limit: int = Field(default=20, ge=1, le=100, description="Maximum number of results.")
     cursor: str | None = Field(
-        default=None, max_length=4096, description="The `next` of the page before."
+        default=None, max_length=4096, description="The `next` value of the previous page."
     )
     with_total: bool = Field(default=False, description="Count all of them too; costs a query.")
 

@@ -39,7 +39,10 @@ MAX_ERRORS = 100
 
 
 class InvalidField(BaseModel):
-    loc: list[str | int] = Field(description="Where: body, query or path, and the way from there.")
+    loc: list[str | int] = Field(
+        description="Location of the error: `body`, `query`, `path` or `header`, then the path to"
+        " the field."
+    )
     msg: str
     type: str
 

@@ -113,6 +113,7 @@ def configure_logging(settings: Settings) -> None:
     root.handlers = [each for each in root.handlers if not isinstance(each, AppHandler)] + [handler]
     logging.getLogger("app.core.database.pool").setLevel(logging.WARNING)  # the pool's own words
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # the reloader says what has changed
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     logging.getLogger("taskiq").setLevel(logging.WARNING)
     logging.getLogger("stamina").setLevel(logging.ERROR)  # app.core.jobs.jobs says more
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # at DEBUG: every parameter

@@ -66,7 +66,7 @@ async def test_create_edit_and_delete(browser: httpx.AsyncClient, ann: Person) -
     created = await browser.post("/items/new", data=FORM)
     assert (created.status_code, created.headers["Location"]) == (303, "/items?notice=created")
     page = await browser.get(created.headers["Location"])
-    assert "The item is made." in page.text
+    assert "Item created." in page.text
     assert names(page) == ["Lamp"]
     item = (await ann.client.get(ITEMS)).json()["results"][0]
     assert item.items() >= LAMP.items()

@@ -109,7 +109,7 @@ async def test_who_may(
                     await browser.get(f"{RUN}/news"),
                     await browser.get(f"{RUN}/vitals"),
                 ]
-                assert "<h1>You may not do this</h1>" in responses[-1].text
+                assert "<h1>Access denied</h1>" in responses[-1].text
                 assert "superusers" in responses[-1].text
             assert {each.status_code for each in responses} == {303 if may else 403}
         return may

@@ -35,5 +35,7 @@ class UnexpectedErrors:
                 raise  # the server logs it and hangs up: half an answer must not look whole
             error_logger.exception("Unexpected error")
             drop_tracebacks(error)
-            problem = ProblemResponse(scope, 500, "The server failed. Its log has the request id.")
+            problem = ProblemResponse(
+                scope, 500, "Internal server error. Quote the request ID when you report it."
+            )
             await problem(scope, receive, send)

@@ -24,7 +24,7 @@ COLUMNS = (
     ("Changed", "-updated_at", "updated_at"),
 )
 NOTICES = {
-    "created": "The item is made.",
+    "created": "Item created.",
     "saved": "Your changes are saved.",
     "deleted": "The item is deleted.",
 }
