@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from typing import Any
 
 import httpx
@@ -26,12 +27,11 @@ LAMP = {"name": "Lamp", "price": "19.99"}
 def test_a_commit_that_fails_is_an_error_leaves_nothing_and_is_not_told(
     databases: Databases, own_database_url: str
 ) -> None:
-    from tests.features.items.test_idempotency import FAILING_COMMIT  # which can be deleted
-
+    failing = import_module("tests.features.items.test_idempotency").FAILING_COMMIT
     with serving(own_database_url) as client:
         sign_up(client)
         first = client.post(ITEMS, json=LAMP)
-        databases.execute(own_database_url, *FAILING_COMMIT[own_database_url.partition("+")[0]])
+        databases.execute(own_database_url, *failing[own_database_url.partition("+")[0]])
         with listen(client) as socket_of_ann:
             response = client.post(ITEMS, json=LAMP)
             assert response.status_code == 500

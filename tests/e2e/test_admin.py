@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.conftest import only
+from tests.e2e.accessibility import check_room_and_schemes
 from tests.e2e.conftest import SUPERUSER, Complaints, OpenPage, Site, sign_in
-from tests.e2e.test_every_page import check_room_and_schemes
 
 pytestmark = only("sqlite")
 HOSTILE = "<img src=x onerror=alert(1)> 'Lamp'"

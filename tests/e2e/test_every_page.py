@@ -1,43 +1,20 @@
 """What holds on every page, in both themes: it can be read and used by everybody (axe-core finds
 nothing serious), and it fits a small telephone."""
 
-from typing import Any
-
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.conftest import only
+from tests.e2e.accessibility import check_room_and_schemes
 from tests.e2e.conftest import Complaints, OpenPage, Site, sign_in
 
 pytestmark = only("sqlite")
-axe = Axe()  # what it runs comes by the debugger's way, which no policy forbids
 ODD_NAMES = ("W" * 255, "\N{OWL}" * 255, "שלום עולם " * 25, "two\nlines", " ")
 
 
 def check(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     check_room_and_schemes(page)
-
-
-def check_room_and_schemes(page: Page) -> None:
-    width, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-    assert width <= room, page.url
-    page.emulate_media(color_scheme="light")
-    assert serious(page) == [], page.url
-    page.emulate_media(color_scheme="dark")
-    assert serious(page, runOnly=["color-contrast"]) == [], page.url
-
-
-def serious(page: Page, **options: Any) -> list[tuple[str, str]]:
-    """Of what axe finds: the rule, and the element."""
-    found = axe.run(page, options={"resultTypes": ["violations"], **options}).response
-    return [
-        (violation["id"], node["html"])
-        for violation in found["violations"]
-        if violation["impact"] in ("serious", "critical")
-        for node in violation["nodes"]
-    ]
 
 
 @pytest.fixture
