@@ -17,6 +17,7 @@ from app.core.database.unit_of_work import Database
 from tests.conftest import make_settings, only
 from tests.databases import ROOT, Databases, alembic, alembic_process
 from tests.isolation import empty_folder
+from tests.slices import needs
 
 ROWS = (
     """INSERT INTO users (id, email, email_key, password_hash, is_active, is_superuser,
@@ -75,6 +76,8 @@ def description(database_url: str) -> dict[str, tuple[Any, ...]]:
     return asyncio.run(read())
 
 
+@needs("items", "orders")
+@needs("items", "orders")
 def test_up_down_and_up_again_with_rows(databases: Databases, empty_database_url: str) -> None:
     url = empty_database_url
     alembic(url, "upgrade", "head")
@@ -128,6 +131,7 @@ def test_a_generated_migration_needs_nothing_of_the_application(
     assert "No new upgrade operations" in alembic(empty_database_url, "check", folder=copy)
 
 
+@needs("items", "orders")
 @only("sqlite")
 def test_a_batch_change_of_a_parent_keeps_its_children(
     databases: Databases, own_database_url: str, copy: Path
@@ -151,6 +155,7 @@ def test_a_batch_change_of_a_parent_keeps_its_children(
     assert constraints == constraints_before
 
 
+@needs("items", "orders")
 @only("sqlite")
 def test_a_batch_change_keeps_the_tables_own_constraints(
     databases: Databases, own_database_url: str, copy: Path
@@ -162,6 +167,7 @@ def test_a_batch_change_keeps_the_tables_own_constraints(
     assert description(own_database_url) == before
 
 
+@needs("items", "orders")
 @only("sqlite")
 def test_a_migration_that_leaves_orphans_is_undone(
     databases: Databases, own_database_url: str, copy: Path

@@ -130,6 +130,7 @@ def test_the_header_fields_of_an_answer(
         assert known[reference["$ref"].rpartition("/")[2]]["example"]
 
 
+@needs("items")
 def test_authorize_knows_the_scopes(
     document: dict[str, Any], operations: dict[str, dict[str, Any]]
 ) -> None:
