@@ -77,7 +77,6 @@ def description(database_url: str) -> dict[str, tuple[Any, ...]]:
 
 
 @needs("items", "orders")
-@needs("items", "orders")
 def test_up_down_and_up_again_with_rows(databases: Databases, empty_database_url: str) -> None:
     url = empty_database_url
     alembic(url, "upgrade", "head")
@@ -88,6 +87,7 @@ def test_up_down_and_up_again_with_rows(databases: Databases, empty_database_url
     assert description(url) == before
 
 
+@needs("items", "orders")
 def test_each_step_down_and_up_again_with_rows(databases: Databases, own_database_url: str) -> None:
     databases.execute(own_database_url, *ROWS)
     alembic(own_database_url, "downgrade", "-1")
