@@ -173,9 +173,11 @@ async def test_no_connection_is_free(database_url: str) -> None:
         assert (await client.get("/health/ready")).status_code == 200
 
 
-async def test_who_waited_in_vain_is_not_kept(database_url: str) -> None:
+async def test_who_waited_in_vain_is_not_kept(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While all hang, each request that gives up would stay in memory with all that it holds."""
-    settings = make_settings(database_url, database_pool_size=1, database_pool_timeout=0.05)
+    settings = make_settings(database_url, database_pool_size=1)
     async with running(settings) as app:
         database: Database = app.state.database
 
@@ -185,6 +187,7 @@ async def test_who_waited_in_vain_is_not_kept(database_url: str) -> None:
 
         async with database.reading() as session:
             await session.execute(text("SELECT 1"))
+            monkeypatch.setattr(database.reader.pool, "_seconds", 0.05)
             held = One(one=1)
             there = weakref.ref(held)
             with pytest.raises(Unavailable) as raised:
