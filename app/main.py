@@ -176,9 +176,8 @@ def open_state(state: State) -> None:
 def open_broadcast(redis_url: str | None) -> Broadcast:
     if redis_url is None:
         return Broadcast()
-    from app.core.realtime.redis_broadcast import (
-        RedisBroadcast,  # a server without it starts faster
-    )
+    # A server without it starts faster.
+    from app.core.realtime.redis_broadcast import RedisBroadcast
 
     return RedisBroadcast(redis_url)
 

@@ -23,7 +23,7 @@ from app.core.database.pagination import Position, Sort
 from app.core.database.queries import Query, columns_of
 from app.core.database.repository import MAX_VERSIONS, Repository, Versions, page_of, page_params
 from app.core.database.session import Session
-from app.core.errors import Conflict, Forbidden, NotFound, Stale
+from app.core.errors import Conflict, Forbidden
 from app.core.schemas import Input, Output
 from app.core.security.principal import Principal
 
@@ -69,9 +69,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         """Return the row. Raise NotFound when there is none that is visible."""
         query = get_query(self._class, self.principal.is_superuser)
         row: ReadT | None = await self._session.fetch_one(query, self._params(id=id_))
-        if row is None:
-            raise NotFound(f"{self.model.__name__} Not Found (id: {id_})")
-        return row
+        return self.found(row, id_)
 
     async def list(
         self, filters: Input, sort: Sort, after: Position | None, limit: int
@@ -119,8 +117,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         """
         if not changes:
             row = await self.get(id_)
-            if expected is not None and row.version not in expected:  # type: ignore[attr-defined]
-                raise self._stale(row)
+            self.require_version(row, expected)
             return row
         query = update_query(
             self._class, self.principal.is_superuser, frozenset(changes), count_of(expected)
@@ -144,15 +141,9 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         with self._conflicts():
             row: ReadT | None = await self._session.fetch_one(query, params)
         if row is None:
-            current: Any = await self.get(id_)
-            if expected is not None and current.version not in expected:
-                raise self._stale(current)
+            self.require_version(await self.get(id_), expected)
             raise Forbidden(f"This {self.model.__name__.lower()} cannot be changed any more.")
         return row
-
-    def _stale(self, row: Any) -> Stale:
-        name = self.model.__name__.lower()
-        return Stale(f"The {name} has changed: it is version {row.version} now.")
 
     def _new(self) -> dict[str, Any]:
         now = utc_now()

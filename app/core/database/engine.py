@@ -15,9 +15,9 @@ from app.core.config import Settings
 from app.core.database.errors import (
     CONNECTING,
     POSTGRES_STALE_POOL,
-    as_sqlalchemy_error,
     as_unavailable,
     database_unavailable,
+    raise_as_sqlalchemy,
 )
 from app.core.database.models import simple_lower
 
@@ -125,10 +125,11 @@ def _send(connection: Connection, command: str) -> str:
     try:
         answer: str = adapter.run_async(lambda driver: driver.execute(command))
     except BaseException as error:
-        is_cut = adapter.driver_connection.is_closed() and isinstance(error, Exception)
+        is_closed = adapter.driver_connection.is_closed()
         if not isinstance(error, asyncpg.PostgresError):
             connection.invalidate()  # what the server has done is unknown
-        raise database_unavailable() if is_cut else as_sqlalchemy_error(error) from error
+        raise_as_sqlalchemy(error, is_closed=is_closed)
+        raise
     return answer
 
 

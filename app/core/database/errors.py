@@ -60,8 +60,14 @@ def as_unavailable(error: BaseException) -> Unavailable | None:
     return None
 
 
-def as_sqlalchemy_error(error: BaseException) -> BaseException:
-    """Return what SQLAlchemy's engine would raise for an error of the driver."""
+def raise_as_sqlalchemy(error: BaseException, *, is_closed: bool) -> None:
+    """Raise what SQLAlchemy's engine would for an error of the driver, if that is another one.
+
+    `is_closed` tells whether the connection is closed after the error.
+    """
+    if is_closed and isinstance(error, Exception):
+        raise database_unavailable() from error
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
-        return IntegrityError(None, None, error)
-    return as_unavailable(error) or error
+        raise IntegrityError(None, None, error) from error
+    if unavailable := as_unavailable(error):
+        raise unavailable from error

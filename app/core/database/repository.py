@@ -15,9 +15,10 @@ from app.core.database.pagination import Position, Sort
 from app.core.database.queries import Params
 from app.core.database.session import Session
 from app.core.database.unit_of_work import Database
-from app.core.errors import Conflict
+from app.core.errors import Conflict, NotFound, Stale
 
 ModelT = TypeVar("ModelT", bound=Base)
+FoundT = TypeVar("FoundT")
 SelectT = TypeVar("SelectT", bound=Select[Any])
 RepositoriesT = TypeVar("RepositoriesT")
 ROWS_OF_A_STATEMENT = 100
@@ -56,6 +57,18 @@ class Repository(Generic[ModelT]):
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    def found(self, record: FoundT | None, id_: int) -> FoundT:
+        """Return the record. Raise NotFound when there is none."""
+        if record is None:
+            raise NotFound(f"{self.model.__name__} Not Found (id: {id_})")
+        return record
+
+    def require_version(self, record: Any, expected: Versions) -> None:
+        """Raise Stale when the record's version is none of those expected."""
+        if expected is not None and record.version not in expected:
+            name = self.model.__name__.lower()
+            raise Stale(f"The {name} has changed: it is version {record.version} now.")
 
     async def one(self, statement: Executable) -> ModelT | None:
         """The row of a SELECT, or of an UPDATE or DELETE with RETURNING."""

@@ -16,8 +16,7 @@ from app.core.database.engine import MustOpen, require_commit
 from app.core.database.errors import (
     POSTGRES_STALE_POOL,
     POSTGRES_UNAVAILABLE,
-    as_sqlalchemy_error,
-    database_unavailable,
+    raise_as_sqlalchemy,
 )
 from app.core.database.events import RECORDED
 from app.core.database.queries import Compiled, Params, Query, RowT
@@ -34,15 +33,14 @@ ONLY_THE_UNIT_COMMITS = "Leave the commit to Database.transaction(), at the end 
 class Session(AsyncSession):
     """An AsyncSession with prepared queries, which take part in its transaction.
 
-    `is_direct` sends prepared queries straight to asyncpg. A session that `only_reads` is in
-    AUTOCOMMIT, unless its engine begins transactions.
+    A session that `only_reads` is in AUTOCOMMIT, unless its engine begins transactions.
     """
 
-    def __init__(self, engine: AsyncEngine, *, only_reads: bool, is_direct: bool) -> None:
+    def __init__(self, engine: AsyncEngine, *, only_reads: bool) -> None:
         super().__init__(engine, expire_on_commit=False, join_transaction_mode="control_fully")
         self._engine = engine
         self._only_reads = only_reads
-        self._is_direct = is_direct
+        self._is_direct = engine.dialect.driver == "asyncpg"
         self._begin: str | None = engine.sync_engine.get_execution_options().get("begin")
         # With the transaction that a prepared query began. SQLAlchemy's statements join it.
         self._begun: Connection | None = None
@@ -190,18 +188,14 @@ class Session(AsyncSession):
         except BaseException as error:
             is_cancelled = not isinstance(error, Exception)
             is_stale = isinstance(error, POSTGRES_STALE_POOL)
-            is_cut = isinstance(error, POSTGRES_UNAVAILABLE) or _driver(connection).is_closed()
+            is_closed = _driver(connection).is_closed()
             if is_stale:
                 pool: Any = self._engine.pool
                 pool.renew()
-            if is_stale or is_cut or is_cancelled:  # what is on the wire is unknown
-                await _finish(_discard(connection))
-            if is_cut and not is_cancelled:
-                raise database_unavailable() from error
-            translated = as_sqlalchemy_error(error)
-            if translated is error:
-                raise
-            raise translated from error
+            if is_stale or is_closed or is_cancelled or isinstance(error, POSTGRES_UNAVAILABLE):
+                await _finish(_discard(connection))  # what is on the wire is unknown
+            raise_as_sqlalchemy(error, is_closed=is_closed)
+            raise
 
 
 def _driver(connection: AnyConnection) -> Any:

@@ -52,7 +52,6 @@ class Database:
             "pool_timeout": settings.database_pool_timeout,
         }
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self._is_direct = not self.is_sqlite
         if self.is_sqlite:
             # SQLite has one writer at a time: the others wait here, in order, and not on the file.
             self.engine = create_sqlite_engine(url, **pool | {"pool_size": 1})
@@ -76,13 +75,13 @@ class Database:
         event.listen(self.reader.sync_engine, "before_cursor_execute", _refuse_write)
 
     def reading(self) -> Session:
-        return Session(self.reader, only_reads=True, is_direct=self._is_direct)
+        return Session(self.reader, only_reads=True)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
         """Committed at the end of the block, rolled back by any exception. Its events are
         published as soon as it is committed."""
-        async with Session(self.engine, only_reads=False, is_direct=self._is_direct) as session:
+        async with Session(self.engine, only_reads=False) as session:
             yield session
             finish_request()
             events = recorded(session)

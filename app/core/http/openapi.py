@@ -69,11 +69,6 @@ class API(FastAPI):
         return document
 
 
-def has_fields(status: int, *names: str) -> dict[int | str, dict[str, Any]]:
-    """For a route's `responses`."""
-    return {status: {"headers": header_fields(*names)}}
-
-
 def header_fields(*names: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 

@@ -6,7 +6,6 @@ from app.accounts.models import User
 from app.core.database.pagination import Position, Sort
 from app.core.database.repository import Repository, Versions
 from app.core.database.session import Session
-from app.core.errors import NotFound, Stale
 from app.core.security.principal import Principal
 from app.features.items.models import Item
 from app.features.orders.models import WITH_LINES, Order, OrderStatus
@@ -23,7 +22,7 @@ class OrderRepository(Repository[Order]):
 
     async def get(self, order_id: int) -> Order:
         """Return the order with its lines. Raise NotFound when there is none that is visible."""
-        return found(await self.one(self._visible().where(Order.id == order_id)), order_id)
+        return self.found(await self.one(self._visible().where(Order.id == order_id)), order_id)
 
     async def lock(self, order_id: int, expected: Versions) -> Order:
         """Return the order, which nobody else changes until the commit.
@@ -31,9 +30,8 @@ class OrderRepository(Repository[Order]):
         Raise NotFound, or Stale when the version is none of those expected.
         """
         statement = self._visible().where(Order.id == order_id).with_for_update()
-        order = found(await self.one(statement), order_id)
-        if expected is not None and order.version not in expected:
-            raise Stale(f"The order has changed: it is version {order.version} now.")
+        order = self.found(await self.one(statement), order_id)
+        self.require_version(order, expected)
         return order
 
     async def list(
@@ -92,9 +90,3 @@ class OrderMailRepository(Repository[Order]):
         statement = statement.where(Order.id == order_id).options(WITH_LINES)
         row = (await self._session.execute(statement)).one_or_none()
         return row and (row[0], row[1])
-
-
-def found(order: Order | None, order_id: int) -> Order:
-    if order is None:
-        raise NotFound(f"Order Not Found (id: {order_id})")
-    return order
