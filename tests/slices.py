@@ -1,11 +1,12 @@
 """The slices that a checkout has: tests of others are left out, so that a folder can be deleted."""
 
-from importlib import import_module
+import ast
 from pathlib import Path
 
 import pytest
 
-FEATURES = Path(__file__).parents[1] / "app/features"
+ROOT = Path(__file__).parents[1]
+FEATURES = ROOT / "app/features"
 
 
 def needs(*slices: str) -> pytest.MarkDecorator:
@@ -19,20 +20,22 @@ def is_missing(item: pytest.Item) -> bool:
     return not all((path / "__init__.py").exists() or path.is_file() for path in paths)
 
 
-def slices() -> list[str]:
-    return sorted(folder.parent.name for folder in FEATURES.glob("*/__init__.py"))
+def slices(root: Path = ROOT) -> list[str]:
+    return sorted(file.parent.name for file in root.glob("app/features/*/__init__.py"))
 
 
-def needs_of(slice_: str) -> tuple[str, ...]:
+def needs_of(slice_: str, root: Path = ROOT) -> tuple[str, ...]:
     """Return the slices that a slice declares to use."""
-    needed: tuple[str, ...] = getattr(import_module(f"app.features.{slice_}"), "NEEDS", ())
-    return needed
+    file = root / "app/features" / slice_ / "__init__.py"
+    for node in ast.parse(file.read_text()).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="NEEDS")], value=value):
+                declared: tuple[str, ...] = ast.literal_eval(value)
+                return declared
+    return ()
 
 
 def with_dependents(slice_: str) -> list[str]:
-    """Return the slice and all that use it: what goes when it is deleted."""
-    found = [slice_]
-    for other in slices():
-        if other not in found and set(needs_of(other)) & set(found):
-            found += with_dependents(other)
-    return sorted(set(found))
+    """Return the slice and all that use it, directly or not: what goes when it is deleted."""
+    users = [other for other in slices() if slice_ in needs_of(other)]
+    return sorted({slice_}.union(*map(with_dependents, users)))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.databases import ROOT
-from tests.slices import needs
+from tests.slices import needs, needs_of, slices
 
 FEATURES = "app.features"
 PUBLIC_MODULES = ("service", "models", "schemas")
@@ -125,24 +125,14 @@ def test_only_the_lab_has_the_files_of_a_lab() -> None:
     """The contract on each slice's files cannot say for which slice it lets these pass."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     names = [name for each in contracts["contracts"] for name in each.get("exhaustive_ignores", [])]
-    slices = [ROOT / "app/accounts", ROOT / "app/features"]
-    found = [path for name in names for each in slices for path in each.glob(f"**/{name}.py")]
+    roots = [ROOT / "app/accounts", ROOT / "app/features"]
+    found = [path for name in names for each in roots for path in each.glob(f"**/{name}.py")]
     assert {path.parent.name for path in found} <= {"lab"}
 
 
 def feature_needs(folder: Path) -> dict[str, tuple[str, ...]]:
     """Return the features of a project by name, each with its NEEDS."""
-    files = sorted((folder / "app/features").glob("*/__init__.py"))
-    return {file.parent.name: declared_needs(file) for file in files}
-
-
-def declared_needs(init: Path) -> tuple[str, ...]:
-    for node in ast.parse(init.read_text()).body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id="NEEDS")], value=value):
-                needs: tuple[str, ...] = ast.literal_eval(value)
-                return needs
-    return ()
+    return {name: needs_of(name, folder) for name in slices(folder)}
 
 
 def imported_modules(file: Path, folder: Path) -> Iterator[tuple[int, str]]:

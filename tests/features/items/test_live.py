@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -18,14 +17,9 @@ from app.core.errors import Unauthenticated, Unavailable
 from app.core.realtime import sockets
 from app.core.security.tokens import AccessTokens
 from app.features.items.events import ItemCreated
-from tests import sockets as clients
 from tests.conftest import PASSWORD, SECRET_KEY, Person, make_person
+from tests.features.items.feed import connected, connecting, refused
 from tests.isolation import DEADLINE_SECONDS
-
-LIVE = "/api/v1/items/live"
-connected = partial(clients.connected, path=LIVE)
-connecting = partial(clients.connecting, path=LIVE)
-refused = partial(clients.refused, path=LIVE)
 
 ITEMS = "/api/v1/items"
 LAMP = {"name": "Lamp", "price": "19.99"}

@@ -8,7 +8,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,11 @@ from app.core.database.models import utc_now
 from app.core.database.unit_of_work import Database
 from app.core.realtime.sockets import MAX_PER_USER
 from app.core.security.tokens import AccessTokens
-from tests import server as servers
 from tests.conftest import SECRET_KEY, make_settings
+from tests.features.items.feed import listen, live_url
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import GRACE_IS_OVER, PATIENT, serving, sign_up
 from tests.waiting import eventually
-
-LIVE = "/api/v1/items/live"
-listen = partial(servers.listen, path=LIVE)
-live_url = partial(servers.live_url, path=LIVE)
 
 ITEMS = "/api/v1/items"
 LAMP = {"name": "Lamp", "price": "19.99"}

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from functools import partial
 from html import unescape
 from typing import Any
 
@@ -12,15 +11,11 @@ from fastapi import FastAPI
 
 from app.core.errors import Stale
 from app.features.items.service import ItemService
-from tests import sockets
 from tests.accounts.test_pages import SCRIPT, described, focused
 from tests.conftest import Person, browser_of, counted_statements, sign_in
+from tests.features.items.feed import connecting, refused
 from tests.features.items.test_crud import LAMP, make
 from tests.slices import needs
-
-LIVE = "/api/v1/items/live"
-connecting = partial(sockets.connecting, path=LIVE)
-refused = partial(sockets.refused, path=LIVE)
 
 ITEMS = "/api/v1/items"
 FORM = {"name": "Lamp", "price": "19.99", "description": "Brass", "is_offer": "true"}
