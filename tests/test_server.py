@@ -5,7 +5,6 @@ import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from typing import Any
 
 import httpx
@@ -13,33 +12,13 @@ import pytest
 from passlib.context import CryptContext
 
 from tests.conftest import only
-from tests.databases import Databases
 from tests.isolation import DEADLINE_SECONDS
-from tests.server import listen, serving, sign_up
+from tests.server import serving, sign_up
 from tests.slices import needs
 from tests.waiting import eventually
 
 ITEMS = "/api/v1/items"
 LAMP = {"name": "Lamp", "price": "19.99"}
-
-
-@needs("items/live.py")
-def test_a_commit_that_fails_is_an_error_leaves_nothing_and_is_not_told(
-    databases: Databases, own_database_url: str
-) -> None:
-    failing = import_module("tests.features.items.test_idempotency").FAILING_COMMIT
-    with serving(own_database_url) as client:
-        sign_up(client)
-        first = client.post(ITEMS, json=LAMP)
-        databases.execute(own_database_url, *failing[own_database_url.partition("+")[0]])
-        with listen(client) as socket_of_ann:
-            response = client.post(ITEMS, json=LAMP)
-            assert response.status_code == 500
-            assert response.headers["Content-Type"] == "application/problem+json"
-            assert client.get(ITEMS).json()["results"] == [first.json()]
-            client.patch(first.headers["Location"], json={"price": "5"})
-            change = json.loads(socket_of_ann.recv(DEADLINE_SECONDS))
-            assert change == {"type": "item.updated", "item_id": 1, "version": 2}
 
 
 @needs("items")

@@ -26,7 +26,9 @@ from app.core.database.unit_of_work import Database
 from app.core.realtime.sockets import MAX_PER_USER
 from app.core.security.tokens import AccessTokens
 from tests.conftest import SECRET_KEY, make_settings
+from tests.databases import Databases
 from tests.features.items.feed import listen, live_url
+from tests.features.items.test_idempotency import FAILING_COMMIT
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import GRACE_IS_OVER, PATIENT, serving, sign_up
 from tests.waiting import eventually
@@ -176,3 +178,20 @@ def test_a_thousand_sockets_on_five_connections(server: httpx.Client, database_u
         await asyncio.gather(*(each.close() for each in connections))
 
     asyncio.run(open_all())
+
+
+def test_a_commit_that_fails_is_an_error_leaves_nothing_and_is_not_told(
+    databases: Databases, own_database_url: str
+) -> None:
+    with serving(own_database_url) as client:
+        sign_up(client)
+        first = client.post(ITEMS, json=LAMP)
+        databases.execute(own_database_url, *FAILING_COMMIT[own_database_url.partition("+")[0]])
+        with listen(client) as socket_of_ann:
+            response = client.post(ITEMS, json=LAMP)
+            assert response.status_code == 500
+            assert response.headers["Content-Type"] == "application/problem+json"
+            assert client.get(ITEMS).json()["results"] == [first.json()]
+            client.patch(first.headers["Location"], json={"price": "5"})
+            change = json.loads(socket_of_ann.recv(DEADLINE_SECONDS))
+            assert change == {"type": "item.updated", "item_id": 1, "version": 2}
