@@ -20,6 +20,7 @@ from app.core.database.errors import (
     raise_as_sqlalchemy,
 )
 from app.core.database.models import simple_lower
+from app.core.database.pool import FairPool
 
 SQLITE_BUSY_SECONDS = 10
 LOCK_TIMEOUT_SECONDS = 5
@@ -220,7 +221,9 @@ def _raise_if_unavailable(context: ExceptionContext) -> None:
         return
     cause = error.__cause__ or error
     if isinstance(cause, POSTGRES_STALE_POOL):
-        context.is_disconnect = True  # SQLAlchemy then renews this connection and the pool
+        context.is_disconnect = True  # SQLAlchemy then replaces this connection
+        if context.engine and isinstance(context.engine.pool, FairPool):
+            context.engine.pool.renew()  # and this the others
     if unavailable := as_unavailable(cause):
         raise unavailable from error
     if context.is_disconnect:

@@ -76,6 +76,8 @@ class FairPool(AsyncAdaptedQueuePool):
         self._slots = Slots(pool_size)
         self._seconds = timeout
         self._is_admitted = False
+        # Free, but checked out of SQLAlchemy's pool: see `put_back`.
+        self._at_hand = list[PoolProxiedConnection]()
         self._renewed_at = float("-inf")
         event.listen(self, "connect", _note_opening)
         event.listen(self, "checkin", _check_in)
@@ -93,7 +95,7 @@ class FairPool(AsyncAdaptedQueuePool):
             await_(self.admit())
         self._is_admitted = False
         try:
-            connection = super().connect()
+            connection = self._at_hand.pop() if self._at_hand else super().connect()
             if self._is_unusable(connection):
                 connection.invalidate()
                 connection.close()
@@ -103,6 +105,21 @@ class FairPool(AsyncAdaptedQueuePool):
             raise
         connection.record_info[SLOT] = self._slots  # type: ignore[index]  # it is in the pool
         return connection
+
+    def put_back(self, connection: PoolProxiedConnection) -> None:
+        """Free a connection without its `close`: what SQLAlchemy does at a check-in and at the next
+        check-out costs a tenth of a request that reads one row."""
+        if not connection.is_valid or _is_in_transaction(connection):
+            connection.close()
+            return
+        connection.record_info.pop(SLOT)  # type: ignore[union-attr]  # it is in the pool
+        self._at_hand.append(connection)
+        self._slots.release()
+
+    def dispose(self) -> None:
+        while self._at_hand:
+            self._at_hand.pop().close()
+        super().dispose()
 
     def renew(self) -> None:
         """Replace every connection that was opened before now when it is next checked out."""
@@ -118,6 +135,11 @@ def _is_closed(connection: ManagesConnection) -> bool:
     return isinstance(driver, asyncpg.Connection) and driver.is_closed()
 
 
+def _is_in_transaction(connection: ManagesConnection) -> bool:
+    driver: Any = connection.driver_connection
+    return isinstance(driver, asyncpg.Connection) and driver.is_in_transaction()
+
+
 def _note_opening(_: object, entry: ConnectionPoolEntry) -> None:
     entry.info["opened_at"] = time.monotonic()
 
@@ -126,6 +148,6 @@ def _check_in(_: object, entry: ConnectionPoolEntry) -> None:
     slots: Slots | None = entry.record_info.pop(SLOT, None)  # type: ignore[union-attr]  # it is a dict
     if slots:
         slots.release()
-    driver: Any = entry.driver_connection
-    if isinstance(driver, asyncpg.Connection) and driver.is_in_transaction():
+    if _is_in_transaction(entry):
+        driver: Any = entry.driver_connection
         driver.terminate()  # an open transaction never gets into the pool, whatever went wrong

@@ -148,6 +148,7 @@ class Session(AsyncSession):
 
     async def _read(self, compiled: Compiled, params: Params, *, is_retry: bool = False) -> Rows:
         """Read in AUTOCOMMIT. A query whose connection was cut is sent again, once."""
+        pool: Any = self._engine.pool
         connection = await self._check_out(self._engine.sync_engine.raw_connection)
         try:
             return await self._send(connection, compiled, params)
@@ -157,7 +158,7 @@ class Session(AsyncSession):
             if is_slow or is_retry or not isinstance(cause, POSTGRES_UNAVAILABLE):
                 raise
         finally:
-            connection.close()
+            pool.put_back(connection)
         return await self._read(compiled, params, is_retry=True)
 
     async def _check_out(self, connect: Callable[[], ConnectionT]) -> ConnectionT:

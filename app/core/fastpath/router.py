@@ -256,7 +256,9 @@ class Plan:
                 arguments[step.scopes_name] = SecurityScopes([*step.scopes])
             if step.is_generator:
                 context = step.call(**arguments)
-                if asyncio.current_task() in _task_states:  # there is a cancel scope, or was
+                if (
+                    _task_states and asyncio.current_task() in _task_states
+                ):  # there is a cancel scope, or was
                     context = Shielded(context)
                 results.append(await stack.enter_async_context(context))
             else:

@@ -61,6 +61,7 @@ TAKE_ADDRESS = Query(
     .returning(User.full_name),
     Named,
 )
+PID = Query(select(func.pg_backend_pid().label("size")), Size)
 SLEEP = Query(select(func.length(cast(func.pg_sleep(bindparam("s")), Text)).label("size")), Size)
 
 
@@ -439,6 +440,72 @@ async def test_open_transaction_does_not_get_into_the_pool(one_connection: Datab
     connection.close()
     async with one_connection.reading() as session:
         assert await session.fetch(NAME, {"key": "nobody"}) == []
+
+
+@pytest.fixture
+async def two_connections(database_url: str) -> AsyncIterator[Database]:
+    async with running(make_settings(database_url, database_pool_size=2)) as app:
+        yield app.state.database
+
+
+async def two_pids(database: Database) -> set[int]:
+    """Return the server processes of two connections that are in use at once."""
+    async with database.reading() as session, database.reading() as other:
+        await session.connection()
+        row = await other.fetch_one(PID, {})
+        assert row
+        return {row.size, *await session.scalars(select(func.pg_backend_pid()))}
+
+
+@only("postgresql")
+async def test_connections_of_queries_serve_sqlalchemys_statements_too(
+    two_connections: Database,
+) -> None:
+    pids = await two_pids(two_connections)
+    for _ in range(3):
+        assert await two_pids(two_connections) == pids
+
+
+@only("postgresql")
+async def test_failed_write_to_a_standby_replaces_every_connection(
+    two_connections: Database,
+) -> None:
+    before = await two_pids(two_connections)
+    with pytest.raises(Unavailable):
+        async with two_connections.transaction() as session:
+            await session.execute(text("SET TRANSACTION READ ONLY"))
+            await session.execute(update(User).values(full_name="x"))
+    assert not before & await two_pids(two_connections)
+
+
+@only("postgresql")
+async def test_connection_that_a_query_left_in_a_transaction_is_closed(
+    one_connection: Database,
+) -> None:
+    pool: Any = one_connection.reader.pool
+    async with one_connection.reading() as session:
+        await session.connection()
+    await pool.admit()
+    connection = pool.connect()
+    driver = connection.driver_connection
+    await driver.execute("BEGIN")
+    pool.put_back(connection)
+    async with one_connection.reading() as session:
+        assert await session.fetch(PID, {})
+    assert driver.is_closed()
+
+
+@only("postgresql")
+async def test_disposed_engine_holds_no_connection(one_connection: Database) -> None:
+    pool: Any = one_connection.reader.pool
+    async with one_connection.reading() as session:
+        await session.fetch(PID, {})
+    await pool.admit()
+    connection = pool.connect()
+    driver = connection.driver_connection
+    pool.put_back(connection)
+    await one_connection.reader.dispose()
+    assert driver.is_closed()
 
 
 @only("postgresql")
