@@ -457,6 +457,11 @@ async def two_pids(database: Database) -> set[int]:
         return {row.size, *await session.scalars(select(func.pg_backend_pid()))}
 
 
+async def sleeping_query(database: Database) -> None:
+    async with database.reading() as session:
+        await session.fetch(SLEEP, {"s": 0.1})
+
+
 @only("postgresql")
 async def test_connections_of_queries_serve_sqlalchemys_statements_too(
     two_connections: Database,
@@ -471,6 +476,7 @@ async def test_failed_write_to_a_standby_replaces_every_connection(
     two_connections: Database,
 ) -> None:
     before = await two_pids(two_connections)
+    await asyncio.gather(*(sleeping_query(two_connections) for _ in range(2)))
     with pytest.raises(Unavailable):
         async with two_connections.transaction() as session:
             await session.execute(text("SET TRANSACTION READ ONLY"))
