@@ -45,7 +45,7 @@ from app.web import assets, home
 from app.web.assets import Assets
 from app.web.csrf import SameOrigin
 from app.web.error_pages import ErrorPages
-from app.web.navigation import Answer, Navigation, answer
+from app.web.navigation import Navigation, ResponseException, send_response
 from app.web.rendering import Templates
 
 TITLE = "FastAPI template"
@@ -100,7 +100,7 @@ def add_api(app: FastAPI, settings: Settings) -> None:
 
 
 def add_pages(app: FastAPI, settings: Settings) -> None:
-    app.add_exception_handler(Answer, answer)  # type: ignore[arg-type]  # one of any Exception
+    app.add_exception_handler(ResponseException, send_response)  # type: ignore[arg-type]  # one of any Exception
     app.include_router(assets.router)
     for router in (home.router, *(module.router for module in pages(settings))):
         app.include_router(router, dependencies=[Depends(get_visitor)])  # each has the bar
@@ -170,7 +170,7 @@ def open_state(state: State) -> None:
     state.mailer = Mailer(settings, folders("templates/mail"))
     state.jobs = Jobs((job for module in discover("jobs") for job in module.JOBS), state)
     build_services(state, settings, key)
-    state.sockets = Sockets(state.broadcast, state.auth.standing)
+    state.sockets = Sockets(state.broadcast, state.auth.active_session_ids)
 
 
 def open_broadcast(redis_url: str | None) -> Broadcast:

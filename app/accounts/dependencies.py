@@ -8,7 +8,7 @@ from starlette.datastructures import State
 from starlette.requests import HTTPConnection
 
 from app.accounts.repository import Accounts
-from app.accounts.schemas import Device
+from app.accounts.schemas import ClientInfo
 from app.accounts.scopes import all_scopes
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import AuthService
@@ -16,7 +16,7 @@ from app.accounts.service.browser import BrowserService
 from app.accounts.service.emails import EmailService
 from app.accounts.service.users import UserService
 from app.core.config import Settings
-from app.core.database.repository import Units
+from app.core.database.repository import UnitsOfWork
 from app.core.errors import Forbidden, InvalidTokenRequest, MissingScope, Unauthenticated
 from app.core.realtime.sockets import SUBPROTOCOL
 from app.core.security.client import client_address, client_network
@@ -25,7 +25,7 @@ from app.core.security.principal import Principal
 from app.core.security.tokens import AccessTokens
 from app.web.cookies import Cookie
 from app.web.csrf import has_own_origin
-from app.web.navigation import Answer, redirect
+from app.web.navigation import ResponseException, redirect
 
 DAY = 24 * 3600
 
@@ -46,7 +46,7 @@ oauth2 = OAuth2()
 
 def build_services(state: State, settings: Settings, key: str) -> None:
     """They hold no request's state: one of each serves all."""
-    accounts = Units(Accounts, state.database)
+    accounts = UnitsOfWork(Accounts, state.database)
     attempts = Attempts(state.rate_limiter, settings.rate_limit_login)
     state.auth = AuthService(
         accounts,
@@ -114,13 +114,13 @@ UserServiceDep = Annotated[UserService, Depends(get_user_service)]
 EmailServiceDep = Annotated[EmailService, Depends(get_email_service)]
 
 
-async def get_device(request: Request) -> Device:
-    return Device(
+async def get_client_info(request: Request) -> ClientInfo:
+    return ClientInfo(
         client_address(request), client_network(request), request.headers.get("User-Agent")
     )
 
 
-DeviceDep = Annotated[Device, Depends(get_device)]
+ClientInfoDep = Annotated[ClientInfo, Depends(get_client_info)]
 
 
 async def forbid_odd_fields(request: Request) -> None:
@@ -208,7 +208,9 @@ async def get_member(request: Request, visitor: Visitor) -> Principal:
         url = request.url
         back = f"{url.path}?{url.query}" if url.query else url.path
         is_page = request.method in ("GET", "HEAD")
-        raise Answer(redirect(f"/login?next={quote(back, safe='/')}" if is_page else "/login"))
+        raise ResponseException(
+            redirect(f"/login?next={quote(back, safe='/')}" if is_page else "/login")
+        )
     return visitor
 
 

@@ -121,7 +121,7 @@ class SessionRepository(Repository[AuthSession]):
         scopes = frozenset(claims.scope.split()) & allowed_scopes(is_superuser)
         return Principal(claims.sub, claims.sid, scopes, is_superuser), ends_at
 
-    async def standing(self, session_ids: Collection[UUID]) -> Sequence[UUID]:
+    async def active_session_ids(self, session_ids: Collection[UUID]) -> Sequence[UUID]:
         """Those that have not ended."""
         statement = select(AuthSession.id).join(User).where(User.is_active)
         statement = statement.where(AuthSession.expires_at > utc_now())

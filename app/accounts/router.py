@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Form, Query, Response, status
 from app.accounts.dependencies import (
     AccountOwner,
     AuthServiceDep,
-    DeviceDep,
+    ClientInfoDep,
     EmailServiceDep,
     PrincipalDep,
     UsersAdmin,
@@ -50,7 +50,7 @@ administration = ApiRouter(prefix="/users", tags=["users"], dependencies=[UsersA
 async def create_token(
     form: Annotated[TokenRequest, Form()],
     service: AuthServiceDep,
-    device: DeviceDep,
+    client: ClientInfoDep,
     response: Response,
 ) -> TokenRead:
     """Sign in with an e-mail address and a password, or go on with a refresh token (OAuth2).
@@ -58,7 +58,7 @@ async def create_token(
     Each refresh token is good for one use: the answer holds its successor.
     """
     response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})
-    return await service.grant(form, device)
+    return await service.grant(form, client)
 
 
 @auth.post("/revoke", response_class=Response)
@@ -79,16 +79,16 @@ async def list_sessions(service: AuthServiceDep, principal: PrincipalDep) -> Seq
 async def delete_session(
     session_id: UUID, service: AuthServiceDep, principal: PrincipalDep
 ) -> None:
-    """Signs a device out."""
+    """Sign a device out."""
     await service.end_session(principal, session_id)
 
 
 @auth.post("/password-reset", status_code=status.HTTP_202_ACCEPTED, responses=TOO_MANY)
 async def request_password_reset(
-    data: EmailInput, service: EmailServiceDep, device: DeviceDep
+    data: EmailInput, service: EmailServiceDep, client: ClientInfoDep
 ) -> Accepted:
     """Sends a mail with a link that sets a new password."""
-    await service.request_reset(data.email, device)
+    await service.request_reset(data.email, client)
     return Accepted()
 
 
@@ -98,9 +98,11 @@ async def request_password_reset(
     response_class=Response,
     responses=TOO_MANY,
 )
-async def reset_password(data: PasswordReset, service: EmailServiceDep, device: DeviceDep) -> None:
+async def reset_password(
+    data: PasswordReset, service: EmailServiceDep, client: ClientInfoDep
+) -> None:
     """Sets a new password, and ends every session."""
-    await service.reset_password(data, device)
+    await service.reset_password(data, client)
 
 
 @auth.post(
@@ -110,18 +112,18 @@ async def reset_password(data: PasswordReset, service: EmailServiceDep, device: 
     responses=TAKEN | TOO_MANY,
 )
 async def verify_email(
-    data: EmailVerification, service: EmailServiceDep, device: DeviceDep
+    data: EmailVerification, service: EmailServiceDep, client: ClientInfoDep
 ) -> None:
     """Confirms an e-mail address."""
-    await service.verify(data, device)
+    await service.verify(data, client)
 
 
 @auth.post("/verify-email/resend", status_code=status.HTTP_202_ACCEPTED, responses=TOO_MANY)
 async def resend_verification(
-    data: EmailInput, service: EmailServiceDep, device: DeviceDep
+    data: EmailInput, service: EmailServiceDep, client: ClientInfoDep
 ) -> Accepted:
     """Sends the mail that confirms an address once more."""
-    await service.request_verification(data.email, device)
+    await service.request_verification(data.email, client)
     return Accepted()
 
 
@@ -131,9 +133,9 @@ async def resend_verification(
     status_code=status.HTTP_201_CREATED,
     responses=CLOSED | TAKEN | TOO_MANY,
 )
-async def create_user(data: UserCreate, service: UserServiceDep, device: DeviceDep) -> User:
+async def create_user(data: UserCreate, service: UserServiceDep, client: ClientInfoDep) -> User:
     """Sign up. A mail asks to confirm the address."""
-    return await service.sign_up(data, device)
+    return await service.sign_up(data, client)
 
 
 @administration.get("")

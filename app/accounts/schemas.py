@@ -34,7 +34,7 @@ MailToken = Annotated[
 ]
 
 
-class Device(NamedTuple):
+class ClientInfo(NamedTuple):
     """What is known of who is asking, before it is known who it is."""
 
     address: str

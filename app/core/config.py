@@ -128,7 +128,11 @@ class Settings(BaseSettings):
     @property
     def signing_key(self) -> str:
         """`SECRET_KEY`, or outside production one that is made once and kept under `data/`."""
-        return self.secret_key.get_secret_value() if self.secret_key else kept_secret("secret_key")
+        return (
+            self.secret_key.get_secret_value()
+            if self.secret_key
+            else load_or_create_secret("secret_key")
+        )
 
     @property
     def first_superuser(self) -> tuple[str, str] | None:
@@ -136,7 +140,7 @@ class Settings(BaseSettings):
         if self.first_superuser_email and self.first_superuser_password:
             return self.first_superuser_email, self.first_superuser_password.get_secret_value()
         if self.environment == "local":
-            return "admin@example.com", kept_secret("superuser_password")
+            return "admin@example.com", load_or_create_secret("superuser_password")
         return None
 
     @property
@@ -233,7 +237,7 @@ def _line(loc: tuple[int | str, ...], message: str) -> str:
     return f"{str(loc[0]).upper()}: {message}" if loc else message
 
 
-def kept_secret(name: str) -> str:
+def load_or_create_secret(name: str) -> str:
     """The secret in `data/NAME`, made by whichever process comes first."""
     path = DATA_DIR / name
     if not path.exists():

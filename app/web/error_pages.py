@@ -42,7 +42,7 @@ class ErrorPages:
             else:
                 body += message.get("body", b"")
                 if not message.get("more_body"):
-                    page = dressed(scope, start, body)
+                    page = render_problem_page(scope, start, body)
                     await page(scope, receive, send)
 
         return self.app(scope, receive, send_page)
@@ -59,7 +59,7 @@ def is_problem(start: Message) -> bool:
     return content_type == ProblemResponse.media_type
 
 
-def dressed(scope: Scope, start: Message, body: bytes) -> Any:
+def render_problem_page(scope: Scope, start: Message, body: bytes) -> Any:
     status, headers = start["status"], MutableHeaders(raw=list(start["headers"]))
     # What answers HEAD is empty, and what is long may be compressed: it says less then.
     readable = body and "content-encoding" not in headers

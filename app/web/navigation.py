@@ -54,14 +54,14 @@ class Navigation:
         return next(link.path for link in self._links if link.audience == "members")
 
 
-class Answer(Exception):
+class ResponseException(Exception):
     """Ends a request with a response that is no success: one that is returned would commit."""
 
     def __init__(self, response: Response) -> None:
         self.response = response
 
 
-async def answer(_: object, error: Answer) -> Response:
+async def send_response(_: object, error: ResponseException) -> Response:
     return error.response
 
 

@@ -21,7 +21,7 @@ def new_form() -> Form:
     return Form({FIELD: token_urlsafe(16)})
 
 
-class Once:
+class SubmitOnce:
     """A form's idempotency key, since a browser puts other bytes around the fields each time.
 
     A person who goes back and sends something else makes something else.
@@ -43,8 +43,8 @@ class Once:
         return is_first
 
 
-async def get_once(session: SessionDep) -> Once:
-    return Once(IdempotencyRepository(session))
+async def get_submit_once(session: SessionDep) -> SubmitOnce:
+    return SubmitOnce(IdempotencyRepository(session))
 
 
-OnceDep = Annotated[Once, Depends(get_once)]
+SubmitOnceDep = Annotated[SubmitOnce, Depends(get_submit_once)]

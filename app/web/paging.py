@@ -9,7 +9,7 @@ from app.core.database.pagination import Cursors, Page, Sort
 RowT = TypeVar("RowT")
 
 
-class Turned(NamedTuple, Generic[RowT]):
+class PageWithPrevious(NamedTuple, Generic[RowT]):
     """`next` is for ?cursor=, as in the API, and `previous` for ?before=."""
 
     results: Sequence[RowT]
@@ -17,9 +17,9 @@ class Turned(NamedTuple, Generic[RowT]):
     next: str | None
 
 
-async def turn(
+async def page_with_previous(
     list_page: Callable[[Any], Awaitable[Page[RowT]]], query: Any, before: str, cursors: Cursors
-) -> Turned[RowT]:
+) -> PageWithPrevious[RowT]:
     """The page of `query`, or when there is `before`, the one that ends there.
 
     It is listed once; only when all that was before has gone meanwhile, the first page comes in
@@ -29,8 +29,8 @@ async def turn(
     if before:
         page = await list_page(query.model_copy(update={"sort": opposite, "cursor": before}))
         if rows := page.results[::-1]:
-            return Turned(rows, page.next, cursors.write(Sort(sort), rows[-1]))
+            return PageWithPrevious(rows, page.next, cursors.write(Sort(sort), rows[-1]))
     page, previous = await list_page(query), None
     if query.cursor and page.results:
         previous = cursors.write(Sort(opposite), page.results[0])
-    return Turned(page.results, previous, page.next)
+    return PageWithPrevious(page.results, previous, page.next)

@@ -5,7 +5,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from app.core import config
-from app.core.config import Settings, get_settings, kept_secret
+from app.core.config import Settings, get_settings, load_or_create_secret
 from tests.databases import ROOT
 
 STRONG = "0123456789abcdef0123456789abcdef"
@@ -173,7 +173,7 @@ def test_of_two_that_make_a_secret_at_once_one_wins(
         raise FileExistsError
 
     monkeypatch.setattr("os.link", other_process_is_faster)
-    assert kept_secret("secret_key") == "the other's"
+    assert load_or_create_secret("secret_key") == "the other's"
     assert [each.name for each in (tmp_path / "data").iterdir()] == ["secret_key"]
 
 

@@ -17,7 +17,7 @@ from app.accounts.pages.devices import device_name
 from app.accounts.schemas import AccountDeletion, PasswordChange, UserUpdate
 from app.core.errors import Forbidden, NotFound
 from app.web.forms import REFUSALS, Blame, Form, FormDep
-from app.web.navigation import Answer, redirect
+from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 
 NOTICES = {
@@ -76,7 +76,7 @@ async def save_profile(
         await users.update_own(principal, UserUpdate(full_name=full_name))
     except REFUSALS as error:
         form.refuse(error)
-        raise Answer(await page.show("profile", form)) from error
+        raise ResponseException(await page.show("profile", form)) from error
     return redirect("/account?notice=saved")
 
 
@@ -88,7 +88,7 @@ async def change_email(
         await users.update_own(principal, form.read(UserUpdate, email=form.get("email")))
     except REFUSALS as error:
         form.refuse(error, WRONG_PASSWORD)
-        raise Answer(await page.show("email", form)) from error
+        raise ResponseException(await page.show("email", form)) from error
     return redirect("/account?notice=email")
 
 
@@ -100,7 +100,7 @@ async def change_password(
         await users.change_password(principal, form.read(PasswordChange))
     except REFUSALS as error:
         form.refuse(error, WRONG_PASSWORD)
-        raise Answer(await page.show("password", form)) from error
+        raise ResponseException(await page.show("password", form)) from error
     return redirect("/account?notice=password")
 
 
@@ -134,7 +134,9 @@ async def delete_account(
         await users.delete_own(principal, form.read(AccountDeletion).current_password)
     except REFUSALS as error:
         form.refuse(error, WRONG_PASSWORD)
-        raise Answer(render(request, "accounts/delete_account.html", form=form)) from error
+        raise ResponseException(
+            render(request, "accounts/delete_account.html", form=form)
+        ) from error
     response = redirect("/login?notice=deleted")
     cookie.delete(response)
     return response

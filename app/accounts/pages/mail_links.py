@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.accounts.dependencies import DeviceDep, EmailServiceDep, Visitor
+from app.accounts.dependencies import ClientInfoDep, EmailServiceDep, Visitor
 from app.accounts.schemas import Accepted, EmailInput, EmailVerification, PasswordReset
 from app.web.forms import REFUSALS, Form, FormDep
-from app.web.navigation import Answer, redirect
+from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 
 # The address of such a page holds a secret.
@@ -26,26 +26,26 @@ async def verify_email(
     request: Request,
     form: FormDep,
     emails: EmailServiceDep,
-    device: DeviceDep,
+    client: ClientInfoDep,
     visitor: Visitor,
 ) -> Response:
     try:
-        await emails.verify(form.read(EmailVerification), device)
+        await emails.verify(form.read(EmailVerification), client)
     except REFUSALS as error:
         form.refuse(error)
-        raise Answer(show(request, "verify_email", form)) from error
+        raise ResponseException(show(request, "verify_email", form)) from error
     return redirect(f"/{'account' if visitor else 'login'}?notice=confirmed")
 
 
 @router.post("/verify-email/resend")
 async def resend_verification(
-    request: Request, form: FormDep, emails: EmailServiceDep, device: DeviceDep
+    request: Request, form: FormDep, emails: EmailServiceDep, client: ClientInfoDep
 ) -> Response:
     try:
-        await emails.request_verification(form.read(EmailInput).email, device)
+        await emails.request_verification(form.read(EmailInput).email, client)
     except REFUSALS as error:
         form.refuse(error)
-        raise Answer(show(request, "verify_email", form)) from error
+        raise ResponseException(show(request, "verify_email", form)) from error
     return redirect("/verify-email?notice=sent")
 
 
@@ -56,13 +56,13 @@ async def show_forgot_password(request: Request) -> Response:
 
 @router.post("/forgot-password")
 async def request_password_reset(
-    request: Request, form: FormDep, emails: EmailServiceDep, device: DeviceDep
+    request: Request, form: FormDep, emails: EmailServiceDep, client: ClientInfoDep
 ) -> Response:
     try:
-        await emails.request_reset(form.read(EmailInput).email, device)
+        await emails.request_reset(form.read(EmailInput).email, client)
     except REFUSALS as error:
         form.refuse(error)
-        raise Answer(show(request, "forgot_password", form)) from error
+        raise ResponseException(show(request, "forgot_password", form)) from error
     return redirect("/forgot-password?notice=sent")
 
 
@@ -73,13 +73,13 @@ async def show_reset_password(request: Request) -> Response:
 
 @router.post("/reset-password")
 async def reset_password(
-    request: Request, form: FormDep, emails: EmailServiceDep, device: DeviceDep
+    request: Request, form: FormDep, emails: EmailServiceDep, client: ClientInfoDep
 ) -> Response:
     try:
-        await emails.reset_password(form.read(PasswordReset), device)
+        await emails.reset_password(form.read(PasswordReset), client)
     except REFUSALS as error:
         form.refuse(error)
-        raise Answer(show(request, "reset_password", form)) from error
+        raise ResponseException(show(request, "reset_password", form)) from error
     return redirect("/login?notice=password-set")
 
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from app.accounts.dependencies import (
     BrowserServiceDep,
-    DeviceDep,
+    ClientInfoDep,
     SessionCookieDep,
     UserServiceDep,
     Visitor,
@@ -15,7 +15,7 @@ from app.accounts.dependencies import (
 from app.accounts.schemas import SignIn, UserCreate
 from app.core.errors import Conflict, InvalidTokenRequest
 from app.web.forms import REFUSALS, Form, FormDep
-from app.web.navigation import Answer, local_path, redirect
+from app.web.navigation import ResponseException, local_path, redirect
 from app.web.rendering import render
 
 NOTICES = {
@@ -39,13 +39,13 @@ async def show_signup(request: Request, visitor: Visitor) -> Response:
 
 @router.post("/signup")
 async def sign_up(
-    request: Request, form: FormDep, users: UserServiceDep, device: DeviceDep
+    request: Request, form: FormDep, users: UserServiceDep, client: ClientInfoDep
 ) -> Response:
     try:
-        await users.sign_up(form.read(UserCreate), device)
+        await users.sign_up(form.read(UserCreate), client)
     except REFUSALS as error:
         form.refuse(error, {Conflict: "email"})
-        raise Answer(render(request, "accounts/signup.html", form=form)) from error
+        raise ResponseException(render(request, "accounts/signup.html", form=form)) from error
     query = {"notice": "signed-up"} | ({"next": form.get("next")} if form.get("next") else {})
     return redirect(f"/login?{urlencode(query)}")
 
@@ -63,14 +63,14 @@ async def sign_in(
     request: Request,
     form: FormDep,
     browsers: BrowserServiceDep,
-    device: DeviceDep,
+    client: ClientInfoDep,
     cookie: SessionCookieDep,
 ) -> Response:
     try:
-        value = await browsers.sign_in(form.read(SignIn), device, cookie.read(request))
+        value = await browsers.sign_in(form.read(SignIn), client, cookie.read(request))
     except REFUSALS as error:
         form.refuse(error, {InvalidTokenRequest: "password"})
-        raise Answer(show(request, form)) from error
+        raise ResponseException(show(request, form)) from error
     response = redirect(local_path(form.get("next")))
     cookie.write(response, value)
     return response

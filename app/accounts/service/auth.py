@@ -11,12 +11,12 @@ from uuid import UUID
 
 from app.accounts.models import AuthSession, User, email_key
 from app.accounts.repository import Accounts
-from app.accounts.schemas import Device, SessionRead, TokenRead, TokenRequest
+from app.accounts.schemas import ClientInfo, SessionRead, TokenRead, TokenRequest
 from app.accounts.scopes import allowed_scopes
 from app.accounts.service.attempts import Attempts
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
-from app.core.database.repository import Units
+from app.core.database.repository import UnitsOfWork
 from app.core.errors import InvalidTokenRequest, NotFound, Unauthenticated
 from app.core.security.fair_queue import FairQueue
 from app.core.security.passwords import Passwords, is_encodable
@@ -36,7 +36,7 @@ class AuthService:
 
     def __init__(
         self,
-        accounts: Units[Accounts],
+        accounts: UnitsOfWork[Accounts],
         passwords: Passwords,
         hashing: FairQueue,
         tokens: AccessTokens,
@@ -57,10 +57,10 @@ class AuthService:
         self._reuse_grace = reuse_grace
         self._require_verified_email = require_verified_email
 
-    async def grant(self, request: TokenRequest, device: Device) -> TokenRead:
+    async def grant(self, request: TokenRequest, client: ClientInfo) -> TokenRead:
         match request.grant_type:
             case "password":
-                return await self._sign_in(request, device)
+                return await self._sign_in(request, client)
             case "refresh_token":
                 return await self._refresh(request)
             case "":
@@ -81,12 +81,14 @@ class AuthService:
             self._cache.put(mark, key, principal, min(claims.exp, ends_at.timestamp()))
         return principal
 
-    async def standing(self, session_ids: Collection[UUID]) -> set[UUID]:
+    async def active_session_ids(self, session_ids: Collection[UUID]) -> set[UUID]:
         """Those of the sessions that have not ended."""
         ids, found = list(session_ids), set[UUID]()
         async with self._accounts.reading() as accounts:
             for start in range(0, len(ids), IDS_AT_ONCE):
-                found.update(await accounts.sessions.standing(ids[start : start + IDS_AT_ONCE]))
+                found.update(
+                    await accounts.sessions.active_session_ids(ids[start : start + IDS_AT_ONCE])
+                )
         return found
 
     async def revoke(self, token: str) -> None:
@@ -131,28 +133,28 @@ class AuthService:
                 return total
             total += deleted
 
-    async def _sign_in(self, request: TokenRequest, device: Device) -> TokenRead:
+    async def _sign_in(self, request: TokenRequest, client: ClientInfo) -> TokenRead:
         username, password = request.username, request.password.get_secret_value()
         if not username or not password:
             raise InvalidTokenRequest("invalid_request", "username or password is missing.")
-        open_session = partial(self._open_session, request.scope, device)
-        return await self.sign_in(username, password, device, open_session)
+        open_session = partial(self._open_session, request.scope, client)
+        return await self.sign_in(username, password, client, open_session)
 
     async def sign_in(
         self,
         username: str,
         password: str,
-        device: Device,
+        client: ClientInfo,
         open_session: Callable[[Accounts, User], Awaitable[ResultT]],
     ) -> ResultT:
         """What `open_session` returns, in whose transaction the user and the password hold."""
         # Nobody has an address that is no text or too long, and to normalise one takes a while.
         is_sane = len(username) <= MAX_EMAIL and is_encodable(username)
         key = email_key(username) if is_sane else ""
-        await self._attempts.sign_in(device.network, key)
+        await self._attempts.sign_in(client.network, key)
         for _ in range(2):  # once more when the password changed meanwhile, or its hash was renewed
             check = partial(self._check_password, key, password)
-            user, new_hash = await self._hashing.run(device.network, check)
+            user, new_hash = await self._hashing.run(client.network, check)
             async with self._accounts.transaction() as accounts:
                 unchanged = await accounts.users.get_unchanged(user)
                 if unchanged is not None:
@@ -162,19 +164,19 @@ class AuthService:
         raise wrong_password()
 
     async def _open_session(
-        self, scope: str | None, device: Device, accounts: Accounts, user: User
+        self, scope: str | None, client: ClientInfo, accounts: Accounts, user: User
     ) -> TokenRead:
         scopes = requested_scopes(scope, allowed_scopes(user.is_superuser))
-        session = await accounts.sessions.add(self.new_session(user, scopes, device))
+        session = await accounts.sessions.add(self.new_session(user, scopes, client))
         refresh_token = await self._issue_refresh_token(accounts, session)
         return self._token(user.id, session, scopes, refresh_token)
 
-    def new_session(self, user: User, scopes: frozenset[str], device: Device) -> AuthSession:
+    def new_session(self, user: User, scopes: frozenset[str], client: ClientInfo) -> AuthSession:
         return AuthSession(
             user_id=user.id,
             scope=" ".join(sorted(scopes)),
-            address=device.address,
-            user_agent=device.user_agent and device.user_agent[:MAX_USER_AGENT],
+            address=client.address,
+            user_agent=client.user_agent and client.user_agent[:MAX_USER_AGENT],
             expires_at=utc_now() + self._session_lifetime,
         )
 

@@ -8,12 +8,12 @@ from uuid import UUID
 
 from app.accounts.models import User
 from app.accounts.repository import Accounts
-from app.accounts.schemas import Device, SignIn
+from app.accounts.schemas import ClientInfo, SignIn
 from app.accounts.scopes import allowed_scopes
 from app.accounts.service.auth import AuthService, digest
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
-from app.core.database.repository import Units
+from app.core.database.repository import UnitsOfWork
 from app.core.jobs.jobs import Jobs
 from app.core.security.principal import Principal
 
@@ -21,7 +21,7 @@ from app.core.security.principal import Principal
 class BrowserService:
     def __init__(
         self,
-        accounts: Units[Accounts],
+        accounts: UnitsOfWork[Accounts],
         auth: AuthService,
         jobs: Jobs,
         cache: SessionCache,
@@ -34,12 +34,12 @@ class BrowserService:
         self._cache = cache
         self._touch_after = touch_after
 
-    async def sign_in(self, data: SignIn, device: Device, previous: str | None) -> str:
+    async def sign_in(self, data: SignIn, client: ClientInfo, previous: str | None) -> str:
         """A new cookie, so that one that somebody has planted is worth nothing. The session of the
         previous one ends."""
         password = data.password.get_secret_value()
-        open_session = partial(self._open_session, device, previous)
-        return await self._auth.sign_in(data.email, password, device, open_session)
+        open_session = partial(self._open_session, client, previous)
+        return await self._auth.sign_in(data.email, password, client, open_session)
 
     async def authenticate(self, cookie: str) -> Principal | None:
         key = cache_key("cookie", cookie)
@@ -71,10 +71,10 @@ class BrowserService:
             await accounts.sessions.end_by_cookie(digest(cookie))
 
     async def _open_session(
-        self, device: Device, previous: str | None, accounts: Accounts, user: User
+        self, client: ClientInfo, previous: str | None, accounts: Accounts, user: User
     ) -> str:
         cookie = secrets.token_urlsafe(32)
-        session = self._auth.new_session(user, allowed_scopes(user.is_superuser), device)
+        session = self._auth.new_session(user, allowed_scopes(user.is_superuser), client)
         session.cookie_hash = digest(cookie)
         if previous:
             await accounts.sessions.end_by_cookie(digest(previous))

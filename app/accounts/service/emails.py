@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 
 from app.accounts.models import EmailToken, User, email_key
 from app.accounts.repository import Accounts
-from app.accounts.schemas import Device, EmailVerification, PasswordReset
+from app.accounts.schemas import ClientInfo, EmailVerification, PasswordReset
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import digest
 from app.core.database.models import utc_now
-from app.core.database.repository import Units
+from app.core.database.repository import UnitsOfWork
 from app.core.errors import Invalid
 from app.core.jobs.jobs import Jobs
 from app.core.jobs.mail import Mailer
@@ -30,7 +30,7 @@ class EmailService:
 
     def __init__(
         self,
-        accounts: Units[Accounts],
+        accounts: UnitsOfWork[Accounts],
         passwords: Passwords,
         hashing: FairQueue,
         attempts: Attempts,
@@ -61,14 +61,14 @@ class EmailService:
         """To the address as it was: by the time of the mail it may be another."""
         await self._jobs.enqueue("send_change_notice", old_email)
 
-    async def request_reset(self, email: str, device: Device) -> None:
-        await self._request(RESET, email, device)
+    async def request_reset(self, email: str, client: ClientInfo) -> None:
+        await self._request(RESET, email, client)
 
-    async def request_verification(self, email: str, device: Device) -> None:
-        await self._request(VERIFY, email, device)
+    async def request_verification(self, email: str, client: ClientInfo) -> None:
+        await self._request(VERIFY, email, client)
 
-    async def verify(self, data: EmailVerification, device: Device) -> None:
-        await self._attempts.mail_token(device.network)
+    async def verify(self, data: EmailVerification, client: ClientInfo) -> None:
+        await self._attempts.mail_token(client.network)
         token_hash = digest(data.token.get_secret_value())
         async with self._accounts.transaction() as accounts:
             user, used = await self._consume(accounts, token_hash, VERIFY)
@@ -78,15 +78,15 @@ class EmailService:
             # A link to the old address, which may be lost to another, sets no password any more.
             await accounts.email_tokens.forget(user.id)
 
-    async def reset_password(self, data: PasswordReset, device: Device) -> None:
+    async def reset_password(self, data: PasswordReset, client: ClientInfo) -> None:
         """Ends every session. Whoever reads the mail has confirmed the address too."""
-        await self._attempts.mail_token(device.network)
+        await self._attempts.mail_token(client.network)
         token_hash = digest(data.token.get_secret_value())
         async with self._accounts.reading() as accounts:
             if await accounts.email_tokens.get_valid(token_hash, RESET) is None:
                 raise invalid_token()  # before the cost of hashing
         hash_ = partial(self._passwords.hash, data.password.get_secret_value())
-        password_hash = await self._hashing.run(device.network, hash_)
+        password_hash = await self._hashing.run(client.network, hash_)
         async with self._accounts.transaction() as accounts:
             user, used = await self._consume(accounts, token_hash, RESET)
             if user.email != used.email:
@@ -134,9 +134,9 @@ class EmailService:
             raise invalid_token()
         return user, used
 
-    async def _request(self, purpose: str, email: str, device: Device) -> None:
+    async def _request(self, purpose: str, email: str, client: ClientInfo) -> None:
         """Looked up in the job: the answer takes the same time whoever is asked for."""
-        await self._attempts.mail(device.network, email_key(email))
+        await self._attempts.mail(client.network, email_key(email))
         await self._jobs.enqueue("request_mail", purpose, email)
 
     async def _add_token(

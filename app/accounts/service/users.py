@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from app.accounts.models import User, email_key
 from app.accounts.repository import Accounts
 from app.accounts.schemas import (
-    Device,
+    ClientInfo,
     PasswordChange,
     UserAdminEdit,
     UserAdminUpdate,
@@ -22,7 +22,7 @@ from app.accounts.service.attempts import Attempts
 from app.accounts.service.emails import EmailService
 from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort
-from app.core.database.repository import Units
+from app.core.database.repository import UnitsOfWork
 from app.core.errors import Conflict, Forbidden, NotFound
 from app.core.security.fair_queue import FairQueue
 from app.core.security.passwords import Passwords
@@ -32,7 +32,7 @@ from app.core.security.principal import Principal
 class UserService:
     def __init__(
         self,
-        accounts: Units[Accounts],
+        accounts: UnitsOfWork[Accounts],
         passwords: Passwords,
         hashing: FairQueue,
         attempts: Attempts,
@@ -49,15 +49,15 @@ class UserService:
         self._cursors = cursors
         self._signup_enabled = signup_enabled
 
-    async def sign_up(self, data: UserCreate, device: Device) -> User:
+    async def sign_up(self, data: UserCreate, client: ClientInfo) -> User:
         if not self._signup_enabled:
             raise Forbidden("Sign-up is closed.")
-        await self._attempts.sign_up(device.network)
+        await self._attempts.sign_up(client.network)
         hash_ = partial(self._passwords.hash, data.password.get_secret_value())
         user = User(
             email=data.email,
             email_key=email_key(data.email),
-            password_hash=await self._hashing.run(device.network, hash_),
+            password_hash=await self._hashing.run(client.network, hash_),
             full_name=data.full_name,
         )
         async with self._accounts.transaction() as accounts:

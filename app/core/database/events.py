@@ -38,7 +38,7 @@ def recorded(session: AsyncSession) -> Sequence[Event]:
     return events
 
 
-class Commits:
+class CommitOrder:
     """Those under way. PostgreSQL lets the next writer go on before it answers the first one's
     COMMIT: the answers may cross. What is sent first is published first, topic by topic."""
 
@@ -47,7 +47,7 @@ class Commits:
         self._known = dict[str, dict[object, Sequence[Event] | None]]()  # by topic, in turn
 
     @contextmanager
-    def turn(self, events: Sequence[Event]) -> Iterator[None]:
+    def reserve(self, events: Sequence[Event]) -> Iterator[None]:
         """Around the commit of what these tell of."""
         turn, topics = object(), {event.topic: None for event in events}
         for topic in topics:

@@ -118,7 +118,7 @@ class Repository(Generic[ModelT]):
             raise Conflict(f"{self.model.__name__} conflicts with what is stored.") from error
 
 
-class Units(Generic[RepositoriesT]):
+class UnitsOfWork(Generic[RepositoriesT]):
     """Short units of work, for what must let go of the database while it awaits something else."""
 
     def __init__(

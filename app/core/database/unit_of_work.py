@@ -18,7 +18,7 @@ from app.core.database.engine import (
     create_sqlite_reader,
     with_transactions,
 )
-from app.core.database.events import Commits, Publish, recorded
+from app.core.database.events import CommitOrder, Publish, recorded
 from app.core.database.pool import FairPool
 from app.core.database.queries import WRITE
 from app.core.database.session import ONLY_READS, Session
@@ -44,7 +44,7 @@ class Database:
         hear: Publish = lambda events: None,
     ) -> None:
         url = settings.database
-        self._commits = Commits(publish)
+        self._commit_order = CommitOrder(publish)
         self._hear = hear
         pool: dict[str, Any] = {
             "poolclass": FairPool,
@@ -88,7 +88,7 @@ class Database:
             if events and session.in_transaction():
                 await session.flush()  # which may wait for another's commit: then it is first
             try:
-                with self._commits.turn(events):
+                with self._commit_order.reserve(events):
                     await session.commit_unit()
             finally:  # An answer that was lost may have been a yes.
                 self._hear(events)

@@ -14,6 +14,6 @@ async def limit_by_address(connection: HTTPConnection, limiter: RateLimiterDep) 
     network = client_network(connection)
     await limiter.hit("default", limit, network)
     if connection.scope["type"] == "http":
-        standing = await limiter.standing("default", limit, network)
-        fields = rate_limit_fields("default", limit.amount, limit.get_expiry(), *standing)
+        status = await limiter.status("default", limit, network)
+        fields = rate_limit_fields("default", limit.amount, limit.get_expiry(), *status)
         connection.scope["rate_limit_fields"].update(fields)

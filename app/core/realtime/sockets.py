@@ -24,7 +24,7 @@ MAX_WAITING = 2_000  # more than one request can make
 CHECK_SECONDS = 60
 
 # Those of these sessions that have not ended.
-Standing = Callable[[Collection[UUID]], Awaitable[set[UUID]]]
+ActiveSessions = Callable[[Collection[UUID]], Awaitable[set[UUID]]]
 logger = logging.getLogger("app.sockets")
 
 
@@ -88,9 +88,9 @@ class Socket:
 class Sockets:
     """Those of one process."""
 
-    def __init__(self, broadcast: Broadcast, standing: Standing) -> None:
+    def __init__(self, broadcast: Broadcast, active_session_ids: ActiveSessions) -> None:
         self._broadcast = broadcast
-        self._standing = standing
+        self._active_sessions = active_session_ids
         self._by_user: dict[int, set[Socket]] = {}
         self._check: asyncio.Task[None] | None = None
 
@@ -118,7 +118,7 @@ class Sockets:
             self._broadcast.listening(LOST, lost),
         ):
             # It may have ended since the token was read, while nobody listened here.
-            if not await self._standing([principal.session_id]):
+            if not await self._active_sessions([principal.session_id]):
                 raise Unauthenticated("The session has ended.")
             offered = websocket.scope["subprotocols"]
             await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
@@ -151,12 +151,14 @@ class Sockets:
             if not sockets:
                 continue
             try:
-                standing = await self._standing({socket.session_id for socket in sockets})
+                active_session_ids = await self._active_sessions(
+                    {socket.session_id for socket in sockets}
+                )
             except Unavailable as error:
                 logger.warning("The sockets' sessions were not checked: %s", error)
                 continue
             for socket in sockets:
-                if socket.session_id not in standing:
+                if socket.session_id not in active_session_ids:
                     socket.close(SESSION_ENDED)
 
 

@@ -32,7 +32,7 @@ ResultT = TypeVar("ResultT")
 logger = logging.getLogger("app.rate_limit")
 
 
-class Standing(NamedTuple):
+class RateLimitStatus(NamedTuple):
     remaining: int
     reset_seconds: int  # until there is room for more
 
@@ -55,13 +55,13 @@ class RateLimiter:
         """Raises TooManyRequests past the limit; a refused one does not count."""
         digest = self._digest(key)
         if not await self._ask(lambda windows: windows.hit(limit, policy, digest)):
-            reset_seconds = (await self.standing(policy, limit, *key)).reset_seconds
+            reset_seconds = (await self.status(policy, limit, *key)).reset_seconds
             raise TooManyRequests(policy, limit.amount, limit.get_expiry(), reset_seconds)
 
-    async def standing(self, policy: str, limit: RateLimitItem, *key: str) -> Standing:
+    async def status(self, policy: str, limit: RateLimitItem, *key: str) -> RateLimitStatus:
         digest = self._digest(key)
         stats = await self._ask(lambda windows: windows.get_window_stats(limit, policy, digest))
-        return Standing(stats.remaining, max(1, ceil(stats.reset_time - time.time())))
+        return RateLimitStatus(stats.remaining, max(1, ceil(stats.reset_time - time.time())))
 
     async def is_whole(self) -> bool:
         """False while Redis is away, and each process counts by itself."""

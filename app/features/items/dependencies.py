@@ -9,7 +9,7 @@ from starlette.datastructures import State
 from app.accounts.dependencies import Member, PrincipalDep
 from app.core.database.dependencies import SessionDep
 from app.core.database.events import Events
-from app.core.database.repository import Units
+from app.core.database.repository import UnitsOfWork
 from app.core.database.session import Session
 from app.core.security.principal import Principal
 from app.features.items.repository import ItemRepository
@@ -23,7 +23,7 @@ def build_service(session: Session, principal: Principal, state: State) -> ItemS
 
 def build_bulk(principal: Principal, state: State) -> BulkItems:
     repositories = partial(ItemRepository, principal=principal)
-    return BulkItems(Units(repositories, state.database), principal, state.searches)
+    return BulkItems(UnitsOfWork(repositories, state.database), principal, state.searches)
 
 
 @asynccontextmanager

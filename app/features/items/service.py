@@ -3,7 +3,7 @@ from contextlib import nullcontext
 
 from app.core.database.events import Events
 from app.core.database.pagination import Cursors, Page, Sort
-from app.core.database.repository import Units, Versions
+from app.core.database.repository import UnitsOfWork, Versions
 from app.core.security.concurrency import ConcurrencyLimit
 from app.core.security.principal import Principal
 from app.features.items.events import ItemChange, ItemCreated, ItemDeleted, ItemUpdated
@@ -74,7 +74,7 @@ class BulkItems:
     """Too many items for one transaction: each thousand has one of its own."""
 
     def __init__(
-        self, items: Units[ItemRepository], principal: Principal, searches: ConcurrencyLimit
+        self, items: UnitsOfWork[ItemRepository], principal: Principal, searches: ConcurrencyLimit
     ) -> None:
         self._items = items
         self._principal = principal

@@ -6,7 +6,7 @@ from starlette.datastructures import State
 
 from app.accounts.dependencies import Member, PrincipalDep
 from app.core.database.dependencies import SessionDep
-from app.core.database.repository import Units
+from app.core.database.repository import UnitsOfWork
 from app.core.database.session import Session
 from app.core.security.principal import Principal
 from app.features.orders.repository import OrderMailRepository, OrderRepository
@@ -19,11 +19,11 @@ def build_service(session: Session, principal: Principal, state: State) -> Order
 
 def build_placement(principal: Principal, state: State) -> OrderPlacement:
     repositories = partial(OrderRepository, principal=principal)
-    return OrderPlacement(Units(repositories, state.database), state.cursors, state.jobs)
+    return OrderPlacement(UnitsOfWork(repositories, state.database), state.cursors, state.jobs)
 
 
 def build_mails(state: State) -> OrderMails:
-    orders = Units(OrderMailRepository, state.database)
+    orders = UnitsOfWork(OrderMailRepository, state.database)
     return OrderMails(orders, state.mailer, state.settings.public_url)
 
 

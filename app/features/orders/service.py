@@ -4,7 +4,7 @@ from pydantic import MISSING
 
 from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort
-from app.core.database.repository import Units, Versions
+from app.core.database.repository import UnitsOfWork, Versions
 from app.core.errors import Conflict, Forbidden, Invalid
 from app.core.jobs.jobs import Jobs
 from app.core.jobs.mail import Mailer
@@ -112,7 +112,7 @@ class OrderService:
 class OrderPlacement:
     """Places an order in a unit of work of its own, since the mail is enqueued after the commit."""
 
-    def __init__(self, orders: Units[OrderRepository], cursors: Cursors, jobs: Jobs) -> None:
+    def __init__(self, orders: UnitsOfWork[OrderRepository], cursors: Cursors, jobs: Jobs) -> None:
         self._orders = orders
         self._cursors = cursors
         self._jobs = jobs
@@ -127,7 +127,9 @@ class OrderPlacement:
 class OrderMails:
     """Mail about orders. Background jobs call it."""
 
-    def __init__(self, orders: Units[OrderMailRepository], mailer: Mailer, public_url: str) -> None:
+    def __init__(
+        self, orders: UnitsOfWork[OrderMailRepository], mailer: Mailer, public_url: str
+    ) -> None:
         self._orders = orders
         self._mailer = mailer
         self._public_url = public_url

@@ -11,7 +11,7 @@ from sqlalchemy import event, select
 
 from app.accounts.models import User
 from app.core.database.dependencies import SessionDep
-from app.core.database.events import Commits, Event, Events
+from app.core.database.events import CommitOrder, Event, Events
 from app.core.database.unit_of_work import Database
 from app.core.errors import Conflict
 from app.core.realtime.broadcast import Broadcast
@@ -83,10 +83,10 @@ async def test_a_commit_that_fails_publishes_nothing(database_url: str) -> None:
 
 def test_the_answers_to_two_commits_may_cross() -> None:
     published = list[Event]()
-    commits = Commits(published.extend)
+    commits = CommitOrder(published.extend)
     with ExitStack() as first, ExitStack() as second:
-        first.enter_context(commits.turn([Happened(number=1)]))
-        second.enter_context(commits.turn([Happened(number=2), Elsewhere(number=3)]))
+        first.enter_context(commits.reserve([Happened(number=1)]))
+        second.enter_context(commits.reserve([Happened(number=2), Elsewhere(number=3)]))
         second.close()
         assert published == [Elsewhere(number=3)]
     assert published == [Elsewhere(number=3), Happened(number=1), Happened(number=2)]
@@ -95,9 +95,9 @@ def test_the_answers_to_two_commits_may_cross() -> None:
 
 def test_a_commit_that_fails_holds_nobody_up() -> None:
     published = list[Event]()
-    commits = Commits(published.extend)
-    with suppress(Conflict), commits.turn([Happened(number=1)]):
-        with commits.turn([Happened(number=2)]):
+    commits = CommitOrder(published.extend)
+    with suppress(Conflict), commits.reserve([Happened(number=1)]):
+        with commits.reserve([Happened(number=2)]):
             pass
         assert published == []
         raise Conflict("no")

@@ -136,9 +136,9 @@ async def test_policies_and_parts_of_keys_are_apart(
 
 async def test_where_one_stands(make_limiter: Limiters, url: str | None) -> None:
     limiter = make_limiter(url)
-    assert await limiter.standing("test", TEN, "ann") == (10, 60)
+    assert await limiter.status("test", TEN, "ann") == (10, 60)
     assert await passed(limiter, 3) == 3
-    assert await limiter.standing("test", TEN, "ann") == (7, 60)
+    assert await limiter.status("test", TEN, "ann") == (7, 60)
 
 
 async def test_retry_after_is_honest(

@@ -156,10 +156,10 @@ async def test_a_token_as_a_browser_can_send_it(app: FastAPI, ann: Person) -> No
 async def test_an_open_socket_outlives_its_token(
     checked_often: None, app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    standing, checked = app.state.auth.standing, asyncio.Event()
+    active_session_ids, checked = app.state.auth.active_session_ids, asyncio.Event()
 
     async def check(session_ids: Any) -> Any:
-        found = await standing(session_ids)
+        found = await active_session_ids(session_ids)
         checked.set()
         return found
 
@@ -169,7 +169,7 @@ async def test_an_open_socket_outlives_its_token(
     async with connected(app, ann.token) as socket:
         monkeypatch.setattr(app.state.auth._tokens, "read", expired)
         app.state.session_cache.forget_all()
-        monkeypatch.setattr(app.state.sockets, "_standing", check)
+        monkeypatch.setattr(app.state.sockets, "_active_sessions", check)
         assert (await ann.client.get(ITEMS)).status_code == 401
         await asyncio.wait_for(checked.wait(), DEADLINE_SECONDS)
         app.state.broadcast.publish([ItemCreated(item_id=7, version=1, owner_id=ann.id)])
@@ -252,16 +252,16 @@ async def test_a_session_that_expires(checked_often: None, app: FastAPI, ann: Pe
 async def test_a_database_that_is_away_ends_no_socket(
     checked_often: None, app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    standing, asked = app.state.sockets._standing, asyncio.Event()
+    active_session_ids, asked = app.state.sockets._active_sessions, asyncio.Event()
 
     async def away(session_ids: Any) -> Any:
         asked.set()
         raise Unavailable("The database is not reachable.")
 
     async with connected(app, ann.token) as socket:
-        monkeypatch.setattr(app.state.sockets, "_standing", away)
+        monkeypatch.setattr(app.state.sockets, "_active_sessions", away)
         await asyncio.wait_for(asked.wait(), DEADLINE_SECONDS)
-        monkeypatch.setattr(app.state.sockets, "_standing", standing)
+        monkeypatch.setattr(app.state.sockets, "_active_sessions", active_session_ids)
         await ann.client.post(ITEMS, json=LAMP)
         assert (await socket.receive())["type"] == "item.created"
 
@@ -316,4 +316,4 @@ async def test_many_sessions_at_once(app: FastAPI, password_hash: str) -> None:
     async with person.client:
         ids = [uuid4() for _ in range(25_000)]
         session_id = AccessTokens(SECRET_KEY, timedelta(1)).read(person.token).sid
-        assert await app.state.auth.standing([*ids, session_id]) == {session_id}
+        assert await app.state.auth.active_session_ids([*ids, session_id]) == {session_id}

@@ -11,8 +11,8 @@ from app.core.errors import Stale
 from app.features.items.dependencies import MemberItems
 from app.features.items.schemas import ItemCreate
 from app.web.forms import REFUSALS, Form, FormDep, seen_in
-from app.web.navigation import Answer, redirect
-from app.web.once import Once, OnceDep, new_form
+from app.web.navigation import ResponseException, redirect
+from app.web.once import SubmitOnce, SubmitOnceDep, new_form
 from app.web.rendering import render
 
 router = APIRouter(prefix="/items")
@@ -33,7 +33,7 @@ class ItemPages:
     def show(self, template: str, form: Form | None = None, **context: Any) -> Response:
         return render(self._request, f"items/{template}.html", form=form, **context)
 
-    async def create(self, form: Form, once: Once) -> None:
+    async def create(self, form: Form, once: SubmitOnce) -> None:
         data = form.read(ItemCreate)
         if await once.is_first(self._principal, form):
             await self._items.create(data)
@@ -60,12 +60,12 @@ async def show_new_item(pages: ItemPagesDep) -> Response:
 
 
 @router.post("/new")
-async def create_item(form: FormDep, pages: ItemPagesDep, once: OnceDep) -> Response:
+async def create_item(form: FormDep, pages: ItemPagesDep, once: SubmitOnceDep) -> Response:
     try:
         await pages.create(form, once)
     except REFUSALS as error:
         form.refuse(error)
-        raise Answer(pages.show("new", form)) from error
+        raise ResponseException(pages.show("new", form)) from error
     return redirect("/items?notice=created")
 
 
@@ -80,10 +80,10 @@ async def save_item(item_id: int, form: FormDep, pages: ItemPagesDep) -> Respons
         await pages.replace(item_id, form.read(ItemCreate), seen_in(form))
     except Stale as error:
         form.status = 409
-        raise Answer(await pages.show_item("conflict", item_id, form)) from error
+        raise ResponseException(await pages.show_item("conflict", item_id, form)) from error
     except REFUSALS as error:
         form.refuse(error)
-        raise Answer(await pages.show_item("edit", item_id, form)) from error
+        raise ResponseException(await pages.show_item("edit", item_id, form)) from error
     return redirect("/items?notice=saved")
 
 
@@ -99,7 +99,7 @@ async def delete_item(item_id: int, form: FormDep, pages: ItemPagesDep) -> Respo
     except Stale as error:
         form.status = 409
         form.alert = "It has changed since you saw it. This is how it is now."
-        raise Answer(await pages.show_item("delete", item_id, form)) from error
+        raise ResponseException(await pages.show_item("delete", item_id, form)) from error
     return redirect("/items?notice=deleted")
 
 

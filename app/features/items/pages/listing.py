@@ -12,7 +12,7 @@ from app.core.http.links import CursorsDep
 from app.features.items.dependencies import ExportMemberItems, MemberItems
 from app.features.items.schemas import ItemExportQuery, ItemFilter, ItemQuery, ItemRead
 from app.web.forms import REFUSALS, Form
-from app.web.paging import turn
+from app.web.paging import page_with_previous
 from app.web.rendering import render
 
 NEWEST_FIRST = "-id"
@@ -37,7 +37,7 @@ async def show_items(request: Request, items: MemberItems, cursors: CursorsDep) 
     form, page = Form(request.query_params), None
     try:
         query = form.read(ItemQuery, sort=form.get("sort") or NEWEST_FIRST)
-        page = await turn(items.list, query, form.get("before"), cursors)
+        page = await page_with_previous(items.list, query, form.get("before"), cursors)
     except REFUSALS as error:
         form.refuse(error)
     return render(

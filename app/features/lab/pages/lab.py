@@ -14,7 +14,7 @@ from app.features.lab.service.figures import heading, panels
 from app.features.lab.service.trace import Trace
 from app.features.lab.service.vitals import Vitals
 from app.web.forms import REFUSALS, Form, FormDep
-from app.web.navigation import Answer, redirect
+from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 
 SECONDS, CLIENTS = 2, [10, 100]  # in under a minute; the command takes its time
@@ -37,7 +37,7 @@ async def start_run(request: Request, lab: LabDep, form: FormDep) -> Response:
         form.refuse(error)
         if isinstance(error, Conflict):
             form.status = 409
-        raise Answer(show(request, lab, form, may_run=True)) from error
+        raise ResponseException(show(request, lab, form, may_run=True)) from error
     return redirect("/lab#figures")
 
 

@@ -10,8 +10,8 @@ from app.features.orders.dependencies import MemberOrders
 from app.features.orders.schemas import OrderCreate, Quantity
 from app.features.orders.service import OrderService
 from app.web.forms import Form, FormDep
-from app.web.navigation import Answer, redirect
-from app.web.once import OnceDep, new_form
+from app.web.navigation import ResponseException, redirect
+from app.web.once import SubmitOnceDep, new_form
 from app.web.rendering import render
 
 MAX_ITEMS = 50
@@ -28,7 +28,7 @@ async def show_new_order(request: Request, orders: MemberOrders) -> Response:
 
 @router.post("/new")
 async def create_order(
-    request: Request, form: FormDep, member: Member, orders: MemberOrders, once: OnceDep
+    request: Request, form: FormDep, member: Member, orders: MemberOrders, once: SubmitOnceDep
 ) -> Response:
     try:
         draft = draft_of(form)
@@ -37,7 +37,7 @@ async def create_order(
         order = await orders.create(draft)
     except (ValidationError, Invalid) as error:
         form.refuse(error)
-        raise Answer(await show_form(request, orders, form)) from error
+        raise ResponseException(await show_form(request, orders, form)) from error
     return redirect(f"/orders/{order.id}?notice=created")
 
 

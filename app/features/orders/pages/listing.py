@@ -8,7 +8,7 @@ from app.features.orders.dependencies import MemberOrders
 from app.features.orders.models import OrderStatus
 from app.features.orders.schemas import OrderQuery
 from app.web.forms import REFUSALS, Form
-from app.web.paging import turn
+from app.web.paging import page_with_previous
 from app.web.rendering import render
 
 NEWEST_FIRST = "-id"
@@ -22,7 +22,7 @@ async def show_orders(request: Request, orders: MemberOrders, cursors: CursorsDe
     form, page = Form(request.query_params), None
     try:
         query = form.read(OrderQuery, sort=NEWEST_FIRST)
-        page = await turn(orders.list, query, form.get("before"), cursors)
+        page = await page_with_previous(orders.list, query, form.get("before"), cursors)
     except REFUSALS as error:
         form.refuse(error)
     return render(

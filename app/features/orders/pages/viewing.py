@@ -8,7 +8,7 @@ from starlette.responses import Response
 from app.core.errors import Conflict, Stale
 from app.features.orders.dependencies import MemberOrders, PlaceMemberOrders
 from app.web.forms import Form, FormDep, seen_in
-from app.web.navigation import Answer, redirect
+from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 
 CHANGED = "The order has changed since you saw it. This is how it is now."
@@ -38,11 +38,11 @@ class OrderPages:
 
     async def refusal(
         self, order_id: int, form: Form, error: Stale | Conflict, template: str = "view"
-    ) -> Answer:
+    ) -> ResponseException:
         """Return the page to raise: the order as it is now, and why nothing was done."""
         form.status = 409
         form.alert = CHANGED if isinstance(error, Stale) else error.detail
-        return Answer(await self.show(order_id, template, form))
+        return ResponseException(await self.show(order_id, template, form))
 
 
 OrderPagesDep = Annotated[OrderPages, Depends(OrderPages)]
