@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.datastructures import MutableHeaders, State
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.routing import Mount, Route
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.accounts.dependencies import get_member, get_visitor
 from app.core.errors import Forbidden
+from app.core.resources import Resources, resources_of
 from app.core.security.policy_headers import content_security_policy
 from app.discovery import discover
 from app.web.admin.site import Admin
@@ -32,11 +33,12 @@ LINKS = [
 
 
 def add_admin(app: FastAPI) -> None:
-    admin = Admin(Reading(app.state), PATH, app.title)
+    admin = Admin(Reading(app), PATH, app.title)
     for module in discover("admin"):
         for view in module.VIEWS:
             # sqladmin keeps what belongs to an application on the class: each gets its own.
             admin.add_view(cast("type[AdminView]", type(view)(view.__name__, (view,), {})))
+    admin.share(asset=lambda name: app.state.site.assets.url(name))
     app.state.admin = admin
     guard = [Middleware(SuperusersOnly)]
     app.router.routes.append(Route(PATH, admin.index, middleware=guard))
@@ -49,14 +51,15 @@ class Reading:
 
     class_ = AsyncSession
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
 
     def configure(self, **options: Any) -> None: ...
 
     @asynccontextmanager
     async def __call__(self, **options: Any) -> AsyncIterator[AsyncSession]:
-        async with self._state.database.reading() as session:
+        resources: Resources = self._app.state.resources
+        async with resources.database.reading() as session:
             yield session
 
 
@@ -71,8 +74,8 @@ class SuperusersOnly:
         if scope["path"].startswith(STATICS):
             return await self.app(scope, receive, send)
         request = Request(scope)
-        state = request.app.state
-        visitor = await get_visitor(request, state.session_cookie, state.browsers)
+        accounts = resources_of(request).accounts
+        visitor = await get_visitor(request, accounts.session_cookie, accounts.browsers)
         if not (await get_member(request, visitor)).is_superuser:
             raise Forbidden("The admin is for superusers.")
 

@@ -9,20 +9,20 @@ from typing import Annotated
 
 import typer
 import uvicorn
-from starlette.datastructures import State
 
 from app.core.config import Settings, get_settings
 from app.core.database.migrations import alembic_config
 from app.core.http.server import raise_open_file_limit, server_options
 from app.core.observability.logging import configure_logging
+from app.core.resources import Resources
 from app.discovery import discover
 
 
-def open_state() -> AbstractAsyncContextManager[State]:
-    """What the slices' commands work with."""
-    from app.main import opened  # the other commands start faster without it
+def open_resources() -> AbstractAsyncContextManager[Resources]:
+    """Open what the slices' commands work with."""
+    from app.resources import app_resources  # the other commands start faster without it
 
-    return opened(State({"settings": get_settings()}))
+    return app_resources(get_settings())
 
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="The application's commands.")
@@ -34,7 +34,7 @@ for module in discover("cli"):
 
 @cli.callback()
 def root(context: typer.Context) -> None:
-    context.obj = open_state
+    context.obj = open_resources
 
 
 @cli.command()
@@ -72,9 +72,9 @@ def worker() -> None:
     from app.main import freeze_garbage
 
     async def work() -> None:
-        async with open_state() as state:
+        async with open_resources() as resources:
             freeze_garbage()
-            await state.jobs.work()
+            await resources.jobs.work()
 
     asyncio.run(work())
 

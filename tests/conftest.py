@@ -43,7 +43,8 @@ from app.core.config import Settings, get_settings
 from app.core.database.models import utc_now
 from app.core.database.session import Session
 from app.core.security.tokens import AccessTokens
-from app.main import create_app, freeze_garbage, open_pages, opened
+from app.main import build_site, create_app, freeze_garbage
+from app.resources import app_resources
 from tests import server as servers
 from tests.databases import Databases, Postgres, Sqlite, alembic
 from tests.isolation import DEADLINE_SECONDS
@@ -303,8 +304,8 @@ def settings(database_url: str) -> Settings:
 def shared_app(shared_database_url: str) -> FastAPI:
     """An application that is built but not open: most of what it takes is the routes."""
     app = create_app(make_settings(shared_database_url))
-    open_pages(app.state)
-    app.state.templates.compile()
+    app.state.site = build_site(app.state.settings)
+    app.state.site.templates.compile()
     app.state.admin.compile()
 
     async def build() -> None:
@@ -339,7 +340,8 @@ async def app(shared_app: FastAPI, settings: Settings) -> AsyncIterator[FastAPI]
             yield app
         return
     with restored(shared_app):
-        async with opened(shared_app.state):
+        async with app_resources(settings) as resources:
+            shared_app.state.resources = resources
             yield shared_app
 
 
@@ -419,7 +421,7 @@ async def make_person(
         password_hash=password_hash,
         is_superuser=is_superuser,
     )
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         accounts = Accounts(session)
         await accounts.users.add(user)
         scopes = allowed_scopes(is_superuser)
@@ -473,7 +475,7 @@ async def admin(app: FastAPI, root: Person) -> AsyncIterator[httpx.AsyncClient]:
 async def counted_statements(app: FastAPI) -> AsyncIterator[list[str]]:
     """The statements that are sent to the database meanwhile. Those that look for the caller's
     session are not among them: on PostgreSQL it is in memory (`app/accounts/session_cache.py`)."""
-    database, seen = app.state.database, list[str]()
+    database, seen = app.state.resources.database, list[str]()
 
     def see(*arguments: Any) -> None:
         statement = arguments[2]

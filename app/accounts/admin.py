@@ -7,6 +7,7 @@ from starlette.requests import Request
 from app.accounts.models import AuthSession, User
 from app.accounts.schemas import SessionAdminRead, UserAdminCreate, UserAdminEdit, UserRead
 from app.core.errors import Conflict
+from app.core.resources import resources_of
 from app.web.admin.filters import BooleanFilter, ValueFilter
 from app.web.admin.view import AdminView
 from app.web.forms import Form
@@ -29,7 +30,7 @@ class UserAdmin(AdminView, model=User):
 
     async def create(self, request: Request, form: Form) -> Any:
         user = form.read(UserAdminCreate)
-        return await request.app.state.users.create(
+        return await resources_of(request).accounts.users.create(
             user.email,
             user.password.get_secret_value(),
             is_superuser=user.is_superuser,
@@ -43,10 +44,10 @@ class UserAdmin(AdminView, model=User):
             is_active=form.get("is_active") or False,
             is_superuser=form.get("is_superuser") or False,
         )
-        return await request.app.state.users.update(pk, sent)
+        return await resources_of(request).accounts.users.update(pk, sent)
 
     async def delete(self, request: Request, pks: Sequence[int]) -> None:
-        await request.app.state.users.delete(*pks)
+        await resources_of(request).accounts.users.delete(*pks)
 
 
 class SessionAdmin(AdminView, model=AuthSession):
@@ -65,7 +66,7 @@ class SessionAdmin(AdminView, model=AuthSession):
     column_filters: ClassVar = [ValueFilter(AuthSession.user_id, "User", int)]
 
     async def delete(self, request: Request, pks: Sequence[UUID]) -> None:
-        await request.app.state.auth.end_sessions(pks)
+        await resources_of(request).accounts.auth.end_sessions(pks)
 
 
 VIEWS = [UserAdmin, SessionAdmin]

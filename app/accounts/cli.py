@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from starlette.datastructures import State
 
 from app.accounts.schemas import UserAdminUpdate, UserCreate, UserQuery
 from app.core.commands import run
+from app.core.resources import Resources
 
 cli = typer.Typer()
 users = typer.Typer(no_args_is_help=True, help="The accounts.")
@@ -28,9 +28,9 @@ def create(
     """Make an account whose address needs no confirmation."""
     data = checked(email=email, password=password)
 
-    async def work(state: State) -> Any:
+    async def work(resources: Resources) -> Any:
         given = data.password.get_secret_value()
-        return await state.users.create(data.email, given, is_superuser=superuser)
+        return await resources.accounts.users.create(data.email, given, is_superuser=superuser)
 
     typer.echo(f"{run(context, work).id}  {data.email}")
 
@@ -41,8 +41,8 @@ def list_(
 ) -> None:
     """The newest accounts."""
 
-    async def work(state: State) -> Any:
-        return await state.users.list(UserQuery(limit=limit, sort="-id"))
+    async def work(resources: Resources) -> Any:
+        return await resources.accounts.users.list(UserQuery(limit=limit, sort="-id"))
 
     for user in run(context, work).results:
         marks = [("superuser", user.is_superuser), ("inactive", not user.is_active)]
@@ -53,9 +53,9 @@ def list_(
 def deactivate(context: typer.Context, email: Email) -> None:
     """End every session of an account, and let nobody sign in to it."""
 
-    async def work(state: State) -> Any:
-        user = await state.users.get_by_email(email)
-        return await state.users.update(user.id, UserAdminUpdate(is_active=False))
+    async def work(resources: Resources) -> Any:
+        user = await resources.accounts.users.get_by_email(email)
+        return await resources.accounts.users.update(user.id, UserAdminUpdate(is_active=False))
 
     run(context, work)
 
@@ -65,9 +65,9 @@ def set_password(context: typer.Context, email: Email, password: Password) -> No
     """Set another password, and end every session."""
     data = checked(email=email, password=password)
 
-    async def work(state: State) -> Any:
-        user = await state.users.get_by_email(email)
-        await state.users.set_password(user.id, data.password.get_secret_value())
+    async def work(resources: Resources) -> Any:
+        user = await resources.accounts.users.get_by_email(email)
+        await resources.accounts.users.set_password(user.id, data.password.get_secret_value())
 
     run(context, work)
 
@@ -76,8 +76,8 @@ def set_password(context: typer.Context, email: Email, password: Password) -> No
 def cleanup(context: typer.Context) -> None:
     """Delete all sessions and mail tokens that have expired."""
 
-    async def work(state: State) -> Any:
-        return await state.auth.clean_up()
+    async def work(resources: Resources) -> Any:
+        return await resources.accounts.auth.clean_up()
 
     typer.echo(f"{run(context, work)} deleted")
 

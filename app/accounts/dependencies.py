@@ -1,10 +1,10 @@
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import Depends, Request, Security, WebSocket
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
-from starlette.datastructures import State
 from starlette.requests import HTTPConnection
 
 from app.accounts.repository import Accounts
@@ -15,13 +15,22 @@ from app.accounts.service.auth import AuthService
 from app.accounts.service.browser import BrowserService
 from app.accounts.service.emails import EmailService
 from app.accounts.service.users import UserService
+from app.accounts.session_cache import SessionCache
 from app.core.config import Settings
+from app.core.database.pagination import Cursors
 from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import Database
 from app.core.errors import Forbidden, InvalidTokenRequest, MissingScope, Unauthenticated
+from app.core.jobs.jobs import Jobs
+from app.core.jobs.mail import Mailer
 from app.core.realtime.sockets import SUBPROTOCOL
+from app.core.resources import resources_of
 from app.core.security.client import client_address, client_network
+from app.core.security.fair_queue import FairQueue
 from app.core.security.keys import derive_key
+from app.core.security.passwords import Passwords
 from app.core.security.principal import Principal
+from app.core.security.rate_limit import RateLimiter
 from app.core.security.tokens import AccessTokens
 from app.web.cookies import Cookie
 from app.web.csrf import has_own_origin
@@ -44,68 +53,89 @@ class OAuth2(OAuth2PasswordBearer):
 oauth2 = OAuth2()
 
 
-def build_services(state: State, settings: Settings, key: str) -> None:
-    """They hold no request's state: one of each serves all."""
-    accounts = UnitsOfWork(Accounts, state.database)
-    attempts = Attempts(state.rate_limiter, settings.rate_limit_login)
-    state.auth = AuthService(
+@dataclass(frozen=True, kw_only=True)
+class AccountServices:
+    """The services hold no state of a request: one of each serves all."""
+
+    auth: AuthService
+    browsers: BrowserService
+    emails: EmailService
+    users: UserService
+    session_cookie: Cookie
+
+
+def build_services(
+    settings: Settings,
+    *,
+    database: Database,
+    cursors: Cursors,
+    rate_limiter: RateLimiter,
+    passwords: Passwords,
+    hashing: FairQueue,
+    mailer: Mailer,
+    jobs: Jobs,
+    session_cache: SessionCache,
+) -> AccountServices:
+    key = settings.signing_key
+    accounts = UnitsOfWork(Accounts, database)
+    attempts = Attempts(rate_limiter, settings.rate_limit_login)
+    auth = AuthService(
         accounts,
-        state.passwords,
-        state.hashing,
+        passwords,
+        hashing,
         AccessTokens(key, timedelta(minutes=settings.access_token_minutes)),
-        state.session_cache,
+        session_cache,
         attempts,
         session_lifetime=timedelta(days=settings.refresh_token_days),
         reuse_grace=timedelta(seconds=settings.refresh_reuse_grace_seconds),
         require_verified_email=settings.require_verified_email,
     )
-    state.browsers = BrowserService(
+    browsers = BrowserService(
         accounts,
-        state.auth,
-        state.jobs,
-        state.session_cache,
+        auth,
+        jobs,
+        session_cache,
         touch_after=timedelta(minutes=settings.access_token_minutes),  # as other clients refresh
     )
-    state.session_cookie = Cookie("auth_session", settings.refresh_token_days * DAY, settings)
-    state.emails = EmailService(
+    emails = EmailService(
         accounts,
-        state.passwords,
-        state.hashing,
+        passwords,
+        hashing,
         attempts,
-        state.jobs,
-        state.mailer,
+        jobs,
+        mailer,
         key=derive_key(key, "email token"),
         public_url=settings.public_url,
     )
-    state.users = UserService(
+    users = UserService(
         accounts,
-        state.passwords,
-        state.hashing,
+        passwords,
+        hashing,
         attempts,
-        state.emails,
-        state.cursors,
+        emails,
+        cursors,
         signup_enabled=settings.signup_enabled,
+    )
+    cookie = Cookie("auth_session", settings.refresh_token_days * DAY, settings)
+    return AccountServices(
+        auth=auth, browsers=browsers, emails=emails, users=users, session_cookie=cookie
     )
 
 
 async def get_auth_service(connection: HTTPConnection) -> AuthService:
-    auth: AuthService = connection.app.state.auth
-    return auth
+    return resources_of(connection).accounts.auth
 
 
 async def get_browser_service(connection: HTTPConnection) -> BrowserService:
-    browsers: BrowserService = connection.app.state.browsers
-    return browsers
+    return resources_of(connection).accounts.browsers
 
 
 async def get_user_service(request: Request) -> UserService:
-    users: UserService = request.app.state.users
-    return users
+    return resources_of(request).accounts.users
 
 
 async def get_email_service(request: Request) -> EmailService:
-    emails: EmailService = request.app.state.emails
-    return emails
+    return resources_of(request).accounts.emails
 
 
 AuthServiceDep = Annotated[AuthService, Depends(get_auth_service)]
@@ -148,8 +178,7 @@ async def get_principal(
 
 
 async def get_session_cookie(connection: HTTPConnection) -> Cookie:
-    cookie: Cookie = connection.app.state.session_cookie
-    return cookie
+    return resources_of(connection).accounts.session_cookie
 
 
 SessionCookieDep = Annotated[Cookie, Depends(get_session_cookie)]
@@ -177,7 +206,7 @@ async def get_live_principal(
     value = cookie.read(websocket)
     if token is not None or value is None:
         return await get_principal(required, token, auth, websocket)
-    if not has_own_origin(websocket.scope, websocket.app.state.settings):
+    if not has_own_origin(websocket.scope, resources_of(websocket).settings):
         raise Forbidden("The cookie is for pages of this site alone.")
     principal = await browsers.authenticate(value)
     if principal is None:

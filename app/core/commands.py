@@ -7,24 +7,24 @@ from typing import TypeVar
 
 import typer
 from sqlalchemy.exc import DBAPIError
-from starlette.datastructures import State
 
 from app.core.errors import AppError
+from app.core.resources import Resources
 
 ResultT = TypeVar("ResultT")
-OpenState = Callable[[], AbstractAsyncContextManager[State]]
+OpenResources = Callable[[], AbstractAsyncContextManager[Resources]]
 
 
-def run(context: typer.Context, work: Callable[[State], Awaitable[ResultT]]) -> ResultT:
+def run(context: typer.Context, work: Callable[[Resources], Awaitable[ResultT]]) -> ResultT:
     """Errors are one line, and not a traceback."""
-    open_state: OpenState = context.obj
+    open_resources: OpenResources = context.obj
 
-    async def within_state() -> ResultT:
-        async with open_state() as state:
-            return await work(state)
+    async def with_resources() -> ResultT:
+        async with open_resources() as resources:
+            return await work(resources)
 
     try:
-        return asyncio.run(within_state())
+        return asyncio.run(with_resources())
     except AppError as error:
         raise SystemExit(error.detail) from None
     except DBAPIError as error:

@@ -10,6 +10,8 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from app.web.site import site_of
+
 FOLDER = Path(__file__).parent / "static"
 FOREVER = "public, max-age=31536000, immutable"
 ASK_AGAIN = "no-cache"
@@ -52,7 +54,7 @@ async def read_favicon(request: Request) -> Response:
 
 @router.get("/static/{name}")
 async def read_asset(name: str, request: Request, v: str = "") -> Response:
-    asset = request.app.state.assets.get(name)
+    asset = site_of(request).assets.get(name)
     if asset is None:
         raise HTTPException(404)
     etag = f'"{asset.version}"'

@@ -1,8 +1,9 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.web.navigation import Navigation, redirect
+from app.web.navigation import redirect
 from app.web.rendering import render
+from app.web.site import site_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -10,7 +11,7 @@ router = APIRouter(include_in_schema=False)
 @router.get("/")
 async def show_home(request: Request) -> Response:
     """The front page, and for who is signed in the way to their first page."""
-    navigation: Navigation = request.app.state.navigation
+    navigation = site_of(request).navigation
     if request.state.principal is not None:
         return redirect(navigation.home)
     here = str(request.base_url).rstrip("/")

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse
 
 from app.core.http.templates import CompiledOnce, compile_all
 from app.web.forms import Form
+from app.web.site import site_of
 
 FOLDER = Path(__file__).parent / "templates"
 THEMES = ("light", "dark")
@@ -65,7 +66,7 @@ def render(
         "theme": theme if theme in THEMES else None,
         "notice": None,
     }
-    html = request.app.state.templates.render(template, shared | context)
+    html = site_of(request).templates.render(template, shared | context)
     return HTMLResponse(
         html,
         form.status if form.status != 200 else status,

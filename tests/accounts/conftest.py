@@ -17,7 +17,7 @@ class Outbox:
     def __init__(self, app: FastAPI) -> None:
         self._app = app
         self.sent: list[tuple[str, str, dict[str, Any]]] = []
-        app.state.mailer.send = self.send
+        app.state.resources.mailer.send = self.send
 
     async def send(self, to: str, template: str, **context: Any) -> None:
         self.sent.append((to, template, context))
@@ -35,8 +35,8 @@ class Outbox:
 
     async def settle(self) -> None:
         """Nothing is queued, and nothing runs."""
-        jobs = self._app.state.jobs
-        if self._app.state.settings.redis is None:
+        jobs = self._app.state.resources.jobs
+        if self._app.state.resources.settings.redis is None:
             await jobs.wait()
             return
         await eventually_async(lambda: self._is_empty(jobs._broker._redis))
@@ -48,10 +48,14 @@ class Outbox:
 @asynccontextmanager
 async def outbox_of(app: FastAPI) -> AsyncIterator[Outbox]:
     """With a worker, where the jobs are on Redis."""
-    worker = asyncio.create_task(app.state.jobs.work()) if app.state.settings.redis else None
+    worker = (
+        asyncio.create_task(app.state.resources.jobs.work())
+        if app.state.resources.settings.redis
+        else None
+    )
     yield Outbox(app)
     if worker:
-        app.state.jobs._broker._stop.set()
+        app.state.resources.jobs._broker._stop.set()
         await worker
 
 

@@ -39,7 +39,7 @@ async def test_a_user_is_made(admin: httpx.AsyncClient, app: FastAPI, root: Pers
         "is_superuser": "y",
     }
     assert (await admin.post("/admin/user/create", data=form)).status_code == 303
-    user = await app.state.users.get_by_email("NEW@example.com")
+    user = await app.state.resources.accounts.users.get_by_email("NEW@example.com")
     assert (user.full_name, user.is_superuser, user.is_verified) == ("New", True, True)
     again = await admin.post("/admin/user/create", data=form | {"email": "NEW@example.com"})
     assert again.status_code == 422

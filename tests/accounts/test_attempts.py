@@ -55,7 +55,7 @@ async def test_many_addresses_cannot_guess_an_account_for_ever(
     async def verify(password: str, hash_: str | None) -> tuple[bool, None]:
         return False, None
 
-    monkeypatch.setattr(app.state.passwords, "verify", verify)  # 200 take a while
+    monkeypatch.setattr(app.state.resources.passwords, "verify", verify)  # 200 take a while
     statuses = []
     for n in range(201):
         async with client_of(app, address=f"192.0.2.{n}") as client:

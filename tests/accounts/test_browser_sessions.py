@@ -39,7 +39,7 @@ async def is_signed_in(browser: httpx.AsyncClient) -> bool:
 
 
 async def row_of(app: FastAPI, browser: httpx.AsyncClient, person: Person) -> AuthSession:
-    async with app.state.database.reading() as session:
+    async with app.state.resources.database.reading() as session:
         statement = select(AuthSession).where(AuthSession.user_id == person.id)
         statement = statement.where(AuthSession.cookie_hash.is_not(None))
         row: AuthSession = (await session.scalars(statement)).one()
@@ -47,7 +47,7 @@ async def row_of(app: FastAPI, browser: httpx.AsyncClient, person: Person) -> Au
 
 
 async def change(app: FastAPI, statement: Any) -> None:
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         await session.execute(statement)
 
 
@@ -223,7 +223,7 @@ async def test_last_used_is_written_now_and_then(
     assert (await row_of(app, browser, ann)).last_used_at == before
     long_ago = before - timedelta(minutes=16)
     await change(app, update(AuthSession).values(last_used_at=long_ago))
-    app.state.session_cache.forget_all()  # as after that time
+    app.state.resources.session_cache.forget_all()  # as after that time
     await browser.get("/account")
     await outbox.settle()
     assert (await row_of(app, browser, ann)).last_used_at > before

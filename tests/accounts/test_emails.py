@@ -38,16 +38,16 @@ async def test_the_token_is_neither_in_the_database_nor_in_the_queue(
     app: FastAPI, client: httpx.AsyncClient, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queued: list[Any] = []
-    enqueue = app.state.jobs.enqueue
+    enqueue = app.state.resources.jobs.enqueue
 
     async def see(*arguments: Any) -> None:
         queued.extend(arguments)
         await enqueue(*arguments)
 
-    monkeypatch.setattr(app.state.jobs, "enqueue", see)
+    monkeypatch.setattr(app.state.resources.jobs, "enqueue", see)
     await client.post("/api/v1/users", json={"email": "eve@example.com", "password": PASSWORD})
     token = await outbox.token("eve@example.com", "verify")
-    async with app.state.database.reading() as session:
+    async with app.state.resources.database.reading() as session:
         stored = (await session.scalars(select(EmailToken))).one()
     assert token not in (stored.token_hash, str(stored.id))
     assert queued == ["send_token_mail", str(stored.id)]
@@ -80,7 +80,7 @@ async def test_a_newer_mail_replaces_one_that_is_about_to_expire(
 ) -> None:
     await post(client, "password-reset", email=ann.email)
     old = await outbox.token(ann.email, "reset")
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         soon = utc_now() + timedelta(minutes=10)
         await session.execute(update(EmailToken).values(expires_at=soon))
     await post(client, "password-reset", email=ann.email)
@@ -94,7 +94,7 @@ async def test_a_token_expires(
 ) -> None:
     await post(client, "password-reset", email=ann.email)
     token = await outbox.token(ann.email, "reset")
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         expires_at = await session.scalar(select(EmailToken.expires_at))
         assert timedelta(minutes=29) < expires_at - utc_now() <= timedelta(minutes=30)
         await session.execute(update(EmailToken).values(expires_at=utc_now()))
@@ -132,7 +132,7 @@ async def test_an_unknown_address_gets_the_same_answer_and_no_mail(
 async def test_who_is_confirmed_gets_no_second_mail(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         await session.execute(update(User).values(email_verified_at=utc_now()))
     assert await post(client, "verify-email/resend", email=ann.email) == 202
     assert await outbox.to() == []
@@ -208,11 +208,11 @@ async def test_expired_mail_tokens_are_deleted_in_passing(
 ) -> None:
     await post(client, "password-reset", email=ann.email)
     await outbox.token(ann.email, "reset")
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         await session.execute(update(EmailToken).values(expires_at=utc_now()))
     await post(client, "password-reset", email=bob.email)
     await outbox.token(bob.email, "reset")
-    async with app.state.database.reading() as session:
+    async with app.state.resources.database.reading() as session:
         assert await session.scalar(select(func.count()).select_from(EmailToken)) == 1
     await sign_in(client, ann)
 
@@ -263,7 +263,7 @@ async def test_the_notice_goes_to_the_address_as_it_was(
     async def enqueue(*arguments: Any) -> None:
         queued.append(arguments)
 
-    monkeypatch.setattr(app.state.jobs, "enqueue", enqueue)
+    monkeypatch.setattr(app.state.resources.jobs, "enqueue", enqueue)
     await change_email(ann, "new@example.com")
     assert queued[-1] == ("send_change_notice", ann.email)
 

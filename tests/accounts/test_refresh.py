@@ -36,7 +36,7 @@ async def works(app: FastAPI, access_token: Any) -> bool:
 
 async def age(app: FastAPI, seconds: float) -> None:
     """As if the refresh tokens had been used that much earlier."""
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         await session.execute(
             update(RefreshToken)
             .values(used_at=utc_now() - timedelta(seconds=seconds))
@@ -61,7 +61,7 @@ async def test_no_token_is_stored_as_it_is(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     token = await sign_in(client, ann)
-    async with app.state.database.reading() as session:
+    async with app.state.resources.database.reading() as session:
         stored = (await session.scalars(select(RefreshToken.token_hash))).all()
     assert token["refresh_token"] not in stored
     assert {len(each) for each in stored} == {64}
@@ -95,7 +95,7 @@ async def test_16_at_once_lose_nothing_and_make_one_family(
     token = await sign_in(client, ann)
     responses = await asyncio.gather(*(refresh(client, token["refresh_token"]) for _ in range(16)))
     assert {response.status_code for response in responses} == {200}
-    async with app.state.database.reading() as session:
+    async with app.state.resources.database.reading() as session:
         statement = select(func.count(RefreshToken.session_id.distinct()))
         assert await session.scalar(statement) == 1
     assert await works(app, responses[0].json()["access_token"])
@@ -134,7 +134,7 @@ async def test_a_session_ends_at_its_time_however_often_it_is_refreshed(
 ) -> None:
     token = await sign_in(client, ann)
     token = (await refresh(client, token["refresh_token"])).json()
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         await session.execute(update(AuthSession).values(expires_at=utc_now()))
     assert (await refresh(client, token["refresh_token"])).status_code == 400
     assert not await works(app, token["access_token"])
@@ -151,7 +151,7 @@ async def test_a_deactivated_user_cannot_refresh(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     token = await sign_in(client, ann)
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         await session.execute(update(User).values(is_active=False))
     assert (await refresh(client, token["refresh_token"])).status_code == 400
 
@@ -160,12 +160,12 @@ async def test_an_expired_session_is_deleted_when_somebody_signs_in(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
     await sign_in(client, ann)
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         await session.execute(
             update(AuthSession).values(expires_at=utc_now()).where(AuthSession.user_id == ann.id)
         )
     await sign_in(client, bob)
-    async with app.state.database.reading() as session:
+    async with app.state.resources.database.reading() as session:
         assert set(await session.scalars(select(AuthSession.user_id))) == {bob.id}
         statement = select(func.count()).select_from(RefreshToken)
         assert await session.scalar(statement) == 1

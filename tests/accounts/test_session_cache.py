@@ -38,7 +38,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def until_held(app: FastAPI) -> SessionCache:
-    cache: SessionCache = app.state.session_cache
+    cache: SessionCache = app.state.resources.session_cache
     await until(lambda: cache.is_held)
     return cache
 
@@ -58,7 +58,7 @@ async def counted_look_ups(app: FastAPI) -> AsyncIterator[list[str]]:
         if "auth_sessions" in arguments[2] and "pg_notify" not in arguments[2]:
             seen.append(arguments[2])
 
-    engine = app.state.database.reader.sync_engine
+    engine = app.state.resources.database.reader.sync_engine
     event.listen(engine, "before_cursor_execute", see)
     yield seen
     event.remove(engine, "before_cursor_execute", see)
@@ -80,7 +80,7 @@ async def test_known_cookie_costs_no_query(app: FastAPI, ann: Person) -> None:
     await until_held(app)
     async with browser_of(app) as browser:
         await sign_in(browser, ann)
-        cache: SessionCache = app.state.session_cache
+        cache: SessionCache = app.state.resources.session_cache
         async with asyncio.timeout(DEADLINE_SECONDS):
             while not cache._entries:  # the sign-in may have renewed the hash, which is heard later
                 await browser.get("/items")
@@ -159,8 +159,8 @@ async def test_heartbeat_that_is_not_heard_ends_the_lease(
 ) -> None:
     """As behind a pooler that swallows LISTEN, or on a link that went silent."""
     monkeypatch.setattr(session_cache, "LEASE_SECONDS", 0.2)
-    monkeypatch.setattr(app.state.session_lease, "_name", "not heard")
-    cache: SessionCache = app.state.session_cache
+    monkeypatch.setattr(app.state.resources.session_lease, "_name", "not heard")
+    cache: SessionCache = app.state.resources.session_cache
     await until(lambda: not cache.is_held)
     async with counted_look_ups(app) as look_ups:
         for _ in range(3):
@@ -179,9 +179,9 @@ async def test_schema_without_triggers_grants_no_lease(own_database_url: str, lo
     """A process may run on an older schema, or one that was restored without them."""
     await run_sql(own_database_url, lost)
     async with running(make_settings(own_database_url)) as app:
-        lease: SessionLease = app.state.session_lease
+        lease: SessionLease = app.state.resources.session_lease
         await until(lambda: lease._is_reported)
-        assert not app.state.session_cache.is_held
+        assert not app.state.resources.session_cache.is_held
 
 
 async def test_lease_is_held_with_options_in_the_url(database_url: str) -> None:
@@ -197,7 +197,7 @@ async def test_busy_pool_does_not_end_the_listener(
     monkeypatch.setattr(session_cache, "HEARTBEAT_SECONDS", 0.1)
     async with running(make_settings(database_url, database_pool_size=1)) as app:
         cache = await until_held(app)
-        async with app.state.database.reading() as session:
+        async with app.state.resources.database.reading() as session:
             await session.connection()
             await until(lambda: not cache.is_held)
         await until_held(app)
@@ -219,7 +219,7 @@ async def test_cookie_is_no_token_while_it_is_in_memory(app: FastAPI, ann: Perso
     await until_held(app)
     async with browser_of(app) as browser:
         await sign_in(browser, ann)
-        cache: SessionCache = app.state.session_cache
+        cache: SessionCache = app.state.resources.session_cache
         async with asyncio.timeout(DEADLINE_SECONDS):
             while not cache._entries:
                 await browser.get("/items")
@@ -233,7 +233,7 @@ async def test_session_cache_can_be_switched_off(database_url: str) -> None:
     settings = make_settings(database_url, session_cache=False)
     async with running(settings) as app, client_of(app) as client:
         assert (await client.get("/health/ready")).status_code == 200
-        assert app.state.session_lease._task is None
+        assert app.state.resources.session_lease._task is None
 
 
 async def test_memory_is_bounded(

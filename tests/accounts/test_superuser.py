@@ -56,7 +56,7 @@ async def test_several_workers_at_once(database_url: str) -> None:
         apps = [await asyncio.to_thread(create_app, settings) for _ in range(4)]
         lifespans = [app.router.lifespan_context(app) for app in apps]
         await asyncio.gather(*(workers.enter_async_context(each) for each in lifespans))
-    async with running(settings) as app, app.state.database.reading() as session:
+    async with running(settings) as app, app.state.resources.database.reading() as session:
         assert await session.scalar(select(func.count()).select_from(User)) == 1
         assert await session.scalar(select(User.is_superuser))
 

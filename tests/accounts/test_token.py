@@ -129,14 +129,14 @@ async def test_json_is_not_a_form(client: httpx.AsyncClient, ann: Person) -> Non
 async def test_who_is_deactivated_cannot_sign_in_nor_go_on(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         await session.execute(update(User).where(User.id == ann.id).values(is_active=False))
     assert (await client.post(URL, data=form_of(ann))).json()["error"] == "invalid_grant"
     assert (await ann.client.get(ME)).status_code == 401
 
 
 async def test_a_session_that_is_deleted_ends_its_access_token(app: FastAPI, ann: Person) -> None:
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         await session.execute(delete(AuthSession))
     response = await ann.client.get(ME)
     assert response.status_code == 401
@@ -146,12 +146,12 @@ async def test_a_session_that_is_deleted_ends_its_access_token(app: FastAPI, ann
 async def test_an_outdated_hash_is_renewed(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    weak = app.state.passwords._context.using(argon2__memory_cost=1024)  # as of years ago
-    async with app.state.database.transaction() as session:
+    weak = app.state.resources.passwords._context.using(argon2__memory_cost=1024)  # as of years ago
+    async with app.state.resources.database.transaction() as session:
         user = await session.get_one(User, ann.id)
         user.password_hash = old = weak.hash(PASSWORD)
     assert (await client.post(URL, data=form_of(ann))).status_code == 200
-    async with app.state.database.reading() as session:
+    async with app.state.resources.database.reading() as session:
         assert (await session.get_one(User, ann.id)).password_hash != old
     assert (await client.post(URL, data=form_of(ann))).status_code == 200
 
@@ -236,7 +236,7 @@ async def test_a_token_ends_with_its_time(ann: Person) -> None:
 
 
 async def test_a_session_that_has_expired_ends_its_access_token(app: FastAPI, ann: Person) -> None:
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         await session.execute(update(AuthSession).values(expires_at=utc_now()))
     assert (await ann.client.get(ME)).status_code == 401
 
@@ -244,8 +244,8 @@ async def test_a_session_that_has_expired_ends_its_access_token(app: FastAPI, an
 async def test_many_who_sign_in_while_the_hash_is_outdated(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    weak = app.state.passwords._context.using(argon2__memory_cost=1024)
-    async with app.state.database.transaction() as session:
+    weak = app.state.resources.passwords._context.using(argon2__memory_cost=1024)
+    async with app.state.resources.database.transaction() as session:
         await session.execute(update(User).values(password_hash=weak.hash(PASSWORD)))
     responses = await asyncio.gather(*(client.post(URL, data=form_of(ann)) for _ in range(6)))
     assert {response.status_code for response in responses} == {200}
@@ -255,19 +255,19 @@ async def test_a_password_that_changes_during_the_sign_in(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old one was right when it was looked at; no session may come of it."""
-    verify = app.state.passwords.verify
+    verify = app.state.resources.passwords.verify
 
     async def verify_while_it_changes(password: str, hash_: str | None) -> Any:
         result = await verify(password, hash_)
-        async with app.state.database.transaction() as session:
-            values = {"password_hash": await app.state.passwords.hash("another one")}
+        async with app.state.resources.database.transaction() as session:
+            values = {"password_hash": await app.state.resources.passwords.hash("another one")}
             await session.execute(update(User).values(values))
         return result
 
-    monkeypatch.setattr(app.state.passwords, "verify", verify_while_it_changes)
+    monkeypatch.setattr(app.state.resources.passwords, "verify", verify_while_it_changes)
     response = await client.post(URL, data=form_of(ann))
     assert response.json()["error"] == "invalid_grant"
-    async with app.state.database.reading() as session:
+    async with app.state.resources.database.reading() as session:
         assert len((await session.scalars(select(AuthSession))).all()) == 1
 
 
@@ -275,13 +275,13 @@ async def test_an_unknown_address_costs_a_hash_too(
     app: FastAPI, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    verify = app.state.passwords.verify
+    verify = app.state.resources.passwords.verify
 
     async def see(password: str, hash_: str | None) -> Any:
         seen.append(hash_)
         return await verify(password, hash_)
 
-    monkeypatch.setattr(app.state.passwords, "verify", see)
+    monkeypatch.setattr(app.state.resources.passwords, "verify", see)
     for username in ("nobody@example.com", "x" * 10_000, "\x00"):
         form = {"grant_type": "password", "username": username, "password": PASSWORD}
         assert (await client.post(URL, data=form)).status_code == 400
@@ -294,7 +294,7 @@ async def test_no_connection_is_held_while_a_password_is_hashed(
     settings = make_settings(database_url, database_pool_size=1)
     async with running(settings) as app, client_of(app) as client:
         ann = await make_person(app, password_hash, "ann")
-        passwords, database = app.state.passwords, app.state.database
+        passwords, database = app.state.resources.passwords, app.state.resources.database
         verify, hash_ = passwords.verify, passwords.hash
 
         async def with_the_whole_pool() -> None:

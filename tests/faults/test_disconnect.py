@@ -82,7 +82,7 @@ async def test_request_that_commits_runs_to_its_end(app: FastAPI) -> None:
 
     @app.post("/api/v1/commits")
     async def commit() -> None:
-        async with app.state.database.transaction():
+        async with app.state.resources.database.transaction():
             pass
         client.gone.set()
         await settled()
@@ -160,7 +160,7 @@ async def test_connection_of_a_cancelled_request_is_given_back(app: FastAPI) -> 
         await asyncio.Event().wait()
 
     await client.call(app, "POST", "/api/v1/holds")
-    pool = app.state.database.engine.pool
+    pool = app.state.resources.database.engine.pool
     await eventually_async(lambda: is_idle(pool))
 
 

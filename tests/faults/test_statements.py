@@ -134,7 +134,7 @@ async def test_wait_for_a_lock_is_bounded(
     count = select(func.count().label("size")).select_from(text("users"))
     async with running(make_settings(database_url)) as app, lock_on("users", database_url):
         with pytest.raises(LockTimeout):
-            async with app.state.database.transaction() as session:
+            async with app.state.resources.database.transaction() as session:
                 await run(session, count, {}, prepared=prepared)
 
 
@@ -146,7 +146,7 @@ async def test_statement_is_cancelled_by_the_time_out_and_its_connection_kept(
 ) -> None:
     changes = {"database_pool_size": 1, "database_statement_timeout": 0.2}
     async with running(make_settings(database_url, **changes)) as app:
-        block, pids = getattr(app.state.database, way), set[int]()
+        block, pids = getattr(app.state.resources.database, way), set[int]()
         for _ in range(2):
             async with block() as session:
                 pids.add(await session.scalar(select(func.pg_backend_pid())))
@@ -164,7 +164,10 @@ async def test_passing_trouble_of_the_database_is_unavailable(
 ) -> None:
     await asyncio.to_thread(databases.execute, own_database_url, RAISE)
     async with running(make_settings(own_database_url)) as app:
-        for block in (app.state.database.reading, app.state.database.transaction):
+        for block in (
+            app.state.resources.database.reading,
+            app.state.resources.database.transaction,
+        ):
             with pytest.raises(Unavailable):
                 async with block() as session:
                     await run(session, RAISING, {"code": code}, prepared=prepared)
@@ -193,17 +196,17 @@ async def test_connection_that_became_read_only_is_renewed(
     async with running(make_settings(own_database_url, database_pool_size=1)) as app:
 
         async def write() -> None:
-            async with app.state.database.transaction() as session:
+            async with app.state.resources.database.transaction() as session:
                 await session.execute(text("UPDATE users SET full_name = 'x'"))
 
         await write()
         alter = f"ALTER DATABASE {name} SET default_transaction_read_only"
         await asyncio.to_thread(databases.execute, own_database_url, f"{alter} = on")
-        app.state.database.engine.pool.renew()
+        app.state.resources.database.engine.pool.renew()
         with pytest.raises(Unavailable):
             await write()
         with pytest.raises(Unavailable, match="cannot be written to"):
-            await app.state.database.check_writable()
+            await app.state.resources.database.check_writable()
         writable = "SET default_transaction_read_only = off", f"{alter} = off"
         await asyncio.to_thread(databases.execute, own_database_url, *writable)
         await write()

@@ -1,17 +1,16 @@
 import asyncio
 from pathlib import Path
 
-from starlette.datastructures import State
-
 from app.core.jobs.jobs import Job
+from app.resources import Resources
 from tests.waiting import eventually_async
 
 
-async def greet(state: State, name: str, number: int) -> None:
-    await state.mailer.send(f"{name}@example.com", "greeting", name=name, token=number)
+async def greet(resources: Resources, name: str, number: int) -> None:
+    await resources.mailer.send(f"{name}@example.com", "greeting", name=name, token=number)
 
 
-async def note(state: State, path: str) -> None:
+async def note(resources: Resources, path: str) -> None:
     """Adds a line to the file at its start, and another at its end, for which there has to be a
     file beside it: `may_end` makes it."""
     write(path, "started")

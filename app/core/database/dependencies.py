@@ -7,18 +7,18 @@ from fastapi import Depends, Request
 
 from app.core.database.session import Session
 from app.core.database.unit_of_work import Database
+from app.core.resources import resources_of
 
 
 async def get_database(request: Request) -> Database:
-    database: Database = request.app.state.database
-    return database
+    return resources_of(request).database
 
 
 DatabaseDep = Annotated[Database, Depends(get_database)]
 
 
 async def get_session(request: Request) -> AsyncIterator[Session]:
-    database: Database = request.app.state.database
+    database = resources_of(request).database
     reads = request.method in ("GET", "HEAD")
     async with database.reading() if reads else database.transaction() as session:
         yield session

@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from app.core.database.pagination import Cursors
+from app.core.resources import resources_of
 
 
 async def get_cursors(request: Request) -> Cursors:
-    cursors: Cursors = request.app.state.cursors
-    return cursors
+    return resources_of(request).cursors
 
 
 CursorsDep = Annotated[Cursors, Depends(get_cursors)]

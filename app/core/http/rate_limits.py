@@ -1,16 +1,17 @@
 """The rate limit of all operations, and the header fields that tell of it."""
 
-from limits import RateLimitItem
 from starlette.requests import HTTPConnection
 
 from app.core.http.problems import rate_limit_fields
+from app.core.resources import resources_of
 from app.core.security.client import client_network
 from app.core.security.rate_limit import RateLimiterDep
 
 
 async def limit_by_address(connection: HTTPConnection, limiter: RateLimiterDep) -> None:
     """RATE_LIMIT_DEFAULT; `app.core.http.middleware` writes the fields."""
-    limit: RateLimitItem = connection.app.state.settings.rate_limit_default
+    limit = resources_of(connection).settings.rate_limit_default
+    assert limit  # noqa: S101 - for mypy: there is one where this dependency is
     network = client_network(connection)
     await limiter.hit("default", limit, network)
     if connection.scope["type"] == "http":

@@ -1,4 +1,5 @@
-"""Work after the answer. A slice's `jobs.py` lists its own in JOBS: `async def job(state, *ids)`.
+"""Work after the response. A slice lists its jobs in JOBS of its `jobs.py`:
+`async def job(resources, *ids)`.
 
 Without REDIS_URL they run in the server's process, and with it in `app worker`. A job may run twice
 (a worker was killed), so it looks at what is stored before it acts. It is tried again while
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import stamina
 from anyio import to_thread
-from starlette.datastructures import State
 
 from app.core.context import request_id_var
 from app.core.errors import Unavailable
+from app.core.resources import Resources
 
 if TYPE_CHECKING:  # a third of a second, that only a running app is to wait
     from taskiq import InMemoryBroker
@@ -38,8 +39,10 @@ logger = logging.getLogger("app.jobs")
 class Jobs:
     """Belongs to one app, or to one worker."""
 
-    def __init__(self, jobs: Iterable[Job], state: State) -> None:
-        self._state = state
+    resources: Resources  # which each job is given: they are made after this
+
+    def __init__(self, jobs: Iterable[Job], redis_url: str | None) -> None:
+        self._redis_url = redis_url
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._running = dict[asyncio.Task[Any], str]()
         self._jobs = dict[str, Job]()
@@ -56,7 +59,7 @@ class Jobs:
         """Before the first job, outside of the event loop: it imports."""
         with self._opening:
             if self._broker is None:
-                broker = open_broker(self._state.settings.redis)
+                broker = open_broker(self._redis_url)
                 for name, job in self._jobs.items():
                     run = self._runner(name, job)
                     self._tasks[name] = broker.register_task(run, task_name=name)
@@ -131,7 +134,7 @@ class Jobs:
             with attempt:
                 async with self._slots:  # not held between the attempts
                     try:
-                        await job(self._state, *ids)
+                        await job(self.resources, *ids)
                     except AWAY as error:
                         logger.warning("Job %s, attempt %d: %r", label, attempt.num, error)
                         raise

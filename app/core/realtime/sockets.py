@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from app.core.errors import TooManyAtOnce, Unauthenticated, Unavailable
 from app.core.realtime.broadcast import LOST, Broadcast
+from app.core.resources import resources_of
 from app.core.security.principal import Principal
 
 SUBPROTOCOL = "bearer"
@@ -163,8 +164,7 @@ class Sockets:
 
 
 async def get_sockets(connection: HTTPConnection) -> Sockets:
-    sockets: Sockets = connection.app.state.sockets
-    return sockets
+    return resources_of(connection).sockets
 
 
 SocketsDep = Annotated[Sockets, Depends(get_sockets)]

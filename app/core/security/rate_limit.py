@@ -19,6 +19,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from starlette.requests import HTTPConnection
 
 from app.core.errors import TooManyRequests
+from app.core.resources import resources_of
 
 if TYPE_CHECKING:  # a server without it starts faster
     from redis.asyncio import BlockingConnectionPool
@@ -168,8 +169,7 @@ def _on_redis(pool: "BlockingConnectionPool") -> MovingWindowRateLimiter:
 
 
 async def get_rate_limiter(connection: HTTPConnection) -> RateLimiter:
-    limiter: RateLimiter = connection.app.state.rate_limiter
-    return limiter
+    return resources_of(connection).rate_limiter
 
 
 RateLimiterDep = Annotated[RateLimiter, Depends(get_rate_limiter)]

@@ -3,6 +3,7 @@ from typing import Any, ClassVar
 
 from starlette.requests import Request
 
+from app.core.resources import resources_of
 from app.core.schemas import Price
 from app.features.items.dependencies import item_service
 from app.features.items.models import Item
@@ -29,15 +30,15 @@ class ItemAdmin(AdminView, model=Item):
     ]
 
     async def create(self, request: Request, form: Form) -> Any:
-        async with item_service(principal_of(request), request.app.state) as items:
+        async with item_service(principal_of(request), resources_of(request)) as items:
             return await items.create(form.read(ItemCreate))
 
     async def edit(self, request: Request, pk: int, form: Form) -> Any:
-        async with item_service(principal_of(request), request.app.state) as items:
+        async with item_service(principal_of(request), resources_of(request)) as items:
             return await items.update(pk, form.read(ItemCreate), seen_in(form))
 
     async def delete(self, request: Request, pks: Sequence[int]) -> None:
-        async with item_service(principal_of(request), request.app.state) as items:
+        async with item_service(principal_of(request), resources_of(request)) as items:
             for pk in pks:
                 await items.delete(pk, expected=None)
 

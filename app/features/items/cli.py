@@ -5,11 +5,11 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from starlette.datastructures import State
 
 from app.accounts.schemas import UserQuery
 from app.core.commands import run
 from app.core.errors import NotFound
+from app.core.resources import Resources
 from app.core.security.principal import Principal
 from app.features.items.dependencies import build_bulk
 from app.features.items.schemas import ItemCreate
@@ -34,10 +34,10 @@ def seed(
 ) -> None:
     """Make items to try things on."""
 
-    async def work(state: State) -> None:
-        owner_id = await find_owner(state, owner)
+    async def work(resources: Resources) -> None:
+        owner_id = await find_owner(resources, owner)
         nowhere = UUID(int=0)  # no session: it is the command line that asks
-        bulk = build_bulk(Principal(owner_id, nowhere, frozenset(), False), state)
+        bulk = build_bulk(Principal(owner_id, nowhere, frozenset(), False), resources)
         with typer.progressbar(length=count, label="Items") as progress:
             for start in range(0, count, ITEMS_AT_ONCE):
                 batch = [sample(n) for n in range(start, min(start + ITEMS_AT_ONCE, count))]
@@ -47,12 +47,11 @@ def seed(
     run(context, work)
 
 
-async def find_owner(state: State, email: str | None) -> int:
+async def find_owner(resources: Resources, email: str | None) -> int:
     if email is not None:
-        user = await state.users.get_by_email(email)
-        return int(user.id)
-    for user in (await state.users.list(UserQuery(limit=1))).results:
-        return int(user.id)
+        return (await resources.accounts.users.get_by_email(email)).id
+    for user in (await resources.accounts.users.list(UserQuery(limit=1))).results:
+        return user.id
     raise NotFound("There is no account yet (`app users create`).")
 
 

@@ -3,52 +3,54 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
-from starlette.datastructures import State
+from fastapi import Depends, Security
 
 from app.accounts.dependencies import Member, PrincipalDep
 from app.core.database.dependencies import SessionDep
 from app.core.database.events import Events
 from app.core.database.repository import UnitsOfWork
 from app.core.database.session import Session
+from app.core.resources import Resources, ResourcesDep
 from app.core.security.principal import Principal
 from app.features.items.repository import ItemRepository
 from app.features.items.service import BulkItems, ItemService
 
 
-def build_service(session: Session, principal: Principal, state: State) -> ItemService:
+def build_service(session: Session, principal: Principal, resources: Resources) -> ItemService:
     repository = ItemRepository(session, principal)
-    return ItemService(repository, Events(session), state.cursors, state.searches)
+    return ItemService(repository, Events(session), resources.cursors, resources.searches)
 
 
-def build_bulk(principal: Principal, state: State) -> BulkItems:
+def build_bulk(principal: Principal, resources: Resources) -> BulkItems:
     repositories = partial(ItemRepository, principal=principal)
-    return BulkItems(UnitsOfWork(repositories, state.database), principal, state.searches)
+    return BulkItems(UnitsOfWork(repositories, resources.database), principal, resources.searches)
 
 
 @asynccontextmanager
-async def item_service(principal: Principal, state: State) -> AsyncIterator[ItemService]:
+async def item_service(principal: Principal, resources: Resources) -> AsyncIterator[ItemService]:
     """Build the service where there are no dependencies. Commits at the end of the block."""
-    async with state.database.transaction() as session:
-        yield build_service(session, principal, state)
+    async with resources.database.transaction() as session:
+        yield build_service(session, principal, resources)
 
 
 async def get_item_service(
-    session: SessionDep, principal: PrincipalDep, request: Request
+    session: SessionDep, principal: PrincipalDep, resources: ResourcesDep
 ) -> ItemService:
-    return build_service(session, principal, request.app.state)
+    return build_service(session, principal, resources)
 
 
-async def get_member_items(session: SessionDep, member: Member, request: Request) -> ItemService:
-    return build_service(session, member, request.app.state)
+async def get_member_items(
+    session: SessionDep, member: Member, resources: ResourcesDep
+) -> ItemService:
+    return build_service(session, member, resources)
 
 
-async def get_item_export(principal: PrincipalDep, request: Request) -> BulkItems:
-    return build_bulk(principal, request.app.state)
+async def get_item_export(principal: PrincipalDep, resources: ResourcesDep) -> BulkItems:
+    return build_bulk(principal, resources)
 
 
-async def get_member_export(member: Member, request: Request) -> BulkItems:
-    return build_bulk(member, request.app.state)
+async def get_member_export(member: Member, resources: ResourcesDep) -> BulkItems:
+    return build_bulk(member, resources)
 
 
 # FastAPI hands the scopes down to get_principal, which demands them of the access token.

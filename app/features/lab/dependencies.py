@@ -8,15 +8,17 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import Depends, FastAPI, Request
 from markupsafe import Markup
-from starlette.datastructures import State
 
 from app.accounts.dependencies import Visitor
+from app.core.config import Settings
 from app.core.errors import Forbidden
+from app.core.resources import resources_of
 from app.core.security.client import UNKNOWN, client_address
 from app.features.lab.service.figures import read_results
 from app.features.lab.service.runs import Runs
 from app.features.lab.service.sources import Line, read_functions, read_steps
 from app.features.lab.service.stopping import calling_at_stop
+from app.web.rendering import Templates
 
 
 @dataclass
@@ -36,7 +38,8 @@ class Lab:
 @asynccontextmanager
 async def open_lab(app: FastAPI) -> AsyncIterator[None]:
     """As long as the application lives, and after its own lifespan has begun."""
-    lab: Lab = await to_thread.run_sync(build_lab, app.state)  # it reads files
+    settings, templates = app.state.resources.settings, app.state.site.templates
+    lab = await to_thread.run_sync(build_lab, settings, templates)  # it reads files
     app.state.lab = lab
     try:
         with calling_at_stop(lab.stop):
@@ -45,11 +48,11 @@ async def open_lab(app: FastAPI) -> AsyncIterator[None]:
         await lab.runs.close()
 
 
-def build_lab(state: State) -> Lab:
+def build_lab(settings: Settings, templates: Templates) -> Lab:
     """The steps are rendered once: their code stays the same."""
-    steps = state.templates.render("lab/steps.html", {"steps": read_steps()})
+    steps = templates.render("lab/steps.html", {"steps": read_steps()})
     return Lab(
-        Runs(state.settings, read_results()),
+        Runs(settings, read_results()),
         steps=Markup(steps),  # noqa: S704 - a template has escaped it
         waits=read_functions("pages/waits.py"),
     )
@@ -72,7 +75,7 @@ async def may_run(request: Request, visitor: Visitor) -> bool:
     if visitor is not None and visitor.is_superuser:
         return True
     address = client_address(request)
-    is_local = request.app.state.settings.environment == "local"
+    is_local = resources_of(request).settings.environment == "local"
     return is_local and address != UNKNOWN and ip_address(address).is_loopback
 
 

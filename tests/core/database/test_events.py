@@ -148,7 +148,7 @@ async def numbers(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 async def test_a_request(app: FastAPI, numbers: httpx.AsyncClient) -> None:
     heard = list[str]()
-    with app.state.broadcast.listening("numbers", heard.append):
+    with app.state.resources.broadcast.listening("numbers", heard.append):
         assert (await numbers.post("/api/v1/numbers/1")).status_code == 200
         assert (await numbers.post("/api/v1/numbers/2?fail=true")).status_code == 409
         assert (await numbers.post("/api/v1/numbers/3")).status_code == 200

@@ -67,7 +67,7 @@ SLEEP = Query(select(func.length(cast(func.pg_sleep(bindparam("s")), Text)).labe
 
 @pytest.fixture
 async def database(app: FastAPI) -> Database:
-    database: Database = app.state.database
+    database: Database = app.state.resources.database
     return database
 
 
@@ -75,7 +75,7 @@ async def database(app: FastAPI) -> Database:
 async def one_connection(database_url: str) -> AsyncIterator[Database]:
     settings = make_settings(database_url, database_pool_size=1)
     async with running(settings) as app:
-        yield app.state.database
+        yield app.state.resources.database
 
 
 async def stored(database: Database, person: Person) -> str | None:
@@ -202,7 +202,7 @@ async def test_a_read_whose_connection_is_cut_is_sent_again(
     own_database_url: str, cut: Any
 ) -> None:
     settings = make_settings(own_database_url)
-    async with running(settings) as app, app.state.database.reading() as session:
+    async with running(settings) as app, app.state.resources.database.reading() as session:
         task = asyncio.create_task(session.fetch(SLEEP, {"s": 2}))
         await until_asleep(own_database_url)
         await cut()
@@ -213,19 +213,19 @@ async def test_a_read_whose_connection_is_cut_is_sent_again(
 async def test_a_write_whose_connection_is_cut_is_not(own_database_url: str, cut: Any) -> None:
     async with running(make_settings(own_database_url)) as app:
         with pytest.raises(Unavailable):
-            async with app.state.database.transaction() as session:
+            async with app.state.resources.database.transaction() as session:
                 task = asyncio.create_task(session.fetch(SLEEP, {"s": 3600}))
                 await until_asleep(own_database_url)
                 await cut()
                 await task
-        async with app.state.database.transaction() as session:
+        async with app.state.resources.database.transaction() as session:
             assert await session.fetch(SLEEP, {"s": 0}) == [Size(size=0)]
 
 
 @only("postgresql")
 async def test_a_connection_that_is_cut_before_the_commit(own_database_url: str, cut: Any) -> None:
     async with running(make_settings(own_database_url)) as app:
-        block = app.state.database.transaction
+        block = app.state.resources.database.transaction
         with pytest.raises(Unavailable):
             async with block() as session:
                 await session.fetch(SLEEP, {"s": 0})
@@ -243,10 +243,10 @@ async def test_a_migration_invalidates_what_is_prepared(
             "ALTER TABLE users ALTER full_name TYPE text",
             "ALTER TABLE users ALTER full_name TYPE varchar(99)",
         ):
-            async with app.state.database.reading() as session:
+            async with app.state.resources.database.reading() as session:
                 assert await session.fetch(NAME, {"key": "nobody"}) == []
             await asyncio.to_thread(databases.execute, own_database_url, statement)
-        async with app.state.database.reading() as session:
+        async with app.state.resources.database.reading() as session:
             assert await session.fetch(NAME, {"key": "nobody"}) == []
 
 
@@ -305,7 +305,7 @@ async def test_events_that_were_rolled_back_are_not_published(
 ) -> None:
     told = list[str]()
     event = UserChanged(user_id=ann.id)
-    with app.state.broadcast.listening(event.topic, told.append):
+    with app.state.resources.broadcast.listening(event.topic, told.append):
         async with database.transaction() as session:
             Events(session).record(event)
             await session.rollback()
@@ -445,7 +445,7 @@ async def test_open_transaction_does_not_get_into_the_pool(one_connection: Datab
 @pytest.fixture
 async def two_connections(database_url: str) -> AsyncIterator[Database]:
     async with running(make_settings(database_url, database_pool_size=2)) as app:
-        yield app.state.database
+        yield app.state.resources.database
 
 
 async def two_pids(database: Database) -> set[int]:

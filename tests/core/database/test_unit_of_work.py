@@ -50,7 +50,7 @@ async def test_the_commit_comes_before_the_answer(app: FastAPI, ann: Person) -> 
     async def watching(scope: Any, receive: Any, send: Any) -> None:
         async def watch(message: Any) -> None:
             if message["type"] == "http.response.start":
-                async with app.state.database.reading() as session:
+                async with app.state.resources.database.reading() as session:
                     seen.append(await session.scalar(text("SELECT count(*) FROM items")))
             await send(message)
 
@@ -71,7 +71,7 @@ async def test_an_error_after_a_write_leaves_nothing(app: FastAPI, client: Any) 
         raise ZeroDivisionError
 
     assert (await client.post("/api/v1/fails")).status_code == 500
-    async with app.state.database.reading() as session:
+    async with app.state.resources.database.reading() as session:
         assert await session.scalar(select(User)) is None
 
 
@@ -98,7 +98,7 @@ WRITES = [
 
 @pytest.mark.parametrize("statement", WRITES)
 async def test_write_through_reading_session_is_refused(app: FastAPI, statement: str) -> None:
-    async with app.state.database.reading() as session:
+    async with app.state.resources.database.reading() as session:
         with pytest.raises(TypeError, match="only reads"):
             await session.execute(text(statement))
 
@@ -106,7 +106,7 @@ async def test_write_through_reading_session_is_refused(app: FastAPI, statement:
 async def test_prepared_write_through_reading_session_is_refused(app: FastAPI, ann: Person) -> None:
     values = {"full_name": "x", "updated_at": User.updated_at}
     rename = Query(update(User).values(values).returning(literal(1).label("one")), One)
-    async with app.state.database.reading() as session:
+    async with app.state.resources.database.reading() as session:
         with pytest.raises(TypeError, match="only reads"):
             await session.fetch(rename, {})
 
@@ -114,19 +114,19 @@ async def test_prepared_write_through_reading_session_is_refused(app: FastAPI, a
 async def test_entity_added_to_reading_session_is_an_error(app: FastAPI) -> None:
     user = User(email="a@b.c", email_key="a@b.c", password_hash="x")
     with pytest.raises(TypeError, match="only reads"):
-        async with app.state.database.reading() as session:
+        async with app.state.resources.database.reading() as session:
             session.add(user)
 
 
 async def test_entity_changed_in_reading_session_is_an_error(app: FastAPI, ann: Person) -> None:
     with pytest.raises(TypeError, match="only reads"):
-        async with app.state.database.reading() as session:
+        async with app.state.resources.database.reading() as session:
             (await session.get_one(User, ann.id)).full_name = "Ann"
 
 
 async def test_what_is_read_in_a_transaction_stays_until_it_writes(app: FastAPI) -> None:
     """A read-modify-write in Python, as a service would do it: none of 20 is lost."""
-    database: Database = app.state.database
+    database: Database = app.state.resources.database
     async with database.transaction() as session:
         session.add(User(email="a@b.c", email_key="a@b.c", password_hash="x", full_name="0"))
 
@@ -145,7 +145,7 @@ async def test_what_is_read_in_a_transaction_stays_until_it_writes(app: FastAPI)
 async def test_a_cancelled_request_gives_its_connection_back(database_url: str) -> None:
     settings = make_settings(database_url, database_pool_size=1)
     async with running(settings) as app:
-        database: Database = app.state.database
+        database: Database = app.state.resources.database
 
         async def hang(block: Any) -> None:
             async with block() as session:
@@ -167,7 +167,7 @@ async def test_a_cancelled_request_gives_its_connection_back(database_url: str) 
 async def test_no_connection_is_free(database_url: str) -> None:
     settings = make_settings(database_url, database_pool_size=1, database_pool_timeout=0.1)
     async with running(settings) as app, client_of(app) as client:
-        async with app.state.database.reading() as session:
+        async with app.state.resources.database.reading() as session:
             await session.execute(text("SELECT 1"))
             assert_is_away(await client.get("/health/ready"))
         assert (await client.get("/health/ready")).status_code == 200
@@ -179,7 +179,7 @@ async def test_who_waited_in_vain_is_not_kept(
     """While all hang, each request that gives up would stay in memory with all that it holds."""
     settings = make_settings(database_url, database_pool_size=1)
     async with running(settings) as app:
-        database: Database = app.state.database
+        database: Database = app.state.resources.database
 
         async def wait(held: Any) -> None:
             async with database.reading() as session:
@@ -265,14 +265,14 @@ async def test_a_connection_that_is_cut_in_the_middle(own_database_url: str, cut
         await cut()
         assert_is_away(await task)
         assert (await client.get("/health/ready")).status_code == 200
-        async with app.state.database.reading() as session:
+        async with app.state.resources.database.reading() as session:
             assert await session.scalar(select(User)) is None
 
 
 @only("postgresql")
 async def test_a_connection_that_is_cut_before_the_commit(own_database_url: str, cut: Any) -> None:
     async with running(make_settings(own_database_url)) as app:
-        database: Database = app.state.database
+        database: Database = app.state.resources.database
         with pytest.raises(Unavailable):
             async with database.transaction() as session:
                 session.add(User(email="a@b.c", email_key="a@b.c", password_hash="x"))
@@ -284,7 +284,7 @@ async def test_a_connection_that_is_cut_before_the_commit(own_database_url: str,
 
 @only("sqlite")
 async def test_sqlite_minds_foreign_keys_and_writes_ahead(app: FastAPI) -> None:
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         assert await session.scalar(text("PRAGMA foreign_keys")) == 1
         assert await session.scalar(text("PRAGMA journal_mode")) == "wal"
 
@@ -362,7 +362,7 @@ async def test_without_prepared_statements(database_url: str) -> None:
     async with running(settings) as app, client_of(app) as client:
         for _ in range(3):
             assert (await client.get("/health/ready")).status_code == 200
-        async with app.state.database.reading() as session:
+        async with app.state.resources.database.reading() as session:
             names = await session.scalars(text("SELECT name FROM pg_prepared_statements"))
             assert names.all() == []
 

@@ -187,14 +187,14 @@ async def test_each_new_record_deletes_some_that_have_expired(
             expires_at=utc_now() + expires_in,
         )
 
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         for n in range(CLEAN_UP_AT_ONCE + 1):
             session.add(record(f"old {n}", -timedelta(seconds=1)))
         session.add(record("valid", timedelta(minutes=1)))
     left = []
     for key in ("a", "b"):
         await things.post(key=key)
-        async with app.state.database.reading() as session:
+        async with app.state.resources.database.reading() as session:
             count = select(func.count()).select_from(IdempotencyRecord)
             left.append(await session.scalar(count))
     assert left == [3, 3]  # an old one, valid, a; valid, a, b
@@ -213,7 +213,7 @@ async def test_an_account_or_a_record_that_has_just_gone(
     app: FastAPI, ann: Person, things: Things, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Conflict):
-        async with app.state.database.transaction() as session:
+        async with app.state.resources.database.transaction() as session:
             await IdempotencyRepository(session).reserve(ann.id + 1, "k", b"")
 
     async def get(*_: Any) -> None: ...
@@ -229,7 +229,7 @@ async def test_one_that_is_under_way_is_waited_for_until_the_time_is_up(
     app: FastAPI, ann: Person, things: Things, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idempotency_records, "LONGEST_WAIT", "50ms")
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         assert await IdempotencyRepository(session).reserve(ann.id, "k", b"")
         response = await things.post()
         await session.rollback()

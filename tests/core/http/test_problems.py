@@ -15,6 +15,7 @@ from app.core.config import Settings
 from app.core.errors import TooManyRequests
 from app.core.http.problems import drop_tracebacks
 from app.core.observability.logging import AppHandler, ConsoleFormatter, JsonFormatter
+from app.resources import Resources
 from tests.conftest import Person, client_of, make_settings, running
 from tests.slices import needs
 
@@ -275,10 +276,14 @@ async def test_gzip_above_1_kb(app: FastAPI, client: httpx.AsyncClient) -> None:
     assert "Content-Encoding" not in response.headers
 
 
+def ids_of(resources: Resources) -> set[int]:
+    return {id(value) for value in vars(resources).values()}
+
+
 async def test_two_apps_in_one_process_share_nothing(database_url: str, tmp_path: Any) -> None:
     other_settings = make_settings(f"sqlite+aiosqlite:///{tmp_path}/none.db", secret_key="b" * 32)
     async with running(make_settings(database_url)) as one, running(other_settings) as other:
-        shared = set(map(id, one.state._state.values())) & set(map(id, other.state._state.values()))
+        shared = ids_of(one.state.resources) & ids_of(other.state.resources)
         assert shared == set()
         async with client_of(one) as client:
             assert (await client.get("/health/ready")).status_code == 200

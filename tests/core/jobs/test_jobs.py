@@ -1,15 +1,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import stamina
-from starlette.datastructures import State
 
 from app.core.context import request_id_var
 from app.core.errors import Unavailable
 from app.core.jobs import jobs as core_jobs
 from app.core.jobs.jobs import Jobs
+from app.resources import Resources
 from tests.conftest import make_settings, running
 from tests.greeter import add_greeter
 from tests.greeter.jobs import greet
@@ -32,14 +32,14 @@ async def inbox() -> AsyncIterator[Inbox]:
 
 
 async def make_jobs(*jobs: Any) -> Jobs:
-    state = State()
-    state.settings = make_settings("sqlite+aiosqlite:///x")
-    return await asyncio.to_thread(Jobs, jobs, state)  # it imports
+    made = await asyncio.to_thread(Jobs, jobs, None)  # it imports
+    made.resources = cast(Resources, object())
+    return made
 
 
 async def test_a_job_sends_a_mail(database_url: str, inbox: Inbox) -> None:
     async with running(make_settings(database_url, redis_url=None, smtp_url=inbox.url)) as app:
-        await app.state.jobs.enqueue(greet.__name__, "ann", 7)
+        await app.state.resources.jobs.enqueue(greet.__name__, "ann", 7)
     (message,) = inbox.messages  # the end of the lifespan has waited for it
     assert message["To"] == "ann@example.com"
 
@@ -49,7 +49,7 @@ async def test_a_server_that_is_away_twice(
 ) -> None:
     inbox.answers = ["450 not now", "451 not yet"]
     async with running(make_settings(database_url, redis_url=None, smtp_url=inbox.url)) as app:
-        await app.state.jobs.enqueue(greet.__name__, "ann", 7)
+        await app.state.resources.jobs.enqueue(greet.__name__, "ann", 7)
     assert len(inbox.messages) == 1
     retries = [each for each in caplog.messages if "attempt" in each]
     assert len(retries) == 2
@@ -61,7 +61,7 @@ async def test_what_cannot_succeed_is_tried_once(
 ) -> None:
     inbox.answers = ["550 nobody here"]
     async with running(make_settings(database_url, redis_url=None, smtp_url=inbox.url)) as app:
-        await app.state.jobs.enqueue(greet.__name__, "ann", 7)
+        await app.state.resources.jobs.enqueue(greet.__name__, "ann", 7)
     assert inbox.messages == []
     errors = [record for record in caplog.records if record.levelname == "ERROR"]
     assert [each.getMessage() for each in errors] == ["Job greet('ann', 7) has failed"]
@@ -71,7 +71,7 @@ async def test_what_cannot_succeed_is_tried_once(
 async def test_the_last_try_is_the_end(caplog: pytest.LogCaptureFixture) -> None:
     tries = list[int]()
 
-    async def fail(state: State, number: int) -> None:
+    async def fail(resources: Resources, number: int) -> None:
         tries.append(number)
         raise Unavailable("It is away.")
 
@@ -85,7 +85,7 @@ async def test_the_last_try_is_the_end(caplog: pytest.LogCaptureFixture) -> None
 async def test_an_app_waits_between_the_attempts(clock: Clock) -> None:
     tries = 0
 
-    async def fail_once(state: State) -> None:
+    async def fail_once(resources: Resources) -> None:
         nonlocal tries
         tries += 1
         if tries == 1:
@@ -107,7 +107,7 @@ async def test_what_takes_too_long_is_cut_off(
 ) -> None:
     done = list[int]()
 
-    async def work(state: State, seconds: int) -> None:
+    async def work(resources: Resources, seconds: int) -> None:
         await asyncio.sleep(seconds)
         done.append(seconds)
 
@@ -127,7 +127,7 @@ async def test_what_takes_too_long_is_cut_off(
 async def test_so_many_at_once() -> None:
     now = most = 0
 
-    async def work(state: State) -> None:
+    async def work(resources: Resources) -> None:
         nonlocal now, most
         now += 1
         most = max(most, now)
@@ -144,7 +144,7 @@ async def test_so_many_at_once() -> None:
 async def test_the_log_has_the_id_of_the_request(caplog: pytest.LogCaptureFixture) -> None:
     seen = list[str | None]()
 
-    async def look(state: State) -> None:
+    async def look(resources: Resources) -> None:
         seen.append(request_id_var.get())
 
     jobs = await make_jobs(look)
@@ -156,24 +156,24 @@ async def test_the_log_has_the_id_of_the_request(caplog: pytest.LogCaptureFixtur
 
 
 async def test_two_apps_share_nothing(database_url: str) -> None:
-    seen = list[State]()
+    seen = list[Resources]()
 
-    async def look(state: State) -> None:
-        seen.append(state)
+    async def look(resources: Resources) -> None:
+        seen.append(resources)
 
     one, two = await make_jobs(look), await make_jobs(look)
     await one.enqueue(look.__name__)
     await two.enqueue(look.__name__)
     await one.close()
     await two.close()
-    assert seen == [one._state, two._state]
+    assert seen == [one.resources, two.resources]
     assert seen[0] is not seen[1]
 
 
 async def test_a_wrong_list_stops_the_start() -> None:
-    async def job(state: State) -> None: ...
+    async def job(resources: Resources) -> None: ...
 
-    def sync(state: State) -> None: ...
+    def sync(resources: Resources) -> None: ...
 
     for wrong in ([job, job], [sync]):
         with pytest.raises(ValueError, match="is not an async function, or two jobs"):
@@ -181,7 +181,7 @@ async def test_a_wrong_list_stops_the_start() -> None:
 
 
 async def test_what_is_no_job_cannot_be_queued() -> None:
-    async def job(state: State) -> None: ...
+    async def job(resources: Resources) -> None: ...
 
     jobs = await make_jobs(greet)
     with pytest.raises(KeyError):

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from starlette.datastructures import State
 from typer.testing import CliRunner
 
 from app.cli import cli
@@ -19,7 +18,7 @@ from app.core.config import get_settings
 from app.core.context import request_id_var
 from app.core.jobs import jobs as core_jobs
 from app.core.jobs.jobs import Job, Jobs
-from tests.conftest import make_settings, only
+from tests.conftest import only
 from tests.greeter.jobs import JOBS, greet, may_end, note
 from tests.isolation import DEADLINE_SECONDS
 from tests.smtp import receiving
@@ -30,9 +29,7 @@ from tests.worker import wait_for_line, working
 @asynccontextmanager
 async def queueing(redis_url: str) -> AsyncIterator[Jobs]:
     """What a server has: it queues, and runs nothing."""
-    state = State()
-    state.settings = make_settings("sqlite+aiosqlite:///x", redis_url=redis_url)
-    jobs = await asyncio.to_thread(Jobs, JOBS, state)
+    jobs = await asyncio.to_thread(Jobs, JOBS, redis_url)
     yield jobs
     await jobs.close()
 

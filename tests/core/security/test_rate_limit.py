@@ -245,7 +245,7 @@ async def test_redis_that_comes_back(
 async def test_nothing_outlives_the_application(database_url: str, url: str | None) -> None:
     before = asyncio.all_tasks()
     async with running(make_settings(database_url, redis_url=url)) as app:
-        await passed(app.state.rate_limiter, 30, secrets.token_hex())
+        await passed(app.state.resources.rate_limiter, 30, secrets.token_hex())
     assert asyncio.all_tasks() == before
 
 

@@ -63,7 +63,7 @@ async def cells_of(person: Person, **params: Any) -> list[list[str]]:
 async def add(app: FastAPI, person: Person, count: int, **values: Any) -> None:
     item = ItemCreate.model_validate(LAMP | values)
     principal = Principal(person.id, UUID(int=0), frozenset(), is_superuser=False)
-    await build_bulk(principal, app.state).create([item] * count)
+    await build_bulk(principal, app.state.resources).create([item] * count)
 
 
 async def test_csv_to_the_letter(ann: Person) -> None:

@@ -59,7 +59,7 @@ async def items_of(person: Person) -> list[dict[str, Any]]:
 
 
 async def records_in(app: FastAPI) -> int | None:
-    async with app.state.database.reading() as session:
+    async with app.state.resources.database.reading() as session:
         count: int | None = await session.scalar(select(func.count(IdempotencyRecord.key)))
     return count
 
@@ -118,7 +118,7 @@ async def test_without_a_key_each_is_another_and_no_statement_more(
 
 async def test_after_a_day_the_key_is_new(app: FastAPI, ann: Person) -> None:
     first = await post(ann, "k")
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         record = (await session.scalars(select(IdempotencyRecord))).one()
         age = record.expires_at - utc_now()
         assert LIFETIME - timedelta(minutes=1) < age <= LIFETIME == timedelta(hours=24)
@@ -192,7 +192,9 @@ async def test_a_commit_that_fails_leaves_no_record(
         ann = await make_person(app, password_hash, "ann")
         async with ann.client:
             assert (await post(ann, "k")).status_code == 500
-            undo = "DROP TRIGGER break" + ("" if app.state.database.is_sqlite else " ON items")
+            undo = "DROP TRIGGER break" + (
+                "" if app.state.resources.database.is_sqlite else " ON items"
+            )
             await asyncio.to_thread(databases.execute, own_database_url, undo)
             await assert_the_key_is_new(app, ann)
 
@@ -215,7 +217,9 @@ async def test_when_the_first_fails_one_of_those_who_wait_is_the_first(
     first = asyncio.create_task(post(ann, "k"))
     await started.wait()
     others = [asyncio.create_task(post(ann, "k")) for _ in range(3)]
-    if not app.state.database.is_sqlite:  # there, they wait for the one connection that writes
+    if (
+        not app.state.resources.database.is_sqlite
+    ):  # there, they wait for the one connection that writes
         await until_waiting(app, 3)
     fails.set()
     assert (await first).status_code == 500
@@ -232,7 +236,7 @@ async def until_waiting(app: FastAPI, many: int) -> None:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    async with app.state.database.reading() as session:
+    async with app.state.resources.database.reading() as session:
 
         async def are_waiting() -> bool:
             return bool(await session.scalar(count) >= many)

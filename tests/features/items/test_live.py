@@ -107,14 +107,14 @@ async def test_only_the_owner_is_told(app: FastAPI, ann: Person, bob: Person, ro
 
 
 async def test_a_client_that_goes_away_is_forgotten(app: FastAPI, ann: Person) -> None:
-    listeners = app.state.broadcast._listeners
+    listeners = app.state.resources.broadcast._listeners
     async with connected(app, ann.token) as socket:
         assert listeners
         await socket.said.put({"type": "websocket.receive", "text": "what clients say is ignored"})
         await ann.client.post(ITEMS, json=LAMP)
         await socket.receive()
     assert not listeners
-    assert not app.state.sockets._by_user
+    assert not app.state.resources.sockets._by_user
 
 
 async def test_the_access_log(app: FastAPI, ann: Person, caplog: pytest.LogCaptureFixture) -> None:
@@ -156,7 +156,10 @@ async def test_a_token_as_a_browser_can_send_it(app: FastAPI, ann: Person) -> No
 async def test_an_open_socket_outlives_its_token(
     checked_often: None, app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    active_session_ids, checked = app.state.auth.active_session_ids, asyncio.Event()
+    active_session_ids, checked = (
+        app.state.resources.accounts.auth.active_session_ids,
+        asyncio.Event(),
+    )
 
     async def check(session_ids: Any) -> Any:
         found = await active_session_ids(session_ids)
@@ -167,12 +170,12 @@ async def test_an_open_socket_outlives_its_token(
         raise Unauthenticated("The access token is invalid or has expired.")
 
     async with connected(app, ann.token) as socket:
-        monkeypatch.setattr(app.state.auth._tokens, "read", expired)
-        app.state.session_cache.forget_all()
-        monkeypatch.setattr(app.state.sockets, "_active_sessions", check)
+        monkeypatch.setattr(app.state.resources.accounts.auth._tokens, "read", expired)
+        app.state.resources.session_cache.forget_all()
+        monkeypatch.setattr(app.state.resources.sockets, "_active_sessions", check)
         assert (await ann.client.get(ITEMS)).status_code == 401
         await asyncio.wait_for(checked.wait(), DEADLINE_SECONDS)
-        app.state.broadcast.publish([ItemCreated(item_id=7, version=1, owner_id=ann.id)])
+        app.state.resources.broadcast.publish([ItemCreated(item_id=7, version=1, owner_id=ann.id)])
         assert await socket.receive() == told("created", 7, 1)
 
 
@@ -230,20 +233,20 @@ async def test_a_session_that_ends_during_the_handshake(
     app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After its token was read, and before anybody listens for its end."""
-    authenticate = app.state.auth.authenticate
+    authenticate = app.state.resources.accounts.auth.authenticate
 
     async def authenticate_and_end(token: str) -> Any:
         principal = await authenticate(token)
-        await app.state.auth.end_session(principal, principal.session_id)
+        await app.state.resources.accounts.auth.end_session(principal, principal.session_id)
         return principal
 
-    monkeypatch.setattr(app.state.auth, "authenticate", authenticate_and_end)
+    monkeypatch.setattr(app.state.resources.accounts.auth, "authenticate", authenticate_and_end)
     assert (await refused(app, ann.token))["status"] == 401
 
 
 async def test_a_session_that_expires(checked_often: None, app: FastAPI, ann: Person) -> None:
     async with connected(app, ann.token) as socket:
-        async with app.state.database.transaction() as session:
+        async with app.state.resources.database.transaction() as session:
             expired = utc_now() - timedelta(seconds=1)
             await session.execute(update(AuthSession).values(expires_at=expired))
         assert await socket.closed() == 4401
@@ -252,16 +255,16 @@ async def test_a_session_that_expires(checked_often: None, app: FastAPI, ann: Pe
 async def test_a_database_that_is_away_ends_no_socket(
     checked_often: None, app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    active_session_ids, asked = app.state.sockets._active_sessions, asyncio.Event()
+    active_session_ids, asked = app.state.resources.sockets._active_sessions, asyncio.Event()
 
     async def away(session_ids: Any) -> Any:
         asked.set()
         raise Unavailable("The database is not reachable.")
 
     async with connected(app, ann.token) as socket:
-        monkeypatch.setattr(app.state.sockets, "_active_sessions", away)
+        monkeypatch.setattr(app.state.resources.sockets, "_active_sessions", away)
         await asyncio.wait_for(asked.wait(), DEADLINE_SECONDS)
-        monkeypatch.setattr(app.state.sockets, "_active_sessions", active_session_ids)
+        monkeypatch.setattr(app.state.resources.sockets, "_active_sessions", active_session_ids)
         await ann.client.post(ITEMS, json=LAMP)
         assert (await socket.receive())["type"] == "item.created"
 
@@ -275,7 +278,7 @@ async def test_who_does_not_read_is_dropped(
         for n in range(10):
             await ann.client.post(ITEMS, json=LAMP)
             assert await quick.receive() == told("created", n + 1, 1)
-        (dropped,) = [each for each in app.state.sockets._all() if each._end.done()]
+        (dropped,) = [each for each in app.state.resources.sockets._all() if each._end.done()]
         assert dropped._waiting.empty()
         slow.reads.set()
         assert await slow.closed() == 1013
@@ -295,14 +298,14 @@ async def test_a_user_has_so_many_sockets_and_no_more(
 
 async def test_a_stop_closes_the_sockets(app: FastAPI, ann: Person) -> None:
     async with connected(app, ann.token) as socket:
-        await app.state.sockets.close()
+        await app.state.resources.sockets.close()
         assert await socket.closed() == 1012
 
 
 async def test_a_socket_holds_no_connection(app: FastAPI, ann: Person) -> None:
     async with connected(app, ann.token):
-        assert app.state.database.engine.pool.checkedout() == 0
-        assert app.state.database.reader.pool.checkedout() == 0
+        assert app.state.resources.database.engine.pool.checkedout() == 0
+        assert app.state.resources.database.reader.pool.checkedout() == 0
 
 
 async def test_nothing_is_open_to_a_session_that_never_was(app: FastAPI, ann: Person) -> None:
@@ -316,4 +319,6 @@ async def test_many_sessions_at_once(app: FastAPI, password_hash: str) -> None:
     async with person.client:
         ids = [uuid4() for _ in range(25_000)]
         session_id = AccessTokens(SECRET_KEY, timedelta(1)).read(person.token).sid
-        assert await app.state.auth.active_session_ids([*ids, session_id]) == {session_id}
+        assert await app.state.resources.accounts.auth.active_session_ids([*ids, session_id]) == {
+            session_id
+        }

@@ -28,7 +28,7 @@ async def test_visible_row_that_may_not_be_changed_is_forbidden(
     app: FastAPI, ann: Person, expected: frozenset[int] | None
 ) -> None:
     principal = principal_of(ann)
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         offers = Offers(session, principal)
         item = await offers.create({"name": "Lamp", "price": 1, "is_offer": False})
         with pytest.raises(Forbidden):
@@ -40,7 +40,7 @@ async def test_visible_row_that_may_not_be_changed_is_forbidden(
 
 async def test_stale_version_comes_before_forbidden(app: FastAPI, ann: Person) -> None:
     principal = principal_of(ann)
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         offers = Offers(session, principal)
         item = await offers.create({"name": "Lamp", "price": 1, "is_offer": False})
         with pytest.raises(Stale):
@@ -49,7 +49,7 @@ async def test_stale_version_comes_before_forbidden(app: FastAPI, ann: Person) -
 
 async def test_row_of_another_user_is_not_found(app: FastAPI, ann: Person, bob: Person) -> None:
     anns, bobs = principal_of(ann), principal_of(bob)
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         item = await Offers(session, anns).create({"name": "Lamp", "price": 1, "is_offer": True})
         with pytest.raises(NotFound):
             await Offers(session, bobs).update(item.id, {"name": "Desk"}, None)

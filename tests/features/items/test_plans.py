@@ -33,9 +33,9 @@ async def plan_of(
     **filters: Any,
 ) -> str:
     """Of a page at the start or in the middle, as the statement is sent."""
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         await session.execute(text(MANY), {"owner_id": ann.id, "many": many})
-    async with app.state.database.transaction() as session:
+    async with app.state.resources.database.transaction() as session:
         for name in ("name", "description"):  # as vacuuming does
             await session.execute(text(f"SELECT gin_clean_pending_list('ix_items_{name}_trgm')"))
         await session.execute(text("ANALYZE items"))

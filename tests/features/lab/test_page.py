@@ -32,7 +32,7 @@ WAITS = ["block_loop", "await_sleep", "plain_def", "call_in_thread", "fill_threa
 @pytest.fixture
 async def app(database_url: str) -> AsyncIterator[FastAPI]:
     async with running(make_settings(database_url, lab_enabled=True)) as app:
-        app.state.settings.environment = "local"  # where who sits at the machine may
+        app.state.resources.settings.environment = "local"  # where who sits at the machine may
         yield app
 
 
@@ -120,7 +120,7 @@ async def test_who_may(
         assert not await may(None, address)
     assert not await may(ann, "192.0.2.1")
     assert await may(root, "192.0.2.1")
-    monkeypatch.setattr(app.state.settings, "environment", "production")
+    monkeypatch.setattr(app.state.resources.settings, "environment", "production")
     assert not await may(ann, "127.0.0.1")  # it may be that of a proxy
     assert await may(root, "127.0.0.1")
 

@@ -14,7 +14,7 @@ from tests.features.orders.steps import ORDERS, change_order, make_item, make_or
 
 async def stored_rows(app: FastAPI) -> list[int | None]:
     """Return the number of items, orders and lines."""
-    async with app.state.database.reading() as session:
+    async with app.state.resources.database.reading() as session:
         return [
             await session.scalar(select(func.count()).select_from(model))
             for model in (Item, Order, OrderLine)

@@ -38,7 +38,7 @@ async def test_mail_about_an_order_of_a_deleted_account_is_not_sent(
     order = await make_order(ann, (await make_item(ann), 2))
     body = {"current_password": PASSWORD}
     await ann.client.request("DELETE", "/api/v1/users/me", json=body)
-    await app.state.jobs.enqueue("send_order_mail", order["id"])
+    await app.state.resources.jobs.enqueue("send_order_mail", order["id"])
     assert await outbox.to() == []
 
 
@@ -50,7 +50,7 @@ async def test_mail_names_the_lines_and_the_total(
     await change_order(ann, order["id"], "place")
     await outbox.settle()
     ((to, template, context),) = outbox.sent
-    message = app.state.mailer._compose(to, template, context)
+    message = app.state.resources.mailer._compose(to, template, context)
     assert message["Subject"] == "Order 1 is placed"
     text, html = (part.get_content() for part in message.iter_parts())
     assert "2 x <Lamp> at 19.99: 39.98\n" in text

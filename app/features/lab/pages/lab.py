@@ -8,6 +8,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
 from app.core.errors import Conflict
+from app.core.resources import resources_of
 from app.features.lab.dependencies import Lab, LabDep, MayRun, forbid_others
 from app.features.lab.schemas import STEPS, Plan
 from app.features.lab.service.figures import heading, panels
@@ -16,6 +17,7 @@ from app.features.lab.service.vitals import Vitals
 from app.web.forms import REFUSALS, Form, FormDep
 from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
+from app.web.site import site_of
 
 SECONDS, CLIENTS = 2, [10, 100]  # in under a minute; the command takes its time
 NEWS_SECONDS = 0.2
@@ -75,7 +77,7 @@ def show(request: Request, lab: Lab, form: Form | None = None, *, may_run: bool)
         vitals=Vitals().take(),  # that there is nothing to see yet
         trace=Trace(),
         limit=limit(request),
-        workers=request.app.state.settings.web_concurrency,
+        workers=resources_of(request).settings.web_concurrency,
         **run_context(lab),
     )
 
@@ -96,10 +98,10 @@ def run_context(lab: Lab) -> dict[str, Any]:
 
 def part(request: Request, name: str, **context: Any) -> ServerSentEvent:
     """Of the page, for the script to put in its place."""
-    html = request.app.state.templates.render(f"lab/{name}.html", context)
+    html = site_of(request).templates.render(f"lab/{name}.html", context)
     return ServerSentEvent(event=name, raw_data=html)
 
 
 def limit(request: Request) -> int:
-    threads: int = request.app.state.settings.thread_limit
+    threads: int = resources_of(request).settings.thread_limit
     return threads

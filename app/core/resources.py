@@ -1,0 +1,26 @@
+"""The way from a request to the application's resources."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+if TYPE_CHECKING:  # it names what is above this package
+    from app.resources import Resources
+else:
+    Resources = object
+
+__all__ = ["Resources", "ResourcesDep", "get_resources", "resources_of"]
+
+
+def resources_of(connection: HTTPConnection) -> Resources:
+    """Return the resources of the application that serves a request or a WebSocket."""
+    resources: Resources = connection.app.state.resources
+    return resources
+
+
+async def get_resources(connection: HTTPConnection) -> Resources:
+    return resources_of(connection)
+
+
+ResourcesDep = Annotated[Resources, Depends(get_resources)]

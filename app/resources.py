@@ -1,0 +1,117 @@
+"""What lives as long as the application, or as a command that works with it. Nothing is global."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from anyio import to_thread
+
+from app.accounts.dependencies import AccountServices, build_services
+from app.accounts.session_cache import SessionCache, SessionLease
+from app.core.config import Settings
+from app.core.database.pagination import Cursors
+from app.core.database.unit_of_work import Database
+from app.core.jobs.jobs import Jobs
+from app.core.jobs.mail import Mailer
+from app.core.observability.logging import configure_logging, flush_logs
+from app.core.realtime.broadcast import Broadcast
+from app.core.realtime.sockets import Sockets
+from app.core.security.concurrency import ConcurrencyLimit
+from app.core.security.fair_queue import FairQueue
+from app.core.security.keys import derive_key
+from app.core.security.passwords import Passwords
+from app.core.security.rate_limit import RateLimiter
+from app.discovery import discover, folders
+
+SEARCHES_PER_USER = 2
+PASSWORD_THREADS = max(1, (os.cpu_count() or 1) // 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    settings: Settings
+    database: Database
+    cursors: Cursors
+    broadcast: Broadcast
+    sockets: Sockets
+    rate_limiter: RateLimiter
+    searches: ConcurrencyLimit
+    passwords: Passwords
+    hashing: FairQueue
+    mailer: Mailer
+    jobs: Jobs
+    session_cache: SessionCache
+    session_lease: SessionLease
+    accounts: AccountServices
+
+
+@asynccontextmanager
+async def app_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Open the resources, and close them in the reverse order at the end of the block."""
+    configure_logging(settings)
+    to_thread.current_default_thread_limiter().total_tokens = settings.thread_limit
+    resources = await to_thread.run_sync(build_resources, settings)  # it reads files
+    await resources.broadcast.start()
+    resources.sockets.start()
+    if settings.session_cache and not resources.database.is_sqlite:
+        resources.session_lease.start()
+    try:
+        yield resources
+    finally:
+        await resources.session_lease.close()
+        await resources.sockets.close()
+        await resources.jobs.close()
+        await resources.broadcast.close()
+        await resources.rate_limiter.close()
+        await resources.database.dispose()
+        flush_logs()
+
+
+def build_resources(settings: Settings) -> Resources:
+    key = settings.signing_key
+    broadcast = build_broadcast(settings.redis)
+    session_cache = SessionCache()
+    database = Database(settings, broadcast.publish, session_cache.hear)
+    cursors = Cursors(derive_key(key, "cursor"))
+    rate_limiter = RateLimiter(settings.redis, derive_key(key, "rate limit"))
+    passwords, hashing = Passwords(PASSWORD_THREADS), FairQueue(PASSWORD_THREADS)
+    mailer = Mailer(settings, folders("templates/mail"))
+    jobs = Jobs((job for module in discover("jobs") for job in module.JOBS), settings.redis)
+    accounts = build_services(
+        settings,
+        database=database,
+        cursors=cursors,
+        rate_limiter=rate_limiter,
+        passwords=passwords,
+        hashing=hashing,
+        mailer=mailer,
+        jobs=jobs,
+        session_cache=session_cache,
+    )
+    resources = Resources(
+        settings=settings,
+        database=database,
+        cursors=cursors,
+        broadcast=broadcast,
+        sockets=Sockets(broadcast, accounts.auth.active_session_ids),
+        rate_limiter=rate_limiter,
+        searches=ConcurrencyLimit(SEARCHES_PER_USER),
+        passwords=passwords,
+        hashing=hashing,
+        mailer=mailer,
+        jobs=jobs,
+        session_cache=session_cache,
+        session_lease=SessionLease(session_cache, database),
+        accounts=accounts,
+    )
+    jobs.resources = resources
+    return resources
+
+
+def build_broadcast(redis_url: str | None) -> Broadcast:
+    if redis_url is None:
+        return Broadcast()
+    from app.core.realtime.redis_broadcast import RedisBroadcast  # most servers start without it
+
+    return RedisBroadcast(redis_url)
