@@ -18,8 +18,8 @@ from app.core.errors import Forbidden
 from app.core.resources import Resources, resources_of
 from app.core.security.policy_headers import content_security_policy
 from app.discovery import discover
-from app.web.admin.site import Admin
-from app.web.admin.view import AdminView
+from app.web.admin_site.site import Admin
+from app.web.admin_site.view import AdminView
 from app.web.navigation import Link
 
 PATH = "/admin"

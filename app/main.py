@@ -14,7 +14,6 @@ from fastapi.routing import iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
 from sqlalchemy.exc import DBAPIError
 
-from app import admin
 from app.accounts.dependencies import get_visitor
 from app.core.config import Settings, get_settings
 from app.core.errors import Unavailable
@@ -64,11 +63,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_exception_handlers(app)
     add_api(app, settings)
     add_pages(app, settings)
-    admin.add_admin(app)
+    if admin := optional("app.admin"):
+        admin.add_admin(app)
     add_docs(app)
-    if settings.lean_routes and find_spec("app.core.fastpath"):
-        import_module("app.core.fastpath").use_fast_path(app)  # the folder can be deleted
+    if settings.lean_routes and (fastpath := optional("app.core.fastpath")):
+        fastpath.use_fast_path(app)
     return app
+
+
+def optional(name: str) -> ModuleType | None:
+    """Import a module that can be deleted; return None where it was."""
+    return import_module(name) if find_spec(name) else None
 
 
 def add_api(app: FastAPI, settings: Settings) -> None:
@@ -119,8 +124,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def build_site(settings: Settings) -> Site:
     files = Assets(folders("static"))
-    links = (link for module in pages(settings) for link in module.LINKS)
-    navigation = Navigation(settings, (*links, *admin.LINKS))
+    modules = [*pages(settings), optional("app.admin")]
+    links = (link for module in modules if module for link in module.LINKS)
+    navigation = Navigation(settings, links)
     templates = Templates(
         folders("templates"),
         site=TITLE,
@@ -139,13 +145,15 @@ def build_routes(app: FastAPI) -> None:
 def warm_up(app: FastAPI) -> None:
     """What few requests need, while others are served: a worker starts a third faster. A page that
     is asked for within this second has its template read on the event loop."""
-    state = app.state
-    for step in (state.resources.jobs.open, state.site.templates.compile, state.admin.compile):
+    steps = [app.state.resources.jobs.open, app.state.site.templates.compile]
+    if hasattr(app.state, "admin"):
+        steps.append(app.state.admin.compile)
+    for step in steps:
         try:
             step()
         except Exception:  # what is wrong is so again where it is asked for
             logger.exception("Not all is ready")
-    if state.resources.settings.environment != "test":
+    if app.state.resources.settings.environment != "test":
         freeze_garbage()
 
 

@@ -306,7 +306,8 @@ def shared_app(shared_database_url: str) -> FastAPI:
     app = create_app(make_settings(shared_database_url))
     app.state.site = build_site(app.state.settings)
     app.state.site.templates.compile()
-    app.state.admin.compile()
+    if hasattr(app.state, "admin"):
+        app.state.admin.compile()
 
     async def build() -> None:
         async with client_of(app) as client:

@@ -10,14 +10,19 @@ FEATURES = ROOT / "app/features"
 
 
 def needs(*slices: str) -> pytest.MarkDecorator:
-    """Mark a test that uses slices of app/features, or files of theirs, as an example."""
+    """Mark a test that uses slices, or files below app/features or app, as an example."""
     return pytest.mark.needs(*slices)
 
 
 def is_missing(item: pytest.Item) -> bool:
     names = {name for mark in item.iter_markers("needs") for name in mark.args}
-    paths = [FEATURES / name for name in names]
-    return not all((path / "__init__.py").exists() or path.is_file() for path in paths)
+    return not all(map(is_there, names))
+
+
+def is_there(name: str) -> bool:
+    """Tell whether there is a slice or a file of that name, such as "items" or "admin.py"."""
+    files = (FEATURES / name / "__init__.py", FEATURES / name, ROOT / "app" / name)
+    return any(file.is_file() for file in files)
 
 
 def slices(root: Path = ROOT) -> list[str]:

@@ -71,6 +71,10 @@ async def test_who_is_no_superuser_any_more_is_out_at_once(
     assert (await admin.get("/admin/user/list")).status_code == 303
 
 
+async def test_admin_is_linked_from_the_front_page(browser: httpx.AsyncClient) -> None:
+    assert 'href="/admin"' in (await browser.get("/")).text
+
+
 async def test_signing_out_is_the_pages(admin: httpx.AsyncClient) -> None:
     page = await admin.get("/admin/user/list")
     assert '<form method="post" action="/logout">' in page.text

@@ -108,7 +108,7 @@ BREACHES = [
 ]
 
 
-@needs("items")
+@needs("items", "admin.py")
 def test_every_breach_is_found(copy: Path) -> None:
     for file, line, _, _ in BREACHES:
         with (copy / "app" / file).open("a") as module:

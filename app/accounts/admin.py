@@ -8,8 +8,8 @@ from app.accounts.models import AuthSession, User
 from app.accounts.schemas import SessionAdminRead, UserAdminCreate, UserAdminEdit, UserRead
 from app.core.errors import Conflict
 from app.core.resources import resources_of
-from app.web.admin.filters import BooleanFilter, ValueFilter
-from app.web.admin.view import AdminView
+from app.web.admin_site.filters import BooleanFilter, ValueFilter
+from app.web.admin_site.view import AdminView
 from app.web.forms import Form
 
 

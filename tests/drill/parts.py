@@ -13,6 +13,14 @@ WITH_ITEMS = [
     "tests/e2e/test_every_page.py",
 ]
 OPTIONAL: Mapping[str, Sequence[str]] = {
+    "admin": [
+        "app/admin.py",
+        "app/web/admin_site",
+        "app/*/admin.py",
+        "app/features/*/admin.py",
+        "tests/admin.py",
+        "tests/**/test_admin*.py",
+    ],
     "live": ["app/features/*/live.py", "tests/features/*/test_live*.py"],
     "fastpath": ["app/core/fastpath", "tests/core/fastpath"],
 }

@@ -8,8 +8,8 @@ from app.core.schemas import Price
 from app.features.items.dependencies import item_service
 from app.features.items.models import Item
 from app.features.items.schemas import ItemCreate, ItemRead
-from app.web.admin.filters import BooleanFilter, ValueFilter
-from app.web.admin.view import AdminView, principal_of
+from app.web.admin_site.filters import BooleanFilter, ValueFilter
+from app.web.admin_site.view import AdminView, principal_of
 from app.web.forms import Form, seen_in
 
 

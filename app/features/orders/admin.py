@@ -2,8 +2,8 @@ from typing import Any, ClassVar
 
 from app.features.orders.models import WITH_LINES, Order, OrderStatus
 from app.features.orders.schemas import OrderSummary
-from app.web.admin.filters import ChoiceFilter, ValueFilter
-from app.web.admin.view import AdminView
+from app.web.admin_site.filters import ChoiceFilter, ValueFilter
+from app.web.admin_site.view import AdminView
 
 
 def describe_lines(order: Order, _: str) -> str:

@@ -10,6 +10,7 @@ from app.features.items.models import Item
 from app.features.orders.models import Order, OrderLine
 from tests.conftest import PASSWORD, Person
 from tests.features.orders.steps import ORDERS, change_order, make_item, make_order, read_order
+from tests.slices import needs
 
 
 async def stored_rows(app: FastAPI) -> list[int | None]:
@@ -32,6 +33,7 @@ async def test_item_of_an_order_cannot_be_deleted(ann: Person) -> None:
     assert (await ann.client.delete(f"/api/v1/items/{item['id']}")).status_code == 204
 
 
+@needs("admin.py")
 async def test_deletion_of_an_item_of_an_order_in_the_admin_returns_409(
     admin: httpx.AsyncClient, ann: Person
 ) -> None:

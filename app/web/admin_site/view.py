@@ -162,7 +162,7 @@ class AdminView(ModelView):
     get_export_columns = get_details_columns
 
     def get_form_columns(self) -> Any:
-        return []  # see `app.web.admin.fields`
+        return []  # see `app.web.admin_site.fields`
 
     async def _rows(self, statement: Select[Any]) -> Sequence[Any]:
         async with self.session_maker() as session:

@@ -12,8 +12,8 @@ from starlette.routing import BaseRoute
 from app.core.errors import Forbidden, Stale
 from app.core.http.export import FORMATS, export
 from app.core.http.templates import CompiledOnce, compile_all
-from app.web.admin.fields import fields_of
-from app.web.admin.view import AdminView, principal_of
+from app.web.admin_site.fields import fields_of
+from app.web.admin_site.view import AdminView, principal_of
 from app.web.forms import REFUSALS, Form, get_form
 from app.web.navigation import redirect
 
