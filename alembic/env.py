@@ -10,7 +10,8 @@ from alembic.command import upgrade
 from sqlalchemy import Connection, event, text
 from sqlalchemy.pool import NullPool
 
-import app.core.http.idempotency_records  # noqa: F401 - a table that belongs to no slice
+import app.core.http.idempotency_records
+import app.core.jobs.schedule  # noqa: F401 - and others
 from app.core.config import get_settings
 from app.core.database.engine import (
     LOCK_TIMEOUT_SECONDS,

@@ -110,6 +110,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.resources = resources
         app.state.site = await to_thread.run_sync(build_site, resources.settings)
         await ensure_first_superuser(resources)
+        if resources.settings.redis is None:  # else `app worker` runs them
+            resources.jobs.start()
         is_test = resources.settings.environment == "test"  # which starts many in one process
         if not is_test:
             await to_thread.run_sync(build_routes, app)
@@ -145,7 +147,7 @@ def build_routes(app: FastAPI) -> None:
 def warm_up(app: FastAPI) -> None:
     """What few requests need, while others are served: a worker starts a third faster. A page that
     is asked for within this second has its template read on the event loop."""
-    steps = [app.state.resources.jobs.open, app.state.site.templates.compile]
+    steps = [app.state.site.templates.compile]
     if hasattr(app.state, "admin"):
         steps.append(app.state.admin.compile)
     for step in steps:

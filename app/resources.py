@@ -12,8 +12,8 @@ from app.accounts.session_cache import SessionCache, SessionLease
 from app.core.config import Settings
 from app.core.database.pagination import Cursors
 from app.core.database.unit_of_work import Database
-from app.core.jobs.jobs import Jobs
 from app.core.jobs.mail import Mailer
+from app.core.jobs.runner import JobRunner
 from app.core.observability.logging import configure_logging, flush_logs
 from app.core.realtime.broadcast import Broadcast
 from app.core.realtime.sockets import Sockets
@@ -40,7 +40,7 @@ class Resources:
     passwords: Passwords
     hashing: FairQueue
     mailer: Mailer
-    jobs: Jobs
+    jobs: JobRunner
     session_cache: SessionCache
     session_lease: SessionLease
     accounts: AccountServices
@@ -77,7 +77,9 @@ def build_resources(settings: Settings) -> Resources:
     rate_limiter = RateLimiter(settings.redis, derive_key(key, "rate limit"))
     passwords, hashing = Passwords(PASSWORD_THREADS), FairQueue(PASSWORD_THREADS)
     mailer = Mailer(settings, folders("templates/mail"))
-    jobs = Jobs((job for module in discover("jobs") for job in module.JOBS), settings.redis)
+    jobs = JobRunner(
+        (job for module in discover("jobs") for job in module.JOBS), database, broadcast
+    )
     accounts = build_services(
         settings,
         database=database,
@@ -86,7 +88,6 @@ def build_resources(settings: Settings) -> Resources:
         passwords=passwords,
         hashing=hashing,
         mailer=mailer,
-        jobs=jobs,
         session_cache=session_cache,
     )
     resources = Resources(

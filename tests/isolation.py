@@ -48,12 +48,13 @@ def be_patient() -> None:
     # Only now that the settings are forgotten.
     from app.core.database import engine as engines
     from app.core.http import health, server
-    from app.core.jobs import jobs, mail
+    from app.core.jobs import mail, runner
     from app.core.security import concurrency, fair_queue, rate_limit
 
-    health.READY_SECONDS = rate_limit.REDIS_SECONDS = jobs.ENQUEUE_SECONDS = DEADLINE_SECONDS
+    health.READY_SECONDS = rate_limit.REDIS_SECONDS = DEADLINE_SECONDS
     concurrency.WAIT_SECONDS = fair_queue.WAIT_SECONDS = mail.SMTP_SECONDS = DEADLINE_SECONDS
     engines.LOCK_TIMEOUT_SECONDS = engines.SQLITE_BUSY_SECONDS = DEADLINE_SECONDS
+    runner.POLL_SECONDS = DEADLINE_SECONDS  # a runner of a test is told, and looks at nothing else
     server.PING_SECONDS = DEADLINE_SECONDS
 
 

@@ -5,17 +5,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from threading import Timer
 
 import pytest
 
 from app.cli import cli
-from app.core.jobs import jobs, redis_queue
+from app.core.jobs import runner
 from tests.databases import ROOT
 from tests.greeter import add_greeter
 from tests.isolation import DEADLINE_SECONDS
 
-TAKE_OVER_SECONDS = 3  # a worker that is alive has so long to say so
+LEASE = timedelta(seconds=3)
+POLL_SECONDS = 0.2
 
 
 @contextmanager
@@ -57,7 +59,9 @@ def wait_for_line(process: subprocess.Popen[str], part: str) -> str:
 if __name__ == "__main__":
     with pytest.MonkeyPatch.context() as monkeypatch:
         add_greeter(monkeypatch)
-        monkeypatch.setattr(redis_queue, "TAKE_OVER_SECONDS", TAKE_OVER_SECONDS)
+        poll_seconds = float(os.environ.get("TEST_POLL_SECONDS", POLL_SECONDS))
+        monkeypatch.setattr(runner, "POLL_SECONDS", poll_seconds)
+        monkeypatch.setattr(runner, "LEASE", LEASE)
         if seconds := os.environ.get("TEST_STOP_SECONDS"):
-            monkeypatch.setattr(jobs, "STOP_SECONDS", float(seconds))
+            monkeypatch.setattr(runner, "STOP_SECONDS", float(seconds))
         cli(["worker"])

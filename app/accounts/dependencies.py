@@ -21,7 +21,6 @@ from app.core.database.pagination import Cursors
 from app.core.database.repository import UnitsOfWork
 from app.core.database.unit_of_work import Database
 from app.core.errors import Forbidden, InvalidTokenRequest, MissingScope, Unauthenticated
-from app.core.jobs.jobs import Jobs
 from app.core.jobs.mail import Mailer
 from app.core.realtime.sockets import SUBPROTOCOL
 from app.core.resources import resources_of
@@ -73,7 +72,6 @@ def build_services(
     passwords: Passwords,
     hashing: FairQueue,
     mailer: Mailer,
-    jobs: Jobs,
     session_cache: SessionCache,
 ) -> AccountServices:
     key = settings.signing_key
@@ -93,7 +91,6 @@ def build_services(
     browsers = BrowserService(
         accounts,
         auth,
-        jobs,
         session_cache,
         touch_after=timedelta(minutes=settings.access_token_minutes),  # as other clients refresh
     )
@@ -102,7 +99,6 @@ def build_services(
         passwords,
         hashing,
         attempts,
-        jobs,
         mailer,
         key=derive_key(key, "email token"),
         public_url=settings.public_url,

@@ -1,7 +1,8 @@
-"""The slice's background jobs. They carry ids, and may run twice: see `app/core/jobs/jobs.py`."""
+"""The slice's background jobs. They carry ids, and may run twice: see `app/core/jobs/queue.py`."""
 
 from uuid import UUID
 
+from app.core.jobs.schedule import scheduled
 from app.core.resources import Resources
 
 
@@ -17,8 +18,10 @@ async def request_mail(resources: Resources, purpose: str, email: str) -> None:
     await resources.accounts.emails.start(purpose, email)
 
 
-async def touch_session(resources: Resources, session_id: str) -> None:
-    await resources.accounts.browsers.touch(UUID(session_id))
+@scheduled("40 3 * * *")
+async def clean_up(resources: Resources) -> None:
+    """Delete the sessions and tokens that have expired."""
+    await resources.accounts.auth.clean_up()
 
 
-JOBS = [send_token_mail, send_change_notice, request_mail, touch_session]
+JOBS = [send_token_mail, send_change_notice, request_mail, clean_up]

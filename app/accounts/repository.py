@@ -21,6 +21,7 @@ from app.core.database.pagination import Position, Sort
 from app.core.database.repository import Repository
 from app.core.database.session import Session
 from app.core.errors import Conflict, Unauthenticated
+from app.core.jobs.queue import JobQueue
 from app.core.security.principal import Principal
 from app.core.security.tokens import AccessClaims
 
@@ -247,3 +248,4 @@ class Accounts:
         self.users = UserRepository(session)
         self.sessions = SessionRepository(session)
         self.email_tokens = EmailTokenRepository(session)
+        self.jobs = JobQueue(session)

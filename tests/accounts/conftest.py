@@ -1,14 +1,11 @@
-import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import select
 
-import app.core.jobs.redis_queue  # noqa: F401  # its imports read files, which no event loop may do
-from tests.waiting import eventually_async
+from app.core.jobs.queue import QueuedJob
 
 
 class Outbox:
@@ -34,33 +31,17 @@ class Outbox:
         return [(to, template) for to, template, _ in self.sent]
 
     async def settle(self) -> None:
-        """Nothing is queued, and nothing runs."""
-        jobs = self._app.state.resources.jobs
-        if self._app.state.resources.settings.redis is None:
-            await jobs.wait()
-            return
-        await eventually_async(lambda: self._is_empty(jobs._broker._redis))
-
-    async def _is_empty(self, redis: Any) -> bool:
-        return not await redis.xlen("jobs")
+        """Run what is queued."""
+        await self._app.state.resources.jobs.drain()
 
 
-@asynccontextmanager
-async def outbox_of(app: FastAPI) -> AsyncIterator[Outbox]:
-    """With a worker, where the jobs are on Redis."""
-    worker = (
-        asyncio.create_task(app.state.resources.jobs.work())
-        if app.state.resources.settings.redis
-        else None
-    )
-    yield Outbox(app)
-    if worker:
-        app.state.resources.jobs._broker._stop.set()
-        await worker
+async def queued_jobs(app: FastAPI) -> list[tuple[str, list[Any]]]:
+    """Return the names and the arguments of the jobs that are queued."""
+    async with app.state.resources.database.reading() as session:
+        jobs = await session.scalars(select(QueuedJob).order_by(QueuedJob.id))
+        return [(job.name, job.arguments) for job in jobs]
 
 
 @pytest.fixture
-async def outbox(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Outbox]:
-    monkeypatch.setattr("app.core.jobs.redis_queue.BLOCK_SECONDS", 0.1)
-    async with outbox_of(app) as outbox:
-        yield outbox
+async def outbox(app: FastAPI) -> Outbox:
+    return Outbox(app)

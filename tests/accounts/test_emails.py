@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 
 from app.accounts.models import EmailToken, User
 from app.core.database.models import utc_now
-from tests.accounts.conftest import Outbox, outbox_of
+from tests.accounts.conftest import Outbox, queued_jobs
 from tests.accounts.test_refresh import sign_in, works
 from tests.conftest import PASSWORD, Person, client_of, make_settings, running
 
@@ -35,22 +35,15 @@ async def test_sign_up_and_confirm(client: httpx.AsyncClient, outbox: Outbox) ->
 
 
 async def test_the_token_is_neither_in_the_database_nor_in_the_queue(
-    app: FastAPI, client: httpx.AsyncClient, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, client: httpx.AsyncClient, outbox: Outbox
 ) -> None:
-    queued: list[Any] = []
-    enqueue = app.state.resources.jobs.enqueue
-
-    async def see(*arguments: Any) -> None:
-        queued.extend(arguments)
-        await enqueue(*arguments)
-
-    monkeypatch.setattr(app.state.resources.jobs, "enqueue", see)
     await client.post("/api/v1/users", json={"email": "eve@example.com", "password": PASSWORD})
+    queued = await queued_jobs(app)
     token = await outbox.token("eve@example.com", "verify")
     async with app.state.resources.database.reading() as session:
         stored = (await session.scalars(select(EmailToken))).one()
     assert token not in (stored.token_hash, str(stored.id))
-    assert queued == ["send_token_mail", str(stored.id)]
+    assert queued == [("send_token_mail", [str(stored.id)])]
 
 
 async def test_reset(app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox) -> None:
@@ -190,7 +183,8 @@ async def test_the_unconfirmed_can_be_kept_from_signing_in(
     database_url: str, password_hash: str
 ) -> None:
     settings = make_settings(database_url, require_verified_email=True)
-    async with running(settings) as app, outbox_of(app) as outbox, client_of(app) as client:
+    async with running(settings) as app, client_of(app) as client:
+        outbox = Outbox(app)
         account = {"email": "eve@example.com", "password": PASSWORD}
         await client.post("/api/v1/users", json=account)
         form = {"grant_type": "password", "username": "eve@example.com", "password": PASSWORD}
@@ -256,16 +250,10 @@ async def test_a_request_of_a_stranger_does_not_make_the_first_link_worthless(
 
 
 async def test_the_notice_goes_to_the_address_as_it_was(
-    app: FastAPI, ann: Person, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, ann: Person, outbox: Outbox
 ) -> None:
-    queued: list[Any] = []
-
-    async def enqueue(*arguments: Any) -> None:
-        queued.append(arguments)
-
-    monkeypatch.setattr(app.state.resources.jobs, "enqueue", enqueue)
     await change_email(ann, "new@example.com")
-    assert queued[-1] == ("send_change_notice", ann.email)
+    assert (await queued_jobs(app))[-1] == ("send_change_notice", [ann.email])
 
 
 async def test_everything_at_once_on_one_account(

@@ -1,7 +1,7 @@
 import asyncio
 from pathlib import Path
 
-from app.core.jobs.jobs import Job
+from app.core.jobs.runner import Job
 from app.resources import Resources
 from tests.waiting import eventually_async
 

@@ -2,6 +2,7 @@
 that change at each use would race between two tabs; all else is as with the API's sessions."""
 
 import secrets
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -14,7 +15,7 @@ from app.accounts.service.auth import AuthService, digest
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
-from app.core.jobs.jobs import Jobs
+from app.core.errors import Unavailable
 from app.core.security.principal import Principal
 
 
@@ -23,14 +24,12 @@ class BrowserService:
         self,
         accounts: UnitsOfWork[Accounts],
         auth: AuthService,
-        jobs: Jobs,
         cache: SessionCache,
         *,
         touch_after: timedelta,
     ) -> None:
         self._accounts = accounts
         self._auth = auth
-        self._jobs = jobs
         self._cache = cache
         self._touch_after = touch_after
 
@@ -55,14 +54,14 @@ class BrowserService:
         principal = Principal(session.user_id, session.id, scopes, is_superuser)
         touch_at = session.last_used_at + self._touch_after
         if utc_now() > touch_at:
-            await self._jobs.enqueue("touch_session", str(session.id))  # reading writes nothing
+            with suppress(Unavailable):  # a page can be read while nothing can be written
+                await self._touch(session.id)
         else:  # until it has to be touched again
             until = min(session.expires_at, touch_at).timestamp()
             self._cache.put(mark, key, principal, until)
         return principal
 
-    async def touch(self, session_id: UUID) -> None:
-        """A job."""
+    async def _touch(self, session_id: UUID) -> None:
         async with self._accounts.transaction() as accounts:
             await accounts.sessions.touch(session_id)
 

@@ -14,7 +14,6 @@ from app.accounts.service.auth import digest
 from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import Invalid
-from app.core.jobs.jobs import Jobs
 from app.core.jobs.mail import Mailer
 from app.core.security.fair_queue import FairQueue
 from app.core.security.passwords import Passwords
@@ -34,7 +33,6 @@ class EmailService:
         passwords: Passwords,
         hashing: FairQueue,
         attempts: Attempts,
-        jobs: Jobs,
         mailer: Mailer,
         *,
         key: bytes,
@@ -44,22 +42,14 @@ class EmailService:
         self._passwords = passwords
         self._hashing = hashing
         self._attempts = attempts
-        self._jobs = jobs
         self._mailer = mailer
         self._key = key
         self._public_url = public_url
 
-    async def add_verification(self, accounts: Accounts, user_id: int, email: str) -> EmailToken:
-        """`email` becomes the user's when its reader confirms it."""
-        return await self._add_token(accounts, VERIFY, user_id, email)
-
-    async def send(self, token: EmailToken) -> None:
-        """After the commit."""
-        await self._jobs.enqueue("send_token_mail", str(token.id))
-
-    async def send_change_notice(self, old_email: str) -> None:
-        """To the address as it was: by the time of the mail it may be another."""
-        await self._jobs.enqueue("send_change_notice", old_email)
+    async def request_confirmation(self, accounts: Accounts, user_id: int, email: str) -> None:
+        """Mail a link by which the reader of `email` makes it the user's."""
+        token = await self._add_token(accounts, VERIFY, user_id, email)
+        await accounts.jobs.enqueue("send_token_mail", str(token.id))
 
     async def request_reset(self, email: str, client: ClientInfo) -> None:
         await self._request(RESET, email, client)
@@ -108,7 +98,7 @@ class EmailService:
             until = utc_now() + LIFETIMES[purpose] / 2
             token = await accounts.email_tokens.get_sent(user, purpose, until)
             token = token or await self._add_token(accounts, purpose, user.id, user.email)
-        await self.send(token)
+            await accounts.jobs.enqueue("send_token_mail", str(token.id))
 
     async def send_token_mail(self, token_id: UUID) -> None:
         """A job. A token that is used or replaced by now needs no mail."""
@@ -137,7 +127,8 @@ class EmailService:
     async def _request(self, purpose: str, email: str, client: ClientInfo) -> None:
         """Looked up in the job: the answer takes the same time whoever is asked for."""
         await self._attempts.mail(client.network, email_key(email))
-        await self._jobs.enqueue("request_mail", purpose, email)
+        async with self._accounts.transaction() as accounts:
+            await accounts.jobs.enqueue("request_mail", purpose, email)
 
     async def _add_token(
         self, accounts: Accounts, purpose: str, user_id: int, email: str

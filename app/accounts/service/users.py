@@ -62,8 +62,7 @@ class UserService:
         )
         async with self._accounts.transaction() as accounts:
             await accounts.users.add(user)
-            token = await self._emails.add_verification(accounts, user.id, user.email)
-        await self._emails.send(token)
+            await self._emails.request_confirmation(accounts, user.id, user.email)
         return user
 
     async def create(
@@ -121,9 +120,9 @@ class UserService:
                 return user
             if user.password_hash != seen.password_hash:  # a change was faster
                 raise wrong_password()
-            token = await self._emails.add_verification(accounts, user.id, email)
-        await self._emails.send(token)
-        await self._emails.send_change_notice(user.email)
+            await self._emails.request_confirmation(accounts, user.id, email)
+            # To the address as it is: by the time of the mail it may be another.
+            await accounts.jobs.enqueue("send_change_notice", user.email)
         return user
 
     async def change_password(self, principal: Principal, data: PasswordChange) -> None:

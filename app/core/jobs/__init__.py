@@ -1,1 +1,1 @@
-"""Jobs: work that is done after the answer, in process or on Redis, and mail."""
+"""Jobs, which run after a commit, on a schedule or both; and mail."""

@@ -114,8 +114,6 @@ def configure_logging(settings: Settings) -> None:
     logging.getLogger("app.core.database.pool").setLevel(logging.WARNING)  # the pool's own words
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # the reloader says what has changed
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
-    logging.getLogger("taskiq").setLevel(logging.WARNING)
-    logging.getLogger("stamina").setLevel(logging.ERROR)  # app.core.jobs.jobs says more
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # at DEBUG: every parameter
     logging.getLogger("uvicorn.error").addFilter(_is_of_no_socket)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):

@@ -1,4 +1,3 @@
-from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Security
@@ -7,21 +6,16 @@ from app.accounts.dependencies import Member, PrincipalDep
 from app.core.database.dependencies import SessionDep
 from app.core.database.repository import UnitsOfWork
 from app.core.database.session import Session
+from app.core.jobs.queue import JobQueue
 from app.core.resources import Resources, ResourcesDep
 from app.core.security.principal import Principal
 from app.features.orders.repository import OrderMailRepository, OrderRepository
-from app.features.orders.service import OrderMails, OrderPlacement, OrderService
+from app.features.orders.service import OrderMails, OrderService
 
 
 def build_service(session: Session, principal: Principal, resources: Resources) -> OrderService:
-    return OrderService(OrderRepository(session, principal), resources.cursors)
-
-
-def build_placement(principal: Principal, resources: Resources) -> OrderPlacement:
-    repositories = partial(OrderRepository, principal=principal)
-    return OrderPlacement(
-        UnitsOfWork(repositories, resources.database), resources.cursors, resources.jobs
-    )
+    orders = OrderRepository(session, principal)
+    return OrderService(orders, resources.cursors, JobQueue(session))
 
 
 def build_mails(resources: Resources) -> OrderMails:
@@ -35,23 +29,13 @@ async def get_order_service(
     return build_service(session, principal, resources)
 
 
-async def get_order_placement(principal: PrincipalDep, resources: ResourcesDep) -> OrderPlacement:
-    return build_placement(principal, resources)
-
-
 async def get_member_orders(
     session: SessionDep, member: Member, resources: ResourcesDep
 ) -> OrderService:
     return build_service(session, member, resources)
 
 
-async def get_member_placement(member: Member, resources: ResourcesDep) -> OrderPlacement:
-    return build_placement(member, resources)
-
-
 ReadOrders = Annotated[OrderService, Security(get_order_service, scopes=["orders:read"])]
 WriteOrders = Annotated[OrderService, Security(get_order_service, scopes=["orders:write"])]
-PlaceOrders = Annotated[OrderPlacement, Security(get_order_placement, scopes=["orders:write"])]
 # For the pages, where the cookie names the principal.
 MemberOrders = Annotated[OrderService, Depends(get_member_orders)]
-PlaceMemberOrders = Annotated[OrderPlacement, Depends(get_member_placement)]

@@ -1,4 +1,4 @@
-"""The slice's background jobs. They carry ids, and may run twice: see `app/core/jobs/jobs.py`."""
+"""The slice's background jobs. They carry ids, and may run twice: see `app/core/jobs/queue.py`."""
 
 from app.core.resources import Resources
 from app.features.orders.dependencies import build_mails

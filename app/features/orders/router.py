@@ -6,7 +6,7 @@ from app.core.database.pagination import Page
 from app.core.http.conditional import IfMatch, IfNoneMatch
 from app.core.http.idempotency import idempotent
 from app.core.http.routing import ApiRouter
-from app.features.orders.dependencies import PlaceOrders, ReadOrders, WriteOrders
+from app.features.orders.dependencies import ReadOrders, WriteOrders
 from app.features.orders.schemas import OrderCreate, OrderQuery, OrderRead, OrderUpdate
 
 WRONG_STATUS: dict[int | str, dict[str, Any]] = {
@@ -43,7 +43,7 @@ async def update_order(
 
 
 @router.post("/{order_id}/place", responses=WRONG_STATUS)
-async def place_order(order_id: int, orders: PlaceOrders, expected: IfMatch) -> OrderRead:
+async def place_order(order_id: int, orders: WriteOrders, expected: IfMatch) -> OrderRead:
     """Place a draft that has lines. The owner gets a mail."""
     return await orders.place(order_id, expected)
 

@@ -6,8 +6,8 @@ from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort
 from app.core.database.repository import UnitsOfWork, Versions
 from app.core.errors import Conflict, Forbidden, Invalid
-from app.core.jobs.jobs import Jobs
 from app.core.jobs.mail import Mailer
+from app.core.jobs.queue import JobQueue
 from app.features.items.schemas import ItemRead
 from app.features.orders.models import Order, OrderLine, OrderStatus
 from app.features.orders.repository import OrderMailRepository, OrderRepository
@@ -23,9 +23,10 @@ from app.features.orders.schemas import (
 class OrderService:
     """Rules of orders: a draft is changed and deleted, then placed, then shipped."""
 
-    def __init__(self, orders: OrderRepository, cursors: Cursors) -> None:
+    def __init__(self, orders: OrderRepository, cursors: Cursors, jobs: JobQueue) -> None:
         self._orders = orders
         self._cursors = cursors
+        self._jobs = jobs
 
     async def list(self, query: OrderQuery) -> Page[OrderRead]:
         sort = Sort(query.sort)
@@ -63,15 +64,13 @@ class OrderService:
         await self._orders.delete(order)
 
     async def place(self, order_id: int, expected: Versions) -> OrderRead:
-        """Place a draft. Raise NotFound, Stale or Conflict.
-
-        The owner's mail has to follow the commit: see `OrderPlacement`.
-        """
+        """Place a draft, and mail the owner. Raise NotFound, Stale or Conflict."""
         order = await self._orders.lock(order_id, expected)
         require(order, OrderStatus.DRAFT, "placed")
         if not order.lines:
             raise Conflict("An order without lines cannot be placed.")
         order.status, order.placed_at = OrderStatus.PLACED, utc_now()
+        await self._jobs.enqueue("send_order_mail", order.id)
         return await self._save(order)
 
     async def ship(self, order_id: int, expected: Versions) -> OrderRead:
@@ -107,21 +106,6 @@ class OrderService:
             line.position, line.quantity = position, each.quantity
             lines[item.id] = line
         order.lines = [*lines.values()]
-
-
-class OrderPlacement:
-    """Places an order in a unit of work of its own, since the mail is enqueued after the commit."""
-
-    def __init__(self, orders: UnitsOfWork[OrderRepository], cursors: Cursors, jobs: Jobs) -> None:
-        self._orders = orders
-        self._cursors = cursors
-        self._jobs = jobs
-
-    async def place(self, order_id: int, expected: Versions) -> OrderRead:
-        async with self._orders.transaction() as orders:
-            order = await OrderService(orders, self._cursors).place(order_id, expected)
-        await self._jobs.enqueue("send_order_mail", order.id)
-        return order
 
 
 class OrderMails:

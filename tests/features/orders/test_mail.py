@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 
+from app.core.jobs.queue import JobQueue
 from tests.accounts.conftest import Outbox
 from tests.conftest import PASSWORD, Person
 from tests.features.orders.steps import ORDERS, change_order, make_item, make_order
@@ -38,7 +39,8 @@ async def test_mail_about_an_order_of_a_deleted_account_is_not_sent(
     order = await make_order(ann, (await make_item(ann), 2))
     body = {"current_password": PASSWORD}
     await ann.client.request("DELETE", "/api/v1/users/me", json=body)
-    await app.state.resources.jobs.enqueue("send_order_mail", order["id"])
+    async with app.state.resources.database.transaction() as session:
+        await JobQueue(session).enqueue("send_order_mail", order["id"])
     assert await outbox.to() == []
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from app.core.errors import Conflict, Stale
-from app.features.orders.dependencies import MemberOrders, PlaceMemberOrders
+from app.features.orders.dependencies import MemberOrders
 from app.web.forms import Form, FormDep, seen_in
 from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
@@ -55,10 +55,10 @@ async def show_order(order_id: int, pages: OrderPagesDep) -> Response:
 
 @router.post("/{order_id:int}/place")
 async def place_order(
-    order_id: int, form: FormDep, placement: PlaceMemberOrders, pages: OrderPagesDep
+    order_id: int, form: FormDep, orders: MemberOrders, pages: OrderPagesDep
 ) -> Response:
     try:
-        await placement.place(order_id, seen_in(form))
+        await orders.place(order_id, seen_in(form))
     except (Stale, Conflict) as error:
         raise await pages.refusal(order_id, form, error) from error
     return redirect(f"/orders/{order_id}?notice=placed")

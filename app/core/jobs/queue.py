@@ -1,0 +1,185 @@
+"""The queue of jobs: rows that are written in the transaction which they belong to.
+
+A transaction that is rolled back has queued nothing, and one that is committed has lost nothing,
+whatever dies afterwards. `app.core.jobs.runner` runs what is here.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pydantic import BaseModel
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Index,
+    Select,
+    String,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.context import request_id_var
+from app.core.database.events import Event, Events
+from app.core.database.models import Base, Id, UtcDateTime, utc_now
+from app.core.database.queries import Query
+from app.core.database.repository import Repository
+from app.core.database.session import Session
+
+QUEUED_TOPIC = "jobs"
+MAX_ERROR = 2000
+Argument = int | str
+
+
+class QueuedJob(Base):
+    """A job that is to be run, is running, or has failed for good. One that succeeds is deleted."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index(None, "has_failed", "run_at", "id"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    arguments: Mapped[list[Argument]] = mapped_column(JSON)
+    request_id: Mapped[str | None] = mapped_column(String(128))
+    unique_key: Mapped[str | None] = mapped_column(String(255), unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    # A runner that takes the job moves this ahead: should it die, the job is due again by then.
+    run_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    attempts: Mapped[int] = mapped_column(default=0)
+    has_failed: Mapped[bool] = mapped_column(default=False)
+    error: Mapped[str | None] = mapped_column(Text)
+
+
+class JobQueued(Event):
+    """Published after the commit, so that a runner looks at the queue at once."""
+
+    type: Literal["job.queued"] = "job.queued"
+
+    @property
+    def topic(self) -> str:
+        return QUEUED_TOPIC
+
+
+class JobId(BaseModel):
+    id: int
+
+
+ENQUEUE = Query(
+    insert(QueuedJob)
+    .values(
+        name=bindparam("name"),
+        arguments=bindparam("arguments", type_=JSON),
+        request_id=bindparam("request_id"),
+        unique_key=bindparam("unique_key"),
+        created_at=bindparam("now"),
+        run_at=bindparam("run_at"),
+        attempts=0,
+        has_failed=False,
+    )
+    .returning(QueuedJob.id),
+    JobId,
+)
+
+
+class JobQueue:
+    """Adds jobs in a session's transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def enqueue(
+        self,
+        name: str,
+        *arguments: Argument,
+        delay: timedelta = timedelta(0),
+        unique_key: str | None = None,
+    ) -> None:
+        """Run a job of some slice's `jobs.py` after the commit.
+
+        It is named, since a service cannot import the jobs that call it. It may run twice, when a
+        process dies in the middle of it, so it looks at what is stored before it acts. Of those
+        that are queued with one `unique_key`, the others raise an IntegrityError.
+        """
+        now = utc_now()
+        params = {"now": now, "run_at": now + delay, "name": name, "arguments": [*arguments]}
+        params |= {"request_id": request_id_var.get(), "unique_key": unique_key}
+        await self._session.fetch_one(ENQUEUE, params)
+        Events(self._session).record(JobQueued())
+
+
+class JobRepository(Repository[QueuedJob]):
+    """The queue as its runners see it."""
+
+    model = QueuedJob
+
+    async def has_due(self, names: Collection[str]) -> bool:
+        return await self._session.scalar(self._due(names).limit(1)) is not None
+
+    async def claim(
+        self, names: Collection[str], limit: int, lease: timedelta
+    ) -> Sequence[QueuedJob]:
+        """Take up to `limit` jobs that are due for the time of the lease. Nobody else gets them.
+
+        Jobs of other names are left to the runners that know them: a newer version's, perhaps.
+        """
+        # A CTE, since PostgreSQL may run a subquery with a LIMIT more than once.
+        due = self._due(names).limit(limit).with_for_update(skip_locked=True).cte("due")
+        statement = (
+            update(QueuedJob)
+            .where(QueuedJob.id.in_(select(due.c.id)))
+            .values(run_at=utc_now() + lease, attempts=QueuedJob.attempts + 1)
+            .returning(QueuedJob)
+        )
+        return (await self._session.scalars(statement)).all()
+
+    async def renew(self, ids: Collection[int], lease: timedelta) -> None:
+        """Keep jobs that are still running."""
+        statement = update(QueuedJob).where(QueuedJob.id.in_(ids))
+        await self._session.execute(statement.values(run_at=utc_now() + lease))
+
+    async def finish(self, job: QueuedJob) -> None:
+        await self._session.execute(delete(QueuedJob).where(*self._as_claimed(job)))
+
+    async def postpone(self, job: QueuedJob, delay: timedelta, error: str | None) -> None:
+        """Have the job run again after a while."""
+        values = {"run_at": utc_now() + delay, "error": error and error[:MAX_ERROR]}
+        statement = update(QueuedJob).where(*self._as_claimed(job))
+        await self._session.execute(statement.values(values))
+
+    async def fail(self, job: QueuedJob, error: str) -> None:
+        """Have nobody run the job any more, until `retry`."""
+        statement = update(QueuedJob).where(*self._as_claimed(job))
+        await self._session.execute(statement.values(has_failed=True, error=error[:MAX_ERROR]))
+
+    async def retry(self, id_: int) -> QueuedJob:
+        """Queue a failed job again. Raise NotFound when there is none."""
+        statement = (
+            update(QueuedJob)
+            .where(QueuedJob.id == id_, QueuedJob.has_failed)
+            .values(has_failed=False, attempts=0, run_at=utc_now(), created_at=utc_now())
+            .returning(QueuedJob)
+        )
+        job = self.found(await self.one(statement), id_)
+        Events(self._session).record(JobQueued())
+        return job
+
+    async def list(self, limit: int) -> Sequence[QueuedJob]:
+        """Return the failed jobs, and then those that are due next."""
+        order = (QueuedJob.has_failed.desc(), QueuedJob.run_at, QueuedJob.id)
+        return (await self._session.scalars(select(QueuedJob).order_by(*order).limit(limit))).all()
+
+    def _due(self, names: Collection[str]) -> Select[int]:
+        return (
+            select(QueuedJob.id)
+            .where(~QueuedJob.has_failed, QueuedJob.run_at <= utc_now(), QueuedJob.name.in_(names))
+            .order_by(QueuedJob.run_at, QueuedJob.id)
+        )
+
+    def _as_claimed(self, job: QueuedJob) -> tuple[ColumnElement[bool], ...]:
+        """Match the job unless it took so long that another runner has claimed it."""
+        return QueuedJob.id == job.id, QueuedJob.attempts == job.attempts

@@ -1,0 +1,82 @@
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+from cronsim import CronSimError
+from fastapi import FastAPI
+from sqlalchemy import select, update
+
+from app.core.jobs.queue import QueuedJob
+from app.core.jobs.schedule import Schedule, Schedules, last_due, schedule_of, scheduled
+from app.resources import Resources
+
+NIGHTLY = "0 3 * * *"
+AGES_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def resources(app: FastAPI) -> Resources:
+    resources: Resources = app.state.resources
+    return resources
+
+
+def schedules_of(resources: Resources) -> Schedules:
+    return Schedules({"tidy": NIGHTLY}, resources.database)
+
+
+async def queued_names(resources: Resources) -> list[str]:
+    async with resources.database.reading() as session:
+        return [*await session.scalars(select(QueuedJob.name))]
+
+
+async def set_last_due(resources: Resources, time: datetime) -> None:
+    async with resources.database.transaction() as session:
+        await session.execute(update(Schedule).values(last_due_at=time))
+
+
+@pytest.mark.parametrize(
+    ("now", "due"),
+    [
+        ("2026-11-27 03:00:01", "2026-11-27 03:00"),
+        ("2026-11-27 02:59:59", "2026-11-26 03:00"),
+        ("2026-03-01 00:00:00", "2026-02-28 03:00"),
+    ],
+)
+def test_last_due_is_the_latest_time_before_now(now: str, due: str) -> None:
+    found = last_due(NIGHTLY, datetime.fromisoformat(f"{now}+00:00"))
+    assert found == datetime.fromisoformat(f"{due}+00:00")
+
+
+async def test_new_schedule_has_missed_nothing(resources: Resources) -> None:
+    await schedules_of(resources).enqueue_due()
+    assert await queued_names(resources) == []
+
+
+async def test_missed_runs_are_made_up_for_once(resources: Resources) -> None:
+    await schedules_of(resources).enqueue_due()
+    await set_last_due(resources, AGES_AGO)
+    schedules = schedules_of(resources)
+    for _ in range(3):
+        await schedules.enqueue_due()
+    await schedules_of(resources).enqueue_due()
+    assert await queued_names(resources) == ["tidy"]
+
+
+async def test_one_of_many_processes_queues_a_run(resources: Resources) -> None:
+    await asyncio.gather(*(schedules_of(resources).enqueue_due() for _ in range(5)))
+    assert await queued_names(resources) == []
+    await set_last_due(resources, AGES_AGO)
+    await asyncio.gather(*(schedules_of(resources).enqueue_due() for _ in range(5)))
+    assert await queued_names(resources) == ["tidy"]
+
+
+def test_wrong_cron_expression_is_refused_at_import() -> None:
+    with pytest.raises(CronSimError):
+        scheduled("61 * * * *")
+
+
+def test_job_without_a_schedule_has_none() -> None:
+    async def job(_: Resources) -> None: ...
+
+    assert schedule_of(job) is None
+    assert schedule_of(scheduled(NIGHTLY)(job)) == NIGHTLY
