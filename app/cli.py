@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -10,9 +11,12 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from app.core.commands import run
 from app.core.config import Settings, get_settings
 from app.core.database.migrations import alembic_config
+from app.core.database.repository import UnitsOfWork
 from app.core.http.server import raise_open_file_limit, server_options
+from app.core.jobs.queue import JobRepository, QueuedJob
 from app.core.observability.logging import configure_logging
 from app.core.resources import Resources
 from app.discovery import discover
@@ -28,6 +32,8 @@ def open_resources() -> AbstractAsyncContextManager[Resources]:
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="The application's commands.")
 db = typer.Typer(no_args_is_help=True, help="The database.")
 cli.add_typer(db, name="db")
+jobs = typer.Typer(no_args_is_help=True, help="The queue of jobs.")
+cli.add_typer(jobs, name="jobs")
 for module in discover("cli"):
     cli.add_typer(module.cli)
 
@@ -105,6 +111,31 @@ def check() -> None:
         get_settings.cache_clear()
         upgrade()
         command.check(alembic_config())
+
+
+@jobs.command("list")
+def list_jobs(context: typer.Context, limit: int = 50) -> None:
+    """Print the failed jobs, then those that are due next."""
+
+    async def work(resources: Resources) -> Sequence[QueuedJob]:
+        async with UnitsOfWork(JobRepository, resources.database).reading() as queue:
+            return await queue.list(limit)
+
+    for job in run(context, work):
+        state = "failed" if job.has_failed else f"due {job.run_at:%Y-%m-%d %H:%M:%S} UTC"
+        line = f"{job.id:>6}  {job.name:<24} {state:<27} attempts: {job.attempts}"
+        typer.echo(f"{line}  {job.error}" if job.error else line)
+
+
+@jobs.command("retry")
+def retry_job(context: typer.Context, job_id: int) -> None:
+    """Queue a failed job again."""
+
+    async def work(resources: Resources) -> QueuedJob:
+        async with UnitsOfWork(JobRepository, resources.database).transaction() as queue:
+            return await queue.retry(job_id)
+
+    typer.echo(f"Queued again: {run(context, work).name}")
 
 
 def _greet(settings: Settings) -> None:

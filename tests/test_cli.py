@@ -1,11 +1,17 @@
+import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from app import cli
+from app.core.config import get_settings
+from app.core.jobs.queue import JobQueue, QueuedJob
+from app.resources import app_resources
 from tests.slices import needs
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -31,6 +37,24 @@ def test_upgrade_makes_the_folder_and_the_tables(tmp_path: Path) -> None:
 def test_check_touches_no_database_of_the_users(tmp_path: Path) -> None:
     run("db", "check")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_jobs_that_failed_are_listed_and_queued_again() -> None:
+    run("db", "upgrade")
+    assert run("jobs", "list") == ""
+
+    async def add() -> None:
+        async with app_resources(get_settings()) as all_, all_.database.transaction() as session:
+            await JobQueue(session).enqueue("greet")
+            await session.execute(update(QueuedJob).values(has_failed=True, error="a bug"))
+
+    asyncio.run(add())
+    assert re.search(r"1  greet +failed +attempts: 0  a bug\n", run("jobs", "list"))
+    assert run("jobs", "retry", "1") == "Queued again: greet\n"
+    assert "failed" not in run("jobs", "list")
+    result = CliRunner().invoke(cli.cli, ["jobs", "retry", "1"])
+    assert result.exit_code == 1
+    assert "Not Found (id: 1)" in result.output
 
 
 def test_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
