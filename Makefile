@@ -7,7 +7,7 @@ PIP = $(PYTHON) -m pip --python .venv --disable-pip-version-check install --quie
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
 	--python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: run install test test-fast drill faults check bench bench-check screenshots format lock migration
+.PHONY: run install test test-fast drill faults check bench bench-check screenshots docs format lock migration
 
 run: install  ## Serve on 127.0.0.1:8000 with reload (PORT= moves it)
 	@$(BIN)/app serve --migrate --reload
@@ -56,6 +56,9 @@ bench-check: install  ## Fails when a workload lost more than the noise since th
 
 screenshots: install  ## docs/*.png, with Chromium
 	$(BIN)/python -m tests.e2e.screenshots
+
+docs: install  ## docs/configuration.md, from the settings class and .env.example
+	$(BIN)/python -m docs.configuration
 
 format: install
 	$(BIN)/ruff format .

@@ -1,0 +1,1 @@
+"""The documentation. `python -m docs.configuration` writes one of its pages."""
