@@ -7,7 +7,8 @@ PIP = $(PYTHON) -m pip --python .venv --disable-pip-version-check install --quie
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
 	--python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: run install test test-fast drill faults check bench bench-check screenshots docs format lock migration
+.PHONY: run install test test-fast drill faults check bench bench-check screenshots docs format \
+	lock migration help
 
 run: install  ## Serve on 127.0.0.1:8000 with reload (PORT= moves it)
 	@$(BIN)/app serve --migrate --reload
@@ -27,7 +28,7 @@ test: install  ## On SQLite, and on PostgreSQL where TEST_POSTGRES_URL says
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report $(if $(TEST_POSTGRES_URL),,--fail-under=93)  # SQLite runs no code of the others
 
-drill: install  ## Deletes parts of a copy, as the README says, and checks and tests the rest
+drill: install  ## Deletes parts of a copy, as docs/adding-a-resource.md says, and checks and tests the rest
 	$(BIN)/python -m tests.drill
 
 faults: install  ## The tests that take longer: hostile clients, locks
@@ -37,7 +38,7 @@ test-fast: install  ## The tests whose code has changed since the last time; not
 	@$(BIN)/pytest --testmon --testmon-forceselect --numprocesses=3 -m "not slow" \
 		|| [ $$? = 5 ]  # there are none
 
-check: install
+check: install  ## Format, lint, types, contracts, migrations, lock
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -60,7 +61,7 @@ screenshots: install  ## docs/*.png, with Chromium
 docs: install  ## docs/configuration.md, from the settings class and .env.example
 	$(BIN)/python -m docs.configuration
 
-format: install
+format: install  ## Formats, and mends what ruff can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format --quiet .
@@ -74,3 +75,6 @@ migration: install  ## make migration m="what it does"
 	$(BIN)/alembic revision --autogenerate -m "$(m)"
 	@$(BIN)/ruff check --fix --quiet alembic
 	@$(BIN)/ruff format --quiet alembic
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile

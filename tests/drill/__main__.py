@@ -1,8 +1,8 @@
 """`python -m tests.drill [PART ...]`: delete a part from a copy, then check and test the rest.
 
 Each part is deleted from a fresh copy of what git knows. Where tables go, a migration is made, as
-the README says. The rest has to pass `make check`, and its tests on SQLite. The part `copy` copies
-the items to a resource of its own instead.
+docs/adding-a-resource.md says. The rest has to pass `make check`, and its tests on SQLite. The part
+`copy` copies the items to a resource of its own instead.
 """
 
 import os
@@ -52,7 +52,7 @@ def run(folder: Path, *command: str) -> bool:
 
 
 def copy_items(folder: Path) -> bool:
-    """Copy the example as the README says, and run the tests that were copied along."""
+    """Copy the example as the documentation says, and run the tests that were copied along."""
     return (
         run(folder, "sh", "tests/drill/copy_items.sh", "gadget")
         and run(folder, *MAKE, "format")

@@ -1,4 +1,4 @@
-"""What goes with each part that a project may not want: the README's checklist."""
+"""What goes with each part that a project may not want: see docs/adding-a-resource.md."""
 
 from collections.abc import Mapping, Sequence
 
