@@ -11,7 +11,7 @@ FOLDERS = ("", "docs", "bench", ".github")
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", re.MULTILINE)
-HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 
 
 class Block(NamedTuple):
@@ -36,7 +36,16 @@ def relative_links(page: Path) -> list[str]:
     return [link for link in links if not re.match(r"[a-z]+:", link)]
 
 
+def headings(page: Path) -> list[tuple[str, str]]:
+    return HEADING.findall(FENCE.sub("", page.read_text()))
+
+
+def outline(page: Path) -> list[int]:
+    """Return the levels of the headings, in their order."""
+    return [len(marks) for marks, _ in headings(page)]
+
+
 def anchors(page: Path) -> set[str]:
     """Return the anchors that GitHub gives to the headings of a page."""
-    headings = HEADING.findall(FENCE.sub("", page.read_text()))
-    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+    titles = [title for _, title in headings(page)]
+    return {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in titles}
