@@ -86,7 +86,7 @@ def copy(tmp_path: Path) -> Path:
 
 @needs("items", "orders")
 @pytest.mark.slow("a server is started for each page")
-@pytest.mark.parametrize("names", PAGES)
+@pytest.mark.parametrize("names", PAGES, ids=" and ".join)
 def test_shell_blocks_run_as_written(copy: Path, names: Sequence[str]) -> None:
     port = free_port()
     script = script_of([copy / name for name in names], port)
