@@ -21,6 +21,7 @@ APP = re.compile(rf"{STARTS}(?:\.venv/bin/)?app ([a-z][a-z-]*)(?: ([a-z][a-z-]*)
 PATHS = re.compile(
     r"`((?:app|tests|docs|alembic|bench|requirements)/[\w./-]*|[\w.-]*[A-Z]\w*\.md)`"
 )
+EXAMPLES = {"items", "lab", "gadgets"}  # they can be deleted, and the last is the reader's
 
 
 def unknown_commands(text: str) -> list[str]:
@@ -30,15 +31,16 @@ def unknown_commands(text: str) -> list[str]:
     for name, subcommand in APP.findall(text):
         command = root.get(name)
         commands = getattr(command, "commands", {})
+        if name in EXAMPLES and command is None:
+            continue
         if command is None or (commands and subcommand not in {*commands, ""}):
             unknown.append(f"app {name} {subcommand}".strip())
     return unknown
 
 
-@needs("items", "lab")
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_of_a_page_exist(page: Path) -> None:
-    assert unknown_commands(page.read_text().replace("app gadgets", "app items")) == []
+    assert unknown_commands(page.read_text()) == []
 
 
 def test_unknown_command_is_found() -> None:
