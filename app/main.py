@@ -16,17 +16,18 @@ from sqlalchemy.exc import DBAPIError
 
 from app.accounts.dependencies import get_visitor
 from app.core.config import Settings, get_settings
-from app.core.errors import Unavailable
+from app.core.errors import TooManyRequests, Unavailable
 from app.core.http import health
 from app.core.http.docs import add_docs
 from app.core.http.middleware import add_middleware
 from app.core.http.openapi import API, forbid_unknown_parameters
+from app.core.http.problem_kinds import problem_response
 from app.core.http.problems import add_exception_handlers
 from app.core.http.rate_limits import limit_by_address
 from app.core.observability.loop_guard import LoopGuard
 from app.discovery import discover, folders
 from app.resources import Resources, app_resources
-from app.web import assets, home
+from app.web import assets, home, problems
 from app.web.assets import Assets
 from app.web.csrf import SameOrigin
 from app.web.error_pages import ErrorPages
@@ -81,7 +82,7 @@ def add_api(app: FastAPI, settings: Settings) -> None:
     responses: dict[int | str, dict[str, Any]] = {}
     if settings.rate_limit_default:
         dependencies.insert(0, Depends(limit_by_address))  # what is refused costs nothing more
-        responses[429] = {"description": "Too many requests from this address"}
+        responses = problem_response(TooManyRequests, "Too many requests from this address")
     # The routes are tried in their order, and the features' are asked for most.
     for module in reversed([*discover("live"), *discover("router")]):
         app.include_router(
@@ -92,7 +93,7 @@ def add_api(app: FastAPI, settings: Settings) -> None:
 def add_pages(app: FastAPI, settings: Settings) -> None:
     app.add_exception_handler(ResponseException, send_response)  # type: ignore[arg-type]  # one of any Exception
     app.include_router(assets.router)
-    for router in (home.router, *(module.router for module in pages(settings))):
+    for router in (home.router, problems.router, *(each.router for each in pages(settings))):
         app.include_router(router, dependencies=[Depends(get_visitor)])  # each has the bar
 
 

@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from app.accounts.models import AuthSession, User
 from app.accounts.schemas import SessionAdminRead, UserAdminCreate, UserAdminEdit, UserRead
-from app.core.errors import Conflict
+from app.core.errors import AlreadyExists
 from app.core.resources import resources_of
 from app.web.admin_site.filters import BooleanFilter, ValueFilter
 from app.web.admin_site.view import AdminView
@@ -18,7 +18,7 @@ class UserAdmin(AdminView, model=User):
     read_schema = UserRead
     create_schema = UserAdminCreate
     edit_schema = UserAdminEdit
-    create_blame: ClassVar = {Conflict: "email"}
+    create_blame: ClassVar = {AlreadyExists: "email"}
     column_list = ("id", "email", "full_name", "is_active", "is_superuser", "created_at")
     column_searchable_list = ("email", "full_name")
     column_sortable_list = ("id", "email", "full_name", "created_at")

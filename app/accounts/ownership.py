@@ -23,7 +23,7 @@ from app.core.database.pagination import Position, Sort
 from app.core.database.queries import Query, columns_of
 from app.core.database.repository import MAX_VERSIONS, Repository, Versions, page_of, page_params
 from app.core.database.session import Session
-from app.core.errors import Conflict, Forbidden
+from app.core.errors import Conflict, Forbidden, InUse
 from app.core.schemas import Input, Output
 from app.core.security.principal import Principal
 
@@ -125,14 +125,14 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         return await self._changed(id_, query, changes, expected)
 
     async def delete(self, id_: int, expected: Versions) -> ReadT:
-        """Delete the row and return it as it was. Raise NotFound, Stale, Forbidden, or Conflict
+        """Delete the row and return it as it was. Raise NotFound, Stale, Forbidden, or InUse
         when another table refers to the row."""
         query = delete_query(self._class, self.principal.is_superuser, count_of(expected))
         try:
             return await self._changed(id_, query, {}, expected)
         except Conflict as error:
             name = self.model.__name__.lower()
-            raise Conflict(f"This {name} is in use and cannot be deleted.") from error
+            raise InUse(f"This {name} is in use and cannot be deleted.") from error
 
     async def _changed(
         self, id_: int, query: Query[Any], changes: Mapping[str, Any], expected: Versions

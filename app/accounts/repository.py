@@ -20,7 +20,7 @@ from app.core.database.models import utc_now
 from app.core.database.pagination import Position, Sort
 from app.core.database.repository import Repository
 from app.core.database.session import Session
-from app.core.errors import Conflict, Unauthenticated
+from app.core.errors import AlreadyExists, Conflict, Unauthenticated
 from app.core.jobs.queue import JobQueue
 from app.core.security.principal import Principal
 from app.core.security.tokens import AccessClaims
@@ -52,7 +52,7 @@ class UserRepository(Repository[User]):
         try:
             return await super().add(record)
         except Conflict as error:
-            raise Conflict("There is an account with this e-mail address already.") from error
+            raise AlreadyExists("An account with this email address already exists.") from error
 
     async def get(self, user_id: int) -> User | None:
         return await self.one(select(User).where(User.id == user_id))

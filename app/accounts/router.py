@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Form, Query, Response, status
@@ -32,14 +32,15 @@ from app.accounts.schemas import (
     UserUpdate,
 )
 from app.core.database.pagination import Page
+from app.core.errors import AlreadyExists, Forbidden, LastSuperuser, TooManyRequests
+from app.core.http.problem_kinds import problem_response
 from app.core.http.routing import ApiRouter
 
-Responses = dict[int | str, dict[str, Any]]
-TAKEN: Responses = {409: {"description": "The address has an account"}}
-LAST_SUPERUSER: Responses = {409: {"description": "There would be no superuser left"}}
-CLOSED: Responses = {403: {"description": "Sign-up is closed"}}
-WRONG_PASSWORD: Responses = {403: {"description": "The current password is wrong"}}
-TOO_MANY: Responses = {429: {"description": "Too many attempts"}}
+TAKEN = problem_response(AlreadyExists, "An account with this email address already exists")
+LAST_SUPERUSER = problem_response(LastSuperuser, "This is the last active superuser")
+CLOSED = problem_response(Forbidden, "Sign-up is closed")
+WRONG_PASSWORD = problem_response(Forbidden, "The current password is wrong")
+TOO_MANY = problem_response(TooManyRequests, "Too many attempts")
 
 auth = APIRouter(prefix="/auth", tags=["auth"])
 users = APIRouter(prefix="/users", tags=["users"])

@@ -7,6 +7,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.config import Settings
+from app.core.http.problem_kinds import KINDS
 from app.core.http.problems import ProblemResponse
 
 COOKIELESS = "/api/v1/"
@@ -28,8 +29,8 @@ class SameOrigin:
         is_safe = scope["type"] != "http" or scope["method"] in SAFE_METHODS
         if is_safe or scope["path"].startswith(COOKIELESS) or self._is_from_here(scope):
             return self.app(scope, receive, send)
-        detail = "This can be done from a page of this site alone."
-        return ProblemResponse(scope, 403, detail)(scope, receive, send)
+        detail = "The form was sent from another site. Open the page on this site and try again."
+        return ProblemResponse(scope, KINDS["cross-site-request"], detail)(scope, receive, send)
 
     def _is_from_here(self, scope: Scope) -> bool:
         headers = Headers(scope=scope)

@@ -8,17 +8,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.http.problems import ProblemResponse, title_of
+from app.core.http.problem_kinds import MEDIA_TYPE, PATH, kind_of_status
 from app.core.security.policy_headers import API
 from app.web.rendering import render
-
-WORDS = {
-    403: "Access denied",
-    404: "There is no such page",
-    429: "Too many requests",
-    500: "Something went wrong",
-    503: "Service temporarily unavailable",
-}
 
 
 class ErrorPages:
@@ -56,22 +48,24 @@ def wants_page(scope: Scope) -> bool:
 
 def is_problem(start: Message) -> bool:
     content_type = Headers(raw=start["headers"]).get("content-type", "")
-    return content_type == ProblemResponse.media_type
+    return content_type == MEDIA_TYPE
 
 
 def render_problem_page(scope: Scope, start: Message, body: bytes) -> Any:
     status, headers = start["status"], MutableHeaders(raw=list(start["headers"]))
-    # What answers HEAD is empty, and what is long may be compressed: it says less then.
+    # The body of a response to HEAD is empty, and a long body may be compressed.
     readable = body and "content-encoding" not in headers
-    detail = json.loads(body)["detail"] if readable else ""
+    general = kind_of_status(status)
+    problem = json.loads(body) if readable else {"title": general.title, "type": general.type}
     for name in ("content-length", "content-type", "content-encoding"):
         del headers[name]
     page = render(
         Request(scope),
         "web/error.html",
         status=status,
-        title=WORDS.get(status, title_of(status)),
-        detail="" if detail == title_of(status) else detail,
+        title=problem["title"],
+        detail=problem.get("detail", ""),
+        about=problem["type"] if problem["type"].startswith(PATH) else "",
         request_id=scope.get("request_id"),
         error_status=status,
     )

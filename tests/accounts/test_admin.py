@@ -43,7 +43,7 @@ async def test_a_user_is_made(admin: httpx.AsyncClient, app: FastAPI, root: Pers
     assert (user.full_name, user.is_superuser, user.is_verified) == ("New", True, True)
     again = await admin.post("/admin/user/create", data=form | {"email": "NEW@example.com"})
     assert again.status_code == 422
-    assert error_of(again) == "There is an account with this e-mail address already."
+    assert error_of(again) == "An account with this email address already exists."
     assert PASSWORD not in again.text
     short = await admin.post(
         "/admin/user/create", data=form | {"email": "b@example.com", "password": "x"}

@@ -92,6 +92,7 @@ async def test_the_last_superuser_stays(ann: Person, root: Person) -> None:
         await root.client.patch(url, json={"is_superuser": False}),
     ):
         assert response.status_code == 409
+        assert response.json()["type"] == "/problems/last-superuser"
     await root.client.patch(f"/api/v1/users/{ann.id}", json={"is_superuser": True})
     assert (await root.client.delete(ME)).status_code == 204
 

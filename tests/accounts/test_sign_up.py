@@ -40,6 +40,7 @@ async def test_an_address_is_taken_once(client: httpx.AsyncClient, first: str, s
     assert (await client.post(URL, json=ANN | {"email": first})).status_code == 201
     response = await client.post(URL, json=ANN | {"email": second})
     assert response.status_code == 409
+    assert response.json()["type"] == "/problems/already-exists"
     assert response.headers["Content-Type"] == "application/problem+json"
 
 

@@ -35,6 +35,8 @@ def test_signed_out(page: Page, complaints: Complaints) -> None:
         "/reset-password?token=x",
         "/verify-email",
         "/verify-email?token=x",
+        "/problems",
+        "/problems/idempotency-in-progress",
         "/nowhere",
     ):
         page.goto(path)

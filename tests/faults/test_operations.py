@@ -58,7 +58,7 @@ def test_server_recovers_from_a_database_that_became_read_only(
         ready = client.get("/health/ready")
         assert (ready.status_code, ready.json()["detail"]) == (
             503,
-            "The database cannot be written to.",
+            "The database cannot be written to. Try again in a moment.",
         )
         assert client.get(ITEMS).status_code == 200
         databases.execute(

@@ -28,7 +28,7 @@ def test_slow_request_is_answered_408(client: httpx.Client) -> None:
         connection.sendall(b"GET /health/live HTTP/1.1\r\n")
         response = trickle(connection, b"a: b\r\n", 0.1)
     assert status_of(response) == 408
-    assert json.loads(response.partition(b"\r\n\r\n")[2])["title"] == "Request Timeout"
+    assert json.loads(response.partition(b"\r\n\r\n")[2])["title"] == "Request timeout"
     assert client.get("/health/live").status_code == 200
 
 

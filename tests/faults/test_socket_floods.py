@@ -86,7 +86,7 @@ def test_open_sockets_are_kept_and_a_new_connection_is_answered_503(
         response = health(client)
         assert response.status_code == 503
         assert response.headers["Retry-After"] == "5"
-        assert response.json()["detail"] == "Too many connections are open."
+        assert response.json()["detail"] == "Too many connections are open. Try again in a moment."
         for connection in sockets:
             connection.sendall(frame(PING, b"x"))
             assert connection.recv(3) == b"\x8a\x01x"

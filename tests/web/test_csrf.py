@@ -11,7 +11,7 @@ PATHS = ("/login", "/logout", "/signup", "/account/delete", "/admin/item/create"
 
 
 def is_refused(response: httpx.Response) -> bool:
-    return response.status_code == 403 and "from a page of this site" in response.text
+    return response.status_code == 403 and "was sent from another site" in response.text
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tests.slices import needs
 
 ERRORS = {
     "forbidden": (Forbidden("Not for you."), 403, "Not for you."),
-    "limited": (TooManyRequests("login", 10, 60, 42), 429, "try again in 42 s"),
+    "limited": (TooManyRequests("login", 10, 60, 42), 429, "Try again in 42 seconds"),
     "bug": (ZeroDivisionError("the secret inside"), 500, "Quote the request ID"),
     "away": (Unavailable("The database is not reachable."), 503, "not reachable"),
 }

@@ -13,7 +13,7 @@ from app.accounts.dependencies import (
     Visitor,
 )
 from app.accounts.schemas import SignIn, UserCreate
-from app.core.errors import Conflict, InvalidTokenRequest
+from app.core.errors import AlreadyExists, InvalidTokenRequest
 from app.web.forms import REFUSALS, Form, FormDep
 from app.web.navigation import ResponseException, local_path, redirect
 from app.web.rendering import render
@@ -44,7 +44,7 @@ async def sign_up(
     try:
         await users.sign_up(form.read(UserCreate), client)
     except REFUSALS as error:
-        form.refuse(error, {Conflict: "email"})
+        form.refuse(error, {AlreadyExists: "email"})
         raise ResponseException(render(request, "accounts/signup.html", form=form)) from error
     query = {"notice": "signed-up"} | ({"next": form.get("next")} if form.get("next") else {})
     return redirect(f"/login?{urlencode(query)}")

@@ -23,7 +23,7 @@ from app.accounts.service.emails import EmailService
 from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort
 from app.core.database.repository import UnitsOfWork
-from app.core.errors import Conflict, Forbidden, NotFound
+from app.core.errors import AlreadyExists, Forbidden, LastSuperuser, NotFound
 from app.core.security.fair_queue import FairQueue
 from app.core.security.passwords import Passwords
 from app.core.security.principal import Principal
@@ -86,7 +86,7 @@ class UserService:
         async with self._accounts.reading() as accounts:
             if await accounts.users.has_superuser():
                 return False
-        with suppress(Conflict):
+        with suppress(AlreadyExists):
             await self.create(email, password, is_superuser=True)
             return True
         return False
@@ -174,7 +174,7 @@ class UserService:
 
     async def _keep_a_superuser(self, accounts: Accounts, leaving: int) -> None:
         if await accounts.users.lock_superusers() == {leaving}:
-            raise Conflict("This is the last active superuser. Create another one first.")
+            raise LastSuperuser("This is the last active superuser. Create another one first.")
 
     async def _check_password(self, user_id: int, password: SecretStr) -> User:
         await self._attempts.current_password(user_id)

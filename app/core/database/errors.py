@@ -8,7 +8,7 @@ import sqlite3
 import asyncpg
 from sqlalchemy.exc import IntegrityError
 
-from app.core.errors import LockTimeout, Unavailable
+from app.core.errors import DatabaseUnavailable, LockTimeout, Unavailable
 
 # The connection is gone. TimeoutError, an OSError, is the driver's own limit: the link is silent.
 POSTGRES_UNAVAILABLE = (
@@ -43,8 +43,8 @@ SQLITE_UNAVAILABLE = (
 CONNECTING = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
-def database_unavailable() -> Unavailable:
-    return Unavailable("The database is not reachable.")
+def database_unavailable() -> DatabaseUnavailable:
+    return DatabaseUnavailable("The database is not reachable. Try again in a moment.")
 
 
 def as_unavailable(error: BaseException) -> Unavailable | None:
@@ -54,7 +54,7 @@ def as_unavailable(error: BaseException) -> Unavailable | None:
     if isinstance(error, (*POSTGRES_UNAVAILABLE, *POSTGRES_STALE_POOL)):
         return database_unavailable()
     if isinstance(error, POSTGRES_TRANSIENT):
-        return Unavailable("The database cannot do this at the moment.")
+        return DatabaseUnavailable("The database cannot do this now. Try again in a moment.")
     if getattr(error, "sqlite_errorcode", 0) & 0xFF in SQLITE_UNAVAILABLE:
         return database_unavailable()
     return None

@@ -10,7 +10,7 @@ from sqlalchemy import PoolProxiedConnection, event
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, ManagesConnection
 from sqlalchemy.util import await_
 
-from app.core.errors import Unavailable
+from app.core.errors import Overloaded
 
 SLOT = "slot"  # in the info of a connection's place in the pool
 
@@ -26,7 +26,7 @@ class Slots:
         self._waiters = deque[asyncio.Future[bool]]()
 
     async def acquire(self, seconds: float) -> None:
-        """Raise Unavailable when no slot was free for so long."""
+        """Raise Overloaded when no slot was free for so long."""
         if self._free:
             self._free -= 1
             return
@@ -44,7 +44,8 @@ class Slots:
             timer.cancel()
         if not is_free:
             late = TimeoutError(f"after {seconds} s")
-            raise Unavailable("All connections to the database are in use.") from late
+            detail = "All connections to the database are in use. Try again in a moment."
+            raise Overloaded(detail) from late
 
     def release(self) -> None:
         while self._waiters:
@@ -85,7 +86,7 @@ class FairPool(AsyncAdaptedQueuePool):
     async def admit(self) -> None:
         """Wait for a slot, which the next call of `connect` takes: it has to follow at once.
 
-        Raise Unavailable after the pool's timeout.
+        Raise Overloaded after the pool's timeout.
         """
         await self._slots.acquire(self._seconds)
         self._is_admitted = True

@@ -22,7 +22,7 @@ from app.core.database.events import CommitOrder, Publish, recorded
 from app.core.database.pool import FairPool
 from app.core.database.queries import WRITE
 from app.core.database.session import ONLY_READS, Session
-from app.core.errors import Unavailable
+from app.core.errors import DatabaseUnavailable
 
 IS_WRITABLE = text(
     "SELECT NOT (pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool)"
@@ -94,8 +94,10 @@ class Database:
                 self._hear(events)
 
     async def check_writable(self) -> None:
-        """Raise Unavailable when the database answers and cannot be written to: a standby, a
-        read-only disk."""
+        """Raise DatabaseUnavailable when the database answers and cannot be written to.
+
+        It may be a standby, or on a read-only disk.
+        """
         if self.is_sqlite:
             path = Path(str(self.engine.url.database))
             is_writable = await to_thread.run_sync(os.access, path, os.W_OK)
@@ -105,7 +107,7 @@ class Database:
             if not is_writable:
                 cast(FairPool, self.engine.pool).renew()  # the next one may reach another server
         if not is_writable:
-            raise Unavailable("The database cannot be written to.")
+            raise DatabaseUnavailable("The database cannot be written to. Try again in a moment.")
 
     async def dispose(self) -> None:
         await self.reader.dispose()

@@ -6,11 +6,14 @@ from starlette.concurrency import run_in_threadpool
 
 from app.core.database.dependencies import DatabaseDep
 from app.core.database.migrations import get_migrations
-from app.core.errors import Unavailable
+from app.core.errors import DatabaseUnavailable
+from app.core.http.problem_kinds import problem_response
 from app.core.schemas import Output
 from app.core.security.rate_limit import RateLimiterDep
 
 READY_SECONDS = 1  # the driver may take two more to give up, and probes are impatient
+
+NOT_READY = problem_response(DatabaseUnavailable, "The server cannot do its work now")
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -25,7 +28,7 @@ async def read_liveness() -> Health:
     return Health()
 
 
-@router.get("/ready", responses={503: {"description": "Not now"}})
+@router.get("/ready", responses=NOT_READY)
 async def read_readiness(database: DatabaseDep, limiter: RateLimiterDep) -> Health:
     """It can do its work: the database answers, and its schema is not behind the code.
 
@@ -37,7 +40,9 @@ async def read_readiness(database: DatabaseDep, limiter: RateLimiterDep) -> Heal
             behind = await migrations.is_behind(database)
             await database.check_writable()
     except TimeoutError as error:
-        raise Unavailable("The database does not answer.") from error
+        raise DatabaseUnavailable("The database does not answer.") from error
     if behind:
-        raise Unavailable("The database's schema is behind the code: run `alembic upgrade head`.")
+        raise DatabaseUnavailable(
+            "The schema of the database is behind the code: run `alembic upgrade head`."
+        )
     return Health(status="ok" if await limiter.is_whole() else "degraded")

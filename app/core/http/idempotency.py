@@ -11,7 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request, Response
 
 from app.core.database.dependencies import SessionDep
-from app.core.errors import InProgress, Invalid
+from app.core.errors import InProgress, Invalid, KeyReused
 from app.core.http.idempotency_records import IdempotencyRepository
 from app.core.security.principal import Principal
 
@@ -46,9 +46,9 @@ class Idempotency:
             return None
         record = await self._records.get(self._user_id, self._key)
         if record is None:
-            raise InProgress("The first request with this key has expired just now.")
+            raise InProgress("The first request with this key has just expired. Try again.")
         if record.fingerprint != fingerprint:
-            raise Invalid("The key was used with another request.", "header", KEY)
+            raise KeyReused("The key was used with another request. Use a new key.", "header", KEY)
         return Response(record.body, record.status, {**record.headers, REPLAYED: "true"})
 
     async def store(self, response: Response) -> None:

@@ -47,7 +47,9 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
         except IntegrityError as error:
             raise Conflict("The account has just been deleted.") from error
         except LockTimeout as error:
-            raise InProgress("The first request with this key is still under way.") from error
+            raise InProgress(
+                "The first request with this key is still in progress. Try again."
+            ) from error
 
     def _reserve(self, user_id: int, key: str, fingerprint: bytes) -> Any:
         values = {

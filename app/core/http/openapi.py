@@ -11,7 +11,14 @@ from starlette.requests import HTTPConnection
 
 from app.core.errors import Invalid
 from app.core.http.idempotency import KEY, REPLAYED
-from app.core.http.problems import Problem, title_of
+from app.core.http.problem_kinds import (
+    KINDS,
+    MEDIA_TYPE,
+    ProblemKind,
+    example_of,
+    kind_of_status,
+)
+from app.core.http.problems import Problem
 from app.core.http.scope import effective_route
 
 SCHEMA = "#/components/schemas/"
@@ -42,6 +49,7 @@ HEADERS_OF_ERRORS = {
     "429": ["RateLimit", "RateLimit-Policy", "Retry-After"],
     "503": ["Retry-After"],
 }
+UNAVAILABLE = ("database-unavailable", "overloaded")
 
 
 class API(FastAPI):
@@ -57,6 +65,7 @@ class API(FastAPI):
             schemas |= problem.pop("$defs") | {"Problem": problem}
             schemas.pop("HTTPValidationError", None)
             schemas.pop("ValidationError", None)
+            document["components"]["examples"] = _examples()
             document["components"]["headers"] = {
                 name: {"description": says, "schema": {"type": "string"}, "example": example}
                 for name, (says, example) in HEADERS.items()
@@ -79,7 +88,7 @@ async def forbid_unknown_parameters(connection: HTTPConnection) -> None:
         known = query_parameters(connection)
         for name in connection.query_params:
             if name not in known:
-                raise Invalid(f"There is no parameter {name!r}.", "query", name)
+                raise Invalid(f"There is no query parameter {name!r}.", "query", name)
 
 
 def query_parameters(connection: HTTPConnection) -> frozenset[str]:
@@ -101,42 +110,71 @@ def _query_fields(dependant: Dependant) -> Iterator[ModelField]:
 
 def _describe_errors(operation: dict[str, Any]) -> None:
     """Derived from the operation, so that a new route is described without saying a thing."""
-    statuses = {"500"}
-    parameters = operation.get("parameters", [])
-    if "requestBody" in operation:
-        statuses |= {"400", "413", "422", "503"}
-        if "application/json" in operation["requestBody"]["content"]:
-            statuses.add("415")
-    if any(parameter["in"] == "path" for parameter in parameters):
-        statuses.add("404")
-    if any(parameter["name"] == "If-Match" for parameter in parameters):
-        statuses.add("412")
-    for requirement in operation.get("security", []):
-        statuses |= {"401", "422", "503"} | ({"403"} if any(requirement.values()) else set())
     responses = operation["responses"]
     responses.pop("422", None)  # FastAPI's own shape
+    parameters = operation.get("parameters", [])
     if any(parameter["name"] == KEY for parameter in parameters):
-        _describe_replays(responses)
-    for status in sorted(statuses | {code for code in responses if code >= "400"}):
-        description = responses.get(status, {}).get("description") or title_of(int(status))
-        example = {
-            "type": "about:blank",
-            "title": title_of(int(status)),
-            "status": int(status),
-            "detail": "What went wrong, in words.",
-            "instance": "/api/v1/...",
-            "request_id": REQUEST_ID,
-        }
+        for status, response in responses.items():
+            if status < "300":
+                response.setdefault("headers", {}).update(header_fields(REPLAYED))
+    examples = {status: _declared(each) for status, each in responses.items() if status >= "400"}
+    for name in _kinds_of(operation):
+        examples.setdefault(str(KINDS[name].status), {}).update(example_of(name))
+    for status in sorted(examples):
+        general = kind_of_status(int(status))
+        response = responses.get(status, {})
         responses[status] = {
-            "description": description,
+            "description": response.get("description") or _titles(examples[status], general),
             "headers": header_fields(*HEADERS_OF_ERRORS.get(status, [])),
-            "content": {"application/problem+json": {"schema": REFERENCE, "example": example}},
+            "content": {MEDIA_TYPE: {"schema": REFERENCE, "examples": examples[status]}},
         }
 
 
-def _describe_replays(responses: dict[str, Any]) -> None:
-    for status, response in responses.items():
-        if status < "300":
-            response.setdefault("headers", {}).update(header_fields(REPLAYED))
-    responses["409"] = {"description": "The first request with the key is still under way"}
-    responses["422"] = {"description": "Not valid, or the key was used with another request"}
+def _kinds_of(operation: dict[str, Any]) -> Iterator[str]:
+    """Yield the kinds of problems that follow from what an operation takes."""
+    yield "internal-error"
+    parameters = operation.get("parameters", [])
+    names = {parameter["name"] for parameter in parameters}
+    if "requestBody" in operation:
+        yield from ("bad-request", "body-too-large", "validation", *UNAVAILABLE)
+        if "application/json" in operation["requestBody"]["content"]:
+            yield "unsupported-media-type"
+    if any(parameter["in"] == "path" for parameter in parameters):
+        yield "not-found"
+    if "If-Match" in names:
+        yield "stale-version"
+    if KEY in names:
+        yield from ("idempotency-in-progress", "idempotency-key-reused")
+    for requirement in operation.get("security", []):
+        yield from ("unauthenticated", "validation", *UNAVAILABLE)
+        if any(requirement.values()):
+            yield "missing-scope"
+
+
+def _declared(response: dict[str, Any]) -> dict[str, Any]:
+    """Return the examples that a route declares by `problem_response`."""
+    content: dict[str, Any] = response.get("content", {}).get(MEDIA_TYPE, {})
+    return {**content.get("examples", {})}
+
+
+def _titles(examples: dict[str, Any], general: ProblemKind) -> str:
+    return "; ".join(KINDS[name].title for name in examples) or general.title
+
+
+def _examples() -> dict[str, Any]:
+    """Return an example of each kind of problem."""
+    return {
+        name: {
+            "summary": kind.title,
+            "description": f"{kind.summary} {kind.advice}",
+            "value": {
+                "type": kind.type,
+                "title": kind.title,
+                "status": kind.status,
+                "detail": kind.summary,
+                "instance": "/api/v1/...",
+                "request_id": REQUEST_ID,
+            },
+        }
+        for name, kind in KINDS.items()
+    }

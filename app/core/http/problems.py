@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -15,27 +14,14 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from app.core import errors
+from app.core.http.problem_kinds import KINDS, MEDIA_TYPE, ProblemKind, kind_of_status, phrase_of
 
 logger = logging.getLogger("app.http")
 
-STATUS: dict[type[errors.AppError], int] = {
-    errors.InvalidTokenRequest: 400,
-    errors.Unauthenticated: 401,
-    errors.Forbidden: 403,
-    errors.NotFound: 404,
-    errors.Conflict: 409,
-    errors.Stale: 412,
-    errors.Invalid: 422,
-    errors.TooManyRequests: 429,
-    errors.TooManyAtOnce: 429,
-    errors.TooManyTags: 431,
-    errors.Unavailable: 503,
-}
-# RFC 9110's names, which Python learned in 3.13.
-TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 RETRY_AFTER_SECONDS = "5"
 MAX_ERRORS = 100
+INVALID = "The request is invalid: `errors` lists each field with what is wrong."
 
 
 class InvalidField(BaseModel):
@@ -50,42 +36,42 @@ class InvalidField(BaseModel):
 class Problem(BaseModel):
     """RFC 9457."""
 
-    type: str = "about:blank"
-    title: str
+    type: str = Field(
+        description="The kind of problem, a path of this server. `docs/problems.md` and the page "
+        "at `/problems` list them. Expect new ones.",
+        examples=[each.type for each in KINDS.values()],
+    )
+    title: str = Field(description="The same for every problem of one type.")
     status: int
-    detail: str
-    instance: str
-    request_id: str
+    detail: str = Field(description="What went wrong this time, for people to read.")
+    instance: str = Field(description="The path of the request.")
+    request_id: str = Field(description="Quote it when you report the problem.")
     errors: list[InvalidField] | None = Field(default=None, description="Only with status 422.")
 
 
 class ProblemResponse(JSONResponse):
-    media_type = "application/problem+json"
+    media_type = MEDIA_TYPE
 
     def __init__(
         self,
         scope: Scope,
-        status: int,
+        kind: ProblemKind,
         detail: str,
         headers: Mapping[str, str] | None = None,
         **members: Any,
     ) -> None:
         body = {
-            "type": "about:blank",
-            "title": title_of(status),
-            "status": status,
+            "type": kind.type,
+            "title": kind.title,
+            "status": kind.status,
             "detail": detail,
             "instance": scope["path"],
             "request_id": scope.get("request_id"),
         }
-        super().__init__(body | members, status, headers)
+        super().__init__(body | members, kind.status, headers)
 
     def render(self, content: Any) -> bytes:
         return json.dumps(content).encode()  # ASCII: a lone surrogate cannot be sent as UTF-8
-
-
-def title_of(status: int) -> str:
-    return TITLES.get(status) or HTTPStatus(status).phrase
 
 
 def drop_tracebacks(error: object) -> None:
@@ -109,7 +95,6 @@ def drop_tracebacks(error: object) -> None:
 
 async def app_error(request: Request, error: errors.AppError) -> ProblemResponse:
     drop_tracebacks(error)
-    status = next(STATUS[class_] for class_ in type(error).__mro__ if class_ in STATUS)
     headers, members = dict[str, str](), dict[str, Any]()
     match error:
         case errors.InvalidTokenRequest():
@@ -132,7 +117,7 @@ async def app_error(request: Request, error: errors.AppError) -> ProblemResponse
         case errors.Unavailable():
             headers["Retry-After"] = RETRY_AFTER_SECONDS
             logger.warning("%s (%r)", error.detail, error.__cause__)
-    return ProblemResponse(request.scope, status, error.detail, headers, **members)
+    return ProblemResponse(request.scope, KINDS[error.kind], error.detail, headers, **members)
 
 
 def rate_limit_fields(
@@ -149,13 +134,14 @@ async def invalid_request(request: Request, error: RequestValidationError) -> Pr
     is_json = not isinstance(error.body, bytes)
     drop_tracebacks(error)
     if not is_json:  # FastAPI parses nothing but JSON
-        return ProblemResponse(request.scope, 415, "The body should be application/json.")
+        detail = "The body must be JSON, with `Content-Type: application/json`."
+        return ProblemResponse(request.scope, KINDS["unsupported-media-type"], detail)
     details = error.errors()
     if len(details) > MAX_ERRORS:  # the first of each field, or of each element of a list
         details = list({each["loc"][:2]: each for each in reversed(details)}.values())[::-1]
     # Never `input`: it may be a password, or NaN.
     found = [{"loc": each["loc"], "msg": each["msg"], "type": each["type"]} for each in details]
-    return ProblemResponse(request.scope, 422, "The request is not valid.", errors=found)
+    return ProblemResponse(request.scope, KINDS["validation"], INVALID, errors=found)
 
 
 async def http_error(request: Request, error: HTTPException) -> ProblemResponse:
@@ -164,7 +150,22 @@ async def http_error(request: Request, error: HTTPException) -> ProblemResponse:
     if error.status_code == 405:
         allowed = allowed_methods(request)
         headers["Allow"] = ", ".join(allowed) or "GET, HEAD"  # static files are the rest
-    return ProblemResponse(request.scope, error.status_code, str(error.detail), headers)
+    return general_problem(request.scope, error.status_code, str(error.detail), headers)
+
+
+def general_problem(
+    scope: Scope, status: int, detail: str, headers: Mapping[str, str]
+) -> ProblemResponse:
+    """Return the problem of a status, for what a library refuses.
+
+    Libraries say no more than HTTP's phrase of the status, and never name the limit of a body.
+    """
+    kind = kind_of_status(status)
+    if status == 413:
+        detail = scope.get("body_limit", detail)
+    elif detail in (phrase_of(status), ""):
+        detail = kind.summary
+    return ProblemResponse(scope, kind, detail, headers)
 
 
 def allowed_methods(request: Request) -> list[str]:

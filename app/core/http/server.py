@@ -25,7 +25,8 @@ from uvicorn.server import ServerState
 
 from app.core.config import Settings, get_settings
 from app.core.context import request_id_var
-from app.core.http.problems import RETRY_AFTER_SECONDS, ProblemResponse, title_of
+from app.core.http.problem_kinds import KINDS, ProblemKind, phrase_of
+from app.core.http.problems import RETRY_AFTER_SECONDS, ProblemResponse
 
 GRACEFUL_SHUTDOWN_SECONDS = 20
 # On a machine short of CPU, importing the application takes longer than uvicorn's default of 5 s.
@@ -213,7 +214,9 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
             self.connections.discard(each)  # now, since the next connection counts them again
             each.cut()
         if not waiting:
-            self.refuse(503, "Too many connections are open.")
+            self.refuse(
+                KINDS["overloaded"], "Too many connections are open. Try again in a moment."
+            )
             self.connections.discard(self)
             self.transport.close()
 
@@ -240,7 +243,11 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
         if unaccounted > MAX_HEAD_BYTES or len(self.headers) > MAX_FIELDS:
             self.check_head()
         if len(self.pipeline) >= MAX_PIPELINED:
-            self.refuse(429, f"More than {MAX_PIPELINED} requests wait for an earlier one.")
+            self.refuse(
+                KINDS["too-many-at-once"],
+                f"More than {MAX_PIPELINED} requests on this connection wait for an earlier one. "
+                "Wait for the responses, or open another connection.",
+            )
             raise RequestRefused
         before = self.cycle
         super().on_headers_complete()
@@ -254,7 +261,11 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
         self.accounted = self.received
         super().on_body(body)
         if self.pipeline and len(self.cycle.body) > MAX_PIPELINED_BYTES:
-            self.refuse(429, "The body was sent before the requests ahead of it were answered.")
+            self.refuse(
+                KINDS["too-many-at-once"],
+                f"More than {MAX_PIPELINED_BYTES:,} bytes of a body were sent before the earlier "
+                "requests on this connection were answered. Wait for the responses.",
+            )
             raise RequestRefused
 
     def on_message_complete(self) -> None:
@@ -270,29 +281,29 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
 
     def refuse_head(self) -> None:
         self.refuse(
-            431,
-            f"The request line and the header fields may have {MAX_HEAD_BYTES} bytes together, "
-            f"and there may be {MAX_FIELDS} fields.",
+            KINDS["request-head-too-large"],
+            "The request head is too large. The limits are "
+            f"{MAX_HEAD_BYTES:,} bytes and {MAX_FIELDS} header fields.",
         )
 
     def send_400_response(self, msg: str) -> None:
         if not self.refused:  # else the parser was stopped on purpose
-            self.refuse(400, "The request is not valid HTTP/1.1.")
+            self.refuse(KINDS["bad-request"], "The request is not valid HTTP/1.1.")
 
-    def refuse(self, status: int, detail: str) -> None:
+    def refuse(self, kind: ProblemKind, detail: str) -> None:
         """Answer the request that is being read, where that can be, and close the connection."""
         self.refused = True
         self.accounted = self.received
         request_id = f"{getrandbits(128):032x}"
         token = request_id_var.set(request_id)
-        logger.info("A request was refused with %d: %s", status, detail)
+        logger.info("A request was refused with %d: %s", kind.status, detail)
         request_id_var.reset(token)
         can_answer = self.can_answer()
         self.disconnect_application()
         if not can_answer:
             self.transport.close()
             return
-        self.transport.write(self.problem(status, detail, request_id))
+        self.transport.write(self.problem(kind, detail, request_id))
         # Closing while more comes in would reset the connection, and the client might not see why.
         self.flow.resume_reading()
         if self.transport.can_write_eof():  # not over TLS
@@ -323,15 +334,15 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
             or (self.cycle.more_body and not self.cycle.response_started)
         )
 
-    def problem(self, status: int, detail: str, request_id: str) -> bytes:
+    def problem(self, kind: ProblemKind, detail: str, request_id: str) -> bytes:
         path = self.url.partition(b"?")[0][:1000].decode("latin-1")
         fields = {"Connection": "close", "X-Request-ID": request_id}
-        if status == 503:
+        if kind.status == 503:
             fields["Retry-After"] = RETRY_AFTER_SECONDS
         scope = {"path": path, "request_id": request_id}
-        response = ProblemResponse(scope, status, detail, fields)
+        response = ProblemResponse(scope, kind, detail, fields)
         headers = [*self.server_state.default_headers, *response.raw_headers]
-        lines = [f"HTTP/1.1 {status} {title_of(status)}".encode()]
+        lines = [f"HTTP/1.1 {kind.status} {phrase_of(kind.status)}".encode()]
         lines += [name + b": " + value for name, value in headers]
         return b"\r\n".join([*lines, b"", bytes(response.body)])
 
@@ -357,7 +368,11 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
 
     def time_out(self, stage: Stage) -> None:
         if stage in (Stage.HEAD, Stage.BODY):
-            self.refuse(408, "The request did not arrive in time.")
+            self.refuse(
+                KINDS["request-timeout"],
+                f"The request did not arrive in time. The limit is {self.seconds[stage]:g} seconds "
+                f"for the head, and for each {MIN_BODY_BYTES:,} bytes of the body.",
+            )
         elif stage is Stage.IDLE:
             self.transport.close()
         else:

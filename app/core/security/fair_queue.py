@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from app.core.errors import Unavailable
+from app.core.errors import Overloaded
 
 WAIT_SECONDS = 10
 MAX_WAITING_PER_KEY = 100
@@ -17,7 +17,7 @@ class FairQueue:
     """Runs work for one key after the other, however many calls one of them has waiting.
 
     A call that has waited for WAIT_SECONDS, or finds MAX_WAITING_PER_KEY others of its key, raises
-    Unavailable. A cancelled call leaves the queue; work that has begun runs to its end, since a
+    Overloaded. A cancelled call leaves the queue; work that has begun runs to its end, since a
     thread cannot be stopped, and counts until then.
     """
 
@@ -37,7 +37,9 @@ class FairQueue:
     async def _wait(self, key: str) -> None:
         waiting = self._waiting.setdefault(key, deque())
         if len(waiting) >= MAX_WAITING_PER_KEY:
-            raise Unavailable("Too many requests are waiting. Try again in a moment.")
+            raise Overloaded(
+                f"{MAX_WAITING_PER_KEY} requests are already waiting. Try again in a moment."
+            )
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting.append(turn)
         try:
@@ -49,7 +51,7 @@ class FairQueue:
             else:
                 self._forget(key, turn)
             if isinstance(error, TimeoutError):
-                raise Unavailable("The server is busy. Try again in a moment.") from error
+                raise Overloaded("The server is busy. Try again in a moment.") from error
             raise
 
     def _forget(self, key: str, turn: asyncio.Future[None]) -> None:

@@ -1,19 +1,21 @@
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Body, Query, Response, status
 from fastapi.responses import StreamingResponse
 
 from app.core.database.pagination import Page
+from app.core.errors import InUse
 from app.core.http.conditional import IfMatch, IfNoneMatch
 from app.core.http.export import EXPORTED, export
 from app.core.http.idempotency import idempotent
+from app.core.http.problem_kinds import problem_response
 from app.core.http.routing import ApiRouter
 from app.features.items.dependencies import ExportItems, ReadItems, WriteItems
 from app.features.items.schemas import ItemCreate, ItemExportQuery, ItemQuery, ItemRead, ItemUpdate
 
 MAX_BATCH = 1000
-IN_USE: dict[int | str, dict[str, Any]] = {409: {"description": "Something refers to the item"}}
+IN_USE = problem_response(InUse, "The item is in use, for example in an order")
 
 router = ApiRouter(prefix="/items", tags=["items"])  # ETag, Location, Link and 304 come from here
 

@@ -1,17 +1,17 @@
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query, Response, status
 
 from app.core.database.pagination import Page
+from app.core.errors import WrongStatus
 from app.core.http.conditional import IfMatch, IfNoneMatch
 from app.core.http.idempotency import idempotent
+from app.core.http.problem_kinds import problem_response
 from app.core.http.routing import ApiRouter
 from app.features.orders.dependencies import ReadOrders, WriteOrders
 from app.features.orders.schemas import OrderCreate, OrderQuery, OrderRead, OrderUpdate
 
-WRONG_STATUS: dict[int | str, dict[str, Any]] = {
-    409: {"description": "The status of the order does not allow it"}
-}
+WRONG_STATUS = problem_response(WrongStatus, "The status of the order does not allow this")
 
 router = ApiRouter(prefix="/orders", tags=["orders"])
 

@@ -5,7 +5,7 @@ from pydantic import MISSING
 from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort
 from app.core.database.repository import UnitsOfWork, Versions
-from app.core.errors import Conflict, Forbidden, Invalid
+from app.core.errors import Conflict, Forbidden, Invalid, WrongStatus
 from app.core.jobs.mail import Mailer
 from app.core.jobs.queue import JobQueue
 from app.features.items.schemas import ItemRead
@@ -46,7 +46,7 @@ class OrderService:
         return await self._save(order)
 
     async def update(self, order_id: int, data: OrderUpdate, expected: Versions) -> OrderRead:
-        """Change a draft. Raise NotFound, Stale, Conflict, or Invalid as `create` does."""
+        """Change a draft. Raise NotFound, Stale, WrongStatus, or Invalid as `create` does."""
         order = await self._orders.lock(order_id, expected)
         require(order, OrderStatus.DRAFT, "changed")
         if data.note is not MISSING:
@@ -58,7 +58,7 @@ class OrderService:
         return await self._save(order)
 
     async def delete(self, order_id: int, expected: Versions) -> None:
-        """Delete a draft. Raise NotFound, Stale or Conflict."""
+        """Delete a draft. Raise NotFound, Stale or WrongStatus."""
         order = await self._orders.lock(order_id, expected)
         require(order, OrderStatus.DRAFT, "deleted")
         await self._orders.delete(order)
@@ -74,7 +74,7 @@ class OrderService:
         return await self._save(order)
 
     async def ship(self, order_id: int, expected: Versions) -> OrderRead:
-        """Ship a placed order. Raise Forbidden, NotFound, Stale or Conflict."""
+        """Ship a placed order. Raise Forbidden, NotFound, Stale or WrongStatus."""
         if not self._orders.principal.is_superuser:
             raise Forbidden("Only superusers can ship orders.")
         order = await self._orders.lock(order_id, expected)
@@ -132,7 +132,7 @@ class OrderMails:
 
 def require(order: Order, status: OrderStatus, action: str) -> None:
     if order.status != status:
-        raise Conflict(f'An order with the status "{order.status}" cannot be {action}.')
+        raise WrongStatus(f'An order with the status "{order.status}" cannot be {action}.')
 
 
 def invalid_line(position: int, detail: str) -> Invalid:

@@ -227,7 +227,8 @@ async def test_nobody_waits_for_a_connection_that_cannot_be_made() -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
         reads = (read(query) for query in (True, False, True, False))
         errors = await asyncio.gather(*reads, return_exceptions=True)
-    assert [str(error) for error in errors] == ["The database is not reachable."] * 4
+    detail = "The database is not reachable. Try again in a moment."
+    assert [str(error) for error in errors] == [detail] * 4
     await database.dispose()
 
 

@@ -75,7 +75,13 @@ def test_every_operation_is_described(
             if status >= "400":
                 (media_type,) = response["content"]
                 assert media_type == "application/problem+json", name
-                assert response["content"][media_type]["example"]["status"] == int(status)
+                names = response["content"][media_type]["examples"]
+                assert names, name
+                for each, reference in names.items():
+                    assert reference == {"$ref": f"#/components/examples/{each}"}
+                    assert document["components"]["examples"][each]["value"]["status"] == int(
+                        status
+                    )
     for name in ("UserCreate", "UserRead", "TokenRequest"):
         assert any("examples" in each for each in schemas[name]["properties"].values()), name
     assert not [name for name in schemas if "ValidationError" in name]

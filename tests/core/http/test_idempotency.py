@@ -222,6 +222,7 @@ async def test_an_account_or_a_record_that_has_just_gone(
     monkeypatch.setattr(IdempotencyRepository, "get", get)
     response = await things.post()
     assert (response.status_code, response.headers["Retry-After"]) == (409, "5")
+    assert response.json()["type"] == "/problems/idempotency-in-progress"
 
 
 @only("postgresql")

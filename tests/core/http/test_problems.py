@@ -13,6 +13,7 @@ from starlette.responses import StreamingResponse
 
 from app.core.config import Settings
 from app.core.errors import TooManyRequests
+from app.core.http.problem_kinds import KINDS
 from app.core.http.problems import drop_tracebacks
 from app.core.observability.logging import AppHandler, ConsoleFormatter, JsonFormatter
 from app.resources import Resources
@@ -26,6 +27,8 @@ def assert_is_problem(response: httpx.Response, status: int) -> dict[str, Any]:
     problem: dict[str, Any] = response.json()
     assert set(problem) >= {"type", "title", "status", "detail", "instance", "request_id"}
     assert problem["status"] == status
+    kind = KINDS[problem["type"].removeprefix("/problems/")]
+    assert (problem["title"], problem["status"]) == (kind.title, kind.status)
     assert problem["instance"] == response.request.url.path
     assert problem["request_id"] == response.headers["X-Request-ID"]
     return problem
@@ -104,7 +107,9 @@ async def test_too_many_requests(app: FastAPI, client: httpx.AsyncClient) -> Non
         raise TooManyRequests("login", 10, 60, 42)
 
     response = await client.get("/limited")
-    assert assert_is_problem(response, 429)["detail"] == "Too many requests: try again in 42 s."
+    assert assert_is_problem(response, 429)["detail"] == (
+        "Too many requests. Try again in 42 seconds. The limit is 10 in 60 seconds."
+    )
     assert response.headers["Retry-After"] == "42"
     assert response.headers["RateLimit-Policy"] == '"login";q=10;w=60'
     assert response.headers["RateLimit"] == '"login";r=0;t=42'
@@ -194,12 +199,19 @@ async def test_a_body_that_is_too_large(database_url: str) -> None:
         client.headers["Content-Type"] = "application/json"
         for content in (b"x" * 101, chunks()):
             response = await client.post("/api/v1/users", content=content)
-            assert_is_problem(response, 413)
+            detail = assert_is_problem(response, 413)["detail"]
+            assert detail == "The body is too large: the limit is 100 bytes."
         assert_is_problem(await client.post("/nowhere", content=b"x" * 101), 413)
         assert_is_problem(await client.delete("/api/v1/users/me"), 401)
         response = await client.request("DELETE", "/api/v1/users/me", content=b"x" * 101)
         assert_is_problem(response, 413)  # and not when it has been done
         assert_is_problem(await client.post("/api/v1/users", content=b"x" * 100), 422)
+
+
+async def test_form_that_is_too_large_names_the_limit_of_forms(client: httpx.AsyncClient) -> None:
+    form = {"grant_type": "password", "password": "x" * 65_536}
+    problem = assert_is_problem(await client.post("/api/v1/auth/token", data=form), 413)
+    assert problem["detail"] == "The form is too large: the limit is 65,536 bytes."
 
 
 @pytest.mark.parametrize(

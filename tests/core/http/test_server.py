@@ -135,7 +135,9 @@ async def test_slow_request_is_answered_408(clock: Clock, start: bytes, piece: b
         response = await trickle(connection, piece, clock)
     head, _, body = response.removeprefix(CONTINUE).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 ")
-    assert json.loads(body)["title"] == "Request Timeout"
+    problem = json.loads(body)
+    assert problem["type"] == "/problems/request-timeout"
+    assert f"{get_settings().request_timeout:g} seconds" in problem["detail"]
 
 
 async def test_second_request_has_its_own_time(clock: Clock) -> None:
@@ -320,6 +322,9 @@ async def test_head_beyond_the_limits_is_answered_431(head: bytes, status: int) 
         fields, _, body = (await reader.read()).partition(b"\r\n\r\n")
     problem = json.loads(body)
     assert problem["status"] == status == int(fields.split()[1])
+    if status == 431:
+        assert problem["type"] == "/problems/request-head-too-large"
+        assert "65,536 bytes and 100 header fields" in problem["detail"]
     assert problem["instance"] in ("/", "*")
     assert f"x-request-id: {problem['request_id']}".encode() in fields
     assert b"content-type: application/problem+json" in fields

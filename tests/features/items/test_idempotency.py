@@ -83,6 +83,7 @@ async def test_the_same_key_with_another_body(ann: Person) -> None:
     response = await post(ann, "k", name="Desk")
     assert response.status_code == 422
     assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json()["type"] == "/problems/idempotency-key-reused"
     assert response.json()["errors"][0]["loc"] == ["header", "Idempotency-Key"]
     assert await items_of(ann) == [first]
 
@@ -149,8 +150,8 @@ async def test_the_document_tells_of_it(app: FastAPI) -> None:
     assert parameter["schema"]["examples"]
     responses = operation["responses"]
     assert "Idempotency-Replayed" in responses["201"]["headers"]
-    assert "under way" in responses["409"]["description"]
-    assert "key" in responses["422"]["description"]
+    assert responses["409"]["description"] == "Request in progress"
+    assert responses["422"]["description"] == "Invalid request; Idempotency key reused"
     sign_up = paths["/api/v1/users"]["post"]
     assert "Idempotency-Replayed" not in sign_up["responses"]["201"]["headers"]
 

@@ -27,6 +27,7 @@ async def test_item_of_an_order_cannot_be_deleted(ann: Person) -> None:
     order = await make_order(ann, (item, 1))
     response = await ann.client.delete(f"/api/v1/items/{item['id']}")
     assert response.status_code == 409
+    assert response.json()["type"] == "/problems/in-use"
     assert response.json()["detail"] == "This item is in use and cannot be deleted."
     assert await read_order(ann, order["id"]) == order
     await ann.client.delete(f"{ORDERS}/{order['id']}")

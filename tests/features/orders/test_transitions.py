@@ -33,6 +33,7 @@ async def test_transition_that_is_not_next_returns_409(ann: Person, root: Person
         response = await attempt(root, order["id"], attempted)
         assert response.status_code == 409
         detail = f'An order with the status "{status}" cannot be {action}.'
+        assert response.json()["type"] == "/problems/wrong-status"
         assert response.json()["detail"] == detail
         if then:
             await change_order(root, order["id"], then)

@@ -20,7 +20,10 @@ class BodyLimit:
         self.app = app
         self._bodies = RequestBodyLimitMiddleware(app, max_body_size)
         # To parse a form takes the event loop a while, and ours are short.
-        self._forms = RequestBodyLimitMiddleware(app, min(max_body_size, MAX_FORM_BYTES))
+        max_form_size = min(max_body_size, MAX_FORM_BYTES)
+        self._forms = RequestBodyLimitMiddleware(app, max_form_size)
+        self._body_limit = f"The body is too large: the limit is {max_body_size:,} bytes."
+        self._form_limit = f"The form is too large: the limit is {max_form_size:,} bytes."
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
@@ -30,8 +33,9 @@ class BodyLimit:
             return self.app(scope, receive, send)
         is_form = header(scope, b"content-type").lower().startswith(FORMS)
         limited = self._forms if is_form else self._bodies
+        scope["body_limit"] = self._form_limit if is_form else self._body_limit
         if length.isdecimal() and int(length) > limited.max_body_size:
-            return PlainTextResponse("Content Too Large", 413)(scope, receive, send)
+            return PlainTextResponse(scope["body_limit"], 413)(scope, receive, send)
         return limited(scope, receive, send)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.http.problems import ProblemResponse
+from app.core.http.problems import general_problem
 
 STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
@@ -33,7 +33,7 @@ class PlainErrorsAsProblems:
                 if not message.get("more_body"):
                     headers = MutableHeaders(scope=start)
                     del headers["content-length"], headers["content-type"]
-                    problem = ProblemResponse(scope, start["status"], text.decode(), headers)
+                    problem = general_problem(scope, start["status"], text.decode(), headers)
                     await problem(scope, receive, send)
 
         return self.app(scope, receive, send_problem)

@@ -4,6 +4,7 @@ import logging
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core.http.problem_kinds import KINDS
 from app.core.http.problems import ProblemResponse, drop_tracebacks
 
 error_logger = logging.getLogger("app.error")
@@ -35,7 +36,6 @@ class UnexpectedErrors:
                 raise  # the server logs it and hangs up: half an answer must not look whole
             error_logger.exception("Unexpected error")
             drop_tracebacks(error)
-            problem = ProblemResponse(
-                scope, 500, "Internal server error. Quote the request ID when you report it."
-            )
+            detail = "Internal server error. Quote the request ID when you report it."
+            problem = ProblemResponse(scope, KINDS["internal-error"], detail)
             await problem(scope, receive, send)
