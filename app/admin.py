@@ -28,7 +28,7 @@ STATICS = f"{PATH}/statics/"
 POLICY = content_security_policy(img_src="'self' data:", font_src="'self'")
 LINKS = [
     Link("Admin", PATH, "superusers", order=9),
-    Link("Admin", PATH, "anyone", "The data, for superusers.", order=7, is_in_bar=False),
+    Link("Admin", PATH, "anyone", "Manage the data. For superusers.", order=7, is_in_bar=False),
 ]
 
 

@@ -29,8 +29,10 @@ def open_resources() -> AbstractAsyncContextManager[Resources]:
     return app_resources(get_settings())
 
 
-cli = typer.Typer(no_args_is_help=True, add_completion=False, help="The application's commands.")
-db = typer.Typer(no_args_is_help=True, help="The database.")
+cli = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Run and manage the application."
+)
+db = typer.Typer(no_args_is_help=True, help="Manage the database.")
 cli.add_typer(db, name="db")
 jobs = typer.Typer(no_args_is_help=True, help="The queue of jobs.")
 cli.add_typer(jobs, name="jobs")
@@ -45,8 +47,8 @@ def root(context: typer.Context) -> None:
 
 @cli.command()
 def serve(
-    reload: Annotated[bool, typer.Option(help="Start again when the code changes.")] = False,
-    migrate: Annotated[bool, typer.Option(help="Upgrade the database first.")] = False,
+    reload: Annotated[bool, typer.Option(help="Restart when the code changes.")] = False,
+    migrate: Annotated[bool, typer.Option(help="Migrate the database first.")] = False,
 ) -> None:
     """Serve on HOST and PORT with WEB_CONCURRENCY workers."""
     settings = get_settings()
@@ -72,7 +74,7 @@ def worker() -> None:
     settings = get_settings()
     if settings.redis_url is None:
         raise SystemExit(
-            "REDIS_URL is not set: the server does the jobs, a worker has nothing to do"
+            "REDIS_URL is not set, so the server runs the jobs. Set it to run a worker."
         )
 
     from app.main import freeze_garbage
@@ -103,7 +105,7 @@ def upgrade(revision: str = "head") -> None:
 
 @db.command()
 def check() -> None:
-    """Fail when the models have changed without a migration, on a database made for it."""
+    """Fail when the models have changed without a migration. Uses a temporary database."""
     from alembic import command
 
     with TemporaryDirectory() as folder:

@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or get_settings()
     app = API(
         title=TITLE,
-        description="Sign up, press Authorize, and make an item.",
+        description="Sign up, press Authorize, then create an item.",
         version="0.1.0",
         openapi_url=None,  # nor its pages: app.core.http.docs
         telemetry=None if find_spec("opentelemetry.sdk") else NO_TELEMETRY,
@@ -155,7 +155,7 @@ def warm_up(app: FastAPI) -> None:
         try:
             step()
         except Exception:  # what is wrong is so again where it is asked for
-            logger.exception("Not all is ready")
+            logger.exception("A step of the warm-up failed")
     if app.state.resources.settings.environment != "test":
         freeze_garbage()
 
@@ -175,7 +175,7 @@ async def ensure_first_superuser(resources: Resources) -> None:
         if await resources.accounts.users.ensure_superuser(*superuser):
             logger.warning("There was no superuser: %s was created.", superuser[0])
     except (Unavailable, DBAPIError) as error:  # /health/ready says so until it is mended
-        logger.warning("The first superuser could not be made: %s", error)
+        logger.warning("The first superuser could not be created: %s", error)
 
 
 app = create_app()

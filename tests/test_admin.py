@@ -141,7 +141,7 @@ async def test_the_policy_has_one_exception(admin: httpx.AsyncClient, path: str)
 async def test_what_there_is_not(admin: httpx.AsyncClient, path: str) -> None:
     page = await admin.get(path)
     assert page.status_code == 404
-    assert "There is no such page" in page.text
+    assert "<h1>Not found</h1>" in page.text
 
 
 @needs("items")

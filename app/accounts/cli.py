@@ -10,12 +10,12 @@ from app.core.commands import run
 from app.core.resources import Resources
 
 cli = typer.Typer()
-users = typer.Typer(no_args_is_help=True, help="The accounts.")
-auth = typer.Typer(no_args_is_help=True, help="The sessions.")
+users = typer.Typer(no_args_is_help=True, help="Manage accounts.")
+auth = typer.Typer(no_args_is_help=True, help="Manage sessions.")
 cli.add_typer(users, name="users")
 cli.add_typer(auth, name="auth")
 
-Email = Annotated[str, typer.Argument(help="The e-mail address.")]
+Email = Annotated[str, typer.Argument(help="The email address.")]
 Password = Annotated[
     str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, envvar="PASSWORD")
 ]
@@ -25,7 +25,7 @@ Password = Annotated[
 def create(
     context: typer.Context, email: Email, password: Password, superuser: bool = False
 ) -> None:
-    """Make an account whose address needs no confirmation."""
+    """Create an account whose email address is confirmed."""
     data = checked(email=email, password=password)
 
     async def work(resources: Resources) -> Any:
@@ -39,7 +39,7 @@ def create(
 def list_(
     context: typer.Context, limit: Annotated[int, typer.Option(min=1, max=100)] = 100
 ) -> None:
-    """The newest accounts."""
+    """List the newest accounts."""
 
     async def work(resources: Resources) -> Any:
         return await resources.accounts.users.list(UserQuery(limit=limit, sort="-id"))
@@ -51,18 +51,18 @@ def list_(
 
 @users.command()
 def deactivate(context: typer.Context, email: Email) -> None:
-    """End every session of an account, and let nobody sign in to it."""
+    """Deactivate an account and end its sessions."""
 
     async def work(resources: Resources) -> Any:
         user = await resources.accounts.users.get_by_email(email)
         return await resources.accounts.users.update(user.id, UserAdminUpdate(is_active=False))
 
-    run(context, work)
+    typer.echo(f"{run(context, work).email} is deactivated, and its sessions have ended.")
 
 
 @users.command()
 def set_password(context: typer.Context, email: Email, password: Password) -> None:
-    """Set another password, and end every session."""
+    """Set the password of an account and end its sessions."""
     data = checked(email=email, password=password)
 
     async def work(resources: Resources) -> Any:
@@ -70,16 +70,17 @@ def set_password(context: typer.Context, email: Email, password: Password) -> No
         await resources.accounts.users.set_password(user.id, data.password.get_secret_value())
 
     run(context, work)
+    typer.echo(f"The password of {email} is set, and its sessions have ended.")
 
 
 @auth.command()
 def cleanup(context: typer.Context) -> None:
-    """Delete all sessions and mail tokens that have expired."""
+    """Delete the sessions and email tokens that have expired."""
 
     async def work(resources: Resources) -> Any:
         return await resources.accounts.auth.clean_up()
 
-    typer.echo(f"{run(context, work)} deleted")
+    typer.echo(f"Deleted: {run(context, work)}")
 
 
 def checked(**values: str) -> UserCreate:

@@ -153,7 +153,9 @@ async def forbid_odd_fields(request: Request) -> None:
     """RFC 6749, section 3.2: a parameter comes once. The framework would take the last one."""
     form = await request.form()  # parsed before, and kept
     for name, value in form.items():
-        if len(form.getlist(name)) > 1 or not isinstance(value, str):
+        if not isinstance(value, str):
+            raise InvalidTokenRequest("invalid_request", f"{name} must be text, not a file.")
+        if len(form.getlist(name)) > 1:
             raise InvalidTokenRequest("invalid_request", f"{name} must be sent exactly once.")
 
 
@@ -165,7 +167,7 @@ async def get_principal(
 ) -> Principal:
     """Return the user of the access token, which has to have the scopes of the operation."""
     if token is None:
-        raise Unauthenticated("Not authenticated.", token_given=False)
+        raise Unauthenticated("Not authenticated. Send an access token.", token_given=False)
     principal = await auth.authenticate(token)
     if missing := set(required.scopes) - principal.scopes:
         raise MissingScope(f"The access token lacks the scope {' '.join(sorted(missing))}.")
@@ -203,10 +205,10 @@ async def get_live_principal(
     if token is not None or value is None:
         return await get_principal(required, token, auth, websocket)
     if not has_own_origin(websocket.scope, resources_of(websocket).settings):
-        raise Forbidden("The cookie is for pages of this site alone.")
+        raise Forbidden("The cookie is only valid for pages of this site.")
     principal = await browsers.authenticate(value)
     if principal is None:
-        raise Unauthenticated("The session has ended.")
+        raise Unauthenticated("The session has ended. Sign in again.")
     return principal
 
 

@@ -154,7 +154,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         values = {name: getattr(filters, name) for name in self.filters}
         others = (None, self.principal.user_id)
         if values.get("owner_id") not in others and not self.principal.is_superuser:
-            raise Forbidden("owner_id is for superusers.")
+            raise Forbidden("Only superusers can filter by owner_id.")
         return {
             name: self.filters[name].value(value)
             for name, value in values.items()

@@ -117,7 +117,7 @@ class SessionRepository(Repository[AuthSession]):
         )
         row = (await self._session.execute(statement)).one_or_none()
         if row is None:
-            raise Unauthenticated("The session has ended.")
+            raise Unauthenticated("The session has ended. Sign in again.")
         is_superuser, ends_at = row
         scopes = frozenset(claims.scope.split()) & allowed_scopes(is_superuser)
         return Principal(claims.sub, claims.sid, scopes, is_superuser), ends_at

@@ -54,9 +54,9 @@ async def create_token(
     client: ClientInfoDep,
     response: Response,
 ) -> TokenRead:
-    """Sign in with an e-mail address and a password, or go on with a refresh token (OAuth2).
+    """Sign in with an email address and a password, or with a refresh token (OAuth2).
 
-    Each refresh token is good for one use: the answer holds its successor.
+    A refresh token can be used once. The response has the next one.
     """
     response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})
     return await service.grant(form, client)
@@ -64,13 +64,13 @@ async def create_token(
 
 @auth.post("/revoke", response_class=Response)
 async def revoke_token(form: Annotated[Revocation, Form()], service: AuthServiceDep) -> None:
-    """Sign out: ends the session of a refresh or access token (RFC 7009)."""
+    """Sign out: end the session of a refresh or access token (RFC 7009)."""
     await service.revoke(form.token.get_secret_value())
 
 
 @auth.get("/sessions")
 async def list_sessions(service: AuthServiceDep, principal: PrincipalDep) -> Sequence[SessionRead]:
-    """The devices that are signed in."""
+    """List the devices that are signed in."""
     return await service.list_sessions(principal)
 
 
@@ -80,7 +80,7 @@ async def list_sessions(service: AuthServiceDep, principal: PrincipalDep) -> Seq
 async def delete_session(
     session_id: UUID, service: AuthServiceDep, principal: PrincipalDep
 ) -> None:
-    """Sign a device out."""
+    """Sign out a device."""
     await service.end_session(principal, session_id)
 
 
@@ -88,7 +88,7 @@ async def delete_session(
 async def request_password_reset(
     data: EmailInput, service: EmailServiceDep, client: ClientInfoDep
 ) -> Accepted:
-    """Sends a mail with a link that sets a new password."""
+    """Send an email with a link that sets a new password."""
     await service.request_reset(data.email, client)
     return Accepted()
 
@@ -102,7 +102,7 @@ async def request_password_reset(
 async def reset_password(
     data: PasswordReset, service: EmailServiceDep, client: ClientInfoDep
 ) -> None:
-    """Sets a new password, and ends every session."""
+    """Set a new password and end every session."""
     await service.reset_password(data, client)
 
 
@@ -115,7 +115,7 @@ async def reset_password(
 async def verify_email(
     data: EmailVerification, service: EmailServiceDep, client: ClientInfoDep
 ) -> None:
-    """Confirms an e-mail address."""
+    """Confirm an email address."""
     await service.verify(data, client)
 
 
@@ -123,7 +123,7 @@ async def verify_email(
 async def resend_verification(
     data: EmailInput, service: EmailServiceDep, client: ClientInfoDep
 ) -> Accepted:
-    """Sends the mail that confirms an address once more."""
+    """Send the confirmation email again."""
     await service.request_verification(data.email, client)
     return Accepted()
 
@@ -135,7 +135,7 @@ async def resend_verification(
     responses=CLOSED | TAKEN | TOO_MANY,
 )
 async def create_user(data: UserCreate, service: UserServiceDep, client: ClientInfoDep) -> User:
-    """Sign up. A mail asks to confirm the address."""
+    """Sign up. An email asks you to confirm your address."""
     return await service.sign_up(data, client)
 
 
@@ -143,13 +143,13 @@ async def create_user(data: UserCreate, service: UserServiceDep, client: ClientI
 async def list_users(
     query: Annotated[UserQuery, Query()], service: UserServiceDep
 ) -> Page[UserRead]:
-    """List the users, a page at a time; for superusers."""
+    """List the users, one page at a time. For superusers."""
     return await service.list(query)
 
 
 @users.get("/me", response_model=UserRead)
 async def read_current_user(principal: PrincipalDep, service: UserServiceDep) -> User:
-    """Who is signed in."""
+    """Get the user who is signed in."""
     return await service.get(principal.user_id)
 
 
@@ -161,7 +161,7 @@ async def read_current_user(principal: PrincipalDep, service: UserServiceDep) ->
 async def update_current_user(
     data: UserUpdate, principal: PrincipalDep, service: UserServiceDep
 ) -> User:
-    """Changes the profile. A new e-mail address has to be confirmed by mail first."""
+    """Change your profile. A new email address takes effect once it is confirmed."""
     return await service.update_own(principal, data)
 
 
@@ -172,7 +172,7 @@ async def update_current_user(
     responses=LAST_SUPERUSER,
 )
 async def delete_current_user(principal: AccountOwner, service: UserServiceDep) -> None:
-    """Delete the account and everything that it owns. It takes the scope `account`."""
+    """Delete your account and everything in it. Requires the scope `account`."""
     await service.delete(principal.user_id)
 
 
@@ -185,19 +185,19 @@ async def delete_current_user(principal: AccountOwner, service: UserServiceDep) 
 async def change_password(
     data: PasswordChange, principal: PrincipalDep, service: UserServiceDep
 ) -> None:
-    """Sets a new password, and ends every other session."""
+    """Set a new password and end every other session."""
     await service.change_password(principal, data)
 
 
 @administration.get("/{user_id}", response_model=UserRead)
 async def read_user(user_id: int, service: UserServiceDep) -> User:
-    """Get a user; for superusers."""
+    """Get a user. For superusers."""
     return await service.get(user_id)
 
 
 @administration.patch("/{user_id}", response_model=UserRead, responses=LAST_SUPERUSER)
 async def update_user(user_id: int, data: UserAdminUpdate, service: UserServiceDep) -> User:
-    """Change a user; for superusers. Deactivating a user ends all their sessions."""
+    """Change a user. For superusers. Deactivating a user ends all their sessions."""
     return await service.update(user_id, data)
 
 
@@ -208,7 +208,7 @@ async def update_user(user_id: int, data: UserAdminUpdate, service: UserServiceD
     responses=LAST_SUPERUSER,
 )
 async def delete_user(user_id: int, service: UserServiceDep) -> None:
-    """Delete a user and everything that they own; for superusers."""
+    """Delete a user and everything that they own. For superusers."""
     await service.delete(user_id)
 
 

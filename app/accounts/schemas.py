@@ -29,7 +29,7 @@ FullName = Annotated[Text, Field(max_length=255, examples=["Ann Example"])]
 Email = Annotated[EmailStr, Field(examples=["ann@example.com"])]
 MailToken = Annotated[
     SecretStr,
-    Field(max_length=128, description="From the mail's link."),
+    Field(max_length=128, description="The token in the link of the email."),
     AfterValidator(_check_encodable),
 ]
 
@@ -68,14 +68,14 @@ class UserAdminCreate(UserCreate):
 
 class UserAdminEdit(UserAdminUpdate):
     password: Password | MISSING = Field(
-        default=MISSING, description="Left empty, it stays. A new one signs every device out."
+        default=MISSING, description="Leave it empty to keep it. A new one signs out every device."
     )
 
 
 class UserRead(Output):
     id: int = Field(examples=[1])
     email: str = Field(examples=["ann@example.com"])
-    is_verified: bool = Field(description="Whether the address was confirmed by mail.")
+    is_verified: bool = Field(description="Whether the email address is confirmed.")
     full_name: str | None = Field(examples=["Ann Example"])
     is_active: bool
     is_superuser: bool = Field(examples=[False])
@@ -112,9 +112,9 @@ class EmailVerification(Input):
 
 
 class Accepted(Output):
-    """The same whoever is asked for, so that nobody learns who has an account."""
+    """The same response whether or not there is an account."""
 
-    detail: str = "If there is an account with this address, a mail is on its way."
+    detail: str = "If there is an account with this email address, an email is on its way."
 
 
 class SessionAdminRead(Output):
@@ -141,13 +141,13 @@ class TokenRequest(BaseModel):
         default="", description="password or refresh_token", examples=["password"]
     )
     username: str = Field(
-        default="", description="The e-mail address.", examples=["ann@example.com"]
+        default="", description="The email address.", examples=["ann@example.com"]
     )
     password: SecretStr = Field(default=SecretStr(""), examples=["correct horse battery"])
     refresh_token: SecretStr = SecretStr("")
     scope: str | None = Field(
         default=None,
-        description="Separated by spaces; without it, all that the user may have.",
+        description="Separated by spaces. Without it, all scopes that the user can have.",
         examples=["items:read items:write"],
     )
 
@@ -155,7 +155,7 @@ class TokenRequest(BaseModel):
 class TokenRead(Output):
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - not a password
-    expires_in: int = Field(description="Seconds.", examples=[900])
+    expires_in: int = Field(description="Lifetime in seconds.", examples=[900])
     refresh_token: str
     scope: str = Field(examples=["items:read items:write"])
 
@@ -171,7 +171,9 @@ class Revocation(BaseModel):
 class SessionRead(Output):
     id: UUID
     created_at: datetime
-    last_used_at: datetime = Field(description="The last refresh, or about that in a browser.")
+    last_used_at: datetime = Field(
+        description="Time of the last refresh; approximate in a browser."
+    )
     user_agent: str | None
     address: str | None
     is_current: bool = False

@@ -28,4 +28,6 @@ def run(context: typer.Context, work: Callable[[Resources], Awaitable[ResultT]])
     except AppError as error:
         raise SystemExit(error.detail) from None
     except DBAPIError as error:
-        raise SystemExit(f"{error.orig} (`app db upgrade`?)") from None
+        raise SystemExit(
+            f"{error.orig}. Has the database been migrated? Run `app db upgrade`."
+        ) from None

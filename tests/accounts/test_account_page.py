@@ -23,7 +23,7 @@ async def test_the_profile(browser: httpx.AsyncClient, ann: Person) -> None:
     saved = await browser.post("/account", data={"full_name": " Ann \N{SNOWMAN} "})
     assert (saved.status_code, saved.headers["Location"]) == (303, "/account?notice=saved")
     page = await browser.get(saved.headers["Location"])
-    assert "Your profile is saved." in page.text
+    assert "Profile saved." in page.text
     assert 'value="Ann \N{SNOWMAN}"' in page.text
     refused = await browser.post("/account", data={"full_name": "x" * 256})
     assert refused.status_code == 422

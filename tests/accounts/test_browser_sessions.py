@@ -239,7 +239,7 @@ async def test_wrong_passwords(browser: httpx.AsyncClient, ann: Person) -> None:
         assert password not in refused.text
         pages.add(refused.text.replace(email, ""))
     assert len(pages) == 1  # nobody learns who has an account
-    assert "The e-mail address or password is wrong." in pages.pop()
+    assert "The email address or password is wrong." in pages.pop()
 
 
 async def test_too_many_attempts(browser: httpx.AsyncClient, ann: Person) -> None:

@@ -57,9 +57,11 @@ def test_deactivate_and_set_password(database_url: str) -> None:
     run("users", "create", "ann@example.com")
     result = invoke("users", "set-password", "ANN@example.com", password="a better horse battery")
     assert result.exit_code == 0, result.output
+    assert "The password of ANN@example.com is set" in result.output
     assert sign_in(database_url, "ann@example.com", PASSWORD) == 400
     assert sign_in(database_url, "ann@example.com", "a better horse battery") == 200
-    run("users", "deactivate", "ann@example.com")
+    output = run("users", "deactivate", "ANN@example.com")
+    assert "ann@example.com is deactivated, and its sessions have ended." in output
     assert "inactive" in run("users", "list")
     assert sign_in(database_url, "ann@example.com", "a better horse battery") == 400
 
@@ -101,6 +103,6 @@ def test_cleanup(database_url: str) -> None:
             await session.execute(update(AuthSession).values(expires_at=past))
         await database.dispose()
 
-    assert "0 deleted" in run("auth", "cleanup")
+    assert "Deleted: 0" in run("auth", "cleanup")
     asyncio.run(expire())
-    assert "1 deleted" in run("auth", "cleanup")
+    assert "Deleted: 1" in run("auth", "cleanup")

@@ -70,4 +70,4 @@ async def test_a_schema_that_is_behind_does_not_keep_the_app_from_starting(
         response = await client.get("/health/ready")
     assert response.status_code == 503
     assert "alembic upgrade head" in response.json()["detail"]
-    assert "superuser could not be made" in caplog.text
+    assert "superuser could not be created" in caplog.text

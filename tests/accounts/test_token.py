@@ -119,6 +119,7 @@ async def test_a_parameter_comes_once(client: httpx.AsyncClient, ann: Person, na
 async def test_a_file_is_no_parameter(client: httpx.AsyncClient, ann: Person) -> None:
     response = await client.post(URL, data=form_of(ann), files={"password": b"secret"})
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
+    assert response.json()["error_description"] == "password must be text, not a file."
 
 
 async def test_json_is_not_a_form(client: httpx.AsyncClient, ann: Person) -> None:

@@ -157,7 +157,7 @@ def open_page(chromium: Browser, site: Site, complaints: Complaints) -> Iterator
 
 @pytest.fixture
 def member(site: Site) -> str:
-    """The e-mail address of somebody with an account, and nothing in it."""
+    """The email address of somebody with an account, and nothing in it."""
     email = site.new_email()
     account = {"email": email, "password": PASSWORD}
     url = f"{site.url}/api/v1/users"

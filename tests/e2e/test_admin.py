@@ -29,7 +29,7 @@ def test_an_item_from_its_making_to_its_end(admin: Page, complaints: Complaints)
     admin.get_by_label("Price").fill("cheap")
     complaints.expected = {422}
     save(admin)
-    expect(admin.get_by_text("A number such as 19.99.")).to_be_visible()
+    expect(admin.get_by_text("Enter a number such as 19.99.")).to_be_visible()
     admin.get_by_label("Price").fill("19.99")
     admin.get_by_label("On offer").check()
     save(admin)

@@ -38,11 +38,11 @@ def sign_up(site: Site, page: Page, email: str) -> None:
     expect(page.get_by_text("Account created.")).to_be_visible()
     page.goto(site.link_mailed_to(email))
     page.get_by_role("button", name="Confirm").click()
-    expect(page.get_by_text("Your e-mail address is confirmed.")).to_be_visible()
+    expect(page.get_by_text("Email address confirmed.")).to_be_visible()
     page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_text("Nothing here yet")).to_be_visible()
+    expect(page.get_by_text("No items yet")).to_be_visible()
 
 
 def make_an_item(page: Page) -> None:
@@ -65,21 +65,21 @@ def edit_in_two_tabs(page: Page) -> None:
         tab.get_by_role("link", name="Lamp").click()
     other.get_by_label("Name").fill("Lamp of the other tab")
     other.get_by_role("button", name="Save").click()
-    expect(other.get_by_text("Your changes are saved.")).to_be_visible()
+    expect(other.get_by_text("Changes saved.")).to_be_visible()
     other.close()
     page.get_by_label("Name").fill("Lamp of this tab")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("This item has changed meanwhile")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This item has changed")
     expect(page.get_by_role("definition").first).to_have_text("Lamp of the other tab")
     expect(page.get_by_label("Name")).to_have_value("Lamp of this tab")
-    page.get_by_role("button", name="Save mine").click()
-    expect(page.get_by_text("Your changes are saved.")).to_be_visible()
+    page.get_by_role("button", name="Save your version").click()
+    expect(page.get_by_text("Changes saved.")).to_be_visible()
 
 
 def search(page: Page) -> None:
     page.get_by_label("Search").fill("nothing of the kind")
     page.get_by_label("Search").press("Enter")
-    expect(page.get_by_text("Nothing matches.")).to_be_visible()
+    expect(page.get_by_text("No items match.")).to_be_visible()
     page.get_by_label("Search").fill("THIS TAB")
     page.get_by_role("button", name="Search").click()
     expect(page.get_by_role("link", name="Lamp of this tab")).to_be_visible()

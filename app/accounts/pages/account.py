@@ -21,11 +21,11 @@ from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 
 NOTICES = {
-    "saved": "Your profile is saved.",
-    "email": "A mail is on its way to the new address. It is yours here when you confirm it.",
-    "password": "Your new password is set, and every other device is signed out.",
-    "confirmed": "Your e-mail address is confirmed.",
-    "ended": "That device is signed out.",
+    "saved": "Profile saved.",
+    "email": "An email is on its way to the new address. Follow its link to confirm the change.",
+    "password": "Password changed. Every other device is signed out.",
+    "confirmed": "Email address confirmed.",
+    "ended": "Device signed out.",
 }
 WRONG_PASSWORD: Blame = {Forbidden: "current_password"}
 

@@ -20,10 +20,10 @@ from app.web.rendering import render
 
 NOTICES = {
     "signed-up": "Account created. Check your email to confirm your address.",
-    "confirmed": "Your e-mail address is confirmed.",
-    "password-set": "Your new password is set, and every device is signed out.",
+    "confirmed": "Email address confirmed.",
+    "password-set": "Password changed. Every device is signed out.",
     "signed-out": "You are signed out.",
-    "deleted": "Your account is deleted, and all that was in it.",
+    "deleted": "Your account and everything in it are deleted.",
 }
 
 router = APIRouter()

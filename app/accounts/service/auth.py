@@ -67,7 +67,7 @@ class AuthService:
                 raise InvalidTokenRequest("invalid_request", "grant_type is missing.")
             case _:
                 raise InvalidTokenRequest(
-                    "unsupported_grant_type", "grant_type should be password or refresh_token."
+                    "unsupported_grant_type", "grant_type must be password or refresh_token."
                 )
 
     async def authenticate(self, token: str) -> Principal:
@@ -189,7 +189,9 @@ class AuthService:
         if user is None or not matches or not user.is_active:
             raise wrong_password()
         if self._require_verified_email and not user.is_verified:
-            raise InvalidTokenRequest("invalid_grant", "The e-mail address is not confirmed yet.")
+            raise InvalidTokenRequest(
+                "invalid_grant", "The email address is not confirmed. Follow the link in the email."
+            )
         return user, new_hash
 
     async def _refresh(self, request: TokenRequest) -> TokenRead:
@@ -257,7 +259,7 @@ def requested_scopes(requested: str | None, allowed: frozenset[str]) -> frozense
 
 
 def wrong_password() -> InvalidTokenRequest:
-    return InvalidTokenRequest("invalid_grant", "The e-mail address or password is wrong.")
+    return InvalidTokenRequest("invalid_grant", "The email address or password is wrong.")
 
 
 def wrong_refresh_token() -> InvalidTokenRequest:

@@ -49,7 +49,9 @@ class PageQuery(Input):
     cursor: str | None = Field(
         default=None, max_length=4096, description="The `next` value of the previous page."
     )
-    with_total: bool = Field(default=False, description="Count all of them too; costs a query.")
+    with_total: bool = Field(
+        default=False, description="Also count all results, which takes another query."
+    )
 
 
 class Page(Output, Generic[ItemT]):
@@ -83,10 +85,18 @@ class Cursors:
             return None
         body, _, signature = cursor.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign(body).encode()):
-            raise Invalid("The cursor is not one that this server gave.", "query", "cursor")
+            raise Invalid(
+                "The cursor is invalid. Send the `next` value of the previous page.",
+                "query",
+                "cursor",
+            )
         field, position = json.loads(urlsafe_b64decode(body))
         if field != sort.field:
-            raise Invalid("The cursor belongs to another sort.", "query", "cursor")
+            raise Invalid(
+                "The cursor belongs to another sort order. Start without a cursor.",
+                "query",
+                "cursor",
+            )
         found: Position = position
         return found
 

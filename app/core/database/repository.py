@@ -68,7 +68,7 @@ class Repository(Generic[ModelT]):
         """Raise Stale when the record's version is none of those expected."""
         if expected is not None and record.version not in expected:
             name = self.model.__name__.lower()
-            raise Stale(f"The {name} has changed: it is version {record.version} now.")
+            raise Stale(f"The {name} has changed. The current version is {record.version}.")
 
     async def one(self, statement: Executable) -> ModelT | None:
         """The row of a SELECT, or of an UPDATE or DELETE with RETURNING."""
@@ -115,7 +115,9 @@ class Repository(Generic[ModelT]):
         try:
             yield
         except IntegrityError as error:
-            raise Conflict(f"{self.model.__name__} conflicts with what is stored.") from error
+            raise Conflict(
+                f"This {self.model.__name__.lower()} conflicts with the stored data."
+            ) from error
 
 
 class UnitsOfWork(Generic[RepositoriesT]):

@@ -29,14 +29,16 @@ async def if_match(
         str | None,
         Header(
             alias="If-Match",
-            description="Only when the version is still one of these.",
+            description="Change the record only if its version is one of these.",
             examples=['"1"'],
         ),
     ] = None,
 ) -> Versions:
     """By strong comparison: a weak tag does not say that nothing has changed."""
     if "If-None-Match" in request.headers:
-        raise Invalid("This is for reading: a change takes If-Match.", "header", "If-None-Match")
+        raise Invalid(
+            "If-None-Match is for reading. Send If-Match with a change.", "header", "If-None-Match"
+        )
     if if_match is None or if_match.strip() == "*":
         return None
     return frozenset(version for weak, version in _parse("If-Match", if_match) if not weak)
@@ -47,7 +49,9 @@ async def if_none_match(
     if_none_match: Annotated[
         str | None,
         Header(
-            alias="If-None-Match", description="The versions that the client has.", examples=['"1"']
+            alias="If-None-Match",
+            description="The versions that the client already has.",
+            examples=['"1"'],
         ),
     ] = None,
 ) -> Versions:
@@ -81,7 +85,7 @@ def _parse(header: str, value: str) -> Iterator[tuple[bool, int]]:
             raise TooManyTags(f"{header} takes at most {MAX_VERSIONS} entity tags.")
         found = ELEMENT.match(value, position)
         if found is None:
-            raise Invalid('This should be entity tags such as "1", or *.', "header", header)
+            raise Invalid('Send entity tags such as "1", or *.', "header", header)
         if VERSION.fullmatch(found["tag"] or ""):
             yield found["weak"] is not None, int(found["tag"])
         position = found.end()

@@ -24,15 +24,15 @@ class Health(Output):
 
 @router.get("/live")
 async def read_liveness() -> Health:
-    """The process answers."""
+    """Report that the process responds."""
     return Health()
 
 
 @router.get("/ready", responses=NOT_READY)
 async def read_readiness(database: DatabaseDep, limiter: RateLimiterDep) -> Health:
-    """It can do its work: the database answers, and its schema is not behind the code.
+    """Report whether the database responds and its schema is not behind the code.
 
-    Degraded, and still at work, while Redis is away.
+    The status is `degraded` while Redis is unavailable: the server still works.
     """
     migrations = await run_in_threadpool(get_migrations)
     try:

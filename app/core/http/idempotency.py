@@ -88,7 +88,7 @@ def parse_key(field: str) -> str:
         return re.sub(r"\\(.)", r"\1", quoted[1])
     if BARE.fullmatch(field):
         return field
-    detail = "It should have 1 to 255 visible ASCII characters, quoted or not."
+    detail = "Send 1 to 255 visible ASCII characters, quoted or not."
     raise Invalid(detail, "header", KEY)
 
 

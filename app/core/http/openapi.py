@@ -26,22 +26,28 @@ REFERENCE = {"$ref": f"{SCHEMA}Problem"}
 REQUEST_ID = "9f86d081884c7d659a2feaa0c55ad015"
 # What each field says, and an example.
 HEADERS = {
-    "Content-Disposition": ("The file's name.", 'attachment; filename="items.csv"'),
+    "Content-Disposition": ("The name of the file.", 'attachment; filename="items.csv"'),
     "ETag": ("The version, for If-Match and If-None-Match.", '"1"'),
-    REPLAYED: ("There when this is the first answer to the key, again.", "true"),
+    REPLAYED: ("Present when this is the stored first response for the key.", "true"),
     "Link": (
         "The next page, where there is one (RFC 8288).",
         '</api/v1/...?cursor=...>; rel="next"',
     ),
-    "Location": ("Where it is now.", "/api/v1/..."),
-    "RateLimit": ("What is left, and in how many seconds there is more.", '"login";r=0;t=42'),
-    "RateLimit-Policy": ("How many there may be in how many seconds.", '"login";q=10;w=60'),
-    "Retry-After": ("Seconds.", "5"),
+    "Location": ("The address of the new record.", "/api/v1/..."),
+    "RateLimit": (
+        "Requests that remain, and the seconds until there are more.",
+        '"login";r=0;t=42',
+    ),
+    "RateLimit-Policy": (
+        "Requests that are allowed, and the seconds of the window.",
+        '"login";q=10;w=60',
+    ),
+    "Retry-After": ("Seconds to wait before the next attempt.", "5"),
     "WWW-Authenticate": (
         "What is wrong with the token (RFC 6750).",
         'Bearer error="invalid_token"',
     ),
-    "X-Request-ID": ("The request's own when it sent one, and in every log line.", REQUEST_ID),
+    "X-Request-ID": ("The ID that the request sent, or a new one. Log lines have it.", REQUEST_ID),
 }
 HEADERS_OF_ERRORS = {
     "401": ["WWW-Authenticate"],

@@ -50,7 +50,7 @@ class Mailer:
             await aiosmtplib.send(message, timeout=SMTP_SECONDS, **self._server)
         except aiosmtplib.SMTPException as error:
             if _is_temporary(error):
-                raise Unavailable("The mail server takes no mail now.") from error
+                raise Unavailable("The mail server cannot accept email at the moment.") from error
             raise
 
     def _compose(self, to: str, template: str, context: dict[str, Any]) -> EmailMessage:

@@ -48,14 +48,14 @@ class Broadcast:
                 self._tell(event.topic, message)
                 self._forward(event.topic, message)
             except Exception:
-                logger.exception("Not published: %r", event)
+                logger.exception("The event was not published: %r", event)
 
     def _tell(self, topic: str, message: str) -> None:
         for listener in tuple(self._listeners.get(topic, ())):
             try:
                 listener(message)
             except Exception:  # of one is not the others'
-                logger.exception("Not told: %s", message)
+                logger.exception("The message was not delivered: %s", message)
 
     def _forward(self, topic: str, message: str) -> None:
         """To the other processes."""

@@ -65,7 +65,7 @@ class RedisBroadcast(Broadcast):
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self._outbox.join()
         except TimeoutError:
-            logger.error("Events may be lost, since Redis is away")
+            logger.error("Events may be lost: Redis is unavailable")
         while self._link and not self._link.done():  # a driver may swallow a cancellation
             self._link.cancel()
             await asyncio.wait([self._link], timeout=FLUSH_SECONDS)
@@ -103,7 +103,7 @@ class RedisBroadcast(Broadcast):
                 failures += 1
                 if failures == 1:
                     why = repr(group.exceptions[0])
-                    logger.warning("Redis is away: events reach this process alone (%s)", why)
+                    logger.warning("Redis is unavailable: events reach only this process (%s)", why)
             pause = min(LONGEST_PAUSE_SECONDS, 0.1 * 2**failures)
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
 
@@ -114,7 +114,7 @@ class RedisBroadcast(Broadcast):
             try:
                 sender, topic, text = json.loads(message["data"])
             except (TypeError, ValueError):
-                logger.error("Not an event of ours: %r", message)
+                logger.error("Ignored a message that is not an event: %r", message)
                 continue
             if sender != self._name:
                 self._tell(topic, text)

@@ -120,7 +120,7 @@ class Sockets:
         ):
             # It may have ended since the token was read, while nobody listened here.
             if not await self._active_sessions([principal.session_id]):
-                raise Unauthenticated("The session has ended.")
+                raise Unauthenticated("The session has ended. Sign in again.")
             offered = websocket.scope["subprotocols"]
             await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
             opened = time.monotonic()
@@ -132,7 +132,9 @@ class Sockets:
     def _counted(self, user_id: int, socket: Socket) -> Iterator[None]:
         sockets = self._by_user.setdefault(user_id, set())
         if len(sockets) >= MAX_PER_USER:
-            raise TooManyAtOnce(f"There are {MAX_PER_USER} sockets open already.")
+            raise TooManyAtOnce(
+                f"{MAX_PER_USER} sockets are open, which is the limit. Close one first."
+            )
         sockets.add(socket)
         try:
             yield

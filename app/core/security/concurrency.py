@@ -28,7 +28,9 @@ class ConcurrencyLimit:
                 async with asyncio.timeout(WAIT_SECONDS):
                     await semaphore.acquire()
             except TimeoutError as error:
-                detail = f"You have {self._limit} searches under way. Wait for one to end."
+                detail = (
+                    f"{self._limit} searches are in progress, which is the limit. Wait for one."
+                )
                 raise TooManyAtOnce(detail) from error
             try:
                 yield

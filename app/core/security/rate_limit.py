@@ -102,7 +102,9 @@ class RateLimiter:
         if now >= self._away_until:  # those that failed together say it once
             self._away_until = now + AWAY_SECONDS
             why = str(error) or "no answer in time"
-            logger.warning("Redis is away: each process counts by itself meanwhile (%s)", why)
+            logger.warning(
+                "Redis is unavailable: each process counts rate limits by itself (%s)", why
+            )
 
 
 class MemoryWindows(MemoryStorage):

@@ -20,19 +20,19 @@ LOOKS = ("Brass", "Oak", "Folding", "Round", "Tall", "Woven", "Blue", "Antique",
 THINGS = ("Lamp", "Desk", "Chair", "Kettle", "Mirror", "Shelf", "Rug", "Vase", "Clock", "Stool")
 
 cli = typer.Typer()
-items = typer.Typer(no_args_is_help=True, help="The items.")
+items = typer.Typer(no_args_is_help=True, help="Manage items.")
 cli.add_typer(items, name="items")
 
 
 @items.command()
 def seed(
     context: typer.Context,
-    count: Annotated[int, typer.Option(min=1, help="How many.")] = 1000,
+    count: Annotated[int, typer.Option(min=1, help="Number of items.")] = 1000,
     owner: Annotated[
-        str | None, typer.Option(metavar="EMAIL", help="Whose; the first account's by default.")
+        str | None, typer.Option(metavar="EMAIL", help="Owner; the first account by default.")
     ] = None,
 ) -> None:
-    """Make items to try things on."""
+    """Create sample items."""
 
     async def work(resources: Resources) -> None:
         owner_id = await find_owner(resources, owner)
@@ -52,7 +52,7 @@ async def find_owner(resources: Resources, email: str | None) -> int:
         return (await resources.accounts.users.get_by_email(email)).id
     for user in (await resources.accounts.users.list(UserQuery(limit=1))).results:
         return user.id
-    raise NotFound("There is no account yet (`app users create`).")
+    raise NotFound("There is no account yet. Create one with `app users create`.")
 
 
 def sample(n: int) -> ItemCreate:

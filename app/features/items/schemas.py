@@ -49,7 +49,7 @@ class ItemFilter(Input):
         "-id", "-name", "-price", "-created_at", "-updated_at",
     ] = Field(default="id", json_schema_extra=name_sorts)  # fmt: skip
     q: Annotated[Text, Field(max_length=255)] | None = Field(
-        default=None, description="Part of the name or the description, in any case."
+        default=None, description="Text in the name or the description, ignoring case."
     )
     min_price: Price | None = None
     max_price: Price | None = None

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 cli = typer.Typer()
-lab = typer.Typer(no_args_is_help=True, help="From sync to async, measured.")
+lab = typer.Typer(no_args_is_help=True, help="Measure the steps from sync to async.")
 cli.add_typer(lab, name="lab")
 
 
 @lab.command()
 def run(
-    seconds: Annotated[float, typer.Option(help="Of each measurement.")] = 5,
-    clients: Annotated[str, typer.Option(help="How many ask at once.")] = "1,10,100",
-    query_ms: Annotated[float, typer.Option(help="How long each query waits.")] = 20,
-    json: Annotated[Path | None, typer.Option(help="Where every figure is kept.")] = None,
-    chart: Annotated[Path | None, typer.Option(help="Where they are drawn, as .svg.")] = None,
+    seconds: Annotated[float, typer.Option(help="Duration of each measurement.")] = 5,
+    clients: Annotated[str, typer.Option(help="Numbers of clients, by commas.")] = "1,10,100",
+    query_ms: Annotated[float, typer.Option(help="Milliseconds that a query waits.")] = 20,
+    json: Annotated[Path | None, typer.Option(help="JSON file for all figures.")] = None,
+    chart: Annotated[Path | None, typer.Option(help="SVG file for the chart.")] = None,
 ) -> None:
     """Measure the four steps, on a database that is made for it and dropped."""
     if chart and chart.suffix != ".svg":
@@ -51,8 +51,8 @@ def run(
 
 @lab.command()
 def serve(
-    port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 8001,
-    query_ms: Annotated[float, typer.Option(help="How long each query waits.")] = 0,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8001,
+    query_ms: Annotated[float, typer.Option(help="Milliseconds that a query waits.")] = 0,
 ) -> None:
     """Serve the four steps to try them by hand, on a database that is dropped at the end."""
     settings = get_settings()
@@ -81,7 +81,7 @@ async def follow(plan: Plan) -> Results:
 
     console = Console()
     with Bar(*Bar.get_default_columns(), console=console, transient=True) as bar:
-        task = bar.add_task("Making a database", total=None)
+        task = bar.add_task("Creating a database", total=None)
         async with aclosing(measure(get_settings(), plan)) as events:
             async for event in events:
                 if isinstance(event, Progress):

@@ -84,4 +84,4 @@ MayRun = Annotated[bool, Depends(may_run)]
 
 async def forbid_others(may: MayRun) -> None:
     if not may:
-        raise Forbidden("From another machine, this is for superusers.")
+        raise Forbidden("Only superusers can do this from another machine.")

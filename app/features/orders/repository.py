@@ -85,7 +85,7 @@ class OrderMailRepository(Repository[Order]):
     model = Order
 
     async def get_with_email(self, order_id: int) -> tuple[Order, str] | None:
-        """Return the order and its owner's e-mail address, or None when it is gone."""
+        """Return the order and its owner's email address, or None when it is gone."""
         statement = select(Order, User.email).join(User, Order.owner_id == User.id)
         statement = statement.where(Order.id == order_id).options(WITH_LINES)
         row = (await self._session.execute(statement)).one_or_none()

@@ -100,7 +100,7 @@ class Admin(sqladmin.Admin):
     def _view(self, request: Request, action: str) -> AdminView:
         view = self._find_model_view(request.path_params["identity"])
         if not isinstance(view, AdminView) or not getattr(view, f"can_{action}"):
-            raise Forbidden("The admin does not do that.")
+            raise Forbidden("This action is not available in the admin.")
         return view
 
     def _saved(

@@ -116,7 +116,7 @@ class AdminView(ModelView):
         page = self.validate_page_number(request.query_params.get("page"), 1)
         size = self.validate_page_number(request.query_params.get("pageSize"), self.page_size)
         if not 0 < size <= max(self.page_size_options):
-            raise HTTPException(400, "The page's size is none of those on offer.")
+            raise HTTPException(400, "Choose one of the page sizes in the list.")
         ids = statement.with_only_columns(*self.pk_columns).subquery()
         (count,) = await self._rows(select(func.count()).select_from(ids))
         page = min(max(page, 1), Pagination.max_page(count, size))

@@ -147,7 +147,7 @@ async def test_a_redis_that_goes_away(
         cut_off.broadcast.publish([Happened(number=1)])
         assert await cut_off.next() == 1
         one.broadcast.publish([Happened(number=2)])
-        await logged(caplog, "Redis is away")
+        await logged(caplog, "Redis is unavailable")
         await proxy.come()
         await cut_off.is_linked()
         assert await one.next() == 2
@@ -176,7 +176,7 @@ async def test_a_redis_that_hangs(
         proxy.withheld = withheld
         one.broadcast.publish([Happened(number=1)])
         assert await one.next() == 1
-        await logged(caplog, "Redis is away")
+        await logged(caplog, "Redis is unavailable")
         proxy.withheld = None
         await one.is_linked()
 
@@ -203,7 +203,7 @@ async def test_what_is_no_event(redis_url: str, caplog: pytest.LogCaptureFixture
             await redis.publish(channel, nonsense)
         await redis.publish(channel, json.dumps(["somebody", "numbers", '{"number": 1}']))
         assert await one.next() == 1
-    assert caplog.text.count("Not an event of ours") == 4
+    assert caplog.text.count("Ignored a message that is not an event") == 4
 
 
 async def test_a_stop_sends_what_waits(redis_url: str) -> None:
@@ -220,4 +220,4 @@ async def test_a_stop_while_redis_is_away(
     async with process(f"redis://127.0.0.1:{unused_tcp_port}/0", linked=False) as one:
         one.broadcast.publish([Happened(number=1)])
         assert await one.next() == 1
-    assert "Events may be lost, since Redis is away" in caplog.text
+    assert "Events may be lost: Redis is unavailable" in caplog.text

@@ -215,7 +215,7 @@ async def test_without_redis_the_process_counts(
         assert await passed(limiter, 30) == 0
         assert len(connections) == asked  # nobody else waits for it
     (warning,) = warnings(caplog)
-    assert "Redis is away" in warning
+    assert "Redis is unavailable" in warning
 
 
 @needs_redis

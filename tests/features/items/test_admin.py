@@ -65,7 +65,7 @@ async def test_what_has_changed_meanwhile_is_not_overwritten(
     await ann.client.patch(f"/api/v1/items/{item['id']}", json={"price": "1"})
     page = await admin.post(f"/admin/item/edit/{item['id']}", data=LAMP | {"version": "1"})
     assert page.status_code == 422
-    assert alert(page) == "The item has changed: it is version 2 now."
+    assert alert(page) == "The item has changed. The current version is 2."
     now = (await ann.client.get(f"/api/v1/items/{item['id']}")).json()
     assert (now["price"], now["version"]) == ("1.00", 2)
 
@@ -88,9 +88,9 @@ async def test_the_owners_sockets_hear_of_it(
     [
         ("name", "", "Please fill this in."),
         ("name", "x" * 256, "At most 255 characters."),
-        ("name", "a\x00b", "There is a character in it that cannot be kept."),
-        ("price", "cheap", "A number such as 19.99."),
-        ("price", "nan", "A number such as 19.99."),
+        ("name", "a\x00b", "Remove the characters that cannot be stored."),
+        ("price", "cheap", "Enter a number such as 19.99."),
+        ("price", "nan", "Enter a number such as 19.99."),
         ("price", "-1", "At least 0."),
         ("description", "x" * 10_001, "At most 10000 characters."),
     ],

@@ -74,7 +74,7 @@ async def test_if_match_that_is_stale(ann: Person, expected: str) -> None:
         response = await ann.client.request(method, url, json=body, headers=headers)
         assert response.status_code == 412, (method, body)
         assert response.headers["Content-Type"] == "application/problem+json"
-        assert response.json()["detail"] == "The item has changed: it is version 1 now."
+        assert response.json()["detail"] == "The item has changed. The current version is 1."
     assert (await ann.client.get(url)).json() == item
 
 

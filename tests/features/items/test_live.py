@@ -129,7 +129,10 @@ async def test_the_access_log(app: FastAPI, ann: Person, caplog: pytest.LogCaptu
 
 async def test_who_may_not_listen(app: FastAPI, ann: Person) -> None:
     problem = await refused(app)
-    assert (problem["status"], problem["detail"]) == (401, "Not authenticated.")
+    assert (problem["status"], problem["detail"]) == (
+        401,
+        "Not authenticated. Send an access token.",
+    )
     assert problem["request_id"]
     assert (await refused(app, "nonsense"))["status"] == 401
     assert (await refused(app, subprotocols=("bearer", "nonsense")))["status"] == 401

@@ -55,7 +55,7 @@ async def test_signing_in_leads_there(browser: httpx.AsyncClient) -> None:
     assert (await browser.get("/")).headers["Location"] == "/items"
     page = await browser.get("/items")
     assert '<a href="/items" aria-current="page">Items</a>' in page.text
-    assert "Nothing here yet" in page.text
+    assert "No items yet" in page.text
 
 
 async def test_create_edit_and_delete(browser: httpx.AsyncClient, ann: Person) -> None:
@@ -98,10 +98,10 @@ async def test_create_edit_and_delete(browser: httpx.AsyncClient, ann: Person) -
     [
         ("name", "", "Please fill this in."),
         ("name", "x" * 256, "At most 255 characters."),
-        ("name", "a\x00b", "There is a character in it that cannot be kept."),
+        ("name", "a\x00b", "Remove the characters that cannot be stored."),
         ("price", "", "Please fill this in."),
-        ("price", "cheap", "A number such as 19.99."),
-        ("price", "nan", "A number such as 19.99."),
+        ("price", "cheap", "Enter a number such as 19.99."),
+        ("price", "nan", "Enter a number such as 19.99."),
         ("price", "-1", "At least 0."),
         ("price", "1.234", "At most 2 digits after the point."),
         ("price", "12345678901", "At most 10 digits before the point."),
@@ -183,7 +183,7 @@ async def test_a_version_that_has_changed(browser: httpx.AsyncClient, ann: Perso
     assert (value(page, "name"), value(page, "price")) == ("Mine", "19.99")
     assert "Theirs</dd>" in page.text
     assert "7.00</dd>" in page.text
-    assert link(page, "Take this") == path
+    assert link(page, "Keep the current version") == path
     assert (await stored(ann, item["id"]))["name"] == "Theirs"
     # Reading the page and saving mine is a choice, of what the page has shown.
     assert value(page, "version") == "2"
@@ -221,7 +221,7 @@ async def test_deleting_what_has_changed(browser: httpx.AsyncClient, ann: Person
     await ann.client.patch(f"{ITEMS}/{item['id']}", json={"name": "Theirs"})
     page = await browser.post(f"/items/{item['id']}/delete", data={"version": "1"})
     assert (page.status_code, value(page, "version")) == (409, "2")
-    assert "It has changed since you saw it." in page.text
+    assert "The item has changed since you opened it." in page.text
     assert "Theirs" in page.text
 
 
@@ -249,7 +249,7 @@ async def test_a_superuser_sees_whose_it_is(app: FastAPI, ann: Person, root: Per
         await sign_in(browser, root)
         page = await browser.get("/items")
     assert names(page) == ["Own", "Lamp"]
-    assert re.findall(r"Of account (\d+)", page.text) == [str(ann.id)]
+    assert re.findall(r"Account (\d+)", page.text) == [str(ann.id)]
 
 
 async def test_who_is_not_signed_in(app: FastAPI, ann: Person) -> None:
@@ -334,15 +334,15 @@ async def test_search_and_filters(browser: httpx.AsyncClient, ann: Person) -> No
     assert '<option value="true" selected>' in page.text
     assert value(page, "sort") == "price"
     none = await browser.get("/items?q=nothing")
-    assert ("Nothing matches." in none.text, link(none, "Show all")) == (True, "/items")
+    assert ("No items match." in none.text, link(none, "Show all")) == (True, "/items")
 
 
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("min_price=x", "A number such as 19.99."),
+        ("min_price=x", "Enter a number such as 19.99."),
         ("max_price=-1", "At least 0."),
-        ("q=%00", "There is"),
+        ("q=%00", "Remove the characters"),
     ],
 )
 async def test_a_filter_that_cannot_be(browser: httpx.AsyncClient, query: str, words: str) -> None:
@@ -425,7 +425,7 @@ async def test_back_to_what_has_changed(browser: httpx.AsyncClient, ann: Person)
     item = (await ann.client.get(ITEMS)).json()["results"][0]
     await ann.client.delete(f"{ITEMS}/{item['id']}")
     empty = await browser.get(link(first, "Next page"))
-    assert ("There are no more." in empty.text, link(empty, "First page")) == (
+    assert ("There are no more items." in empty.text, link(empty, "First page")) == (
         True,
         "/items?sort=name",
     )

@@ -55,7 +55,7 @@ def test_as_many_as_asked_for(database_url: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "There is no account yet (`app users create`)."),
+        ([], "There is no account yet. Create one with `app users create`."),
         (["--owner", "bob@example.com"], "User Not Found (email: bob@example.com)"),
     ],
 )

@@ -201,7 +201,7 @@ async def test_a_stop_ends_the_run(
         await settled()
     for response in await asyncio.wait_for(asyncio.gather(*watching), DEADLINE_SECONDS):
         assert response.status_code == 200
-    assert run.failure == "The run was given up."
+    assert run.failure == "The run was canceled."
     await asyncio.wait_for(lab_runs(app).close(), DEADLINE_SECONDS)
 
 

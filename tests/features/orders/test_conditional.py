@@ -47,7 +47,7 @@ async def test_stale_version_returns_412_and_changes_nothing(ann: Person, root: 
     for method, url, body in (*writes(order), ship):
         response = await root.client.request(method, url, json=body, headers={"If-Match": '"7"'})
         assert response.status_code == 412, (method, url)
-        assert response.json()["detail"] == "The order has changed: it is version 1 now."
+        assert response.json()["detail"] == "The order has changed. The current version is 1."
     assert await read_order(ann, order["id"]) == order
 
 

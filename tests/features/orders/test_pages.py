@@ -69,8 +69,8 @@ async def test_draft_is_created_placed_and_listed(
     [
         ("0", "At least 1."),
         ("1001", "At most 1000."),
-        ("two", "A whole number such as 2."),
-        ("1.5", "A whole number such as 2."),
+        ("two", "Enter a whole number such as 2."),
+        ("1.5", "Enter a whole number such as 2."),
     ],
 )
 async def test_invalid_quantity_is_refused_beside_its_field(
@@ -130,7 +130,7 @@ async def test_stale_version_shows_the_order_as_it_is_now(
     await ann.client.patch(f"{ORDERS}/{order['id']}", json={"note": "Changed"})
     page = await browser.post(f"/orders/{order['id']}/{action}", data={"version": version})
     assert page.status_code == 409
-    assert "The order has changed since you saw it." in page.text
+    assert "The order has changed since you opened it." in page.text
     assert value(page, "version") == "2"
     assert (await read_order(ann, order["id"]))["version"] == 2
 

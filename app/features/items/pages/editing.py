@@ -98,7 +98,7 @@ async def delete_item(item_id: int, form: FormDep, pages: ItemPagesDep) -> Respo
         await pages.delete(item_id, seen_in(form))
     except Stale as error:
         form.status = 409
-        form.alert = "It has changed since you saw it. This is how it is now."
+        form.alert = "The item has changed since you opened it. This is the current version."
         raise ResponseException(await pages.show_item("delete", item_id, form)) from error
     return redirect("/items?notice=deleted")
 

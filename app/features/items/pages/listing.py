@@ -25,8 +25,8 @@ COLUMNS = (
 )
 NOTICES = {
     "created": "Item created.",
-    "saved": "Your changes are saved.",
-    "deleted": "The item is deleted.",
+    "saved": "Changes saved.",
+    "deleted": "Item deleted.",
 }
 
 router = APIRouter(prefix="/items")

@@ -6,9 +6,7 @@ from app.web.navigation import Link
 
 NEEDS = "has_lab"
 LINKS = [
-    Link(
-        "Lab", "/lab", "anyone", "From a sync ORM to an async one, to look at and to run.", order=4
-    )
+    Link("Lab", "/lab", "anyone", "See and run the steps from a sync ORM to an async one.", order=4)
 ]
 
 router = APIRouter(include_in_schema=False, lifespan=open_lab)

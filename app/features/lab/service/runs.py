@@ -70,7 +70,7 @@ class Run:
             seen += 1
 
     async def _follow(self, settings: Settings, plan: Plan) -> None:
-        failure = "The run was given up."
+        failure = "The run was canceled."
         try:
             async with aclosing(measure(settings, plan)) as events:
                 async for event in events:
@@ -79,7 +79,7 @@ class Run:
             failure = error.detail
         except Exception:
             logger.exception("The lab's run failed")
-            failure = "The run failed. The server's log says why."
+            failure = "The run failed. See the server log for the reason."
         finally:
             if not isinstance(self.last, Results):
                 await self._tell(Failed(detail=failure))

@@ -11,7 +11,7 @@ from app.web.forms import Form, FormDep, seen_in
 from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 
-CHANGED = "The order has changed since you saw it. This is how it is now."
+CHANGED = "The order has changed since you opened it. This is the current version."
 NOTICES = {
     "created": "Order created. Place it when it is complete.",
     "placed": "Order placed. A confirmation is on its way by email.",
