@@ -21,7 +21,7 @@ ModelT = TypeVar("ModelT", bound=Base)
 FoundT = TypeVar("FoundT")
 SelectT = TypeVar("SelectT", bound=Select[Any])
 RepositoriesT = TypeVar("RepositoriesT")
-ROWS_OF_A_STATEMENT = 100
+MAX_ROWS_PER_INSERT = 100
 MAX_VERSIONS = 50
 Versions = frozenset[int] | None  # those that a change expects; None is any
 _adapter = lru_cache(TypeAdapter)
@@ -31,7 +31,7 @@ def identity_of(record: Base) -> Any:
     return inspect(record).identity
 
 
-def page_of(model: type[Base], statement: SelectT, sort: Sort, *, is_first: bool) -> SelectT:
+def page_statement(model: type[Base], statement: SelectT, sort: Sort, *, is_first: bool) -> SelectT:
     """Where it begins and ends is in `page_params`."""
     columns = [getattr(model, name) for name in sort.names]
     if not is_first:
@@ -58,7 +58,7 @@ class Repository(Generic[ModelT]):
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def found(self, record: FoundT | None, id_: int) -> FoundT:
+    def require_found(self, record: FoundT | None, id_: int) -> FoundT:
         """Return the record. Raise NotFound when there is none."""
         if record is None:
             raise NotFound(f"{self.model.__name__} Not Found (id: {id_})")
@@ -70,7 +70,7 @@ class Repository(Generic[ModelT]):
             name = self.model.__name__.lower()
             raise Stale(f"The {name} has changed: it is version {record.version} now.")
 
-    async def one(self, statement: Executable) -> ModelT | None:
+    async def one_or_none(self, statement: Executable) -> ModelT | None:
         """The row of a SELECT, or of an UPDATE or DELETE with RETURNING."""
         result: ModelT | None = (await self._session.scalars(statement)).one_or_none()
         return result
@@ -78,7 +78,7 @@ class Repository(Generic[ModelT]):
     async def add(self, record: ModelT) -> ModelT:
         """Flushed here, so that a constraint speaks here and not at the commit."""
         self._session.add(record)
-        with self._conflicts():
+        with self._raise_conflicts():
             await self._session.flush()
         return record
 
@@ -90,8 +90,8 @@ class Repository(Generic[ModelT]):
         statement = insert(self.model).returning(self.model, sort_by_parameter_order=not is_sqlite)
         # Without render_nulls, each null begins another statement. Each number of rows is another
         # too, which every connection keeps prepared: at most so many, and of that length.
-        options = {"render_nulls": True, "insertmanyvalues_page_size": ROWS_OF_A_STATEMENT}
-        with self._conflicts():
+        options = {"render_nulls": True, "insertmanyvalues_page_size": MAX_ROWS_PER_INSERT}
+        with self._raise_conflicts():
             result = await self._session.scalars(
                 statement, list(records), execution_options=options
             )
@@ -106,12 +106,12 @@ class Repository(Generic[ModelT]):
         self, statement: Select[ModelT], sort: Sort, after: Position | None, limit: int
     ) -> Sequence[ModelT]:
         """The rows behind `after`: nothing is skipped or repeated while others write."""
-        statement = page_of(self.model, statement, sort, is_first=after is None)
+        statement = page_statement(self.model, statement, sort, is_first=after is None)
         params = page_params(self.model, sort, after, limit)
         return (await self._session.scalars(statement, params)).all()
 
     @contextmanager
-    def _conflicts(self) -> Iterator[None]:
+    def _raise_conflicts(self) -> Iterator[None]:
         try:
             yield
         except IntegrityError as error:

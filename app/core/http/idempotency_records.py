@@ -76,7 +76,7 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
 
     async def get(self, user_id: int, key: str) -> IdempotencyRecord | None:
         statement = select(self.model).where(self.model.user_id == user_id, self.model.key == key)
-        return await self.one(statement)
+        return await self.one_or_none(statement)
 
     async def store(
         self, user_id: int, key: str, status: int, headers: dict[str, str], body: bytes

@@ -164,7 +164,7 @@ class JobRepository(Repository[QueuedJob]):
             .values(has_failed=False, attempts=0, run_at=utc_now(), created_at=utc_now())
             .returning(QueuedJob)
         )
-        job = self.found(await self.one(statement), id_)
+        job = self.require_found(await self.one_or_none(statement), id_)
         Events(self._session).record(JobQueued())
         return job
 
