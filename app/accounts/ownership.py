@@ -227,8 +227,8 @@ def page_query(
     columns = columns_of(repository.model, repository.schema)
     statement = select(*columns).where(*matching(repository, is_superuser, filters))
     statement = page_statement(repository.model, statement, sort, is_first=is_first)
-    plan_anew = any(repository.filters[name].plan_anew for name in filters)
-    return Query(statement, repository.schema, plan_anew=plan_anew)
+    custom_plan = any(repository.filters[name].custom_plan for name in filters)
+    return Query(statement, repository.schema, custom_plan=custom_plan)
 
 
 @lru_cache(maxsize=256)

@@ -21,7 +21,7 @@ class Filter:
 
     condition: Callable[[Any], ColumnElement[bool]]
     value: Callable[[Any], Any] = lambda value: value
-    plan_anew: bool = False
+    custom_plan: bool = False
 
     def on(self, name: str) -> ColumnElement[bool]:
         return self.condition(bindparam(name))
@@ -46,7 +46,7 @@ def contains(*columns: Column) -> Filter:
         return or_(*(lowered(column).like(lowered(param), escape="\\") for column in columns))
 
     # PostgreSQL plans for the text: some are in all rows, and some in one.
-    return Filter(condition, pattern_of, plan_anew=True)
+    return Filter(condition, pattern_of, custom_plan=True)
 
 
 def pattern_of(text: str) -> str:

@@ -44,7 +44,7 @@ WRITE = re.compile(
 class Query(Generic[RowT]):
     """A SELECT, or an INSERT, UPDATE or DELETE with RETURNING, and the shape of its rows.
 
-    What varies is a `bindparam`. PostgreSQL plans it once for all values, unless `plan_anew`.
+    What varies is a `bindparam`. PostgreSQL plans it once for all values, unless `custom_plan`.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Query(Generic[RowT]):
         statement: Select[Any] | Insert | Update | Delete,
         row: type[RowT],
         *,
-        plan_anew: bool = False,
+        custom_plan: bool = False,
     ) -> None:
         unknown = {column.key for column in statement.exported_columns} - {*row.model_fields}
         if unknown:  # a relationship has no name here, and would be a join without a condition
@@ -60,12 +60,12 @@ class Query(Generic[RowT]):
         self._statement = statement
         self._rows = TypeAdapter(list[row])  # type: ignore[valid-type]  # known when it runs
         self._compiled = dict[str, Compiled]()
-        self.plan_anew = plan_anew
+        self.custom_plan = custom_plan
 
     def compiled(self, dialect: Dialect) -> "Compiled":
         if dialect.name not in self._compiled:
             self._compiled[dialect.name] = _compile(
-                self._statement, dialect, plan_anew=self.plan_anew
+                self._statement, dialect, custom_plan=self.custom_plan
             )
         return self._compiled[dialect.name]
 
@@ -92,7 +92,7 @@ class Compiled:
     sql: str
     writes: bool
     table: Any  # that an INSERT, UPDATE or DELETE changes; None for others
-    plan_anew: bool
+    custom_plan: bool
     names: tuple[str, ...]
     constants: Params
     binders: Processors
@@ -114,7 +114,7 @@ class Compiled:
         return found
 
 
-def _compile(statement: Any, dialect: Dialect, *, plan_anew: bool) -> Compiled:
+def _compile(statement: Any, dialect: Dialect, *, custom_plan: bool) -> Compiled:
     compiled = statement.compile(dialect=dialect)
     if compiled.insert_prefetch or compiled.update_prefetch:
         raise TypeError("Give it the columns' defaults as values: they would be frozen into it.")
@@ -130,7 +130,7 @@ def _compile(statement: Any, dialect: Dialect, *, plan_anew: bool) -> Compiled:
         sql=sql,
         writes=WRITE.match(sql) is not None,
         table=statement.table if isinstance(statement, (Insert, Update, Delete)) else None,
-        plan_anew=plan_anew,
+        custom_plan=custom_plan,
         names=names,
         constants={name: bind.value for name, bind in binds.items() if not bind.required},
         binders=tuple((name, bind) for name, bind in binders.items() if bind),

@@ -175,7 +175,7 @@ class Session(AsyncSession):
         driver, arguments = _driver(connection), compiled.arguments(params)
         if self._begin and not driver.is_in_transaction():
             await self._call_driver(connection, driver.execute, self._begin)
-        if compiled.plan_anew:
+        if compiled.custom_plan:
             statement = await self._call_driver(connection, driver.prepare, compiled.sql)
             rows = await self._call_driver(connection, statement.fetch, *arguments)
         else:
