@@ -46,10 +46,10 @@ def contains(*columns: Column) -> Filter:
         return or_(*(lowered(column).like(lowered(param), escape="\\") for column in columns))
 
     # PostgreSQL plans for the text: some are in all rows, and some in one.
-    return Filter(condition, pattern_of, custom_plan=True)
+    return Filter(condition, like_pattern, custom_plan=True)
 
 
-def pattern_of(text: str) -> str:
+def like_pattern(text: str) -> str:
     for special in "\\%_":  # they stand for themselves
         text = text.replace(special, f"\\{special}")
     return f"%{text}%"
