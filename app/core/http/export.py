@@ -64,7 +64,7 @@ class Ndjson:
 
 
 FORMATS: dict[ExportFormat, type[Format]] = {"csv": Csv, "ndjson": Ndjson}
-EXPORTED: dict[int | str, dict[str, Any]] = {
+EXPORT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "A file",
         "headers": header_fields("Content-Disposition"),
