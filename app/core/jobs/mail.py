@@ -15,7 +15,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
 
 from app.core.config import Settings
 from app.core.errors import Unavailable
-from app.core.http.templates import CompiledOnce, compile_all
+from app.core.http.templates import MemoryBytecodeCache, compile_templates
 
 SMTP_SECONDS = 20
 logger = logging.getLogger("app.mail")
@@ -29,10 +29,10 @@ class Mailer:
             loader=DictLoader(_read(folders)),
             autoescape=select_autoescape(["html"]),
             undefined=StrictUndefined,
-            bytecode_cache=CompiledOnce(),
+            bytecode_cache=MemoryBytecodeCache(),
         )
         self._templates.globals["public_url"] = settings.public_url
-        compile_all(self._templates)  # one that is wrong stops the start
+        compile_templates(self._templates)  # one that is wrong stops the start
         sender = settings.mail_from
         self._sender = Address(sender.name, *_deliverable(sender.email))
         url = settings.smtp_url
