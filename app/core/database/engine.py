@@ -13,7 +13,7 @@ from sqlalchemy.util.concurrency import in_greenlet
 
 from app.core.config import Settings
 from app.core.database.errors import (
-    CONNECTING,
+    CONNECT_ERRORS,
     POSTGRES_STALE_POOL,
     as_unavailable,
     database_unavailable,
@@ -37,7 +37,7 @@ KEEPALIVE = {
 }
 
 
-class MustOpen(Exception):
+class NoOpenConnection(Exception):
     """The pool has no open connection for a caller that cannot wait until one is opened."""
 
 
@@ -64,7 +64,7 @@ def create_postgres_engine(
 ) -> AsyncEngine:
     """Create an engine. With `statement_timeout` (seconds), statements, waits for locks and idle
     transactions are bounded: on each connection, or without prepared statements by what begins a
-    transaction, see `begin_of_transactions`."""
+    transaction, see `begin_statements`."""
     options: dict[str, Any] = {"timeout": settings.database_pool_timeout}
     options["connection_class"] = PostgresConnection
     if statement_timeout:
@@ -81,7 +81,7 @@ def create_postgres_engine(
     )
     set_up = ""
     if statement_timeout and settings.database_prepared_statements:
-        set_up = statements_of_time_outs(statement_timeout)
+        set_up = timeout_statements(statement_timeout)
     event.listen(engine.sync_engine, "do_connect", partial(_connect, set_up=set_up))
     event.listen(engine.sync_engine, "handle_error", _raise_if_unavailable)
     return engine
@@ -140,16 +140,16 @@ def require_commit(answer: str) -> None:
         raise RolledBack("A statement of this transaction failed, and nothing was committed.")
 
 
-def begin_of_transactions(settings: Settings, begin: str = "BEGIN") -> str:
+def begin_statements(settings: Settings, begin: str = "BEGIN") -> str:
     """Return what begins a transaction. Behind a pooler that gives each transaction another server
     it sets the time-outs along: a setting of the connection would stay with some server."""
     if settings.database_prepared_statements:
         return begin
-    time_outs = statements_of_time_outs(settings.database_statement_timeout, "SET LOCAL")
+    time_outs = timeout_statements(settings.database_statement_timeout, "SET LOCAL")
     return f"{begin}; {time_outs}"
 
 
-def statements_of_time_outs(statement_timeout: float, command: str = "SET") -> str:
+def timeout_statements(statement_timeout: float, command: str = "SET") -> str:
     """Return what sets a connection's time-outs. They are statements, since PgBouncer refuses
     connections that ask for them as they open."""
     seconds = {
@@ -202,13 +202,13 @@ def _connect(
     dialect: Dialect, _: object, args: list[Any], options: dict[str, Any], set_up: str = ""
 ) -> Any:
     if not in_greenlet():
-        raise MustOpen
+        raise NoOpenConnection
     connection: Any = None
     try:
         connection = dialect.connect(*args, **options)
         if set_up:
             connection.run_async(lambda driver: driver.execute(set_up))
-    except (*CONNECTING, dialect.loaded_dbapi.Error) as error:
+    except (*CONNECT_ERRORS, dialect.loaded_dbapi.Error) as error:
         if connection:
             connection.terminate()
         raise database_unavailable() from error

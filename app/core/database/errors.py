@@ -40,7 +40,7 @@ SQLITE_UNAVAILABLE = (
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_READONLY,
 )
-CONNECTING = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+CONNECT_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 def database_unavailable() -> Unavailable:

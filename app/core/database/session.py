@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 from sqlalchemy import Connection, PoolProxiedConnection, inspect
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.core.database.engine import MustOpen, require_commit
+from app.core.database.engine import NoOpenConnection, require_commit
 from app.core.database.errors import (
     POSTGRES_STALE_POOL,
     POSTGRES_UNAVAILABLE,
@@ -168,7 +168,7 @@ class Session(AsyncSession):
         await pool.admit()
         try:
             return connect()
-        except MustOpen:
+        except NoOpenConnection:
             return await self.run_sync(lambda _: connect())
 
     async def _send(self, connection: AnyConnection, compiled: Compiled, params: Params) -> Rows:

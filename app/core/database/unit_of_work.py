@@ -12,7 +12,7 @@ from sqlalchemy import event, text
 from app.core.config import Settings
 from app.core.context import finish_request
 from app.core.database.engine import (
-    begin_of_transactions,
+    begin_statements,
     create_postgres_engine,
     create_sqlite_engine,
     create_sqlite_reader,
@@ -64,13 +64,13 @@ class Database:
                 pool_reset_on_return=None,  # there is nothing to roll back
                 **pool,
             )
-            self.engine = with_transactions(engine, begin_of_transactions(settings))
+            self.engine = with_transactions(engine, begin_statements(settings))
             # AUTOCOMMIT saves the round trips of BEGIN and ROLLBACK. But a pooler may give each
             # transaction another server, and its time-outs are set in it.
             self.reader = (
                 engine.execution_options()
                 if settings.database_prepared_statements
-                else with_transactions(engine, begin_of_transactions(settings, "BEGIN READ ONLY"))
+                else with_transactions(engine, begin_statements(settings, "BEGIN READ ONLY"))
             )
         event.listen(self.reader.sync_engine, "before_cursor_execute", _refuse_write)
 
