@@ -202,7 +202,7 @@ async def test_connection_that_became_read_only_is_renewed(
         await write()
         alter = f"ALTER DATABASE {name} SET default_transaction_read_only"
         await asyncio.to_thread(databases.execute, own_database_url, f"{alter} = on")
-        app.state.resources.database.engine.pool.renew()
+        app.state.resources.database.engine.pool.recycle_all()
         with pytest.raises(Unavailable):
             await write()
         with pytest.raises(Unavailable, match="cannot be written to"):

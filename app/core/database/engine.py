@@ -223,7 +223,7 @@ def _raise_if_unavailable(context: ExceptionContext) -> None:
     if isinstance(cause, POSTGRES_STALE_POOL):
         context.is_disconnect = True  # SQLAlchemy then replaces this connection
         if context.engine and isinstance(context.engine.pool, FairPool):
-            context.engine.pool.renew()  # and this the others
+            context.engine.pool.recycle_all()  # and this the others
     if unavailable := as_unavailable(cause):
         raise unavailable from error
     if context.is_disconnect:

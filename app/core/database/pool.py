@@ -12,10 +12,10 @@ from sqlalchemy.util import await_
 
 from app.core.errors import Unavailable
 
-SLOT = "slot"  # in the info of a connection's place in the pool
+SEMAPHORE_KEY = "slot"  # in the info of a connection's place in the pool
 
 
-class Slots:
+class FairSemaphore:
     """A semaphore that is first come, first served.
 
     Unlike asyncio.timeout() around asyncio.Semaphore, waiting costs less than a query does.
@@ -73,21 +73,21 @@ class FairPool(AsyncAdaptedQueuePool):
     ) -> None:
         options |= {"max_overflow": 0, "use_lifo": True}
         super().__init__(creator, pool_size=pool_size, timeout=timeout, **options)
-        self._slots = Slots(pool_size)
+        self._semaphore = FairSemaphore(pool_size)
         self._seconds = timeout
         self._is_admitted = False
         # Free, but checked out of SQLAlchemy's pool: see `put_back`.
-        self._at_hand = list[PoolProxiedConnection]()
-        self._renewed_at = float("-inf")
-        event.listen(self, "connect", _note_opening)
-        event.listen(self, "checkin", _check_in)
+        self._ready = list[PoolProxiedConnection]()
+        self._recycled_at = float("-inf")
+        event.listen(self, "connect", _record_opening)
+        event.listen(self, "checkin", _on_checkin)
 
     async def admit(self) -> None:
         """Wait for a slot, which the next call of `connect` takes: it has to follow at once.
 
         Raise Unavailable after the pool's timeout.
         """
-        await self._slots.acquire(self._seconds)
+        await self._semaphore.acquire(self._seconds)
         self._is_admitted = True
 
     def connect(self) -> PoolProxiedConnection:
@@ -95,15 +95,15 @@ class FairPool(AsyncAdaptedQueuePool):
             await_(self.admit())
         self._is_admitted = False
         try:
-            connection = self._at_hand.pop() if self._at_hand else super().connect()
+            connection = self._ready.pop() if self._ready else super().connect()
             if self._is_unusable(connection):
                 connection.invalidate()
                 connection.close()
                 connection = super().connect()  # opens another one
         except BaseException:
-            self._slots.release()
+            self._semaphore.release()
             raise
-        connection.record_info[SLOT] = self._slots  # type: ignore[index]  # it is in the pool
+        connection.record_info[SEMAPHORE_KEY] = self._semaphore  # type: ignore[index]  # it is in the pool
         return connection
 
     def put_back(self, connection: PoolProxiedConnection) -> None:
@@ -112,22 +112,22 @@ class FairPool(AsyncAdaptedQueuePool):
         if not connection.is_valid or _is_in_transaction(connection):
             connection.close()
             return
-        connection.record_info.pop(SLOT)  # type: ignore[union-attr]  # it is in the pool
-        self._at_hand.append(connection)
-        self._slots.release()
+        connection.record_info.pop(SEMAPHORE_KEY)  # type: ignore[union-attr]  # it is in the pool
+        self._ready.append(connection)
+        self._semaphore.release()
 
     def dispose(self) -> None:
-        while self._at_hand:
-            self._at_hand.pop().close()
+        while self._ready:
+            self._ready.pop().close()
         super().dispose()
 
-    def renew(self) -> None:
+    def recycle_all(self) -> None:
         """Replace every connection that was opened before now when it is next checked out."""
-        self._renewed_at = time.monotonic()
+        self._recycled_at = time.monotonic()
 
     def _is_unusable(self, connection: PoolProxiedConnection) -> bool:
         """Tell what was cut while it was idle. Unlike `pool_pre_ping` it costs no round trip."""
-        return connection.info["opened_at"] <= self._renewed_at or _is_closed(connection)
+        return connection.info["opened_at"] <= self._recycled_at or _is_closed(connection)
 
 
 def _is_closed(connection: ManagesConnection) -> bool:
@@ -140,12 +140,12 @@ def _is_in_transaction(connection: ManagesConnection) -> bool:
     return isinstance(driver, asyncpg.Connection) and driver.is_in_transaction()
 
 
-def _note_opening(_: object, entry: ConnectionPoolEntry) -> None:
+def _record_opening(_: object, entry: ConnectionPoolEntry) -> None:
     entry.info["opened_at"] = time.monotonic()
 
 
-def _check_in(_: object, entry: ConnectionPoolEntry) -> None:
-    slots: Slots | None = entry.record_info.pop(SLOT, None)  # type: ignore[union-attr]  # it is a dict
+def _on_checkin(_: object, entry: ConnectionPoolEntry) -> None:
+    slots: FairSemaphore | None = entry.record_info.pop(SEMAPHORE_KEY, None)  # type: ignore[union-attr]  # it is a dict
     if slots:
         slots.release()
     if _is_in_transaction(entry):

@@ -192,7 +192,7 @@ class Session(AsyncSession):
             is_closed = _driver(connection).is_closed()
             if is_stale:
                 pool: Any = self._engine.pool
-                pool.renew()
+                pool.recycle_all()
             if is_stale or is_closed or is_cancelled or isinstance(error, POSTGRES_UNAVAILABLE):
                 await _finish(_discard(connection))  # what is on the wire is unknown
             raise_as_sqlalchemy(error, is_closed=is_closed)

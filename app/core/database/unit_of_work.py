@@ -103,7 +103,9 @@ class Database:
             async with self.reading() as session:
                 is_writable = await session.scalar(IS_WRITABLE)
             if not is_writable:
-                cast(FairPool, self.engine.pool).renew()  # the next one may reach another server
+                cast(
+                    FairPool, self.engine.pool
+                ).recycle_all()  # the next one may reach another server
         if not is_writable:
             raise Unavailable("The database cannot be written to.")
 
