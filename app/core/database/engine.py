@@ -64,7 +64,7 @@ def create_postgres_engine(
 ) -> AsyncEngine:
     """Create an engine. With `statement_timeout` (seconds), statements, waits for locks and idle
     transactions are bounded: on each connection, or without prepared statements by what begins a
-    transaction, see `begin_statements`."""
+    transaction, see `begin_statement`."""
     options: dict[str, Any] = {"timeout": settings.database_pool_timeout}
     options["connection_class"] = PostgresConnection
     if statement_timeout:
@@ -140,7 +140,7 @@ def require_commit(answer: str) -> None:
         raise RolledBack("A statement of this transaction failed, and nothing was committed.")
 
 
-def begin_statements(settings: Settings, begin: str = "BEGIN") -> str:
+def begin_statement(settings: Settings, begin: str = "BEGIN") -> str:
     """Return what begins a transaction. Behind a pooler that gives each transaction another server
     it sets the time-outs along: a setting of the connection would stay with some server."""
     if settings.database_prepared_statements:

@@ -26,32 +26,32 @@ Rows = list[Any]
 AnyConnection = Connection | PoolProxiedConnection
 ConnectionT = TypeVar("ConnectionT", Connection, PoolProxiedConnection)
 CLOSE_SECONDS = 2
-ONLY_READS = "A session of a GET only reads. Use Database.transaction() to write."
-ONLY_THE_UNIT_COMMITS = "Leave the commit to Database.transaction(), at the end of its block."
+WRITE_IN_READ_ONLY_SESSION = "A session of a GET only reads. Use Database.transaction() to write."
+COMMIT_IN_UNIT_OF_WORK = "Leave the commit to Database.transaction(), at the end of its block."
 
 
 class Session(AsyncSession):
     """An AsyncSession with prepared queries, which take part in its transaction.
 
-    A session that `only_reads` is in AUTOCOMMIT, unless its engine begins transactions.
+    A session that `read_only` is in AUTOCOMMIT, unless its engine begins transactions.
     """
 
-    def __init__(self, engine: AsyncEngine, *, only_reads: bool) -> None:
+    def __init__(self, engine: AsyncEngine, *, read_only: bool) -> None:
         super().__init__(engine, expire_on_commit=False, join_transaction_mode="control_fully")
         self._engine = engine
-        self._only_reads = only_reads
+        self._read_only = read_only
         self._is_direct = engine.dialect.driver == "asyncpg"
         self._begin: str | None = engine.sync_engine.get_execution_options().get("begin")
         # With the transaction that a prepared query began. SQLAlchemy's statements join it.
-        self._begun: Connection | None = None
+        self._transaction_connection: Connection | None = None
 
     async def fetch(self, query: Query[RowT], params: Params) -> list[RowT]:
         """Return the rows of a prepared query."""
         compiled = query.compiled(self._engine.dialect)
-        if compiled.writes and self._only_reads:
-            raise TypeError(ONLY_READS)
+        if compiled.writes and self._read_only:
+            raise TypeError(WRITE_IN_READ_ONLY_SESSION)
         if self.in_transaction():
-            rows = await self._fetch_beside_entities(compiled, params)
+            rows = await self._fetch_in_transaction(compiled, params)
         elif not self._is_direct:
             rows = await self.run_sync(_execute, compiled, params)
         elif self._begin:
@@ -66,62 +66,62 @@ class Session(AsyncSession):
         return rows[0] if rows else None
 
     def begin(self) -> NoReturn:
-        raise TypeError(ONLY_THE_UNIT_COMMITS)
+        raise TypeError(COMMIT_IN_UNIT_OF_WORK)
 
     async def commit(self) -> NoReturn:
-        raise TypeError(ONLY_THE_UNIT_COMMITS)
+        raise TypeError(COMMIT_IN_UNIT_OF_WORK)
 
     async def commit_unit(self) -> None:
         """Commit. Only Database.transaction() calls this."""
-        begun = self._begun
+        connection = self._transaction_connection
         if self.in_transaction():
             await super().commit()
-        elif begun:  # no statement of SQLAlchemy's has joined
-            driver = _driver(begun)
-            require_commit(await self._call_driver(begun, driver.execute, "COMMIT"))
-            begun.commit()  # has nothing left to send
-        if begun:
-            self._release()
-            begun.close()
+        elif connection:  # no statement of SQLAlchemy's has joined
+            driver = _driver(connection)
+            require_commit(await self._call_driver(connection, driver.execute, "COMMIT"))
+            connection.commit()  # has nothing left to send
+        if connection:
+            self._forget_connection()
+            connection.close()
 
     async def rollback(self) -> None:
         """Undo what ran in the transaction, whichever way. What follows begins another."""
         await self._end(super().rollback)
 
     async def close(self) -> None:
-        if not self._only_reads:
+        if not self._read_only:
             await self.rollback()  # SQLAlchemy's close would leave what a failed COMMIT left open
         await self._end(super().close)
 
     async def _end(self, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self.info.pop(RECORDED, None)  # events of what has not happened
-        begun = self._release()
+        connection = self._forget_connection()
         try:
             await end()
         finally:
-            if begun:
-                await _finish(self.run_sync(lambda _: begun.close()))
+            if connection:
+                await _finish(self.run_sync(lambda _: connection.close()))
 
     async def __aexit__(self, *error: object) -> None:
-        is_lost = self._only_reads and not any(error) and self._holds_changes()
-        if self._begun or self.in_transaction():
+        has_lost_changes = self._read_only and not any(error) and self._holds_changes()
+        if self._transaction_connection or self.in_transaction():
             await super().__aexit__(*error)
-        if is_lost:
-            raise TypeError(ONLY_READS)
+        if has_lost_changes:
+            raise TypeError(WRITE_IN_READ_ONLY_SESSION)
 
     def _holds_changes(self) -> bool:
         return self.in_transaction() and bool(
             self.new or self.deleted or any(map(self.is_modified, self.dirty))
         )
 
-    def _release(self) -> Connection | None:
+    def _forget_connection(self) -> Connection | None:
         """Let go of the connection that a prepared query began a transaction on."""
-        begun, self._begun = self._begun, None
-        if begun:
+        connection, self._transaction_connection = self._transaction_connection, None
+        if connection:
             self.sync_session.bind = self._engine.sync_engine
-        return begun
+        return connection
 
-    async def _fetch_beside_entities(self, compiled: Compiled, params: Params) -> Rows:
+    async def _fetch_in_transaction(self, compiled: Compiled, params: Params) -> Rows:
         if self.new or self.dirty or self.deleted:
             await self.flush()
         if self._is_direct:
@@ -140,11 +140,11 @@ class Session(AsyncSession):
                 self.expire(entity)
 
     async def _begin_transaction(self) -> Connection:
-        if self._begun is None:
+        if self._transaction_connection is None:
             connection = await self._check_out(self._engine.sync_engine.connect)
             connection.begin()
-            self.sync_session.bind = self._begun = connection
-        return self._begun
+            self.sync_session.bind = self._transaction_connection = connection
+        return self._transaction_connection
 
     async def _read(self, compiled: Compiled, params: Params, *, is_retry: bool = False) -> Rows:
         """Read in AUTOCOMMIT. A query whose connection was cut is sent again, once."""

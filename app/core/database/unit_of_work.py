@@ -12,7 +12,7 @@ from sqlalchemy import event, text
 from app.core.config import Settings
 from app.core.context import finish_request
 from app.core.database.engine import (
-    begin_statements,
+    begin_statement,
     create_postgres_engine,
     create_sqlite_engine,
     create_sqlite_reader,
@@ -21,7 +21,7 @@ from app.core.database.engine import (
 from app.core.database.events import CommitOrder, Publish, recorded
 from app.core.database.pool import FairPool
 from app.core.database.queries import WRITE
-from app.core.database.session import ONLY_READS, Session
+from app.core.database.session import WRITE_IN_READ_ONLY_SESSION, Session
 from app.core.errors import Unavailable
 
 IS_WRITABLE = text(
@@ -64,24 +64,24 @@ class Database:
                 pool_reset_on_return=None,  # there is nothing to roll back
                 **pool,
             )
-            self.engine = with_transactions(engine, begin_statements(settings))
+            self.engine = with_transactions(engine, begin_statement(settings))
             # AUTOCOMMIT saves the round trips of BEGIN and ROLLBACK. But a pooler may give each
             # transaction another server, and its time-outs are set in it.
             self.reader = (
                 engine.execution_options()
                 if settings.database_prepared_statements
-                else with_transactions(engine, begin_statements(settings, "BEGIN READ ONLY"))
+                else with_transactions(engine, begin_statement(settings, "BEGIN READ ONLY"))
             )
         event.listen(self.reader.sync_engine, "before_cursor_execute", _refuse_write)
 
     def reading(self) -> Session:
-        return Session(self.reader, only_reads=True)
+        return Session(self.reader, read_only=True)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
         """Committed at the end of the block, rolled back by any exception. Its events are
         published as soon as it is committed."""
-        async with Session(self.engine, only_reads=False) as session:
+        async with Session(self.engine, read_only=False) as session:
             yield session
             finish_request()
             events = recorded(session)
@@ -117,4 +117,4 @@ class Database:
 def _refuse_write(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
     """Raise what a reading session would commit on PostgreSQL."""
     if WRITE.match(statement):
-        raise TypeError(ONLY_READS)
+        raise TypeError(WRITE_IN_READ_ONLY_SESSION)
