@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncSession
 
-RECORDED = "events"
+EVENTS_KEY = "events"
 Publish = Callable[[Sequence["Event"]], object]
 
 
@@ -30,11 +30,11 @@ class Events:
         self._session = session
 
     def record(self, event: Event) -> None:
-        self._session.info.setdefault(RECORDED, []).append(event)
+        self._session.info.setdefault(EVENTS_KEY, []).append(event)
 
 
-def recorded(session: AsyncSession) -> Sequence[Event]:
-    events: Sequence[Event] = session.info.get(RECORDED, ())
+def recorded_events(session: AsyncSession) -> Sequence[Event]:
+    events: Sequence[Event] = session.info.get(EVENTS_KEY, ())
     return events
 
 
@@ -44,14 +44,14 @@ class CommitOrder:
 
     def __init__(self, publish: Publish) -> None:
         self._publish = publish
-        self._known = dict[str, dict[object, Sequence[Event] | None]]()  # by topic, in turn
+        self._pending = dict[str, dict[object, Sequence[Event] | None]]()  # by topic, in turn
 
     @contextmanager
     def reserve(self, events: Sequence[Event]) -> Iterator[None]:
         """Around the commit of what these tell of."""
         turn, topics = object(), {event.topic: None for event in events}
         for topic in topics:
-            self._known.setdefault(topic, {})[turn] = None
+            self._pending.setdefault(topic, {})[turn] = None
         committed = False
         try:
             yield
@@ -59,14 +59,14 @@ class CommitOrder:
         finally:
             for topic in topics:
                 own = [event for event in events if committed and event.topic == topic]
-                self._known[topic][turn] = own
-                self._publish_known(topic)
+                self._pending[topic][turn] = own
+                self._publish_committed(topic)
 
-    def _publish_known(self, topic: str) -> None:
-        turns = self._known[topic]
+    def _publish_committed(self, topic: str) -> None:
+        turns = self._pending[topic]
         for turn, events in [*turns.items()]:
             if events is None:
                 return
             del turns[turn]
             self._publish(events)
-        del self._known[topic]
+        del self._pending[topic]

@@ -29,7 +29,7 @@ class Migrations:
 
         script = ScriptDirectory.from_config(alembic_config())
         self._heads = set(script.get_heads())
-        self._known = {revision.revision for revision in script.walk_revisions()}
+        self._known_revisions = {revision.revision for revision in script.walk_revisions()}
 
     async def is_behind(self, database: Database) -> bool:
         """Whether a migration is missing. A schema that is ahead will do: a roll-out under way."""
@@ -42,7 +42,7 @@ class Migrations:
                 if not _is_missing_table(error):
                     raise
                 return True
-        return applied != self._heads and applied <= self._known
+        return applied != self._heads and applied <= self._known_revisions
 
 
 def _is_missing_table(error: DBAPIError) -> bool:

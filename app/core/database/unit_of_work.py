@@ -18,7 +18,7 @@ from app.core.database.engine import (
     create_sqlite_reader,
     with_transactions,
 )
-from app.core.database.events import CommitOrder, Publish, recorded
+from app.core.database.events import CommitOrder, Publish, recorded_events
 from app.core.database.pool import FairPool
 from app.core.database.queries import WRITE
 from app.core.database.session import WRITE_IN_READ_ONLY_SESSION, Session
@@ -84,7 +84,7 @@ class Database:
         async with Session(self.engine, read_only=False) as session:
             yield session
             finish_request()
-            events = recorded(session)
+            events = recorded_events(session)
             if events and session.in_transaction():
                 await session.flush()  # which may wait for another's commit: then it is first
             try:

@@ -90,7 +90,7 @@ def test_the_answers_to_two_commits_may_cross() -> None:
         second.close()
         assert published == [Elsewhere(number=3)]
     assert published == [Elsewhere(number=3), Happened(number=1), Happened(number=2)]
-    assert commits._known == {}
+    assert commits._pending == {}
 
 
 def test_a_commit_that_fails_holds_nobody_up() -> None:
@@ -102,7 +102,7 @@ def test_a_commit_that_fails_holds_nobody_up() -> None:
         assert published == []
         raise Conflict("no")
     assert published == [Happened(number=2)]
-    assert commits._known == {}
+    assert commits._pending == {}
 
 
 async def test_they_are_of_one_unit_of_work(database_url: str) -> None:
