@@ -4,17 +4,17 @@ from contextvars import ContextVar
 from typing import Protocol
 
 
-class Watch(Protocol):
+class CancellationWatch(Protocol):
     """What watches whether the request's client is still there."""
 
     may_cancel: bool
 
 
 request_id_var: ContextVar[str | None] = ContextVar("request_id", default=None)
-watch_var: ContextVar[Watch | None] = ContextVar("disconnect_watch", default=None)
+watch_var: ContextVar[CancellationWatch | None] = ContextVar("disconnect_watch", default=None)
 
 
-def finish_request() -> None:
+def disable_cancellation() -> None:
     """Let the current request run to its end from here on, whether its client waits or not.
 
     A commit must not be cut short: what follows it (jobs, events) would be lost.

@@ -10,7 +10,7 @@ from anyio import to_thread
 from sqlalchemy import event, text
 
 from app.core.config import Settings
-from app.core.context import finish_request
+from app.core.context import disable_cancellation
 from app.core.database.engine import (
     begin_statement,
     create_postgres_engine,
@@ -83,7 +83,7 @@ class Database:
         published as soon as it is committed."""
         async with Session(self.engine, read_only=False) as session:
             yield session
-            finish_request()
+            disable_cancellation()
             events = recorded_events(session)
             if events and session.in_transaction():
                 await session.flush()  # which may wait for another's commit: then it is first
