@@ -23,7 +23,7 @@ from app.core.database.unit_of_work import Database
 from app.core.errors import Unavailable
 from app.core.jobs.queue import QUEUED_TOPIC, JobRepository, QueuedJob
 from app.core.jobs.schedule import Schedules, schedule_of
-from app.core.realtime.broadcast import LOST, Broadcast
+from app.core.realtime.broadcast import EVENTS_LOST, Broadcast
 from app.core.resources import Resources
 
 Job = Callable[..., Awaitable[None]]
@@ -87,8 +87,8 @@ class JobRunner:
 
     async def _run(self) -> None:
         with (
-            self._broadcast.listening(QUEUED_TOPIC, self._look),
-            self._broadcast.listening(LOST, self._look),
+            self._broadcast.subscribed(QUEUED_TOPIC, self._look),
+            self._broadcast.subscribed(EVENTS_LOST, self._look),
         ):
             renewal = asyncio.create_task(self._renew_leases())
             try:

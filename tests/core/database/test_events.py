@@ -125,7 +125,7 @@ def test_a_failure_to_publish_is_no_error(caplog: pytest.LogCaptureFixture) -> N
     def fail(message: str) -> None:
         raise ValueError("a bug")
 
-    with broadcast.listening("numbers", fail), broadcast.listening("numbers", heard.append):
+    with broadcast.subscribed("numbers", fail), broadcast.subscribed("numbers", heard.append):
         broadcast.publish([Happened(number=1), Happened(number=2)])
     assert heard == ['{"number":1}', '{"number":2}']
     assert caplog.text.count("OSError: away") == 2
@@ -148,7 +148,7 @@ async def numbers(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 async def test_a_request(app: FastAPI, numbers: httpx.AsyncClient) -> None:
     heard = list[str]()
-    with app.state.resources.broadcast.listening("numbers", heard.append):
+    with app.state.resources.broadcast.subscribed("numbers", heard.append):
         assert (await numbers.post("/api/v1/numbers/1")).status_code == 200
         assert (await numbers.post("/api/v1/numbers/2?fail=true")).status_code == 409
         assert (await numbers.post("/api/v1/numbers/3")).status_code == 200

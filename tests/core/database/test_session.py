@@ -305,7 +305,7 @@ async def test_events_that_were_rolled_back_are_not_published(
 ) -> None:
     told = list[str]()
     event = UserChanged(user_id=ann.id)
-    with app.state.resources.broadcast.listening(event.topic, told.append):
+    with app.state.resources.broadcast.subscribed(event.topic, told.append):
         async with database.transaction() as session:
             Events(session).record(event)
             await session.rollback()

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from app.core.database.events import Event
 from app.core.realtime import redis_broadcast
-from app.core.realtime.broadcast import LOST
+from app.core.realtime.broadcast import EVENTS_LOST
 from app.core.realtime.redis_broadcast import RedisBroadcast
 from tests.isolation import DEADLINE_SECONDS
 from tests.waiting import eventually_async
@@ -37,7 +37,7 @@ class Process:
         ]
         return number
 
-    async def is_linked(self) -> None:
+    async def is_connected(self) -> None:
         """The first thing that it hears is that it may have missed something before."""
         await asyncio.wait_for(self.lost.wait(), DEADLINE_SECONDS)
         self.lost.clear()
@@ -47,12 +47,12 @@ class Process:
 async def process(url: str, *, linked: bool = True) -> AsyncIterator[Process]:
     one = Process(url)
     with (
-        one.broadcast.listening("numbers", one.heard.put_nowait),
-        one.broadcast.listening(LOST, lambda _: one.lost.set()),
+        one.broadcast.subscribed("numbers", one.heard.put_nowait),
+        one.broadcast.subscribed(EVENTS_LOST, lambda _: one.lost.set()),
     ):
         await one.broadcast.start()
         if linked:
-            await one.is_linked()
+            await one.is_connected()
         yield one
         await asyncio.wait_for(one.broadcast.close(), DEADLINE_SECONDS)
 
@@ -149,7 +149,7 @@ async def test_a_redis_that_goes_away(
         one.broadcast.publish([Happened(number=2)])
         await logged(caplog, "Redis is away")
         await proxy.come()
-        await cut_off.is_linked()
+        await cut_off.is_connected()
         assert await one.next() == 2
         assert await one.next() == 1  # it waited for Redis
         assert cut_off.heard.empty()
@@ -169,22 +169,22 @@ async def test_a_redis_that_hangs(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Without a word: only the heartbeat tells."""
-    monkeypatch.setattr(redis_broadcast, "BEAT_SECONDS", 0.1)
-    monkeypatch.setattr(redis_broadcast, "SILENCE_SECONDS", 0.5)
-    monkeypatch.setattr(redis_broadcast, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(redis_broadcast, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(redis_broadcast, "HEARTBEAT_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(redis_broadcast, "RESPONSE_SECONDS", 0.5)
     async with process(proxy.url) as one:
         proxy.withheld = withheld
         one.broadcast.publish([Happened(number=1)])
         assert await one.next() == 1
         await logged(caplog, "Redis is away")
         proxy.withheld = None
-        await one.is_linked()
+        await one.is_connected()
 
 
 async def test_an_outbox_that_is_full(
     redis_url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(redis_broadcast, "MAX_WAITING", 10)
+    monkeypatch.setattr(redis_broadcast, "MAX_QUEUED_MESSAGES", 10)
     async with process(redis_url) as one, process(proxy.url) as cut_off:
         proxy.go()
         cut_off.broadcast.publish([Happened(number=number) for number in range(11)])
@@ -192,7 +192,7 @@ async def test_an_outbox_that_is_full(
         await proxy.come()
         await asyncio.wait_for(one.lost.wait(), DEADLINE_SECONDS)
         assert one.heard.empty()
-        await cut_off.is_linked()
+        await cut_off.is_connected()
     assert caplog.text.count("Too many events wait for Redis") == 1
 
 
