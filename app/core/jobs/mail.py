@@ -26,7 +26,7 @@ class Mailer:
 
     def __init__(self, settings: Settings, folders: Iterable[Path]) -> None:
         self._templates = Environment(
-            loader=DictLoader(_read(folders)),
+            loader=DictLoader(_read_templates(folders)),
             autoescape=select_autoescape(["html"]),
             undefined=StrictUndefined,
             bytecode_cache=MemoryBytecodeCache(),
@@ -34,10 +34,10 @@ class Mailer:
         self._templates.globals["public_url"] = settings.public_url
         compile_templates(self._templates)  # one that is wrong stops the start
         sender = settings.mail_from
-        self._sender = Address(sender.name, *_deliverable(sender.email))
+        self._sender = Address(sender.name, *_split_address(sender.email))
         url = settings.smtp_url
         self._server = _smtp_options(url.get_secret_value()) if url else None
-        self._may_be_read = settings.environment in ("local", "test")
+        self._logs_content = settings.environment in ("local", "test")
 
     async def send(self, to: str, template: str, **context: Any) -> None:
         """`template` is a name without its ending. Unavailable or an OSError when it may go well
@@ -61,7 +61,7 @@ class Mailer:
         # What a user has chosen may be in it: a line break would be a header of their own.
         message["Subject"] = " ".join(subject.split())
         message["From"] = self._sender
-        message["To"] = Address("", *_deliverable(to))
+        message["To"] = Address("", *_split_address(to))
         message["Date"] = localtime()
         message["Message-ID"] = make_msgid(domain=self._sender.domain)
         message["Auto-Submitted"] = "auto-generated"  # no answers from those on holiday
@@ -70,7 +70,7 @@ class Mailer:
         return message
 
     def _log(self, message: EmailMessage, template: str) -> None:
-        if not self._may_be_read:  # a token in it would let any reader of the log in
+        if not self._logs_content:  # a token in it would let any reader of the log in
             logger.error("The mail %s was not sent: SMTP_URL is not set", template)
             return
         body = message.get_body(("plain",))
@@ -94,7 +94,7 @@ def _smtp_options(url: str) -> dict[str, Any]:
     }
 
 
-def _read(folders: Iterable[Path]) -> dict[str, str]:
+def _read_templates(folders: Iterable[Path]) -> dict[str, str]:
     paths: Sequence[Path] = [path for folder in folders for path in sorted(folder.iterdir())]
     templates = {path.name: path.read_text() for path in paths}
     if len(templates) < len(paths):
@@ -102,7 +102,7 @@ def _read(folders: Iterable[Path]) -> dict[str, str]:
     return templates
 
 
-def _deliverable(address: str) -> tuple[str, str]:
+def _split_address(address: str) -> tuple[str, str]:
     """The two parts, the domain in ASCII: few servers take another. ValueError when it is none."""
     valid = validate_email(address, check_deliverability=False)
     return valid.local_part, valid.ascii_domain
