@@ -40,4 +40,4 @@ async def read_readiness(database: DatabaseDep, limiter: RateLimiterDep) -> Heal
         raise Unavailable("The database does not answer.") from error
     if behind:
         raise Unavailable("The database's schema is behind the code: run `alembic upgrade head`.")
-    return Health(status="ok" if await limiter.is_whole() else "degraded")
+    return Health(status="ok" if await limiter.is_healthy() else "degraded")

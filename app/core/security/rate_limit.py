@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # a server without it starts faster
 
 REDIS_SECONDS = 0.5  # a login does not wait longer for it
 REDIS_CONNECTIONS = 20
-AWAY_SECONDS = 5  # then it is asked again
+RETRY_SECONDS = 5  # then it is asked again
 MAX_KEYS = 50_000  # of each length of window, about 40 MB: beyond, the idlest is forgotten
 
 ResultT = TypeVar("ResultT")
@@ -48,23 +48,23 @@ class RateLimiter:
         self._key = key
         self._memory = MovingWindowRateLimiter(MemoryWindows())
         self._pool = _create_pool(redis_url) if redis_url else None
-        self._redis = _on_redis(self._pool) if self._pool else None
-        self._away = _errors_of_redis() if redis_url else ()
-        self._away_until = 0.0
+        self._redis = _create_redis_limiter(self._pool) if self._pool else None
+        self._redis_errors = _load_redis_errors() if redis_url else ()
+        self._retry_at = 0.0
 
     async def hit(self, policy: str, limit: RateLimitItem, *key: str) -> None:
         """Raises TooManyRequests past the limit; a refused one does not count."""
         digest = self._digest(key)
-        if not await self._ask(lambda windows: windows.hit(limit, policy, digest)):
+        if not await self._query(lambda windows: windows.hit(limit, policy, digest)):
             reset_seconds = (await self.status(policy, limit, *key)).reset_seconds
             raise TooManyRequests(policy, limit.amount, limit.get_expiry(), reset_seconds)
 
     async def status(self, policy: str, limit: RateLimitItem, *key: str) -> RateLimitStatus:
         digest = self._digest(key)
-        stats = await self._ask(lambda windows: windows.get_window_stats(limit, policy, digest))
+        stats = await self._query(lambda windows: windows.get_window_stats(limit, policy, digest))
         return RateLimitStatus(stats.remaining, max(1, ceil(stats.reset_time - time.time())))
 
-    async def is_whole(self) -> bool:
+    async def is_healthy(self) -> bool:
         """False while Redis is away, and each process counts by itself."""
         if self._pool is None:
             return True
@@ -73,34 +73,34 @@ class RateLimiter:
         try:
             async with asyncio.timeout(REDIS_SECONDS):
                 await Redis(connection_pool=self._pool).ping()
-        except self._away:
+        except self._redis_errors:
             return False
         return True
 
     async def close(self) -> None:
         if self._pool:
-            with suppress(*self._away):
+            with suppress(*self._redis_errors):
                 await self._pool.aclose()
 
     def _digest(self, key: tuple[str, ...]) -> str:
         """Whoever reads Redis learns no address from it, and cannot try which it may be."""
         return hmac.digest(self._key, json.dumps(key).encode(), "sha256")[:16].hex()
 
-    async def _ask(
-        self, question: Callable[[MovingWindowRateLimiter], Awaitable[ResultT]]
+    async def _query(
+        self, query: Callable[[MovingWindowRateLimiter], Awaitable[ResultT]]
     ) -> ResultT:
-        if self._redis and time.monotonic() >= self._away_until:
+        if self._redis and time.monotonic() >= self._retry_at:
             try:
                 async with asyncio.timeout(REDIS_SECONDS):
-                    return await question(self._redis)
-            except self._away as error:
+                    return await query(self._redis)
+            except self._redis_errors as error:
                 self._fall_back(error)
-        return await question(self._memory)
+        return await query(self._memory)
 
     def _fall_back(self, error: Exception) -> None:
         now = time.monotonic()
-        if now >= self._away_until:  # those that failed together say it once
-            self._away_until = now + AWAY_SECONDS
+        if now >= self._retry_at:  # those that failed together say it once
+            self._retry_at = now + RETRY_SECONDS
             why = str(error) or "no answer in time"
             logger.warning("Redis is away: each process counts by itself meanwhile (%s)", why)
 
@@ -136,7 +136,7 @@ class MemoryWindows(MemoryStorage):
         return (times[0], len(times)) if times else (now, 0)
 
 
-def _errors_of_redis() -> tuple[type[Exception], ...]:
+def _load_redis_errors() -> tuple[type[Exception], ...]:
     from redis.exceptions import RedisError
 
     return RedisError, OSError
@@ -147,7 +147,7 @@ def _create_pool(url: str) -> "BlockingConnectionPool":
 
     return BlockingConnectionPool.from_url(
         url,
-        max_connections=REDIS_CONNECTIONS,  # the others wait, as long as `_ask` lets them
+        max_connections=REDIS_CONNECTIONS,  # the others wait, as long as `_query` lets them
         timeout=None,
         # With it the driver sends by asyncio.wait_for, and that of Python 3.11 loses cancellations:
         # now and then a hung Redis would hold a request for as long as this says.
@@ -158,7 +158,7 @@ def _create_pool(url: str) -> "BlockingConnectionPool":
     )
 
 
-def _on_redis(pool: "BlockingConnectionPool") -> MovingWindowRateLimiter:
+def _create_redis_limiter(pool: "BlockingConnectionPool") -> MovingWindowRateLimiter:
     storage = RedisStorage(
         "async+redis://",
         implementation="redispy",

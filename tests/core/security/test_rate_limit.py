@@ -204,7 +204,7 @@ async def test_without_redis_the_process_counts(
     serve: Callable[..., Any] | None,
 ) -> None:
     monkeypatch.setattr(rate_limit, "REDIS_SECONDS", 0.1)
-    monkeypatch.setattr(rate_limit, "AWAY_SECONDS", DEADLINE_SECONDS)
+    monkeypatch.setattr(rate_limit, "RETRY_SECONDS", DEADLINE_SECONDS)
     port = free_port()
     limiter = make_limiter(f"redis://127.0.0.1:{port}/5")
     async with listening(port if serve else free_port(), serve or hang) as connections:
@@ -229,7 +229,7 @@ async def test_redis_that_comes_back(
     limiter, other = make_limiter(relayed(port)), make_limiter(REDIS_URL)
     assert await passed(limiter, 1) == 1
     for count in (10, 0):  # it goes away again, and a connection that was cut is no failure
-        now += rate_limit.AWAY_SECONDS
+        now += rate_limit.RETRY_SECONDS
         async with listening(port, relay) as connections:
             assert await passed(limiter, 60) == count
             assert len(connections) <= rate_limit.REDIS_CONNECTIONS
