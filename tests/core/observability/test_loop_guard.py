@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.core.http.middleware.request_context import RequestContext
 from app.core.observability import loop_guard
-from app.core.observability.loop_guard import LoopGuard, Sight
+from app.core.observability.loop_guard import LoopGuard, Sample
 from app.main import create_app
 from tests.conftest import client_of, make_settings
 from tests.isolation import DEADLINE_SECONDS
@@ -23,22 +23,22 @@ SECONDS = 0.15
 
 
 @pytest.fixture
-def sights(monkeypatch: pytest.MonkeyPatch) -> list[Sight]:
-    """What the guard has seen while a beat was overdue."""
-    look, sights = LoopGuard._look, list[Sight]()
+def samples(monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
+    """Return a list that the guard's samples are added to."""
+    take, samples = LoopGuard._take_sample, list[Sample]()
 
-    def look_and_tell(guard: LoopGuard) -> Sight | None:
-        if sight := look(guard):
-            sights.append(sight)
-        return sight
+    def take_and_record(guard: LoopGuard) -> Sample | None:
+        if sample := take(guard):
+            samples.append(sample)
+        return sample
 
-    monkeypatch.setattr(LoopGuard, "_look", look_and_tell)
-    return sights
+    monkeypatch.setattr(LoopGuard, "_take_sample", take_and_record)
+    return samples
 
 
 @pytest.fixture
 async def client(
-    never_blocked: BlockBuster, sights: list[Sight], monkeypatch: pytest.MonkeyPatch
+    never_blocked: BlockBuster, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     app.add_middleware(RequestContext)
@@ -46,23 +46,23 @@ async def client(
 
     @app.get("/blocks/{number}")
     async def block(number: int) -> None:
-        while not sights:
-            time.sleep(SECONDS)  # noqa: ASYNC251 - what is to be found
+        while not samples:
+            time.sleep(SECONDS)  # noqa: ASYNC251 - This is what the guard has to find.
 
     @app.get("/works/{number}")
     async def work(number: int) -> None:
         ends = time.monotonic() + SECONDS
-        while not sights or time.monotonic() < ends:
+        while not samples or time.monotonic() < ends:
             sum(range(number))
 
-    beat, beats, have_been = LoopGuard._beat, count(1), threading.Event()
+    heartbeat, heartbeats, have_been = LoopGuard._heartbeat, count(1), threading.Event()
 
-    def beat_and_count(guard: LoopGuard, due: float) -> None:
-        beat(guard, due)
-        if next(beats) == 10 * loop_guard.BLOCKED_SECONDS / loop_guard.BEAT_SECONDS:
+    def count_heartbeat(guard: LoopGuard, due: float) -> None:
+        heartbeat(guard, due)
+        if next(heartbeats) == 10 * loop_guard.BLOCKED_SECONDS / loop_guard.HEARTBEAT_SECONDS:
             have_been.set()
 
-    monkeypatch.setattr(LoopGuard, "_beat", beat_and_count)
+    monkeypatch.setattr(LoopGuard, "_heartbeat", count_heartbeat)
 
     @app.get("/waits")
     async def wait() -> None:
