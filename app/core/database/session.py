@@ -1,7 +1,7 @@
-"""The session that repositories are given: SQLAlchemy's, which also runs prepared queries.
+"""The session of the repositories: SQLAlchemy's AsyncSession, which also runs prepared queries.
 
-On PostgreSQL a prepared query goes straight to asyncpg, on a connection of the engine's pool: what
-SQLAlchemy does around a statement costs several times what the statement does.
+On PostgreSQL, a prepared query is sent straight to asyncpg, on a connection of the engine's pool:
+SQLAlchemy's own work around a statement takes several times as long as the statement.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ COMMIT_IN_UNIT_OF_WORK = "Leave the commit to Database.transaction(), at the end
 class Session(AsyncSession):
     """An AsyncSession with prepared queries, which take part in its transaction.
 
-    A session that `read_only` is in AUTOCOMMIT, unless its engine begins transactions.
+    A read-only session is in AUTOCOMMIT, unless its engine begins transactions.
     """
 
     def __init__(self, engine: AsyncEngine, *, read_only: bool) -> None:
@@ -42,7 +42,7 @@ class Session(AsyncSession):
         self._read_only = read_only
         self._is_direct = engine.dialect.driver == "asyncpg"
         self._begin: str | None = engine.sync_engine.get_execution_options().get("begin")
-        # With the transaction that a prepared query began. SQLAlchemy's statements join it.
+        # Holds the transaction that a prepared query began. SQLAlchemy's statements join it.
         self._transaction_connection: Connection | None = None
 
     async def fetch(self, query: Query[RowT], params: Params) -> list[RowT]:
@@ -58,7 +58,7 @@ class Session(AsyncSession):
             rows = await self._send(await self._begin_transaction(), compiled, params)
         else:
             rows = await self._read(compiled, params)
-        return query.shape(compiled.read(rows))
+        return query.validate(compiled.read(rows))
 
     async def fetch_one(self, query: Query[RowT], params: Params) -> RowT | None:
         """Return the first row of a prepared query, or None."""
@@ -72,29 +72,29 @@ class Session(AsyncSession):
         raise TypeError(COMMIT_IN_UNIT_OF_WORK)
 
     async def commit_unit(self) -> None:
-        """Commit. Only Database.transaction() calls this."""
+        """Commit the unit of work. Only Database.transaction() calls this."""
         connection = self._transaction_connection
         if self.in_transaction():
             await super().commit()
-        elif connection:  # no statement of SQLAlchemy's has joined
+        elif connection:  # No statement of SQLAlchemy has joined the transaction.
             driver = _driver(connection)
             require_commit(await self._call_driver(connection, driver.execute, "COMMIT"))
-            connection.commit()  # has nothing left to send
+            connection.commit()  # It has nothing left to send.
         if connection:
             self._forget_connection()
             connection.close()
 
     async def rollback(self) -> None:
-        """Undo what ran in the transaction, whichever way. What follows begins another."""
+        """Roll back all statements, whichever way they were sent. The next begins a transaction."""
         await self._end(super().rollback)
 
     async def close(self) -> None:
         if not self._read_only:
-            await self.rollback()  # SQLAlchemy's close would leave what a failed COMMIT left open
+            await self.rollback()  # SQLAlchemy's close would ignore what a failed COMMIT left open.
         await self._end(super().close)
 
     async def _end(self, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self.info.pop(EVENTS_KEY, None)  # events of what has not happened
+        self.info.pop(EVENTS_KEY, None)  # Their changes were not committed.
         connection = self._forget_connection()
         try:
             await end()
@@ -115,7 +115,7 @@ class Session(AsyncSession):
         )
 
     def _forget_connection(self) -> Connection | None:
-        """Let go of the connection that a prepared query began a transaction on."""
+        """Detach and return the connection on which a prepared query began a transaction."""
         connection, self._transaction_connection = self._transaction_connection, None
         if connection:
             self.sync_session.bind = self._engine.sync_engine
@@ -134,7 +134,7 @@ class Session(AsyncSession):
         return rows
 
     def _expire_entities(self, compiled: Compiled) -> None:
-        """Expire what is in memory of the table that a query has changed."""
+        """Expire the loaded entities of the table that a query has changed."""
         for entity in self.identity_map.values():
             if compiled.table is None or compiled.table in inspect(entity).mapper.tables:
                 self.expire(entity)
@@ -147,7 +147,7 @@ class Session(AsyncSession):
         return self._transaction_connection
 
     async def _read(self, compiled: Compiled, params: Params, *, is_retry: bool = False) -> Rows:
-        """Read in AUTOCOMMIT. A query whose connection was cut is sent again, once."""
+        """Read in AUTOCOMMIT. Send the query once more if its connection was lost."""
         pool: Any = self._engine.pool
         connection = await self._check_out(self._engine.sync_engine.raw_connection)
         try:
@@ -162,8 +162,10 @@ class Session(AsyncSession):
         return await self._read(compiled, params, is_retry=True)
 
     async def _check_out(self, connect: Callable[[], ConnectionT]) -> ConnectionT:
-        """Connect without a greenlet when the pool has an open connection: a greenlet costs as much
-        as all else that the pool does."""
+        """Check out a connection, without a greenlet if the pool has an open one.
+
+        A greenlet costs as much as everything else that the pool does.
+        """
         pool: Any = self._engine.pool
         await pool.admit()
         try:
@@ -180,10 +182,10 @@ class Session(AsyncSession):
             rows = await self._call_driver(connection, statement.fetch, *arguments)
         else:
             rows = await self._call_driver(connection, driver.fetch, compiled.sql, *arguments)
-        return rows  # type: ignore[no-any-return]  # asyncpg has no types
+        return rows  # type: ignore[no-any-return]  # asyncpg has no types.
 
     async def _call_driver(self, connection: AnyConnection, call: Any, *arguments: Any) -> Any:
-        """Await a call of asyncpg's. Raise what SQLAlchemy's engine would for its errors."""
+        """Await a call of asyncpg. Raise the exceptions that SQLAlchemy's engine would raise."""
         try:
             return await call(*arguments)
         except BaseException as error:
@@ -194,7 +196,7 @@ class Session(AsyncSession):
                 pool: Any = self._engine.pool
                 pool.recycle_all()
             if is_stale or is_closed or is_cancelled or isinstance(error, POSTGRES_UNAVAILABLE):
-                await _finish(_discard(connection))  # what is on the wire is unknown
+                await _finish(_discard(connection))  # Its protocol state is unknown.
             raise_as_sqlalchemy(error, is_closed=is_closed)
             raise
 
@@ -206,14 +208,14 @@ def _driver(connection: AnyConnection) -> Any:
 
 
 async def _discard(connection: AnyConnection) -> None:
-    """Close the connection for good. A statement that runs on it is cancelled."""
+    """Close the connection, and cancel the statement that runs on it."""
     with suppress(Exception):
         await _driver(connection).close(timeout=CLOSE_SECONDS)
     connection.invalidate()
 
 
 async def _finish(call: Coroutine[Any, Any, object]) -> None:
-    """Await a call that has to end, however often this task is cancelled meanwhile."""
+    """Await a call to its end, however often this task is cancelled meanwhile."""
     task, cancelled = asyncio.ensure_future(call), None
     while not task.done():
         try:
@@ -222,7 +224,7 @@ async def _finish(call: Coroutine[Any, Any, object]) -> None:
             cancelled = error
     failed = task.exception()
     if cancelled or failed:
-        raise cancelled or failed  # type: ignore[misc]  # one of them is there
+        raise cancelled or failed  # type: ignore[misc]  # One of them is set.
 
 
 def _execute(session: Any, compiled: Compiled, params: Params) -> Rows:
