@@ -22,7 +22,7 @@ ASSETS_URL = "/static/docs"
 OPENAPI_URL = "/openapi.json"
 REDOC_JS = "redoc.standalone.js"
 CSP = "Content-Security-Policy"
-FOREIGN_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"  # in ReDoc's footer
+EXTERNAL_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"  # in ReDoc's footer
 NO_IMAGE = b"data:,"  # ReDoc leaves out an image that does not load
 SWAGGER_PARAMETERS = {"validatorUrl": None, "tryItOutEnabled": True}
 # An earlier version of this page kept the password there.
@@ -59,10 +59,10 @@ def add_docs(app: FastAPI) -> None:
         style_src="'self' 'unsafe-inline'", worker_src="blob:", img_src="'self' data:"
     )
 
-    making = asyncio.Lock()
+    lock = asyncio.Lock()
 
     async def openapi(request: Request) -> Response:
-        async with making:  # FastAPI's own makes it on the event loop, which would stand still
+        async with lock:  # FastAPI's own makes it on the event loop, which would stand still
             document = await run_in_threadpool(app.openapi)
         if prefix := request.scope.get("root_path", "").rstrip("/"):
             document = document | {"servers": [{"url": prefix}, *document.get("servers", [])]}
@@ -93,4 +93,4 @@ def hash_of_inline_script(html: bytes) -> str:
 
 @lru_cache
 def read_redoc_js() -> bytes:
-    return (ASSETS / REDOC_JS).read_bytes().replace(FOREIGN_LOGO, NO_IMAGE)
+    return (ASSETS / REDOC_JS).read_bytes().replace(EXTERNAL_LOGO, NO_IMAGE)

@@ -15,7 +15,7 @@ from app.core.schemas import Output
 
 ExportFormat = Literal["csv", "ndjson"]
 Rows = Sequence[Any]
-ROWS_AT_ONCE = 50  # long ones take the event loop a few milliseconds to encode
+ROWS_PER_CHUNK = 50  # long ones take the event loop a few milliseconds to encode
 BYTE_ORDER_MARK = "\ufeff"  # Excel takes a file without one for the system's code page
 # What spreadsheets take for the start of a formula (OWASP, "CSV Injection"), full width too.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -93,8 +93,8 @@ async def _content(
 ) -> AsyncIterator[bytes]:
     yield writer.start()
     while rows:
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            yield writer.encode(rows[start : start + ROWS_AT_ONCE])
+        for start in range(0, len(rows), ROWS_PER_CHUNK):
+            yield writer.encode(rows[start : start + ROWS_PER_CHUNK])
             await asyncio.sleep(0)  # others get their turn
         rows = None  # it can be large, and so can the next
         rows = await anext(pages, None)

@@ -17,8 +17,8 @@ from app.core.security.principal import Principal
 
 KEY = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
-BARE = re.compile(r"[!#-~][!-~]{0,254}")
-QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,255})"')
+BARE_KEY = re.compile(r"[!#-~][!-~]{0,254}")
+QUOTED_KEY = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,255})"')
 
 
 class Idempotency:
@@ -58,7 +58,7 @@ class Idempotency:
             await self._records.store(self._user_id, self._key, *answer)
 
 
-async def note_key(
+async def read_key(
     request: Request,
     session: SessionDep,
     key: Annotated[
@@ -72,21 +72,21 @@ async def note_key(
         ),
     ] = None,
 ) -> None:
-    if not hasattr(request.scope["route"], "stores_first_answers"):
+    if not hasattr(request.scope["route"], "supports_idempotency"):
         raise TypeError("Idempotency-Key is for routes of an ApiRouter.")
     if key is not None:
         key = parse_key(", ".join(request.headers.getlist(KEY)))  # two fields are one (RFC 9110)
         request.scope["idempotency"] = Idempotency(request, IdempotencyRepository(session), key)
 
 
-idempotent = Depends(note_key)
+idempotent = Depends(read_key)
 
 
 def parse_key(field: str) -> str:
     """The draft has it quoted, a String of RFC 9651; most clients send it bare."""
-    if quoted := QUOTED.fullmatch(field):
+    if quoted := QUOTED_KEY.fullmatch(field):
         return re.sub(r"\\(.)", r"\1", quoted[1])
-    if BARE.fullmatch(field):
+    if BARE_KEY.fullmatch(field):
         return field
     detail = "It should have 1 to 255 visible ASCII characters, quoted or not."
     raise Invalid(detail, "header", KEY)

@@ -14,13 +14,13 @@ from app.core.database.repository import Repository
 from app.core.errors import Conflict, InProgress, LockTimeout
 
 LIFETIME = timedelta(hours=24)
-NO_ANSWER = 0
-LONGEST_WAIT = f"{LOCK_TIMEOUT_SECONDS}s"
-CLEAN_UP_AT_ONCE = 100
+NO_RESPONSE = 0
+LOCK_TIMEOUT = f"{LOCK_TIMEOUT_SECONDS}s"
+CLEANUP_LIMIT = 100
 
 
 class IdempotencyRecord(Base):
-    """Others see it with its answer, or else (NO_ANSWER) it counts for nothing."""
+    """Others see it with its first_response, or else (NO_RESPONSE) it counts for nothing."""
 
     __tablename__ = "idempotency_records"
 
@@ -54,7 +54,7 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
             "user_id": user_id,
             "key": key,
             "fingerprint": fingerprint,
-            "status": NO_ANSWER,
+            "status": NO_RESPONSE,
             "headers": {},
             "body": b"",
             "expires_at": utc_now() + LIFETIME,
@@ -66,12 +66,12 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
             insert = postgresql.insert
             # Each connection has this limit, but for those behind a pooler, which may be another's.
             # In the statement it costs no round trip.
-            row = row.where(func.set_config("lock_timeout", LONGEST_WAIT, True) != "")
+            row = row.where(func.set_config("lock_timeout", LOCK_TIMEOUT, True) != "")
         statement = insert(self.model).from_select(list(values), row)
         return statement.on_conflict_do_update(
             index_elements=["user_id", "key"],
             set_={name: values[name] for name in ("fingerprint", "status", "expires_at")},
-            where=or_(self.model.expires_at <= utc_now(), self.model.status == NO_ANSWER),
+            where=or_(self.model.expires_at <= utc_now(), self.model.status == NO_RESPONSE),
         ).returning(literal(True))
 
     async def get(self, user_id: int, key: str) -> IdempotencyRecord | None:
@@ -89,6 +89,6 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
         """Some of them; others may do so at once."""
         key = tuple_(self.model.user_id, self.model.key)
         expired = select(self.model.user_id, self.model.key)
-        expired = expired.where(self.model.expires_at <= utc_now()).limit(CLEAN_UP_AT_ONCE)
+        expired = expired.where(self.model.expires_at <= utc_now()).limit(CLEANUP_LIMIT)
         expired = expired.with_for_update(skip_locked=True)
         await self._session.execute(delete(self.model).where(key.in_(expired)))

@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.accounts.scopes import allowed_scopes
-from app.core.http.docs import FOREIGN_LOGO
+from app.core.http.docs import EXTERNAL_LOGO
 from app.main import create_app
 from tests.conftest import make_settings
 from tests.slices import needs
@@ -25,7 +25,7 @@ async def test_all_that_a_page_loads_is_on_this_server(
         assert not link.startswith(("http", "/"))
         asset = await client.get(f"/{link}")
         assert asset.status_code == 200, link
-        assert FOREIGN_LOGO not in asset.content
+        assert EXTERNAL_LOGO not in asset.content
 
 
 async def test_docs_keep_no_authorization_in_the_browser(client: httpx.AsyncClient) -> None:

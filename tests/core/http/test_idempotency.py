@@ -14,7 +14,7 @@ from app.core.errors import Conflict, Invalid
 from app.core.http import idempotency_records
 from app.core.http.idempotency import idempotent, parse_key
 from app.core.http.idempotency_records import (
-    CLEAN_UP_AT_ONCE,
+    CLEANUP_LIMIT,
     IdempotencyRecord,
     IdempotencyRepository,
 )
@@ -188,7 +188,7 @@ async def test_each_new_record_deletes_some_that_have_expired(
         )
 
     async with app.state.resources.database.transaction() as session:
-        for n in range(CLEAN_UP_AT_ONCE + 1):
+        for n in range(CLEANUP_LIMIT + 1):
             session.add(record(f"old {n}", -timedelta(seconds=1)))
         session.add(record("valid", timedelta(minutes=1)))
     left = []
@@ -228,7 +228,7 @@ async def test_an_account_or_a_record_that_has_just_gone(
 async def test_one_that_is_under_way_is_waited_for_until_the_time_is_up(
     app: FastAPI, ann: Person, things: Things, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idempotency_records, "LONGEST_WAIT", "50ms")
+    monkeypatch.setattr(idempotency_records, "LOCK_TIMEOUT", "50ms")
     async with app.state.resources.database.transaction() as session:
         assert await IdempotencyRepository(session).reserve(ann.id, "k", b"")
         response = await things.post()

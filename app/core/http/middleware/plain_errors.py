@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.http.problems import ProblemResponse
 
-STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
+RESPONSE_STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
 
 class PlainErrorsAsProblems:
@@ -24,7 +24,7 @@ class PlainErrorsAsProblems:
 
         async def send_problem(message: Message) -> None:
             nonlocal start, text
-            if message["type"] in STARTS and _is_plain_error(message):
+            if message["type"] in RESPONSE_STARTS and _is_plain_error(message):
                 start = message
             elif start is None:
                 await send(message)

@@ -11,10 +11,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.context import request_id_var
 from app.core.http.disconnect import DisconnectWatches
-from app.core.http.middleware.plain_errors import STARTS
+from app.core.http.middleware.plain_errors import RESPONSE_STARTS
 from app.core.http.scope import header, route_of
 
-SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 CLIENT_CLOSED_REQUEST = 499  # nginx's, for the log alone
 
 access_logger = logging.getLogger("app.access")
@@ -32,7 +32,7 @@ class RequestContext:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         given = header(scope, b"x-request-id")
-        request_id = given if SANE_REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
+        request_id = given if VALID_REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
         scope["request_id"] = request_id
         id_field = (b"x-request-id", request_id.encode())
         request_id_var.set(request_id)  # the server runs each request in a context of its own
@@ -44,7 +44,7 @@ class RequestContext:
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
-            if message["type"] in STARTS:
+            if message["type"] in RESPONSE_STARTS:
                 status = message.get("status", 101)
                 if watch:
                     watch.may_cancel = False

@@ -23,13 +23,13 @@ class UnexpectedErrors:
             return await self.app(scope, receive, send)
         started = False
 
-        async def watch(message: Message) -> None:
+        async def send_wrapper(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
 
         try:
-            await self.app(scope, receive, watch)
+            await self.app(scope, receive, send_wrapper)
         except Exception as error:
             if started:
                 raise  # the server logs it and hangs up: half an answer must not look whole
