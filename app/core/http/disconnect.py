@@ -1,4 +1,7 @@
-"""Requests whose client has gone are cancelled, so that they hold no connection and no lock."""
+"""Cancellation of requests whose client has disconnected, so that they release what they hold.
+
+Otherwise they would keep their database connection and locks until they finish.
+"""
 
 import asyncio
 
@@ -10,10 +13,10 @@ SWEEP_SECONDS = 1
 
 
 class DisconnectWatch:
-    """Cancels the current task when the request's client disconnects, within two sweeps.
+    """Cancels the current task within two sweeps after the request's client disconnects.
 
-    It stops doing so when the response starts, or when `disable_cancellation` was called. What it
-    receives of the body meanwhile is kept for the application.
+    It no longer does so once the response starts, or `disable_cancellation` was called. Since it
+    notices the disconnection by receiving, it keeps the body that it receives for the application.
     """
 
     __slots__ = (
@@ -55,18 +58,14 @@ class DisconnectWatch:
         return message
 
     def stop(self) -> None:
-        self._task = None  # else task, context and watch would be a cycle, for the collector
+        self._task = None  # Breaks the reference cycle of task, context and watch.
         if self._receive_task:
             self._receive_task.cancel()
 
     def sweep(self) -> None:
-        """Begin to listen, the second time: most requests end before."""
-        if (
-            self._was_swept
-            and self.may_cancel
-            and not self._is_receiving
-            and not self._receive_task
-        ):
+        """Start receiving at the second sweep, since most requests end before that."""
+        is_received = self._is_receiving or self._receive_task
+        if self._was_swept and self.may_cancel and not is_received:
             self._start_receiving()
         self._was_swept = True
 
@@ -76,7 +75,7 @@ class DisconnectWatch:
 
     def _on_message(self, receive_task: asyncio.Task[Message]) -> None:
         if receive_task.cancelled() or receive_task.exception():
-            return  # the application is told when it receives
+            return  # The application gets the error when it receives.
         message = receive_task.result()
         if message["type"] == "http.request":
             if not message.get("more_body"):
@@ -88,7 +87,7 @@ class DisconnectWatch:
 
 
 class DisconnectWatches:
-    """Those of the requests under way. One timer for all of them costs less than one for each."""
+    """The watches of all running requests, swept by one timer, which costs less than one each."""
 
     def __init__(self) -> None:
         self._watches = set[DisconnectWatch]()

@@ -1,3 +1,5 @@
+"""Health checks for load balancers and orchestrators."""
+
 import asyncio
 from typing import Literal
 
@@ -10,7 +12,7 @@ from app.core.errors import Unavailable
 from app.core.schemas import Output
 from app.core.security.rate_limit import RateLimiterDep
 
-READY_SECONDS = 1  # the driver may take two more to give up, and probes are impatient
+READY_SECONDS = 1  # The driver may take two seconds more, and probes have short time-outs.
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -21,23 +23,23 @@ class Health(Output):
 
 @router.get("/live")
 async def read_liveness() -> Health:
-    """The process answers."""
+    """Report that the process responds."""
     return Health()
 
 
 @router.get("/ready", responses={503: {"description": "Not now"}})
 async def read_readiness(database: DatabaseDep, limiter: RateLimiterDep) -> Health:
-    """It can do its work: the database answers, and its schema is not behind the code.
+    """Report whether the database is available, and its schema is not behind the code.
 
-    Degraded, and still at work, while Redis is away.
+    The status is degraded while Redis is unavailable: requests are still served.
     """
     migrations = await run_in_threadpool(get_migrations)
     try:
         async with asyncio.timeout(READY_SECONDS):
-            behind = await migrations.is_behind(database)
+            is_behind = await migrations.is_behind(database)
             await database.check_writable()
     except TimeoutError as error:
         raise Unavailable("The database does not answer.") from error
-    if behind:
+    if is_behind:
         raise Unavailable("The database's schema is behind the code: run `alembic upgrade head`.")
     return Health(status="ok" if await limiter.is_healthy() else "degraded")

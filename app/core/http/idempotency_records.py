@@ -1,4 +1,4 @@
-"""What `app.core.http.idempotency` stores: keys, and the first answers to them."""
+"""The stored idempotency keys and their first responses."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +20,10 @@ CLEANUP_LIMIT = 100
 
 
 class IdempotencyRecord(Base):
-    """Others see it with its first_response, or else (NO_RESPONSE) it counts for nothing."""
+    """A key and its first response.
+
+    A record with NO_RESPONSE is of a request that was not a success: it does not count.
+    """
 
     __tablename__ = "idempotency_records"
 
@@ -39,9 +42,12 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
     model = IdempotencyRecord
 
     async def reserve(self, user_id: int, key: str, fingerprint: bytes) -> bool:
-        """Whether it is the first with the key. One that is under way is waited for; should it
-        fail, then one of those who wait is the first. Before anything else in its transaction,
-        so that who waits holds nothing that others wait for."""
+        """Return whether this is the first request with the key.
+
+        Wait for a running request with the key. If that fails, one of the waiting requests is the
+        first. Call this before any other statement of the transaction, so that a request that waits
+        holds no locks.
+        """
         try:
             return await self._session.scalar(self._reserve(user_id, key, fingerprint)) is not None
         except IntegrityError as error:
@@ -61,11 +67,11 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
         }
         columns = self.model.__table__.c
         row = select(*(literal(value, columns[name].type) for name, value in values.items()))
-        insert: Any = sqlite.insert  # there, the transaction has begun when no other was left
+        insert: Any = sqlite.insert  # On SQLite, transactions do not overlap.
         if self._session.get_bind().dialect.name == "postgresql":
             insert = postgresql.insert
-            # Each connection has this limit, but for those behind a pooler, which may be another's.
-            # In the statement it costs no round trip.
+            # A pooler's connection may have another limit. Within the statement, setting it costs
+            # no round trip.
             row = row.where(func.set_config("lock_timeout", LOCK_TIMEOUT, True) != "")
         statement = insert(self.model).from_select(list(values), row)
         return statement.on_conflict_do_update(
@@ -86,7 +92,7 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
         await self._delete_expired()
 
     async def _delete_expired(self) -> None:
-        """Some of them; others may do so at once."""
+        """Delete some expired records, except those that another request is deleting."""
         key = tuple_(self.model.user_id, self.model.key)
         expired = select(self.model.user_id, self.model.key)
         expired = expired.where(self.model.expires_at <= utc_now()).limit(CLEANUP_LIMIT)

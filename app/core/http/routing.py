@@ -1,12 +1,13 @@
-"""The router of the API: header fields follow from what an endpoint returns.
+"""The router of the API, which derives response headers from what an endpoint returns.
 
     router = ApiRouter(prefix="/things", tags=["things"])
 
     @router.post("", status_code=201, dependencies=[idempotent])
     async def create_thing(data: ThingCreate, things: WriteThings) -> ThingRead: ...
 
-A shape with a `version` has an `ETag`, and is 304 where `IfNoneMatch` is taken and has it. One with
-an `id` that was created has a `Location`, and a `Page` that is not the last one a `Link`.
+A schema with a `version` gets an `ETag`, and a 304 if the endpoint takes `IfNoneMatch` and the
+client has that version. A created one with an `id` gets a `Location`. A `Page` gets a `Link` to the
+next page.
 """
 
 from collections.abc import Callable, Collection, Coroutine
@@ -47,7 +48,7 @@ class ApiRoute(APIRoute):
 
         async def handler(request: Request) -> Response:
             response = await inner_handler(request)
-            # Here the first_response is known to the byte, and the transaction still open.
+            # The response is complete here, and the transaction is still open.
             idempotency: Idempotency | None = request.scope.get("idempotency")
             if idempotency:
                 await idempotency.store(response)
@@ -62,7 +63,7 @@ class ApiRouter(APIRouter):
 
 
 def header_names(shape: Any, *, is_created: bool) -> list[str]:
-    """Return the names of the header fields that go with a shape."""
+    """Return the names of the header fields that a returned type gets."""
     if not isinstance(shape, type):
         return []
     if issubclass(shape, Page):
@@ -75,7 +76,7 @@ def header_names(shape: Any, *, is_created: bool) -> list[str]:
 def with_header_fields(endpoint: Endpoint, names: list[str]) -> Endpoint:
     """Wrap an endpoint: add the header fields to its response, or replay an earlier response."""
     parameters = signature(endpoint).parameters.values()
-    own_names = {  # of the parameters that take what the wrapper takes too
+    own_names = {  # The endpoint's names for parameters that the wrapper takes as well.
         parameter.annotation: parameter.name
         for parameter in parameters
         if parameter.annotation in (Request, Response)
@@ -128,7 +129,7 @@ def copy_signature(endpoint: Endpoint, wrapper: Endpoint, without: Collection[st
 
 
 def depends_on(endpoint: Endpoint, dependency: object) -> bool:
-    """Tell whether a parameter of the endpoint is injected by the dependency."""
+    """Return whether the dependency injects a parameter of the endpoint."""
     hints = get_type_hints(endpoint, include_extras=True)
     return any(
         getattr(each, "dependency", None) is dependency

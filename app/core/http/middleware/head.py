@@ -1,4 +1,4 @@
-"""HEAD for every GET."""
+"""HEAD requests, which are run as GET without sending a body."""
 
 from collections.abc import Awaitable
 
@@ -6,11 +6,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class _HeadersSent(Exception):
-    """Ends what would go on to make a body."""
+    """Stops the application from generating the rest of the body."""
 
 
 class HeadAsGet:
-    """HEAD answers wherever GET does, with its headers."""
+    """Middleware that answers HEAD with the headers of GET, on every path that has GET."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -27,9 +27,9 @@ class HeadAsGet:
             if message.get("more_body"):
                 raise _HeadersSent
 
-        inner = {**scope, "method": "GET"}  # the server looks at its own scope: it sends no body
+        inner = {**scope, "method": "GET"}  # The server's own scope keeps HEAD: it sends no body.
         try:
             await self.app(inner, receive, send_headers)
-        except* _HeadersSent:  # a stream of events has a group of tasks around it
+        except* _HeadersSent:  # A streaming response raises it in a task group.
             pass
-        scope.update(inner, method="HEAD")  # what the log wants to know of the route
+        scope.update(inner, method="HEAD")  # The access log reads the route.

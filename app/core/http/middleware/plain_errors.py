@@ -1,4 +1,4 @@
-"""Errors in plain text become problem documents."""
+"""Problem documents in the place of errors in plain text."""
 
 from collections.abc import Awaitable
 
@@ -11,7 +11,10 @@ RESPONSE_STARTS = ("http.response.start", "websocket.accept", "websocket.http.re
 
 
 class PlainErrorsAsProblems:
-    """Starlette's middleware answers in plain text (413, a wrong host); clients get one shape."""
+    """Middleware that turns plain text errors of Starlette's middleware into problem documents.
+
+    Those are for example the 413 and the 400 for an invalid host. Clients get one format.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
