@@ -1,7 +1,7 @@
-"""Errors of the domain. They know no HTTP: `app.core.http.problems` maps them to it.
+"""Domain errors, which are independent of HTTP: `app.core.http.problems` maps them to statuses.
 
 AppError
- ├── Invalid              what was asked for makes no sense
+ ├── Invalid              a value that is well-formed and not allowed
  ├── InvalidTokenRequest  RFC 6749, section 5.2
  ├── Unauthenticated
  ├── Forbidden
@@ -9,17 +9,17 @@ AppError
  ├── NotFound
  ├── Conflict
  │    └── InProgress
- ├── Stale                it has changed since the client saw it
+ ├── Stale                the record has changed since the client read it
  ├── TooManyRequests
- ├── TooManyAtOnce        sockets, searches
- ├── TooManyTags          in a header field
- └── Unavailable          the database is away, or cannot do this at the moment
+ ├── TooManyAtOnce        too many open sockets or running searches
+ ├── TooManyTags          too many entity tags in a header field
+ └── Unavailable          the database is unavailable, or cannot do this at the moment
       └── LockTimeout     another transaction holds the row
 """
 
 
 class AppError(Exception):
-    """`detail` is for the client's eyes; never put there what they must not know."""
+    """The base of all domain errors. Clients see `detail`, so it must not contain secrets."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -27,7 +27,7 @@ class AppError(Exception):
 
 
 class Invalid(AppError):
-    """A value that has the right shape and still cannot be; `loc` is where it stands."""
+    """A value is well-formed and not allowed. `loc` is its location, such as ("body", "name")."""
 
     def __init__(self, detail: str, *loc: str | int) -> None:
         super().__init__(detail)
@@ -35,7 +35,7 @@ class Invalid(AppError):
 
 
 class InvalidTokenRequest(AppError):
-    """`error` is one of RFC 6749's codes, such as "invalid_grant"."""
+    """A token request is invalid. `error` is a code of RFC 6749, such as "invalid_grant"."""
 
     def __init__(self, error: str, detail: str) -> None:
         super().__init__(detail)
@@ -43,7 +43,10 @@ class InvalidTokenRequest(AppError):
 
 
 class Unauthenticated(AppError):
-    """`token_given` tells an invalid token from none at all (RFC 6750, section 3.1)."""
+    """The request has no valid token.
+
+    `token_given` says whether it has an invalid one, which RFC 6750, section 3.1, tells apart.
+    """
 
     def __init__(self, detail: str, *, token_given: bool = True) -> None:
         super().__init__(detail)
@@ -66,11 +69,14 @@ class Stale(AppError): ...
 
 
 class InProgress(Conflict):
-    """The same is being done right now: its outcome can be asked for in a moment."""
+    """An identical request is running. The client can retry to get its result."""
 
 
 class TooManyRequests(AppError):
-    """`policy` lets `limit` through in `window_seconds`, and another in `reset_seconds`."""
+    """A rate limit was exceeded.
+
+    The policy admits `limit` requests in `window_seconds`, and the next one in `reset_seconds`.
+    """
 
     def __init__(self, policy: str, limit: int, window_seconds: int, reset_seconds: int) -> None:
         super().__init__(f"Too many requests: try again in {reset_seconds} s.")
