@@ -1,4 +1,4 @@
-"""refresh tokens, devices, tokens sent by mail"""
+"""Add refresh tokens, client information of sessions, and tokens that are sent by mail."""
 
 import sqlalchemy as sa
 from alembic import op

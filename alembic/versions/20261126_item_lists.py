@@ -1,4 +1,4 @@
-"""indexes of the lists and searches of items"""
+"""Add indexes for the lists and searches of items."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""PostgreSQL notifies the processes of sessions that end and of users that change"""
+"""Notify the processes, on PostgreSQL, of sessions that end and users that change."""
 
 from alembic import op
 
