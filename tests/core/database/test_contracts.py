@@ -1,4 +1,4 @@
-"""The names of libraries that app/core/database relies on without a word in their documentation."""
+"""The undocumented names of libraries that app/core/database uses still exist."""
 
 import ast
 import inspect

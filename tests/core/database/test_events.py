@@ -1,4 +1,4 @@
-"""Events are published by the commit, and by nothing else."""
+"""Events are published after the commit that recorded them, and only then."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

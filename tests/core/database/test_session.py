@@ -1,4 +1,4 @@
-"""Queries and SQLAlchemy's own statements in one session: whichever way, one transaction."""
+"""Prepared queries and SQLAlchemy's statements share one session and one transaction."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -179,7 +179,7 @@ async def test_no_transaction_holds_a_connection_behind(
 async def test_a_cancelled_query_gives_its_connection_back(
     one_connection: Database, database_url: str, way: str, times: int
 ) -> None:
-    """However often it is cancelled: anyio does so at each turn of the loop, until it ends."""
+    """The connection is returned even if anyio cancels the task at each step of the event loop."""
 
     async def sleep() -> None:
         async with getattr(one_connection, way)() as session:
@@ -251,7 +251,7 @@ async def test_a_migration_invalidates_what_is_prepared(
 
 
 async def test_first_come_first_served(one_connection: Database) -> None:
-    """A newcomer does not get past who waits: not even one who is there before they have run."""
+    """A new request does not overtake a waiting one that was woken and has not run yet."""
     order: list[str] = []
 
     async def take(name: str) -> None:
@@ -345,7 +345,7 @@ async def test_query_with_a_write_inside_is_refused_by_a_reading_session(
 async def test_commit_inside_unit_of_work_is_error(
     database: Database, ann: Person, way: Any
 ) -> None:
-    """Only the unit commits: what comes after it may still fail."""
+    """Only the unit of work commits, since what follows an earlier commit could fail."""
     with pytest.raises(TypeError, match="Leave the commit"):
         async with database.transaction() as session:
             await way(session, ann, "one")
@@ -422,7 +422,7 @@ async def test_failed_query_in_savepoint_leaves_the_unit_usable(
 async def test_commit_after_swallowed_error_is_error(
     database: Database, ann: Person, bob: Person, with_entities: bool
 ) -> None:
-    """PostgreSQL answers such a COMMIT with ROLLBACK, and with no error."""
+    """PostgreSQL responds to such a COMMIT with ROLLBACK instead of an error."""
     with pytest.raises(RolledBack):
         async with database.transaction() as session:
             if with_entities:
@@ -518,7 +518,7 @@ async def test_disposed_engine_holds_no_connection(one_connection: Database) -> 
 async def test_session_of_sqlalchemys_own_commits_and_rolls_back(
     database: Database, ann: Person
 ) -> None:
-    """Whoever uses the engine without a unit of work gets what SQLAlchemy documents."""
+    """An engine without a unit of work behaves as SQLAlchemy documents."""
     async with AsyncSession(database.engine) as session:
         (await session.get_one(User, ann.id)).full_name = "one"
         await session.commit()

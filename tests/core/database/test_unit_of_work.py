@@ -1,4 +1,4 @@
-"""What the database does to the application, and the other way round."""
+"""Commits, rollbacks, lost connections and locks, tested through the whole application."""
 
 import asyncio
 import gc
@@ -44,7 +44,7 @@ def assert_is_away(response: httpx.Response) -> None:
 
 @needs("items")
 async def test_the_commit_comes_before_the_answer(app: FastAPI, ann: Person) -> None:
-    """Looked at from another connection, at the moment that the answer's first byte leaves."""
+    """Another connection sees the change when the first byte of the response is sent."""
     seen = []
 
     async def watching(scope: Any, receive: Any, send: Any) -> None:
@@ -125,7 +125,7 @@ async def test_entity_changed_in_reading_session_is_an_error(app: FastAPI, ann: 
 
 
 async def test_what_is_read_in_a_transaction_stays_until_it_writes(app: FastAPI) -> None:
-    """A read-modify-write in Python, as a service would do it: none of 20 is lost."""
+    """Of 20 concurrent read-modify-writes in Python, as a service does them, none is lost."""
     database: Database = app.state.resources.database
     async with database.transaction() as session:
         session.add(User(email="a@b.c", email_key="a@b.c", password_hash="x", full_name="0"))
@@ -176,7 +176,7 @@ async def test_no_connection_is_free(database_url: str) -> None:
 async def test_who_waited_in_vain_is_not_kept(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While all hang, each request that gives up would stay in memory with all that it holds."""
+    """Otherwise requests that time out would stay in memory while all connections hang."""
     settings = make_settings(database_url, database_pool_size=1)
     async with running(settings) as app:
         database: Database = app.state.resources.database
@@ -292,7 +292,7 @@ async def test_sqlite_minds_foreign_keys_and_writes_ahead(app: FastAPI) -> None:
 async def test_two_processes_that_read_modify_and_write(
     database_url: str, password_hash: str
 ) -> None:
-    """Each has a pool of its own, as two workers have: what one has read, the other waits for."""
+    """Each engine has its own pool, like a worker, and waits for what another has read."""
     settings = make_settings(database_url)
     one, two = [await asyncio.to_thread(Database, settings) for _ in range(2)]
     async with one.transaction() as session:
@@ -368,7 +368,7 @@ async def test_without_prepared_statements(database_url: str) -> None:
 
 
 async def test_a_schema_that_is_ahead_is_ready(databases: Databases, own_database_url: str) -> None:
-    """While a roll-out is under way, the old code meets the new schema."""
+    """During a rollout, old code runs on the new schema."""
     await asyncio.to_thread(
         databases.execute, own_database_url, "UPDATE alembic_version SET version_num = 'later'"
     )

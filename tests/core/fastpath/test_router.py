@@ -1,5 +1,7 @@
-"""The fast router answers as FastAPI's own does, whatever it is sent: the same routes are made
-twice, and each request goes to both. With what was called, and in which order."""
+"""The fast router responds to any request as FastAPI does.
+
+Each test builds the same routes twice, sends each request to both, and compares the responses and
+the calls with their order."""
 
 import asyncio
 import random
@@ -52,7 +54,7 @@ class Thing(BaseModel):
 
 
 class Fussy(BaseModel):
-    """Its validators do what validators should not."""
+    """A model whose validators change their input and read a context variable."""
 
     name: str = ""
 
@@ -133,7 +135,7 @@ async def principal(
 
 
 class Tagged:
-    """An object that is called."""
+    """A dependency that is a callable object."""
 
     def __init__(self, tag: str) -> None:
         self.tag = tag
@@ -182,7 +184,7 @@ TAGGED = Tagged("tagged")
 
 
 def lean(router: APIRouter) -> None:
-    """What has a plan."""
+    """Add routes that the fast router supports."""
 
     @router.get("/plain")
     async def plain() -> dict[str, int]:
@@ -324,7 +326,7 @@ def lean(router: APIRouter) -> None:
 
 
 def not_lean(router: APIRouter) -> None:
-    """What FastAPI does itself."""
+    """Add routes that are left to FastAPI."""
 
     @router.get("/sync")
     def sync_endpoint(q: int = 1) -> int:
@@ -459,7 +461,7 @@ BODIES = (
 
 
 def generated(rng: random.Random, count: int) -> Iterator[dict[str, Any]]:
-    """Most are valid but for a thing or two."""
+    """Return random requests, most of which have one or two errors."""
     for _ in range(count):
         method, path, body = rng.choice(REQUESTS)
         is_form = path == "/form"
@@ -577,7 +579,7 @@ def test_untested_fastapi_routes_by_itself(
 async def test_route_that_cannot_be_planned_is_left_to_fastapi(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A later version of FastAPI must not be an outage."""
+    """A later version of FastAPI must not cause an outage."""
 
     def fail(*_: Any) -> None:
         raise AttributeError("FastAPI renamed it")

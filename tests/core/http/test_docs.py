@@ -36,7 +36,7 @@ async def test_docs_keep_no_authorization_in_the_browser(client: httpx.AsyncClie
 
 @pytest.fixture(scope="module")
 def described() -> FastAPI:
-    """Not started, since the document is the same on every database."""
+    """Return an application that is not started, since its document needs no database."""
     return create_app(make_settings("sqlite+aiosqlite:///never-opened.db"))
 
 

@@ -1,4 +1,4 @@
-"""The dependency and its route, with an endpoint of the test's own."""
+"""The dependency and its route class, with an endpoint of the test."""
 
 from datetime import timedelta
 from typing import Any
@@ -70,7 +70,7 @@ def test_what_is_no_key(field: str) -> None:
 
 
 class Things:
-    """Answers what the test says, and counts how often it was made."""
+    """An endpoint that returns what the test sets, and counts its calls."""
 
     def __init__(self, app: FastAPI, person: Person) -> None:
         self.answer: Any = {"thing": 1}
@@ -154,7 +154,7 @@ async def test_two_fields_are_no_key(things: Things) -> None:
 
 @pytest.mark.parametrize("status", [303, 404])
 async def test_what_is_no_2xx_is_not_stored(app: FastAPI, things: Things, status: int) -> None:
-    """An error that is returned commits, the key with it; that one counts for nothing."""
+    """A returned error is committed with the key, whose record then does not count."""
     things.answer = Response("no", status)
     for made in (1, 2):
         response = await things.post()
@@ -201,7 +201,7 @@ async def test_each_new_record_deletes_some_that_have_expired(
 
 
 async def test_what_it_costs(app: FastAPI, things: Things) -> None:
-    """A claim, the answer and the cleaning; then a claim that fails, and the answer."""
+    """The first request reserves, stores and cleans up; a replay fails to reserve, and reads."""
     for expected in (["INSERT", "UPDATE", "DELETE"], ["INSERT", "SELECT"]):
         async with counted_statements(app) as statements:
             await things.post()

@@ -80,7 +80,7 @@ async def client(
 
 
 async def live(app: FastAPI, started: asyncio.Event, ends: asyncio.Event) -> None:
-    """The lifespan, through the middleware as a server does it."""
+    """Run the lifespan through the middleware, as a server does."""
 
     async def receive() -> dict[str, Any]:
         if started.is_set():

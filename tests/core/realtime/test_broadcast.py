@@ -1,4 +1,4 @@
-"""Events from process to process: each `Broadcast` here stands for one."""
+"""Events between processes: each `Broadcast` stands for a process."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ class Process:
         return number
 
     async def is_connected(self) -> None:
-        """The first thing that it hears is that it may have missed something before."""
+        """Wait for the first message, which says that earlier events may have been lost."""
         await asyncio.wait_for(self.lost.wait(), DEADLINE_SECONDS)
         self.lost.clear()
 
@@ -65,7 +65,7 @@ async def logged(caplog: pytest.LogCaptureFixture, message: str) -> None:
 
 
 class Proxy:
-    """A Redis that goes away and comes back."""
+    """A proxy to Redis that can be disconnected and connected again."""
 
     def __init__(self, url: str) -> None:
         self._target = Redis.from_url(url).connection_pool.connection_kwargs
@@ -168,7 +168,7 @@ async def test_a_redis_that_hangs(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Without a word: only the heartbeat tells."""
+    """Redis stops responding without an error, so that only the heartbeat detects it."""
     monkeypatch.setattr(redis_broadcast, "HEARTBEAT_SECONDS", 0.1)
     monkeypatch.setattr(redis_broadcast, "HEARTBEAT_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(redis_broadcast, "RESPONSE_SECONDS", 0.5)
@@ -207,7 +207,7 @@ async def test_what_is_no_event(redis_url: str, caplog: pytest.LogCaptureFixture
 
 
 async def test_a_stop_sends_what_waits(redis_url: str) -> None:
-    """A command publishes, and is done."""
+    """A command that ends right after it publishes still sends its events."""
     async with process(redis_url) as one:
         async with process(redis_url, linked=False) as command:
             command.broadcast.publish([Happened(number=1)])

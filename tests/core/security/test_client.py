@@ -1,4 +1,4 @@
-"""By which address a client is known; uvicorn's part of it needs a real server."""
+"""The address of a client. uvicorn's part of it needs a real server."""
 
 import httpx
 import pytest

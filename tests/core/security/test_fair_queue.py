@@ -9,7 +9,7 @@ from app.core.security.fair_queue import FairQueue
 
 
 class Works:
-    """Work that ends when it is told to, and the order in which it began."""
+    """Work that runs until the test ends it, and the order in which it started."""
 
     def __init__(self) -> None:
         self.connection = list[str]()
@@ -80,7 +80,7 @@ async def test_cancelled_work_counts_until_its_end(works: Works) -> None:
 
 @pytest.mark.parametrize("steps", range(6))
 async def test_call_cancelled_in_its_turn_passes_it_on(works: Works, steps: int) -> None:
-    """At whichever step of the event loop between the turn and the work."""
+    """The cancellation may come at any step of the event loop between its turn and its work."""
     queue = FairQueue(1)
     await start(queue, works, "a", "running")
     gone = await start(queue, works, "b", "gone")

@@ -1,4 +1,4 @@
-"""What a browser is told on each kind of answer."""
+"""The policy headers of each kind of response."""
 
 import asyncio
 import re

@@ -37,7 +37,7 @@ def url(request: pytest.FixtureRequest) -> str | None:
 
 @pytest.fixture
 async def make_limiter() -> AsyncIterator[Limiters]:
-    """Those of one test share their key, and so on one Redis their counts; no others do."""
+    """Return a function that creates limiters, which share their counts within one test only."""
     key, limiters = secrets.token_bytes(), list[RateLimiter]()
 
     def make(url: str | None) -> RateLimiter:
@@ -50,7 +50,7 @@ async def make_limiter() -> AsyncIterator[Limiters]:
 
 
 async def passed(limiter: RateLimiter, count: int, key: str = "ann") -> int:
-    """How many of so many at once."""
+    """Return how many of `count` concurrent requests are admitted."""
     hits = (limiter.hit("test", TEN, key) for _ in range(count))
     results = await asyncio.gather(*hits, return_exceptions=True)
     assert all(each is None or isinstance(each, TooManyRequests) for each in results), results
@@ -63,7 +63,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @asynccontextmanager
 async def listening(port: int, serve: Callable[..., Any]) -> AsyncIterator[list[Stream]]:
-    """A server on this port, and its open connections, which are cut at the end."""
+    """Run a server on a port. Yield its open connections, which are closed at the end."""
     streams: list[Stream] = []
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -89,7 +89,7 @@ async def talk_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 
 
 async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """To the real Redis."""
+    """Forward a connection to the real Redis."""
     options = Redis.from_url(REDIS_URL or "").connection_pool.connection_kwargs
     to_redis = await asyncio.open_connection(options["host"], options.get("port", 6379))
     await asyncio.gather(pump(reader, to_redis[1]), pump(to_redis[0], writer))
