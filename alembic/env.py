@@ -86,7 +86,7 @@ def revisions_of_later_code() -> str:
     options = context.config.cmd_opts  # None unless the alembic command line runs.
     if options and options.cmd[0] is not upgrade:
         return ""
-    known = {each.revision for each in context.script.walk_revisions()}
+    known = {revision.revision for revision in context.script.walk_revisions()}
     return ", ".join(sorted(set(context.get_context().get_current_heads()) - known))
 
 

@@ -7,7 +7,7 @@ down_revision = "5e0b7c92d1a8"
 branch_labels = None
 depends_on = None
 
-# A deleted user's sessions are deleted along, and each fires its own trigger.
+# Deleting a user deletes the sessions too, and each of them fires its own trigger.
 UPGRADE = (
     """
     CREATE FUNCTION notify_session_ended() RETURNS trigger LANGUAGE plpgsql AS

@@ -71,7 +71,9 @@ EXPORT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "A file",
         "headers": header_fields("Content-Disposition"),
-        "content": {each.media_type: {"schema": {"type": "string"}} for each in FORMATS.values()},
+        "content": {
+            format_.media_type: {"schema": {"type": "string"}} for format_ in FORMATS.values()
+        },
     }
 }
 

@@ -98,8 +98,8 @@ def query_parameters(connection: HTTPConnection) -> frozenset[str]:
 
 def _query_fields(dependant: Dependant) -> Iterator[ModelField]:
     yield from dependant.query_params
-    for each in dependant.dependencies:
-        yield from _query_fields(each)
+    for dependency in dependant.dependencies:
+        yield from _query_fields(dependency)
 
 
 def _describe_errors(operation: dict[str, Any]) -> None:

@@ -132,9 +132,9 @@ def depends_on(endpoint: Endpoint, dependency: object) -> bool:
     """Return whether the dependency injects a parameter of the endpoint."""
     hints = get_type_hints(endpoint, include_extras=True)
     return any(
-        getattr(each, "dependency", None) is dependency
+        getattr(item, "dependency", None) is dependency
         for hint in hints.values()
-        for each in getattr(hint, "__metadata__", ())
+        for item in getattr(hint, "__metadata__", ())
     )
 
 

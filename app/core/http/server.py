@@ -210,11 +210,11 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
             logger.warning(
                 "All connections are in use: MAX_CONNECTIONS is %d", self.max_connections
             )
-        waiting = [each for each in self.connections if self.may_close(each)]
-        count = 1 + self.max_connections // 20  # Closing several saves the search for each.
-        for each in nsmallest(count, waiting, key=lambda other: other.since):
-            self.connections.discard(each)  # The next connection must not count it.
-            each.reset()
+        waiting = [connection for connection in self.connections if self.may_close(connection)]
+        count = 1 + self.max_connections // 20  # Several, since the search takes a millisecond.
+        for connection in nsmallest(count, waiting, key=lambda connection: connection.since):
+            self.connections.discard(connection)  # The next connection must not count it.
+            connection.reset()
         if not waiting:
             self.refuse(503, "Too many connections are open.")
             self.connections.discard(self)
@@ -249,7 +249,7 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
         super().on_headers_complete()
         if self.pipeline:
             cycles = (*self.earlier_cycles, previous)
-            self.earlier_cycles = [each for each in cycles if not each.response_complete]
+            self.earlier_cycles = [cycle for cycle in cycles if not cycle.response_complete]
         self.scope["headers"] = self.headers[:]  # A copy, which trailers are not appended to.
         self.accounted_bytes = self.received_bytes
         self.head_count += 1
@@ -305,10 +305,10 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
 
     def disconnect_application(self) -> None:
         """Discard what the application still sends: writing to a closed transport is an error."""
-        for each in (*self.earlier_cycles, self.cycle):
-            if each is not None:
-                each.disconnected = True
-                each.message_event.set()
+        for cycle in (*self.earlier_cycles, self.cycle):
+            if cycle is not None:
+                cycle.disconnected = True
+                cycle.message_event.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.disconnect_application()  # uvicorn only disconnects the last request.

@@ -110,8 +110,8 @@ def endpoint_of(scope: Scope) -> str:
 
 def line_of(frame: FrameType) -> str:
     """Return the innermost line of the frame's stack that does not belong to a library."""
-    stack = [(each.f_code, number) for each, number in walk_stack(frame)]
-    own_code = [each for each in stack if not each[0].co_filename.startswith(LIBRARIES)]
+    stack = [(frame.f_code, number) for frame, number in walk_stack(frame)]
+    own_code = [entry for entry in stack if not entry[0].co_filename.startswith(LIBRARIES)]
     code, number = (own_code or stack)[0]
     text = linecache.getline(code.co_filename, number).strip()
     return f"{os.path.relpath(code.co_filename)}:{number} in {code.co_name}: {text}"

@@ -125,8 +125,9 @@ class MemoryWindows(MemoryStorage):
 
     async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         windows, start = self._windows[expiry], time.time() - expiry
-        for each in [each for each in islice(windows, 2) if windows[each][-1] < start]:
-            del windows[each]
+        for oldest in [*islice(windows, 2)]:
+            if windows[oldest][-1] < start:
+                del windows[oldest]
         times = windows.pop(key, None) or deque(maxlen=limit)
         if len(windows) >= MAX_KEYS:
             del windows[next(iter(windows))]
@@ -138,7 +139,7 @@ class MemoryWindows(MemoryStorage):
 
     async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         now = time.time()
-        times = [each for each in self._windows[expiry].get(key, ()) if each >= now - expiry]
+        times = [hit for hit in self._windows[expiry].get(key, ()) if hit >= now - expiry]
         return (times[0], len(times)) if times else (now, 0)
 
 

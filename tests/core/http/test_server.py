@@ -194,7 +194,7 @@ async def test_application_learns_that_a_slow_request_was_cut(clock: Clock) -> N
 def test_client_that_leaves_with_requests_unanswered_is_no_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """This runs on uvloop, where writing to a closed transport is an error, as in production."""
+    """It runs on uvloop, as in production, where writing to a closed transport is an error."""
     asked, left = asyncio.Event(), asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
