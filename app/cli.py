@@ -60,9 +60,8 @@ def serve(
         "app.main:app",
         reload=reload,
         reload_dirs=["app"] if reload else None,
-        reload_includes=["*.html", "*.css", "*.js"]
-        if reload
-        else None,  # They are read at the start.
+        # The server reads templates, styles and scripts at the start.
+        reload_includes=["*.html", "*.css", "*.js"] if reload else None,
         workers=None if reload else settings.web_concurrency,
         **server_options(settings),
     )
