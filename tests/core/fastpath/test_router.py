@@ -531,7 +531,7 @@ def test_which_routes_are_lean() -> None:
     assert not any(are_fast[route.name] for route in iter_route_contexts(unknown.routes))
 
 
-async def test_what_a_route_class_adds_to_the_handler_stays() -> None:
+async def test_route_class_keeps_its_handler() -> None:
     class Stamped(APIRoute):
         def get_route_handler(self) -> Any:
             handle = super().get_route_handler()
@@ -638,7 +638,7 @@ def chunk(body: bytes, *, more: bool = False) -> dict[str, Any]:
         ([chunk(b"[" * 90, more=True), chunk(b"")], 422),
     ],
 )
-async def test_a_body_is_read_once(messages: Messages, status: int) -> None:
+async def test_body_is_read_once(messages: Messages, status: int) -> None:
     outcomes = []
     for app in (make_app(fast=False), make_app(fast=True)):
         app.add_middleware(RequestBodyLimitMiddleware, max_body_size=100)
@@ -664,7 +664,7 @@ async def test_a_body_is_read_once(messages: Messages, status: int) -> None:
     assert outcomes[0][0][0]["status"] == status
 
 
-async def test_a_cancelled_request_closes_what_it_opened_as_ever() -> None:
+async def test_cancelled_request_closes_its_dependencies() -> None:
     outcomes = []
     for app in (make_app(fast=False), make_app(fast=True)):
 

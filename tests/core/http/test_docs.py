@@ -13,9 +13,7 @@ from tests.slices import needs
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
-async def test_all_that_a_page_loads_is_on_this_server(
-    client: httpx.AsyncClient, path: str
-) -> None:
+async def test_pages_load_files_of_this_server_only(client: httpx.AsyncClient, path: str) -> None:
     page = await client.get(path)
     assert page.status_code == 200
     assert "https://" not in page.text
@@ -51,18 +49,18 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {each["operationId"]: each for path in paths for each in path.values()}
 
 
-async def test_the_document_is_served(client: httpx.AsyncClient, document: dict[str, Any]) -> None:
+async def test_document_is_served(client: httpx.AsyncClient, document: dict[str, Any]) -> None:
     assert (await client.get("/openapi.json")).json() == document
 
 
-async def test_the_document_names_the_prefix_of_a_proxy(app: FastAPI) -> None:
+async def test_document_includes_the_prefix_of_a_proxy(app: FastAPI) -> None:
     transport = httpx.ASGITransport(app, root_path="/behind")
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         document = (await client.get("/behind/openapi.json")).json()
     assert document["servers"] == [{"url": "/behind"}]
 
 
-def test_every_operation_is_described(
+def test_operations_have_descriptions(
     document: dict[str, Any], operations: dict[str, dict[str, Any]]
 ) -> None:
     assert {"create_user", "read_liveness"} <= operations.keys()
@@ -94,7 +92,7 @@ def test_every_operation_is_described(
         ("read_liveness", {"200", "500"}),
     ],
 )
-def test_the_statuses_of_an_operation(
+def test_operation_lists_its_statuses(
     operations: dict[str, dict[str, Any]], operation: str, statuses: set[str]
 ) -> None:
     assert set(operations[operation]["responses"]) == statuses
@@ -116,7 +114,7 @@ def test_the_statuses_of_an_operation(
         ("create_token", "429", {"RateLimit", "RateLimit-Policy", "Retry-After"}),
     ],
 )
-def test_the_header_fields_of_an_answer(
+def test_response_lists_its_header_fields(
     document: dict[str, Any],
     operations: dict[str, dict[str, Any]],
     operation: str,
@@ -141,5 +139,5 @@ def test_authorize_knows_the_scopes(
     assert operations["update_item"]["security"] == [{"OAuth2": ["items:write"]}]
 
 
-def test_the_document_is_made_once(described: FastAPI) -> None:
+def test_document_is_generated_once(described: FastAPI) -> None:
     assert described.openapi() is described.openapi()

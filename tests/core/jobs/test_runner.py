@@ -250,7 +250,7 @@ async def test_second_job_with_a_unique_key_is_refused_while_the_first_is_queued
     await enqueue(resources, calls.note, 8, unique_key="a")
 
 
-async def test_each_job_runs_once_with_two_runners(resources: Resources, calls: Calls) -> None:
+async def test_job_runs_once_with_two_runners(resources: Resources, calls: Calls) -> None:
     for number in range(40):
         await enqueue(resources, calls.note, number)
     one, two = (runner_of(resources, calls.note) for _ in range(2))

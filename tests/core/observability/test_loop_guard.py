@@ -120,7 +120,7 @@ async def warnings() -> AsyncIterator[Warnings]:
         ("/works/10", "GET /works/{number}", "in work: "),
     ],
 )
-async def test_who_blocks_the_loop_is_named_once(
+async def test_blocking_request_is_logged_once(
     client: httpx.AsyncClient, warnings: Warnings, path: str, endpoint: str, line: str
 ) -> None:
     assert (await client.get(path)).status_code == 200
@@ -130,12 +130,12 @@ async def test_who_blocks_the_loop_is_named_once(
     assert line in warning
 
 
-async def test_who_waits_is_not(client: httpx.AsyncClient, warnings: Warnings) -> None:
+async def test_waiting_request_is_not_logged(client: httpx.AsyncClient, warnings: Warnings) -> None:
     assert (await client.get("/waits")).status_code == 200
     assert not [each for each in warnings.messages if "in wait:" in each]
 
 
-def test_only_local_has_a_guard() -> None:
+def test_guard_is_added_in_local_only() -> None:
     for environment, guarded in (("local", True), ("production", False)):
         settings = make_settings(
             "sqlite+aiosqlite:///x.db",

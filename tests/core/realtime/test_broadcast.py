@@ -109,7 +109,7 @@ async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
     proxy.go()
 
 
-async def test_every_process_is_told_once(redis_url: str) -> None:
+async def test_event_reaches_each_process_once(redis_url: str) -> None:
     async with process(redis_url) as one, process(redis_url) as two, process(redis_url) as three:
         for number in range(300):
             one.broadcast.publish([Happened(number=number)])
@@ -122,13 +122,13 @@ async def test_every_process_is_told_once(redis_url: str) -> None:
             assert each.heard.empty()
 
 
-async def test_only_who_listens_is_told(redis_url: str) -> None:
+async def test_event_reaches_listeners_of_its_topic_only(redis_url: str) -> None:
     async with process(redis_url) as one, process(redis_url) as two:
         one.broadcast.publish([Happened(number=1, about="others"), Happened(number=2)])
         assert await two.next() == 2
 
 
-async def test_another_database_of_the_server_is_another_application(redis_url: str) -> None:
+async def test_other_redis_database_is_another_application(redis_url: str) -> None:
     server, _, number = redis_url.rpartition("/")
     other = f"{server}/{(int(number) + 4) % 16}"  # not that of another process of the tests
     async with process(redis_url) as one, process(other) as stranger, process(redis_url) as two:
@@ -139,7 +139,7 @@ async def test_another_database_of_the_server_is_another_application(redis_url: 
         assert two.heard.empty()
 
 
-async def test_a_redis_that_goes_away(
+async def test_events_reach_other_processes_after_redis_is_back(
     redis_url: str, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with process(redis_url) as one, process(proxy.url) as cut_off:
@@ -162,7 +162,7 @@ async def test_a_redis_that_goes_away(
 
 
 @pytest.mark.parametrize("withheld", [b"", b"message"], ids=["everything", "messages"])
-async def test_a_redis_that_hangs(
+async def test_hanging_redis_is_detected_by_the_heartbeat(
     withheld: bytes,
     proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
@@ -181,7 +181,7 @@ async def test_a_redis_that_hangs(
         await one.is_connected()
 
 
-async def test_an_outbox_that_is_full(
+async def test_full_outbox_reports_lost_events(
     redis_url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(redis_broadcast, "MAX_QUEUED_MESSAGES", 10)
@@ -196,7 +196,9 @@ async def test_an_outbox_that_is_full(
     assert caplog.text.count("Too many events wait for Redis") == 1
 
 
-async def test_what_is_no_event(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_invalid_messages_are_logged_and_ignored(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     channel = f"events:{redis_url.rpartition('/')[2]}"
     async with process(redis_url) as one, Redis.from_url(redis_url, driver_info=None) as redis:
         for nonsense in ("nonsense", "[]", "7", '{"a": 1}'):
@@ -206,7 +208,7 @@ async def test_what_is_no_event(redis_url: str, caplog: pytest.LogCaptureFixture
     assert caplog.text.count("Not an event of ours") == 4
 
 
-async def test_a_stop_sends_what_waits(redis_url: str) -> None:
+async def test_close_sends_the_outbox(redis_url: str) -> None:
     """A command that ends right after it publishes still sends its events."""
     async with process(redis_url) as one:
         async with process(redis_url, linked=False) as command:
@@ -214,7 +216,7 @@ async def test_a_stop_sends_what_waits(redis_url: str) -> None:
         assert await one.next() == 1
 
 
-async def test_a_stop_while_redis_is_away(
+async def test_close_while_redis_is_unavailable_ends(
     unused_tcp_port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with process(f"redis://127.0.0.1:{unused_tcp_port}/0", linked=False) as one:

@@ -45,7 +45,7 @@ async def test_keys_take_turns(works: Works) -> None:
     assert works.connection == ["a0", "a1", "b0", "a2", "b1", "a3"]
 
 
-async def test_no_more_than_allowed_run_at_once(works: Works) -> None:
+async def test_running_calls_are_limited(works: Works) -> None:
     queue = FairQueue(2)
     tasks = [await start(queue, works, "a", str(n)) for n in range(3)]
     assert works.connection == ["0", "1"]

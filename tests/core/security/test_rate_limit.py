@@ -105,7 +105,9 @@ def relayed(port: int) -> str:
     return f"redis://127.0.0.1:{port}/{(REDIS_URL or '').rpartition('/')[2]}"
 
 
-async def test_of_30_at_once_10_pass(make_limiter: Limiters, url: str | None) -> None:
+async def test_limit_admits_10_of_30_concurrent_requests(
+    make_limiter: Limiters, url: str | None
+) -> None:
     limiter = make_limiter(url)
     assert await passed(limiter, 30) == 10
     assert await passed(limiter, 30) == 0
@@ -134,7 +136,9 @@ async def test_policies_and_parts_of_keys_are_apart(
         await limiter.hit("a", once, "x", "y")
 
 
-async def test_where_one_stands(make_limiter: Limiters, url: str | None) -> None:
+async def test_status_reports_the_remaining_requests(
+    make_limiter: Limiters, url: str | None
+) -> None:
     limiter = make_limiter(url)
     assert await limiter.status("test", TEN, "ann") == (10, 60)
     assert await passed(limiter, 3) == 3
@@ -197,7 +201,7 @@ async def test_redis_learns_no_address_and_forgets(make_limiter: Limiters) -> No
 
 
 @pytest.mark.parametrize("serve", [None, hang, talk_nonsense])
-async def test_without_redis_the_process_counts(
+async def test_process_counts_while_redis_is_unavailable(
     make_limiter: Limiters,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -254,7 +258,7 @@ def stands(response: httpx.Response) -> tuple[int, str | None]:
 
 
 @needs("items")
-async def test_the_default_limits_by_address(database_url: str, url: str | None) -> None:
+async def test_default_limit_counts_by_address(database_url: str, url: str | None) -> None:
     settings = make_settings(
         database_url, redis_url=url, rate_limit_default="3/minute", secret_key=secrets.token_hex()
     )
@@ -278,7 +282,7 @@ async def test_the_default_limits_by_address(database_url: str, url: str | None)
         assert read["responses"]["429"]["description"] == "Too many requests from this address"
 
 
-async def test_the_fields_are_on_whatever_is_answered(database_url: str) -> None:
+async def test_fields_are_on_all_responses(database_url: str) -> None:
     settings = make_settings(database_url, rate_limit_default="9/minute")
     async with running(settings) as app, client_of(app) as client:
 
@@ -300,7 +304,7 @@ async def test_the_fields_are_on_whatever_is_answered(database_url: str) -> None
 
 
 @needs("items")
-async def test_without_the_setting_nothing_is_limited(app: FastAPI, ann: Person) -> None:
+async def test_unset_default_limits_nothing(app: FastAPI, ann: Person) -> None:
     response = await ann.client.get(ITEMS)
     assert stands(response) == (200, None)
     assert "RateLimitFields" not in {
