@@ -164,11 +164,15 @@ async def test_cancelled_request_returns_its_connection(database_url: str) -> No
                 assert await session.scalar(text("SELECT 1")) == 1
 
 
-async def test_exhausted_pool_returns_503(database_url: str) -> None:
-    settings = make_settings(database_url, database_pool_size=1, database_pool_timeout=0.1)
+async def test_exhausted_pool_returns_503(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings(database_url, database_pool_size=1)
     async with running(settings) as app, client_of(app) as client:
         async with app.state.resources.database.reading() as session:
             await session.execute(text("SELECT 1"))
+            # Only now, since the time-out of the setting is also that of opening a connection.
+            monkeypatch.setattr(app.state.resources.database.reader.pool, "_seconds", 0.1)
             assert_is_away(await client.get("/health/ready"))
         assert (await client.get("/health/ready")).status_code == 200
 
