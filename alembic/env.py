@@ -1,4 +1,7 @@
-"""Runs the migrations, all of them in one transaction, on the database that the settings name."""
+"""Alembic's environment: it runs the migrations on the database of the settings.
+
+All migrations of an upgrade are one transaction, so that a failed upgrade changes nothing.
+"""
 
 import asyncio
 import logging
@@ -11,7 +14,7 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.pool import NullPool
 
 import app.core.http.idempotency_records
-import app.core.jobs.schedule  # noqa: F401 - and others
+import app.core.jobs.schedule  # noqa: F401 - their tables belong to no slice
 from app.core.config import get_settings
 from app.core.database.engine import (
     LOCK_TIMEOUT_SECONDS,
@@ -22,16 +25,19 @@ from app.core.database.models import Base, Id, Money, UtcDateTime
 from app.core.errors import LockTimeout
 from app.discovery import discover
 
-LOCK = 7_251_940_386  # any number, as long as it is the same everywhere
+LOCK_ID = 7_251_940_386  # an arbitrary number, which must never change
 
-list(discover("models"))  # importing them fills the metadata
+list(discover("models"))  # Importing the models adds their tables to the metadata.
 logger = logging.getLogger("app.migrations")
 settings = get_settings()
 is_sqlite = settings.database.get_backend_name() == "sqlite"
 
 
 def render_type(kind: str, type_: Any, _: object) -> str | Literal[False]:
-    """Migrations say what they mean without importing the application."""
+    """Render our column types as SQLAlchemy's, so that migrations do not import the application.
+
+    The application's types may change later, and a migration must not.
+    """
     if kind == "type" and isinstance(type_, Id):
         return 'sa.BigInteger().with_variant(sa.Integer(), "sqlite")'
     if kind == "type" and type_ is UtcDateTime:
@@ -42,7 +48,7 @@ def render_type(kind: str, type_: Any, _: object) -> str | Literal[False]:
 
 
 def is_compared(name: str | None, kind: str, _: object) -> bool:
-    """Indexes of trigrams are PostgreSQL's alone: no model has them."""
+    """Ignore trigram indexes, which exist on PostgreSQL only, and which no model declares."""
     return not (kind == "index" and str(name).endswith("_trgm"))
 
 
@@ -57,12 +63,12 @@ def migrate(connection: Connection) -> None:
         transactional_ddl=True,
     )
     with context.begin_transaction():
-        if not is_sqlite:  # SQLite's transaction is a lock already
-            # A statement may take as long as it needs; behind a pooler it may inherit a limit.
+        if not is_sqlite:  # On SQLite, the transaction itself is the lock.
+            # Migrations have no statement time-out, which a pooler's connection may have.
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SET LOCAL lock_timeout = 0"))
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-            # What waits for a lock on a table holds up everybody who comes after it.
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK_ID})
+            # While a migration waits for the lock of a table, all later requests wait behind it.
             connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
         if later := revisions_of_later_code():
             logger.warning("The schema is ahead of this code (%s): nothing to migrate.", later)
@@ -73,11 +79,14 @@ def migrate(connection: Connection) -> None:
 
 
 def revisions_of_later_code() -> str:
-    """Return what an upgrade finds applied and this code does not know: it was rolled back."""
-    options = context.config.cmd_opts  # None when it is not the command line that calls
+    """Return the applied revisions that this code lacks, since it was rolled back to before them.
+
+    Only an upgrade ignores them.
+    """
+    options = context.config.cmd_opts  # None unless the alembic command line runs.
     if options and options.cmd[0] is not upgrade:
         return ""
-    known = {each.revision for each in context.script.walk_revisions()}
+    known = {revision.revision for revision in context.script.walk_revisions()}
     return ", ".join(sorted(set(context.get_context().get_current_heads()) - known))
 
 
@@ -85,8 +94,8 @@ async def main() -> None:
     if is_sqlite:
         Path(str(settings.database.database)).parent.mkdir(parents=True, exist_ok=True)
         engine = create_sqlite_engine(settings.database, poolclass=NullPool)
-        # A batch change drops the table and makes it again: that would delete the children.
-        event.listen(engine.sync_engine, "connect", _forget_foreign_keys)
+        # A batch operation drops and recreates the table, which would delete referencing rows.
+        event.listen(engine.sync_engine, "connect", _disable_foreign_keys)
     else:
         engine = create_postgres_engine(settings, poolclass=NullPool)
     async with engine.connect() as connection:
@@ -100,7 +109,7 @@ async def main() -> None:
     await engine.dispose()
 
 
-def _forget_foreign_keys(connection: Any, _: object) -> None:
+def _disable_foreign_keys(connection: Any, _: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys=OFF")
     cursor.close()

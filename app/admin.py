@@ -1,5 +1,7 @@
-"""The admin: sqladmin's pages over the slices' services, for superusers, who are signed in as in
-all other pages. Each slice's views are in its `admin.py`."""
+"""The admin at `/admin`: sqladmin's pages over the slices' services, for superusers.
+
+They sign in as on all other pages. Each slice declares its views in its `admin.py`.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +26,7 @@ from app.web.navigation import Link
 
 PATH = "/admin"
 STATICS = f"{PATH}/statics/"
-# The one exception: the pictures in its style sheet, and the font of its icons.
+# sqladmin's style sheet contains images, and its icons are a font.
 POLICY = content_security_policy(img_src="'self' data:", font_src="'self'")
 LINKS = [
     Link("Admin", PATH, "superusers", order=9),
@@ -33,21 +35,21 @@ LINKS = [
 
 
 def add_admin(app: FastAPI) -> None:
-    admin = Admin(Reading(app), PATH, app.title)
+    admin = Admin(ReadOnlySessions(app), PATH, app.title)
     for module in discover("admin"):
         for view in module.VIEWS:
-            # sqladmin keeps what belongs to an application on the class: each gets its own.
+            # sqladmin stores state of an application on the class, so each one needs its own.
             admin.add_view(cast("type[AdminView]", type(view)(view.__name__, (view,), {})))
     admin.share(asset=lambda name: app.state.site.assets.url(name))
     app.state.admin = admin
     guard = [Middleware(SuperusersOnly)]
     app.router.routes.append(Route(PATH, admin.index, middleware=guard))
-    # The pages without sqladmin's application around them: errors are answered as everywhere else.
+    # Mounting the pages without sqladmin's own application leaves errors to this application.
     app.router.routes.append(Mount(PATH, routes=admin.pages(), name="admin", middleware=guard))
 
 
-class Reading:
-    """What sqladmin takes for a sessionmaker. It writes nothing: SQLite would refuse."""
+class ReadOnlySessions:
+    """A stand-in for the sessionmaker that sqladmin expects. Its sessions only read."""
 
     class_ = AsyncSession
 
@@ -64,8 +66,10 @@ class Reading:
 
 
 class SuperusersOnly:
-    """Asks the database at each request: who is no superuser any more is out. The library's own
-    files are anybody's."""
+    """Middleware that refuses everybody but superusers, except for sqladmin's static files.
+
+    It checks the user at each request, so that removing the role takes effect at once.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -83,7 +87,9 @@ class SuperusersOnly:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["Content-Security-Policy"] = POLICY
-                headers["Cache-Control"] = "no-store"  # after a sign-out, "back" shows nothing
+                headers["Cache-Control"] = (
+                    "no-store"  # The back button must not show it after a sign-out.
+                )
             await send(message)
 
         await self.app(scope, receive, send_with_policy)

@@ -1,4 +1,4 @@
-"""The command line: `app --help`."""
+"""The command line interface: run `app --help`. Each slice adds its `cli.py`."""
 
 import asyncio
 import json
@@ -23,8 +23,8 @@ from app.discovery import discover
 
 
 def open_resources() -> AbstractAsyncContextManager[Resources]:
-    """Open what the slices' commands work with."""
-    from app.resources import app_resources  # the other commands start faster without it
+    """Open the resources that the slices' commands need."""
+    from app.resources import app_resources  # The other commands start faster without it.
 
     return app_resources(get_settings())
 
@@ -57,12 +57,13 @@ def serve(
     if migrate:
         upgrade()
     if settings.environment == "local" and settings.log_format == "console":
-        _greet(settings)
+        _print_addresses(settings)
     uvicorn.run(
         "app.main:app",
         reload=reload,
         reload_dirs=["app"] if reload else None,
-        reload_includes=["*.html", "*.css", "*.js"] if reload else None,  # they are read at start
+        # The server reads templates, styles and scripts at the start.
+        reload_includes=["*.html", "*.css", "*.js"] if reload else None,
         workers=None if reload else settings.web_concurrency,
         **server_options(settings),
     )
@@ -90,7 +91,7 @@ def worker() -> None:
 @cli.command()
 def openapi() -> None:
     """Print the OpenAPI document."""
-    from app.main import create_app  # the other commands start faster without it
+    from app.main import create_app  # The other commands start faster without it.
 
     typer.echo(json.dumps(create_app().openapi(), indent=2))
 
@@ -98,7 +99,7 @@ def openapi() -> None:
 @db.command()
 def upgrade(revision: str = "head") -> None:
     """Migrate the database, as `alembic upgrade head` does."""
-    from alembic import command  # a server starts faster without it
+    from alembic import command  # A server starts faster without it.
 
     command.upgrade(alembic_config(), revision)
 
@@ -140,11 +141,12 @@ def retry_job(context: typer.Context, job_id: int) -> None:
     typer.echo(f"Queued again: {run(context, work).name}")
 
 
-def _greet(settings: Settings) -> None:
-    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - read, not bound
+def _print_addresses(settings: Settings) -> None:
+    """Print the addresses of the pages and docs, and the account to sign in with."""
+    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - it is compared, not bound
     url = f"http://{host}:{settings.port}"
     typer.echo(f"\n  Pages      {url}\n  API        {url}/docs\n  Reference  {url}/redoc")
     if settings.first_superuser:
         email, password = settings.first_superuser
-        shown = "(FIRST_SUPERUSER_PASSWORD)" if settings.first_superuser_password else password
-        typer.echo(f"  Sign in    {email}  {shown}\n")
+        hint = "(FIRST_SUPERUSER_PASSWORD)" if settings.first_superuser_password else password
+        typer.echo(f"  Sign in    {email}  {hint}\n")

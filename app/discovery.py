@@ -1,4 +1,7 @@
-"""Finds what each slice offers, by file name: `router.py`, `models.py`, `cli.py`..."""
+"""Discovery of the slices' modules by file name, such as `router.py`, `models.py` and `cli.py`.
+
+So a slice can be added or deleted without registering it anywhere.
+"""
 
 from collections.abc import Iterator
 from importlib import import_module
@@ -12,18 +15,20 @@ FEATURES = "app.features"
 
 
 def slices() -> list[str]:
+    """Return the import names of all slices."""
     features = iter_modules(import_module(FEATURES).__path__, f"{FEATURES}.")
     return [KERNEL, *sorted(module.name for module in features if module.ispkg)]
 
 
 def discover(name: str) -> Iterator[ModuleType]:
+    """Import and yield the modules of that name, from the slices that have one."""
     for slice_ in slices():
         if find_spec(f"{slice_}.{name}"):
             yield import_module(f"{slice_}.{name}")
 
 
 def folders(name: str) -> Iterator[Path]:
-    """Those of the slices that have one of that name, such as `templates/mail`."""
+    """Yield the folders of that name, such as `templates/mail`, of the slices that have one."""
     for slice_ in slices():
         for path in import_module(slice_).__path__:
             if (folder := Path(path) / name).is_dir():

@@ -1,3 +1,5 @@
+"""The application: `create_app()` puts it together, and its lifespan opens its resources."""
+
 import asyncio
 import gc
 import logging
@@ -36,19 +38,19 @@ from app.web.rendering import Templates
 from app.web.site import Site
 
 TITLE = "FastAPI template"
-# Without OpenTelemetry's SDK there is nobody to tell, which FastAPI finds out at each request.
+# Without OpenTelemetry's SDK there is no telemetry, but FastAPI would check for it at each request.
 NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False)
 logger = logging.getLogger("app")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Opens nothing: that is the lifespan's part."""
+    """Create the application. It opens no resources, which its lifespan does."""
     settings = settings or get_settings()
     app = API(
         title=TITLE,
         description="Sign up, press Authorize, then create an item.",
         version="0.1.0",
-        openapi_url=None,  # nor its pages: app.core.http.docs
+        openapi_url=None,  # app.core.http.docs serves the document and its pages.
         telemetry=None if find_spec("opentelemetry.sdk") else NO_TELEMETRY,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
@@ -81,9 +83,10 @@ def add_api(app: FastAPI, settings: Settings) -> None:
     dependencies = [Depends(forbid_unknown_parameters)]
     responses: dict[int | str, dict[str, Any]] = {}
     if settings.rate_limit_default:
-        dependencies.insert(0, Depends(limit_by_address))  # what is refused costs nothing more
+        # First, so that a refused request costs nothing more.
+        dependencies.insert(0, Depends(limit_by_address))
         responses = problem_response(TooManyRequests, "Too many requests from this address")
-    # The routes are tried in their order, and the features' are asked for most.
+    # Routes are matched in their order, and the features get the most requests.
     for module in reversed([*discover("live"), *discover("router")]):
         app.include_router(
             module.router, prefix="/api/v1", dependencies=dependencies, responses=responses
@@ -91,14 +94,15 @@ def add_api(app: FastAPI, settings: Settings) -> None:
 
 
 def add_pages(app: FastAPI, settings: Settings) -> None:
-    app.add_exception_handler(ResponseException, send_response)  # type: ignore[arg-type]  # one of any Exception
+    app.add_exception_handler(ResponseException, send_response)  # type: ignore[arg-type]  # It is typed for Exception.
     app.include_router(assets.router)
-    for router in (home.router, problems.router, *(each.router for each in pages(settings))):
-        app.include_router(router, dependencies=[Depends(get_visitor)])  # each has the bar
+    for router in (home.router, problems.router, *(module.router for module in pages(settings))):
+        # Every page shows the visitor in its navigation bar.
+        app.include_router(router, dependencies=[Depends(get_visitor)])
 
 
 def pages(settings: Settings) -> Iterator[ModuleType]:
-    """A slice's may name a setting in NEEDS: without that they are not there."""
+    """Yield the slices' `pages` modules, except those whose setting in NEEDS is off."""
     for module in discover("pages"):
         needs = getattr(module, "NEEDS", None)
         if needs is None or getattr(settings, needs):
@@ -111,9 +115,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.resources = resources
         app.state.site = await to_thread.run_sync(build_site, resources.settings)
         await ensure_first_superuser(resources)
-        if resources.settings.redis is None:  # else `app worker` runs them
+        if resources.settings.redis is None:  # Otherwise `app worker` runs them.
             resources.jobs.start()
-        is_test = resources.settings.environment == "test"  # which starts many in one process
+        is_test = resources.settings.environment == "test"  # Tests start many in one process.
         if not is_test:
             await to_thread.run_sync(build_routes, app)
         warming_up = asyncio.create_task(to_thread.run_sync(warm_up, app))
@@ -140,41 +144,48 @@ def build_site(settings: Settings) -> Site:
 
 
 def build_routes(app: FastAPI) -> None:
-    """FastAPI would at the first request that comes to each router, while the others wait."""
+    """Build the routes now: FastAPI would at the first request, while all others wait."""
     for _ in iter_route_contexts(app.routes):
         pass
 
 
 def warm_up(app: FastAPI) -> None:
-    """What few requests need, while others are served: a worker starts a third faster. A page that
-    is asked for within this second has its template read on the event loop."""
+    """Prepare what few requests need, in a thread, while the server serves others.
+
+    So a worker starts a third faster. A page that is requested within this second reads its
+    template on the event loop.
+    """
     steps = [app.state.site.templates.compile]
     if hasattr(app.state, "admin"):
         steps.append(app.state.admin.compile)
     for step in steps:
         try:
             step()
-        except Exception:  # what is wrong is so again where it is asked for
+        except Exception:  # The request that needs it will raise the error again.
             logger.exception("A step of the warm-up failed")
     if app.state.resources.settings.environment != "test":
         freeze_garbage()
 
 
 def freeze_garbage() -> None:
-    """What is there by now stays: the collector need not look at it again and again, while
-    requests wait. One in a hundred is garbage, which took longer to find than it is worth."""
+    """Exempt all present objects from garbage collection, and collect new ones less often.
+
+    The present objects live as long as the process, and visiting them again and again delays
+    requests. Of the new ones, one in a hundred is garbage, so that frequent searches do not pay.
+    """
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
 
 
 async def ensure_first_superuser(resources: Resources) -> None:
+    """Create the superuser of the settings if there is none yet."""
     superuser = await to_thread.run_sync(lambda: resources.settings.first_superuser)
     if superuser is None:
         return
     try:
         if await resources.accounts.users.ensure_superuser(*superuser):
             logger.warning("There was no superuser: %s was created.", superuser[0])
-    except (Unavailable, DBAPIError) as error:  # /health/ready says so until it is mended
+    except (Unavailable, DBAPIError) as error:  # /health/ready reports it until it is fixed.
         logger.warning("The first superuser could not be created: %s", error)
 
 

@@ -1,4 +1,7 @@
-"""What lives as long as the application, or as a command that works with it. Nothing is global."""
+"""The resources that live as long as an application or a command, in one typed object.
+
+They are not globals, so that several applications can run in one process, as in the tests.
+"""
 
 import os
 from collections.abc import AsyncIterator
@@ -30,6 +33,8 @@ PASSWORD_THREADS = max(1, (os.cpu_count() or 1) // 2)
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
+    """Everything that is opened once and shared by all requests."""
+
     settings: Settings
     database: Database
     cursors: Cursors
@@ -48,10 +53,10 @@ class Resources:
 
 @asynccontextmanager
 async def app_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Open the resources, and close them in the reverse order at the end of the block."""
+    """Open the resources, and close them at the end of the block, those that use others first."""
     configure_logging(settings)
     to_thread.current_default_thread_limiter().total_tokens = settings.thread_limit
-    resources = await to_thread.run_sync(build_resources, settings)  # it reads files
+    resources = await to_thread.run_sync(build_resources, settings)  # It reads files.
     await resources.broadcast.start()
     resources.sockets.start()
     if settings.session_cache and not resources.database.is_sqlite:
@@ -113,6 +118,7 @@ def build_resources(settings: Settings) -> Resources:
 def build_broadcast(redis_url: str | None) -> Broadcast:
     if redis_url is None:
         return Broadcast()
-    from app.core.realtime.redis_broadcast import RedisBroadcast  # most servers start without it
+    # A server without Redis starts faster if it does not import the client.
+    from app.core.realtime.redis_broadcast import RedisBroadcast
 
     return RedisBroadcast(redis_url)

@@ -1,4 +1,4 @@
-"""accounts and items"""
+"""Create users, sessions and items."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""refresh tokens, devices, tokens sent by mail"""
+"""Add refresh tokens, client information of sessions, and tokens that are sent by mail."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,7 +16,7 @@ def upgrade() -> None:
     with op.batch_alter_table("users") as users:
         users.add_column(sa.Column("email_verified_at", UtcDateTime, nullable=True))
 
-    # A session from before has no refresh token and no scope to go on with: all sign in anew.
+    # Earlier sessions have no refresh token and no scope, so all users have to sign in again.
     op.execute("DELETE FROM auth_sessions")
     with op.batch_alter_table("auth_sessions") as sessions:
         sessions.add_column(sa.Column("scope", sa.Text(), nullable=False))

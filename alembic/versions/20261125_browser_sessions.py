@@ -1,4 +1,4 @@
-"""sessions of browsers"""
+"""Add the cookie hash of browser sessions."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""idempotency keys"""
+"""Create the idempotency records."""
 
 import sqlalchemy as sa
 from alembic import op

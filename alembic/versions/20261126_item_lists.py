@@ -1,4 +1,4 @@
-"""indexes of the lists and searches of items"""
+"""Add indexes for the lists and searches of items."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,7 +27,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # The extension stays: it may have been there before, or be of use to others.
+    # The extension stays: it may have existed before, or other applications may use it.
     if op.get_bind().dialect.name == "postgresql":
         for name in SEARCHED:
             op.drop_index(f"ix_items_{name}_trgm")

@@ -1,4 +1,4 @@
-"""the queue of jobs, and their schedules"""
+"""Create the job queue and the job schedules."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""orders and their lines"""
+"""Create orders and their lines."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""PostgreSQL notifies the processes of sessions that end and of users that change"""
+"""Notify the processes, on PostgreSQL, of sessions that end and users that change."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "5e0b7c92d1a8"
 branch_labels = None
 depends_on = None
 
-# A deleted user's sessions are deleted along, and each fires its own trigger.
+# Deleting a user deletes the sessions too, and each of them fires its own trigger.
 UPGRADE = (
     """
     CREATE FUNCTION notify_session_ended() RETURNS trigger LANGUAGE plpgsql AS

@@ -21,7 +21,13 @@ from app.core.database.filters import Filter
 from app.core.database.models import Base, utc_now
 from app.core.database.pagination import Position, Sort
 from app.core.database.queries import Query, columns_of
-from app.core.database.repository import MAX_VERSIONS, Repository, Versions, page_of, page_params
+from app.core.database.repository import (
+    MAX_VERSIONS,
+    Repository,
+    Versions,
+    page_params,
+    page_statement,
+)
 from app.core.database.session import Session
 from app.core.errors import Conflict, Forbidden, InUse
 from app.core.schemas import Input, Output
@@ -69,7 +75,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         """Return the row. Raise NotFound when there is none that is visible."""
         query = get_query(self._class, self.principal.is_superuser)
         row: ReadT | None = await self._session.fetch_one(query, self._params(id=id_))
-        return self.found(row, id_)
+        return self.require_found(row, id_)
 
     async def list(
         self, filters: Input, sort: Sort, after: Position | None, limit: int
@@ -98,7 +104,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
 
     async def create(self, values: Mapping[str, Any]) -> ReadT:
         values = {**values, **self._new()}
-        with self._conflicts():
+        with self._raise_conflicts():
             query = create_query(self._class, frozenset(values))
             row: ReadT | None = await self._session.fetch_one(query, values)
         assert row  # noqa: S101 - for mypy: an INSERT returns its row
@@ -138,7 +144,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         self, id_: int, query: Query[Any], changes: Mapping[str, Any], expected: Versions
     ) -> ReadT:
         params = self._params(id=id_, now=utc_now(), **changes, **version_params(expected))
-        with self._conflicts():
+        with self._raise_conflicts():
             row: ReadT | None = await self._session.fetch_one(query, params)
         if row is None:
             self.require_version(await self.get(id_), expected)
@@ -220,9 +226,9 @@ def page_query(
 ) -> Query[Any]:
     columns = columns_of(repository.model, repository.schema)
     statement = select(*columns).where(*matching(repository, is_superuser, filters))
-    statement = page_of(repository.model, statement, sort, is_first=is_first)
-    plan_anew = any(repository.filters[name].plan_anew for name in filters)
-    return Query(statement, repository.schema, plan_anew=plan_anew)
+    statement = page_statement(repository.model, statement, sort, is_first=is_first)
+    custom_plan = any(repository.filters[name].custom_plan for name in filters)
+    return Query(statement, repository.schema, custom_plan=custom_plan)
 
 
 @lru_cache(maxsize=256)

@@ -55,18 +55,18 @@ class UserRepository(Repository[User]):
             raise AlreadyExists("An account with this email address already exists.") from error
 
     async def get(self, user_id: int) -> User | None:
-        return await self.one(select(User).where(User.id == user_id))
+        return await self.one_or_none(select(User).where(User.id == user_id))
 
     async def lock(self, user_id: int) -> User | None:
         """Before anything else of the user's is locked or changed, so that there is no deadlock.
         Items may be added meanwhile."""
         statement = select(User).where(User.id == user_id)
-        return await self.one(statement.with_for_update(key_share=True))
+        return await self.one_or_none(statement.with_for_update(key_share=True))
 
     async def get_by_email(self, email_key: str) -> User | None:
         if "\x00" in email_key:  # nobody's, and PostgreSQL cannot be asked
             return None
-        return await self.one(select(User).where(User.email_key == email_key))
+        return await self.one_or_none(select(User).where(User.email_key == email_key))
 
     async def get_unchanged(self, seen: User) -> User | None:
         """The same user, kept from changing until the commit; None when the password is another
@@ -74,7 +74,7 @@ class UserRepository(Repository[User]):
         statement = select(User).where(User.id == seen.id, User.is_active)
         statement = statement.where(User.password_hash == seen.password_hash)
         # key_share: items may be added meanwhile.
-        return await self.one(statement.with_for_update(key_share=True))
+        return await self.one_or_none(statement.with_for_update(key_share=True))
 
     async def list(
         self, is_active: bool | None, sort: Sort, after: Position | None, limit: int
@@ -155,7 +155,7 @@ class SessionRepository(Repository[AuthSession]):
         """Locked before its tokens, as everything that ends a session does: no deadlock."""
         statement = select(AuthSession).join(RefreshToken)
         statement = statement.where(RefreshToken.token_hash == token_hash)
-        return await self.one(statement.with_for_update(of=AuthSession))
+        return await self.one_or_none(statement.with_for_update(of=AuthSession))
 
     async def add_refresh_token(self, session_id: UUID, token_hash: str) -> None:
         self._session.add(RefreshToken(session_id=session_id, token_hash=token_hash))
@@ -199,7 +199,7 @@ class EmailTokenRepository(Repository[EmailToken]):
     model = EmailToken
 
     async def get(self, token_id: UUID) -> EmailToken | None:
-        return await self.one(select(EmailToken).where(EmailToken.id == token_id))
+        return await self.one_or_none(select(EmailToken).where(EmailToken.id == token_id))
 
     async def replace(self, token: EmailToken) -> EmailToken:
         """The newest mail's link is the one that works."""
@@ -213,7 +213,7 @@ class EmailTokenRepository(Repository[EmailToken]):
         await self._session.execute(statement)
 
     async def get_valid(self, token_hash: str, purpose: str) -> EmailToken | None:
-        return await self.one(select(EmailToken).where(*self._valid(token_hash, purpose)))
+        return await self.one_or_none(select(EmailToken).where(*self._valid(token_hash, purpose)))
 
     async def get_sent(self, user: User, purpose: str, until: datetime) -> EmailToken | None:
         """One to the user's address that is good until then."""
@@ -223,12 +223,12 @@ class EmailTokenRepository(Repository[EmailToken]):
             EmailToken.email == user.email,
             EmailToken.expires_at > until,
         )
-        return await self.one(statement)
+        return await self.one_or_none(statement)
 
     async def consume(self, token_hash: str, purpose: str) -> EmailToken | None:
         """Of many at once, one gets it."""
         statement = delete(EmailToken).where(*self._valid(token_hash, purpose))
-        return await self.one(statement.returning(EmailToken))
+        return await self.one_or_none(statement.returning(EmailToken))
 
     async def clean_up(self) -> int:
         return await delete_expired(self._session, self.model)

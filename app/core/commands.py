@@ -1,4 +1,4 @@
-"""What the slices' commands have in common."""
+"""Helpers for the slices' commands."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,10 @@ OpenResources = Callable[[], AbstractAsyncContextManager[Resources]]
 
 
 def run(context: typer.Context, work: Callable[[Resources], Awaitable[ResultT]]) -> ResultT:
-    """Errors are one line, and not a traceback."""
+    """Run an async function with the application's resources.
+
+    An expected error ends the program with one line instead of a traceback.
+    """
     open_resources: OpenResources = context.obj
 
     async def with_resources() -> ResultT:

@@ -1,4 +1,4 @@
-"""Settings: from the environment, then from `.env`. `.env.example` explains each."""
+"""Settings, read from the environment and then from `.env`. `.env.example` explains each."""
 
 import os
 import secrets
@@ -122,12 +122,12 @@ class Settings(BaseSettings):
 
     @property
     def is_https(self) -> bool:
-        """Whether browsers reach this site by TLS, whoever ends that."""
+        """Return whether browsers use HTTPS, even if a proxy terminates it."""
         return urlsplit(self.public_url).scheme == "https"
 
     @property
     def signing_key(self) -> str:
-        """`SECRET_KEY`, or outside production one that is made once and kept under `data/`."""
+        """Return SECRET_KEY or, outside of production, a generated key that is kept in `data/`."""
         return (
             self.secret_key.get_secret_value()
             if self.secret_key
@@ -136,7 +136,7 @@ class Settings(BaseSettings):
 
     @property
     def first_superuser(self) -> tuple[str, str] | None:
-        """E-mail address and password; `local` has one without being told."""
+        """Return the email address and the password. In `local`, there is a default."""
         if self.first_superuser_email and self.first_superuser_password:
             return self.first_superuser_email, self.first_superuser_password.get_secret_value()
         if self.environment == "local":
@@ -223,7 +223,7 @@ class Settings(BaseSettings):
 
 @lru_cache
 def get_settings() -> Settings:
-    """Stops the program with one line for each setting that has a wrong value."""
+    """Return the settings. Exit with one line for each setting that has an invalid value."""
     try:
         return Settings()
     except ValidationError as error:
@@ -238,7 +238,7 @@ def _line(loc: tuple[int | str, ...], message: str) -> str:
 
 
 def load_or_create_secret(name: str) -> str:
-    """The secret in `data/NAME`, made by whichever process comes first."""
+    """Return the secret in `data/NAME`, which the first process creates."""
     path = DATA_DIR / name
     if not path.exists():
         DATA_DIR.mkdir(exist_ok=True)

@@ -1,23 +1,23 @@
-"""What code anywhere below a request may know of it, without being handed the request."""
+"""Context variables of the current request, for code that is not passed the request."""
 
 from contextvars import ContextVar
 from typing import Protocol
 
 
-class Watch(Protocol):
-    """What watches whether the request's client is still there."""
+class CancellationWatch(Protocol):
+    """What cancels the request when its client disconnects."""
 
     may_cancel: bool
 
 
 request_id_var: ContextVar[str | None] = ContextVar("request_id", default=None)
-watch_var: ContextVar[Watch | None] = ContextVar("disconnect_watch", default=None)
+watch_var: ContextVar[CancellationWatch | None] = ContextVar("disconnect_watch", default=None)
 
 
-def finish_request() -> None:
-    """Let the current request run to its end from here on, whether its client waits or not.
+def disable_cancellation() -> None:
+    """Let the current request run to its end, even if its client disconnects.
 
-    A commit must not be cut short: what follows it (jobs, events) would be lost.
+    A commit must not be cancelled: the jobs and events that follow it would be lost.
     """
     if watch := watch_var.get():
         watch.may_cancel = False

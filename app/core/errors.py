@@ -1,9 +1,9 @@
-"""Errors of the domain. They know no HTTP: each names its kind of problem.
+"""Domain errors, which are independent of HTTP: each names its kind of problem.
 
 `app.core.http.problem_kinds` has a status and a text for each kind.
 
 AppError
- ├── Invalid               the values make no sense
+ ├── Invalid               a value that is well-formed and not allowed
  │    └── KeyReused        an idempotency key with another request
  ├── InvalidTokenRequest   RFC 6749, section 5.2
  ├── Unauthenticated
@@ -12,15 +12,15 @@ AppError
  ├── NotFound
  ├── Conflict
  │    ├── AlreadyExists
- │    ├── InUse            other records refer to it
- │    ├── WrongStatus      the record's status does not allow it
+ │    ├── InUse            other records refer to the record
+ │    ├── WrongStatus      the record's status does not allow the change
  │    ├── LastSuperuser
- │    └── InProgress       the first request with the idempotency key
- ├── Stale                 it has changed since the client saw it
+ │    └── InProgress       the first request with the idempotency key is running
+ ├── Stale                 the record has changed since the client read it
  ├── TooManyRequests
- ├── TooManyAtOnce         sockets, searches
- ├── TooManyTags           in a header field
- └── Unavailable           it passes by itself
+ ├── TooManyAtOnce         too many open sockets or running searches
+ ├── TooManyTags           too many entity tags in a header field
+ └── Unavailable           something that passes by itself
       ├── DatabaseUnavailable
       ├── LockTimeout      another transaction holds the row
       └── Overloaded       all connections or threads are in use
@@ -30,7 +30,7 @@ from typing import ClassVar
 
 
 class AppError(Exception):
-    """`detail` is for the client's eyes; never put there what they must not know."""
+    """The base of all domain errors. Clients see `detail`, so it must not contain secrets."""
 
     kind: ClassVar[str]
 
@@ -40,7 +40,7 @@ class AppError(Exception):
 
 
 class Invalid(AppError):
-    """A value that has the right shape and still cannot be; `loc` is where it stands."""
+    """A value is well-formed and not allowed. `loc` is its location, such as ("body", "name")."""
 
     kind = "validation"
 
@@ -54,7 +54,7 @@ class KeyReused(Invalid):
 
 
 class InvalidTokenRequest(AppError):
-    """`error` is one of RFC 6749's codes, such as "invalid_grant"."""
+    """A token request is invalid. `error` is a code of RFC 6749, such as "invalid_grant"."""
 
     kind = "invalid-token-request"
 
@@ -64,7 +64,10 @@ class InvalidTokenRequest(AppError):
 
 
 class Unauthenticated(AppError):
-    """`token_given` tells an invalid token from none at all (RFC 6750, section 3.1)."""
+    """The request has no valid token.
+
+    `token_given` says whether it has an invalid one, which RFC 6750, section 3.1, tells apart.
+    """
 
     kind = "unauthenticated"
 
@@ -106,7 +109,7 @@ class LastSuperuser(Conflict):
 
 
 class InProgress(Conflict):
-    """The same is being done right now: its outcome can be asked for in a moment."""
+    """An identical request is running. The client can retry to get its result."""
 
     kind = "idempotency-in-progress"
 
@@ -116,7 +119,10 @@ class Stale(AppError):
 
 
 class TooManyRequests(AppError):
-    """`policy` lets `limit` through in `window_seconds`, and another in `reset_seconds`."""
+    """A rate limit was exceeded.
+
+    The policy admits `limit` requests in `window_seconds`, and the next one in `reset_seconds`.
+    """
 
     kind = "rate-limited"
 

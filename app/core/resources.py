@@ -1,11 +1,11 @@
-"""The way from a request to the application's resources."""
+"""Access from a request to the application's resources."""
 
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-if TYPE_CHECKING:  # it names what is above this package
+if TYPE_CHECKING:  # `app.resources` is a layer above this package.
     from app.resources import Resources
 else:
     Resources = object

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from app.core.http.templates import CompiledOnce, compile_all
+from app.core.http.templates import MemoryBytecodeCache, compile_templates
 from app.web.forms import Form
 from app.web.site import site_of
 
@@ -27,7 +27,7 @@ class Templates:
             loader=PrefixLoader(loaders),
             autoescape=True,
             undefined=StrictUndefined,
-            bytecode_cache=CompiledOnce(),
+            bytecode_cache=MemoryBytecodeCache(),
             auto_reload=False,
             cache_size=-1,
             trim_blocks=True,
@@ -37,7 +37,7 @@ class Templates:
         self._environment.filters["time"] = time_tag
 
     def compile(self) -> None:
-        compile_all(self._environment, is_page)
+        compile_templates(self._environment, is_page)
 
     def render(self, template: str, context: Mapping[str, Any]) -> str:
         return self._environment.get_template(template).render(context)

@@ -20,11 +20,11 @@ class Client:
     def __init__(self) -> None:
         self.gone = asyncio.Event()
         self.sent: list[Message] = []
-        self._request: list[Message] = [{"type": "http.request", "body": b"{}", "more_body": False}]
+        self._task: list[Message] = [{"type": "http.request", "body": b"{}", "more_body": False}]
 
     async def receive(self) -> Message:
-        if self._request:
-            return self._request.pop()
+        if self._task:
+            return self._task.pop()
         await self.gone.wait()
         return {"type": "http.disconnect"}
 

@@ -113,7 +113,7 @@ async def test_connection_cut_while_it_is_set_up_is_unavailable(
 ) -> None:
     """A failover is when a whole pool connects anew."""
     cut = "SELECT pg_terminate_backend(pg_backend_pid())"
-    monkeypatch.setattr(engines, "statements_of_time_outs", lambda _: cut)
+    monkeypatch.setattr(engines, "timeout_statements", lambda _: cut)
     count = select(func.count().label("size")).select_from(text("users"))
     database = Database(make_settings(database_url))
     for block in (database.reading, database.transaction):
@@ -202,7 +202,7 @@ async def test_connection_that_became_read_only_is_renewed(
         await write()
         alter = f"ALTER DATABASE {name} SET default_transaction_read_only"
         await asyncio.to_thread(databases.execute, own_database_url, f"{alter} = on")
-        app.state.resources.database.engine.pool.renew()
+        app.state.resources.database.engine.pool.recycle_all()
         with pytest.raises(Unavailable):
             await write()
         with pytest.raises(Unavailable, match="cannot be written to"):

@@ -1,4 +1,4 @@
-"""The database: engines, the session and its unit of work, column types, queries, repositories.
+"""The database: engines, sessions, the unit of work, column types, queries and repositories.
 
-`dependencies.SessionDep` gives an endpoint its session; `models.Base` is what tables derive from.
+`dependencies.SessionDep` injects the session of a request; `models.Base` is the base of all models.
 """

@@ -1,4 +1,4 @@
-"""The session of a request, and the database for those who need more than one unit of work."""
+"""Dependencies: the session of a request, or the database for several units of work."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -24,5 +24,5 @@ async def get_session(request: Request) -> AsyncIterator[Session]:
         yield session
 
 
-# scope="function": committed before the response leaves, so that a failed commit is never a 2xx.
+# scope="function" commits before the response is sent, so that a failed commit is never a 2xx.
 SessionDep = Annotated[Session, Depends(get_session, scope="function")]

@@ -1,4 +1,4 @@
-"""The engines on the two databases: how they connect, time out and begin transactions."""
+"""Engines for PostgreSQL and SQLite: how they connect, time out and begin transactions."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ from sqlalchemy.util.concurrency import in_greenlet
 
 from app.core.config import Settings
 from app.core.database.errors import (
-    CONNECTING,
+    CONNECT_ERRORS,
     POSTGRES_STALE_POOL,
     as_unavailable,
     database_unavailable,
@@ -25,10 +25,11 @@ from app.core.database.pool import FairPool
 SQLITE_BUSY_SECONDS = 10
 LOCK_TIMEOUT_SECONDS = 5
 IDLE_IN_TRANSACTION_SECONDS = 30
-# The server cancels a statement first and the connection stays usable. A server that does not
-# answer by then is not there any more: the connection is thrown away.
+# The server cancels a slow statement first, and the connection stays usable. If it does not respond
+# within this time after that, the connection is dead, and the driver closes it.
 DRIVER_GRACE_SECONDS = 1
-# Linux: an idle connection is probed after 30 s, and any that is not acknowledged ends after 15 s.
+# On Linux, an idle connection is probed after 30 s, and closed if the peer does not acknowledge
+# within 15 s.
 KEEPALIVE = {
     "TCP_KEEPIDLE": 30,
     "TCP_KEEPINTVL": 5,
@@ -37,16 +38,19 @@ KEEPALIVE = {
 }
 
 
-class MustOpen(Exception):
-    """The pool has no open connection for a caller that cannot wait until one is opened."""
+class NoOpenConnection(Exception):
+    """The pool has no open connection, and the caller cannot wait for a new one.
+
+    Opening one takes a greenlet, which such a caller does without.
+    """
 
 
 class RolledBack(Exception):
-    """PostgreSQL answered COMMIT with ROLLBACK, since a statement of the transaction had failed."""
+    """PostgreSQL responded to COMMIT with ROLLBACK, since an earlier statement had failed."""
 
 
 class PostgresConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
-    """A connection whose peer is probed, so that a link that died in silence is closed."""
+    """A connection with TCP keepalive, so that it is closed when its peer dies silently."""
 
     def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
         super().__init__(protocol, transport, *rest)
@@ -62,37 +66,40 @@ class PostgresConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg h
 def create_postgres_engine(
     settings: Settings, *, statement_timeout: float | None = None, **pool: Any
 ) -> AsyncEngine:
-    """Create an engine. With `statement_timeout` (seconds), statements, waits for locks and idle
-    transactions are bounded: on each connection, or without prepared statements by what begins a
-    transaction, see `begin_of_transactions`."""
+    """Create an engine for PostgreSQL.
+
+    With `statement_timeout` (in seconds), statements, lock waits and idle transactions are limited.
+    The limits are set when a connection opens, or without prepared statements when a transaction
+    begins: see `begin_statement`.
+    """
     options: dict[str, Any] = {"timeout": settings.database_pool_timeout}
     options["connection_class"] = PostgresConnection
     if statement_timeout:
         options["command_timeout"] = statement_timeout + DRIVER_GRACE_SECONDS
     if not settings.database_prepared_statements:
-        # A pooler that gives each transaction another server. Without a cache asyncpg names no
-        # statement, and sends its text again along with its values: no server has to know it, and
-        # none keeps it. That holds outside of transactions, too, where SQLAlchemy asks the first
-        # connection of a new engine for its version.
+        # A pooler may run each transaction on another server connection. Without a cache, asyncpg
+        # sends each statement's text without a name, so no server has to know or keep it. This
+        # includes statements outside of transactions: SQLAlchemy reads the server's version on the
+        # first connection of a new engine.
         options |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
-    # hide_parameters: a traceback in the log holds no password hash.
+    # hide_parameters keeps values, such as password hashes, out of logged tracebacks.
     engine = create_async_engine(
         settings.database, connect_args=options, hide_parameters=True, **pool
     )
-    set_up = ""
+    setup_sql = ""
     if statement_timeout and settings.database_prepared_statements:
-        set_up = statements_of_time_outs(statement_timeout)
-    event.listen(engine.sync_engine, "do_connect", partial(_connect, set_up=set_up))
+        setup_sql = timeout_statements(statement_timeout)
+    event.listen(engine.sync_engine, "do_connect", partial(_connect, setup_sql=setup_sql))
     event.listen(engine.sync_engine, "handle_error", _raise_if_unavailable)
     return engine
 
 
 def with_transactions(engine: AsyncEngine, begin: str) -> AsyncEngine:
-    """Return a view of a PostgreSQL engine in AUTOCOMMIT whose connections run in transactions.
+    """Return an option engine of a PostgreSQL engine in AUTOCOMMIT that runs transactions.
 
-    SQLAlchemy keeps the transactions that it sends to itself: statements that go straight to the
-    driver could not join them. In AUTOCOMMIT it sends nothing, and what it would have sent is sent
-    here, at its events. Whether a transaction is open on the server, the driver knows.
+    Statements that are sent straight to the driver could not join a transaction that SQLAlchemy
+    manages. In AUTOCOMMIT, SQLAlchemy sends no BEGIN, COMMIT and ROLLBACK; these event listeners
+    send them instead. The driver knows whether a transaction is open on the server.
     """
     engine = engine.execution_options(begin=begin)
     event.listen(engine.sync_engine, "before_cursor_execute", _begin)
@@ -124,34 +131,39 @@ def _rollback(connection: Connection) -> None:
 def _send(connection: Connection, command: str) -> str:
     adapter: Any = connection.connection.dbapi_connection
     try:
-        answer: str = adapter.run_async(lambda driver: driver.execute(command))
+        status: str = adapter.run_async(lambda driver: driver.execute(command))
     except BaseException as error:
         is_closed = adapter.driver_connection.is_closed()
         if not isinstance(error, asyncpg.PostgresError):
-            connection.invalidate()  # what the server has done is unknown
+            connection.invalidate()  # It is unknown whether the server ran the command.
         raise_as_sqlalchemy(error, is_closed=is_closed)
         raise
-    return answer
+    return status
 
 
-def require_commit(answer: str) -> None:
-    """Raise RolledBack unless the server has committed: what failed is not told otherwise."""
-    if answer != "COMMIT":
+def require_commit(status: str) -> None:
+    """Raise RolledBack unless the status of a COMMIT says that the server has committed."""
+    if status != "COMMIT":
         raise RolledBack("A statement of this transaction failed, and nothing was committed.")
 
 
-def begin_of_transactions(settings: Settings, begin: str = "BEGIN") -> str:
-    """Return what begins a transaction. Behind a pooler that gives each transaction another server
-    it sets the time-outs along: a setting of the connection would stay with some server."""
+def begin_statement(settings: Settings, begin: str = "BEGIN") -> str:
+    """Return the SQL that begins a transaction.
+
+    Without prepared statements it also sets the time-outs: a pooler runs each transaction on
+    another server connection, so that settings of the connection would be lost.
+    """
     if settings.database_prepared_statements:
         return begin
-    time_outs = statements_of_time_outs(settings.database_statement_timeout, "SET LOCAL")
+    time_outs = timeout_statements(settings.database_statement_timeout, "SET LOCAL")
     return f"{begin}; {time_outs}"
 
 
-def statements_of_time_outs(statement_timeout: float, command: str = "SET") -> str:
-    """Return what sets a connection's time-outs. They are statements, since PgBouncer refuses
-    connections that ask for them as they open."""
+def timeout_statements(statement_timeout: float, command: str = "SET") -> str:
+    """Return the SQL that sets the time-outs of a connection or a transaction.
+
+    They cannot be connection parameters, since PgBouncer refuses connections with those.
+    """
     seconds = {
         "statement_timeout": statement_timeout,
         "lock_timeout": min(LOCK_TIMEOUT_SECONDS, statement_timeout),
@@ -161,17 +173,24 @@ def statements_of_time_outs(statement_timeout: float, command: str = "SET") -> s
 
 
 def create_sqlite_engine(url: URL, **options: Any) -> AsyncEngine:
-    """Its transactions are BEGIN IMMEDIATE: what one reads, nobody changes before it writes."""
+    """Create an engine for writing to SQLite.
+
+    A transaction starts with BEGIN IMMEDIATE, which takes the write lock, so that what it reads
+    cannot change before it writes.
+    """
     engine = _create_sqlite_engine(url, **options)
     event.listen(engine.sync_engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
 
 
 def create_sqlite_reader(url: URL, **options: Any) -> AsyncEngine:
+    """Create an engine whose connections refuse to write."""
     options |= {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
     engine = _create_sqlite_engine(url, **options)
     event.listen(
-        engine.sync_engine, "connect", lambda connection, _: _pragma(connection, "query_only=ON")
+        engine.sync_engine,
+        "connect",
+        lambda connection, _: _set_pragmas(connection, "query_only=ON"),
     )
     return engine
 
@@ -186,12 +205,12 @@ def _create_sqlite_engine(url: URL, **options: Any) -> AsyncEngine:
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # the driver begins nothing by itself
+    connection.isolation_level = None  # The driver does not begin transactions by itself.
     connection.create_function("simple_lower", 1, simple_lower, deterministic=True)
-    _pragma(connection, "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON")
+    _set_pragmas(connection, "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON")
 
 
-def _pragma(connection: Any, *settings: str) -> None:
+def _set_pragmas(connection: Any, *settings: str) -> None:
     cursor = connection.cursor()
     for setting in settings:
         cursor.execute(f"PRAGMA {setting}")
@@ -199,16 +218,16 @@ def _pragma(connection: Any, *settings: str) -> None:
 
 
 def _connect(
-    dialect: Dialect, _: object, args: list[Any], options: dict[str, Any], set_up: str = ""
+    dialect: Dialect, _: object, args: list[Any], options: dict[str, Any], setup_sql: str = ""
 ) -> Any:
     if not in_greenlet():
-        raise MustOpen
+        raise NoOpenConnection
     connection: Any = None
     try:
         connection = dialect.connect(*args, **options)
-        if set_up:
-            connection.run_async(lambda driver: driver.execute(set_up))
-    except (*CONNECTING, dialect.loaded_dbapi.Error) as error:
+        if setup_sql:
+            connection.run_async(lambda driver: driver.execute(setup_sql))
+    except (*CONNECT_ERRORS, dialect.loaded_dbapi.Error) as error:
         if connection:
             connection.terminate()
         raise database_unavailable() from error
@@ -217,13 +236,13 @@ def _connect(
 
 def _raise_if_unavailable(context: ExceptionContext) -> None:
     error = context.original_exception
-    if not isinstance(error, Exception):  # a cancellation
+    if not isinstance(error, Exception):  # The task was cancelled.
         return
     cause = error.__cause__ or error
     if isinstance(cause, POSTGRES_STALE_POOL):
-        context.is_disconnect = True  # SQLAlchemy then replaces this connection
+        context.is_disconnect = True  # SQLAlchemy then replaces this connection.
         if context.engine and isinstance(context.engine.pool, FairPool):
-            context.engine.pool.renew()  # and this the others
+            context.engine.pool.recycle_all()  # The other connections would fail as well.
     if unavailable := as_unavailable(cause):
         raise unavailable from error
     if context.is_disconnect:

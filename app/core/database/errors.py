@@ -1,6 +1,6 @@
-"""Which errors of the drivers mean that the database is unavailable, and pass by themselves.
+"""The drivers' errors that mean that the database is unavailable, so that a retry may succeed.
 
-What is in none of these lists is a bug, and answered as one.
+Any other error of a driver is a bug, and becomes a 500.
 """
 
 import sqlite3
@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.core.errors import DatabaseUnavailable, LockTimeout, Unavailable
 
-# The connection is gone. TimeoutError, an OSError, is the driver's own limit: the link is silent.
+# The connection is lost. TimeoutError, an OSError, is the driver's limit for a silent connection.
 POSTGRES_UNAVAILABLE = (
     OSError,
     asyncpg.PostgresConnectionError,
@@ -19,19 +19,19 @@ POSTGRES_UNAVAILABLE = (
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InternalClientError,
-    # A migration has changed the table under a prepared statement.
+    # A migration has changed the table of a prepared statement.
     asyncpg.InvalidCachedStatementError,
     asyncpg.OutdatedSchemaCacheError,
 )
-# The connection stays usable.
+# The statement failed, and the connection stays usable.
 POSTGRES_TRANSIENT = (
-    asyncpg.QueryCanceledError,  # the statement time-out, or an administrator
+    asyncpg.QueryCanceledError,  # by the statement time-out or by an administrator
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.InsufficientResourcesError,  # disk full, out of memory, no more locks
 )
-# The same error comes from every connection of the pool, and from no new one: a link that went
-# silent, and a primary that became a standby.
+# Every connection of the pool would fail in the same way, but a new one would not: the network path
+# is silent, or the primary became a standby.
 POSTGRES_STALE_POOL = (TimeoutError, asyncpg.ReadOnlySQLTransactionError)
 SQLITE_UNAVAILABLE = (
     sqlite3.SQLITE_BUSY,
@@ -40,7 +40,7 @@ SQLITE_UNAVAILABLE = (
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_READONLY,
 )
-CONNECTING = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+CONNECT_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 def database_unavailable() -> DatabaseUnavailable:
@@ -48,7 +48,7 @@ def database_unavailable() -> DatabaseUnavailable:
 
 
 def as_unavailable(error: BaseException) -> Unavailable | None:
-    """Return what to raise for an error of a driver, or None for one that is a bug."""
+    """Return the exception to raise for an error of a driver, or None if the error is a bug."""
     if isinstance(error, asyncpg.LockNotAvailableError):
         return LockTimeout("Another request is changing the same data. Try again in a moment.")
     if isinstance(error, (*POSTGRES_UNAVAILABLE, *POSTGRES_STALE_POOL)):
@@ -61,9 +61,9 @@ def as_unavailable(error: BaseException) -> Unavailable | None:
 
 
 def raise_as_sqlalchemy(error: BaseException, *, is_closed: bool) -> None:
-    """Raise what SQLAlchemy's engine would for an error of the driver, if that is another one.
+    """Raise the exception that the engine would raise for an error of the driver.
 
-    `is_closed` tells whether the connection is closed after the error.
+    Return if that is the error itself. `is_closed` says whether the error closed the connection.
     """
     if is_closed and isinstance(error, Exception):
         raise database_unavailable() from error

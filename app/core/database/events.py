@@ -1,4 +1,4 @@
-"""Events that a unit of work records, and that are published once it is committed."""
+"""Domain events: a unit of work records them, and they are published after its commit."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -7,66 +7,78 @@ from contextlib import contextmanager
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncSession
 
-RECORDED = "events"
+EVENTS_KEY = "events"
 Publish = Callable[[Sequence["Event"]], object]
 
 
 class Event(BaseModel):
-    """A fact, by ids: whoever hears of it looks at what is stored. Its JSON is what they hear."""
+    """A fact that was committed.
+
+    It contains IDs only, so that a listener reads the current state from the database. Listeners
+    get it as JSON.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     @property
     @abstractmethod
     def topic(self) -> str:
-        """Whom it concerns: who listens for that hears of it."""
+        """Return the topic to publish the event to, for example the owner's."""
 
 
 class Events:
-    """Of one unit of work: `Database.transaction()` publishes them after its commit, in their
-    order. What is rolled back has not happened."""
+    """The events of one unit of work.
+
+    `Database.transaction()` publishes them in their order after its commit. A rollback discards
+    them.
+    """
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     def record(self, event: Event) -> None:
-        self._session.info.setdefault(RECORDED, []).append(event)
+        self._session.info.setdefault(EVENTS_KEY, []).append(event)
 
 
-def recorded(session: AsyncSession) -> Sequence[Event]:
-    events: Sequence[Event] = session.info.get(RECORDED, ())
+def recorded_events(session: AsyncSession) -> Sequence[Event]:
+    events: Sequence[Event] = session.info.get(EVENTS_KEY, ())
     return events
 
 
 class CommitOrder:
-    """Those under way. PostgreSQL lets the next writer go on before it answers the first one's
-    COMMIT: the answers may cross. What is sent first is published first, topic by topic."""
+    """Publishes the events of each topic in the order in which their commits were sent.
+
+    PostgreSQL lets the next writer continue before it responds to the first one's COMMIT, so that
+    the responses may arrive in another order.
+    """
 
     def __init__(self, publish: Publish) -> None:
         self._publish = publish
-        self._known = dict[str, dict[object, Sequence[Event] | None]]()  # by topic, in turn
+        self._pending = dict[
+            str, dict[object, Sequence[Event] | None]
+        ]()  # by topic, then by commit
 
     @contextmanager
     def reserve(self, events: Sequence[Event]) -> Iterator[None]:
-        """Around the commit of what these tell of."""
-        turn, topics = object(), {event.topic: None for event in events}
+        """Reserve the next place in the order of each topic. Commit the events in this block."""
+        commit, topics = object(), {event.topic: None for event in events}
         for topic in topics:
-            self._known.setdefault(topic, {})[turn] = None
+            self._pending.setdefault(topic, {})[commit] = None
         committed = False
         try:
             yield
             committed = True
         finally:
             for topic in topics:
-                own = [event for event in events if committed and event.topic == topic]
-                self._known[topic][turn] = own
-                self._publish_known(topic)
+                publishable = [event for event in events if committed and event.topic == topic]
+                self._pending[topic][commit] = publishable
+                self._publish_committed(topic)
 
-    def _publish_known(self, topic: str) -> None:
-        turns = self._known[topic]
-        for turn, events in [*turns.items()]:
-            if events is None:
+    def _publish_committed(self, topic: str) -> None:
+        pending = self._pending[topic]
+        for commit, events in [*pending.items()]:
+            if events is None:  # This commit has no response yet, and the others come after it.
                 return
-            del turns[turn]
+            del pending[commit]
             self._publish(events)
-        del self._known[topic]
+        del self._pending[topic]

@@ -1,6 +1,8 @@
-"""Filters of lists: what a query parameter compares. A repository names its own.
+"""List filters: conditions that query parameters add to a list's statement.
 
-filters = {"q": contains(Item.name, Item.description), "min_price": at_least(Item.price)}
+A repository declares them by the names of their parameters:
+
+    filters = {"q": contains(Item.name, Item.description), "min_price": at_least(Item.price)}
 """
 
 from collections.abc import Callable
@@ -17,11 +19,15 @@ Column = InstrumentedAttribute[Any]
 
 @dataclass(frozen=True)
 class Filter:
-    """A condition on a parameter, and what the statement is given for the parameter's value."""
+    """A condition on a bound parameter.
+
+    `value` converts the query parameter's value into the bound one. With `custom_plan`, PostgreSQL
+    plans the statement again for each value.
+    """
 
     condition: Callable[[Any], ColumnElement[bool]]
     value: Callable[[Any], Any] = lambda value: value
-    plan_anew: bool = False
+    custom_plan: bool = False
 
     def on(self, name: str) -> ColumnElement[bool]:
         return self.condition(bindparam(name))
@@ -40,16 +46,17 @@ def at_most(column: Column) -> Filter:
 
 
 def contains(*columns: Column) -> Filter:
-    """Match where one of the columns has the text in it, in any case."""
+    """Match rows where a column contains the text, ignoring case."""
 
     def condition(param: Any) -> ColumnElement[bool]:
         return or_(*(lowered(column).like(lowered(param), escape="\\") for column in columns))
 
-    # PostgreSQL plans for the text: some are in all rows, and some in one.
-    return Filter(condition, pattern_of, plan_anew=True)
+    # The best plan depends on the text: some texts are in all rows, others in one.
+    return Filter(condition, like_pattern, custom_plan=True)
 
 
-def pattern_of(text: str) -> str:
-    for special in "\\%_":  # they stand for themselves
+def like_pattern(text: str) -> str:
+    """Return a pattern that matches the text anywhere, with its special characters escaped."""
+    for special in "\\%_":
         text = text.replace(special, f"\\{special}")
     return f"%{text}%"

@@ -1,4 +1,7 @@
-"""What the code knows of its migrations. `alembic/env.py` runs them."""
+"""Alembic's configuration, and the check whether the schema is behind the code.
+
+`alembic/env.py` runs the migrations.
+"""
 
 import sys
 from functools import lru_cache
@@ -20,19 +23,25 @@ ALEMBIC_INI = Path(__file__).parents[3] / "alembic.ini"
 def alembic_config() -> "Config":
     from alembic.config import Config
 
-    return Config(ALEMBIC_INI, stdout=sys.stdout)  # its own is that of when it was imported
+    # Alembic's default is the standard output at its import, which a test may have replaced since.
+    return Config(ALEMBIC_INI, stdout=sys.stdout)
 
 
 class Migrations:
+    """The revisions of the migrations folder."""
+
     def __init__(self) -> None:
-        from alembic.script import ScriptDirectory  # a server starts faster without it
+        from alembic.script import ScriptDirectory  # A server starts faster without this import.
 
         script = ScriptDirectory.from_config(alembic_config())
         self._heads = set(script.get_heads())
-        self._known = {revision.revision for revision in script.walk_revisions()}
+        self._known_revisions = {revision.revision for revision in script.walk_revisions()}
 
     async def is_behind(self, database: Database) -> bool:
-        """Whether a migration is missing. A schema that is ahead will do: a roll-out under way."""
+        """Return whether the schema lacks a migration.
+
+        A schema that is ahead of the code is fine: a newer version is being rolled out.
+        """
         async with database.reading() as session:
             try:
                 applied = set(
@@ -42,7 +51,7 @@ class Migrations:
                 if not _is_missing_table(error):
                     raise
                 return True
-        return applied != self._heads and applied <= self._known
+        return applied != self._heads and applied <= self._known_revisions
 
 
 def _is_missing_table(error: DBAPIError) -> bool:
@@ -52,5 +61,5 @@ def _is_missing_table(error: DBAPIError) -> bool:
 
 @lru_cache
 def get_migrations() -> Migrations:
-    """Reads the folder once: it does not change under a running server."""
+    """Return the migrations, read once, since the folder does not change while a server runs."""
     return Migrations()

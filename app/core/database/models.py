@@ -1,4 +1,4 @@
-"""The base of the models, and the column types that are the same on both databases."""
+"""The base of all models, and column types that work alike on PostgreSQL and SQLite."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,6 +14,8 @@ from app.core.schemas import MAX_ID
 
 
 class Base(DeclarativeBase):
+    """The base of all models. Constraints get names by convention, so that migrations find them."""
+
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -26,13 +28,16 @@ class Base(DeclarativeBase):
 
 
 class Id(TypeDecorator[int]):
-    """A 64-bit integer from 1. One that cannot exist is sought as 0, which nobody has."""
+    """A 64-bit integer from 1.
+
+    Any other number is bound as 0, which no row has, so that a look-up finds nothing.
+    """
 
     impl = BigInteger
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:
-        # Only an INTEGER primary key counts up by itself on SQLite; it has 64 bits there too.
+        # On SQLite, only an INTEGER primary key numbers itself. It has 64 bits there, too.
         return Integer() if dialect.name == "sqlite" else BigInteger()
 
     def process_bind_param(self, value: int | None, dialect: Dialect) -> int | None:
@@ -40,7 +45,7 @@ class Id(TypeDecorator[int]):
 
 
 class _SqliteUtc(TypeDecorator[datetime]):
-    """SQLite forgets the offset: UTC goes in, aware comes out."""
+    """A UTC timestamp on SQLite, which stores no offset: it is removed, and added again."""
 
     impl = DateTime
     cache_ok = True
@@ -53,7 +58,10 @@ class _SqliteUtc(TypeDecorator[datetime]):
 
 
 class _SqliteCents(TypeDecorator[Decimal]):
-    """SQLite has no decimals, only floats: cents are exact, also when compared and summed."""
+    """An amount in cents on SQLite, which has floats only.
+
+    Integers are exact, also when the database compares and adds them.
+    """
 
     impl = BigInteger
     cache_ok = True
@@ -65,7 +73,7 @@ class _SqliteCents(TypeDecorator[Decimal]):
         return None if value is None else Decimal(value).scaleb(-2)
 
 
-# Variants, so that what PostgreSQL answers passes through untouched.
+# As variants, they leave PostgreSQL's values unprocessed.
 UtcDateTime = DateTime(timezone=True).with_variant(_SqliteUtc(), "sqlite")
 Money = Numeric(12, 2).with_variant(_SqliteCents(), "sqlite")
 
@@ -80,14 +88,14 @@ def _created_at(context: Any) -> datetime:
 
 
 class Timestamps:
-    """The same instant until the first change."""
+    """A mixin with the times of creation and last change. They are equal until a change."""
 
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_created_at, onupdate=utc_now)
 
 
 class lowered(FunctionElement[str]):
-    """Lower case by Unicode's simple mapping (a character becomes one character)."""
+    """An SQL function for lower case by Unicode's simple mapping: one character for each."""
 
     type = String()
     inherit_cache = True
@@ -104,7 +112,10 @@ def _simple_lower(element: lowered, compiler: Any, **options: Any) -> str:
 
 
 def simple_lower(text: str | None) -> str | None:
-    """SQLite's own `lower` knows ASCII only; this one is registered on each connection."""
+    """Return the text in lower case, by Unicode's simple mapping.
+
+    Each SQLite connection registers this function, since SQLite's `lower` knows ASCII only.
+    """
     if text is None or text.isascii():
         return text and text.lower()
     return "".join(character.lower()[0] for character in text)

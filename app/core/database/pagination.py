@@ -1,4 +1,7 @@
-"""Keyset pages. A cursor says where the last page ended, and is signed: nobody makes one up."""
+"""Keyset pagination: a cursor holds the position of a page's last row.
+
+Cursors are signed, so that clients cannot forge one.
+"""
 
 import hmac
 import json
@@ -20,7 +23,7 @@ Position = Sequence[Any]
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """ "-price" is by price, then by id, both descending."""
+    """A sort order such as `price`, or `-price` for descending. Equal rows are ordered by ID."""
 
     field: str
 
@@ -38,13 +41,15 @@ class Sort:
 
 
 def name_sorts(schema: dict[str, Any]) -> None:
-    """For the generators of clients: in most languages nothing can be called "-id"."""
+    """Name the values of the enum for client generators, since few languages allow `-id`."""
     schema["x-enum-varnames"] = [
         value.lstrip("-").upper() + "_DESC" * value.startswith("-") for value in schema["enum"]
     ]
 
 
 class PageQuery(Input):
+    """The query parameters of a list."""
+
     limit: int = Field(default=20, ge=1, le=100, description="Maximum number of results.")
     cursor: str | None = Field(
         default=None, max_length=4096, description="The `next` value of the previous page."
@@ -64,15 +69,17 @@ PageT = TypeVar("PageT", bound=Page[Any])
 
 
 class Cursors:
+    """Writes and reads signed cursors."""
+
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def page(
         self, type_: type[PageT], rows: Sequence[Any], limit: int, sort: Sort, total: int | None
     ) -> PageT:
-        """`rows` has one more than `limit` where there is another page."""
-        following = self.write(sort, rows[limit - 1]) if len(rows) > limit else None
-        values = {"results": rows[:limit], "next": following}
+        """Return a page. `rows` has one more row than `limit` if there is another page."""
+        next_cursor = self.write(sort, rows[limit - 1]) if len(rows) > limit else None
+        values = {"results": rows[:limit], "next": next_cursor}
         return type_.model_validate(values if total is None else values | {"total": total})
 
     def write(self, sort: Sort, last: object) -> str:
@@ -80,7 +87,7 @@ class Cursors:
         return f"{body}.{self._sign(body)}"
 
     def read(self, cursor: str | None, sort: Sort) -> Position | None:
-        """None is where the first page starts."""
+        """Return the position that the cursor holds, or None without a cursor."""
         if cursor is None:
             return None
         body, _, signature = cursor.rpartition(".")
@@ -97,8 +104,8 @@ class Cursors:
                 "query",
                 "cursor",
             )
-        found: Position = position
-        return found
+        last: Position = position
+        return last
 
     def _sign(self, body: str) -> str:
         return hmac.digest(self._key, body.encode(), "sha256").hex()[:32]

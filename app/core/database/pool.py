@@ -1,4 +1,4 @@
-"""A pool of connections that are given out first come, first served."""
+"""A connection pool that is fair: requests get connections in the order in which they asked."""
 
 import asyncio
 import time
@@ -12,13 +12,13 @@ from sqlalchemy.util import await_
 
 from app.core.errors import Overloaded
 
-SLOT = "slot"  # in the info of a connection's place in the pool
+SEMAPHORE_KEY = "semaphore"  # in the record_info of a connection that is checked out
 
 
-class Slots:
-    """A semaphore that is first come, first served.
+class FairSemaphore:
+    """A semaphore that wakes its waiters in order, with a time-out.
 
-    Unlike asyncio.timeout() around asyncio.Semaphore, waiting costs less than a query does.
+    Waiting costs less than a query, unlike asyncio.timeout() around asyncio.Semaphore.
     """
 
     def __init__(self, free: int) -> None:
@@ -26,7 +26,7 @@ class Slots:
         self._waiters = deque[asyncio.Future[bool]]()
 
     async def acquire(self, seconds: float) -> None:
-        """Raise Overloaded when no slot was free for so long."""
+        """Wait for a slot. Raise Overloaded if none is free within the given time."""
         if self._free:
             self._free -= 1
             return
@@ -38,14 +38,14 @@ class Slots:
             is_free = await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.result():
-                self.release()  # it was given the slot at the last moment
+                self.release()  # It got the slot in the moment of the cancellation.
             raise
         finally:
             timer.cancel()
         if not is_free:
-            late = TimeoutError(f"after {seconds} s")
+            cause = TimeoutError(f"after {seconds} s")
             detail = "All connections to the database are in use. Try again in a moment."
-            raise Overloaded(detail) from late
+            raise Overloaded(detail) from cause
 
     def release(self) -> None:
         while self._waiters:
@@ -55,18 +55,19 @@ class Slots:
 
 
 def _resolve(waiter: asyncio.Future[bool], is_free: bool) -> bool:
-    if waiter.done():  # it was cancelled, or was too late
+    """Wake a waiter. Return False if it was cancelled or has timed out."""
+    if waiter.done():
         return False
     waiter.set_result(is_free)
     return True
 
 
 class FairPool(AsyncAdaptedQueuePool):
-    """SQLAlchemy's pool behind a semaphore that admits as many as there are connections.
+    """SQLAlchemy's pool behind a fair semaphore with a slot for each connection.
 
-    Alone, it wakes the longest waiter, but lets a newcomer take the connection before that waiter
-    runs: under load some would wait for seconds. It has no overflow, since such a connection would
-    be opened and closed for a single use.
+    By itself, the pool wakes the longest waiter, but a newcomer can take the connection before that
+    waiter runs. Under load, some requests would wait for seconds. The pool has no overflow, since
+    an overflow connection is opened and closed for a single use.
     """
 
     def __init__(
@@ -74,21 +75,21 @@ class FairPool(AsyncAdaptedQueuePool):
     ) -> None:
         options |= {"max_overflow": 0, "use_lifo": True}
         super().__init__(creator, pool_size=pool_size, timeout=timeout, **options)
-        self._slots = Slots(pool_size)
+        self._semaphore = FairSemaphore(pool_size)
         self._seconds = timeout
         self._is_admitted = False
-        # Free, but checked out of SQLAlchemy's pool: see `put_back`.
-        self._at_hand = list[PoolProxiedConnection]()
-        self._renewed_at = float("-inf")
-        event.listen(self, "connect", _note_opening)
-        event.listen(self, "checkin", _check_in)
+        # Connections that are free here, but checked out of SQLAlchemy's pool: see `put_back`.
+        self._ready = list[PoolProxiedConnection]()
+        self._recycled_at = float("-inf")
+        event.listen(self, "connect", _record_opening)
+        event.listen(self, "checkin", _on_checkin)
 
     async def admit(self) -> None:
-        """Wait for a slot, which the next call of `connect` takes: it has to follow at once.
+        """Wait for a slot, and leave it to `connect`, which has to be called at once.
 
-        Raise Overloaded after the pool's timeout.
+        Raise Overloaded after the pool's time-out.
         """
-        await self._slots.acquire(self._seconds)
+        await self._semaphore.acquire(self._seconds)
         self._is_admitted = True
 
     def connect(self) -> PoolProxiedConnection:
@@ -96,39 +97,44 @@ class FairPool(AsyncAdaptedQueuePool):
             await_(self.admit())
         self._is_admitted = False
         try:
-            connection = self._at_hand.pop() if self._at_hand else super().connect()
+            connection = self._ready.pop() if self._ready else super().connect()
             if self._is_unusable(connection):
                 connection.invalidate()
                 connection.close()
-                connection = super().connect()  # opens another one
+                connection = super().connect()  # This opens another one.
         except BaseException:
-            self._slots.release()
+            self._semaphore.release()
             raise
-        connection.record_info[SLOT] = self._slots  # type: ignore[index]  # it is in the pool
+        connection.record_info[SEMAPHORE_KEY] = self._semaphore  # type: ignore[index]  # it is in the pool
         return connection
 
     def put_back(self, connection: PoolProxiedConnection) -> None:
-        """Free a connection without its `close`: what SQLAlchemy does at a check-in and at the next
-        check-out costs a tenth of a request that reads one row."""
+        """Return a connection without SQLAlchemy's check-in.
+
+        A check-in and the next check-out cost a tenth of a request that reads one row.
+        """
         if not connection.is_valid or _is_in_transaction(connection):
             connection.close()
             return
-        connection.record_info.pop(SLOT)  # type: ignore[union-attr]  # it is in the pool
-        self._at_hand.append(connection)
-        self._slots.release()
+        connection.record_info.pop(SEMAPHORE_KEY)  # type: ignore[union-attr]  # it is in the pool
+        self._ready.append(connection)
+        self._semaphore.release()
 
     def dispose(self) -> None:
-        while self._at_hand:
-            self._at_hand.pop().close()
+        while self._ready:
+            self._ready.pop().close()
         super().dispose()
 
-    def renew(self) -> None:
+    def recycle_all(self) -> None:
         """Replace every connection that was opened before now when it is next checked out."""
-        self._renewed_at = time.monotonic()
+        self._recycled_at = time.monotonic()
 
     def _is_unusable(self, connection: PoolProxiedConnection) -> bool:
-        """Tell what was cut while it was idle. Unlike `pool_pre_ping` it costs no round trip."""
-        return connection.info["opened_at"] <= self._renewed_at or _is_closed(connection)
+        """Return whether the connection was closed while it was idle, or has to be replaced.
+
+        Unlike `pool_pre_ping`, this costs no round trip.
+        """
+        return connection.info["opened_at"] <= self._recycled_at or _is_closed(connection)
 
 
 def _is_closed(connection: ManagesConnection) -> bool:
@@ -141,14 +147,14 @@ def _is_in_transaction(connection: ManagesConnection) -> bool:
     return isinstance(driver, asyncpg.Connection) and driver.is_in_transaction()
 
 
-def _note_opening(_: object, entry: ConnectionPoolEntry) -> None:
+def _record_opening(_: object, entry: ConnectionPoolEntry) -> None:
     entry.info["opened_at"] = time.monotonic()
 
 
-def _check_in(_: object, entry: ConnectionPoolEntry) -> None:
-    slots: Slots | None = entry.record_info.pop(SLOT, None)  # type: ignore[union-attr]  # it is a dict
+def _on_checkin(_: object, entry: ConnectionPoolEntry) -> None:
+    slots: FairSemaphore | None = entry.record_info.pop(SEMAPHORE_KEY, None)  # type: ignore[union-attr]  # it is a dict
     if slots:
         slots.release()
     if _is_in_transaction(entry):
         driver: Any = entry.driver_connection
-        driver.terminate()  # an open transaction never gets into the pool, whatever went wrong
+        driver.terminate()  # No open transaction may get into the pool, whatever the error was.

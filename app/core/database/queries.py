@@ -1,5 +1,6 @@
-"""Statements built once, at import, and run many times: to build and compile one costs more than
-PostgreSQL needs to answer it.
+"""Prepared queries: statements that are built and compiled once, and run many times.
+
+Building and compiling a statement takes longer than PostgreSQL takes to run it.
 
     COLUMNS = columns_of(Item, ItemRead)
     GET = Query(select(*COLUMNS).where(Item.id == bindparam("item_id")), ItemRead)
@@ -28,10 +29,11 @@ from app.core.database.models import Base
 
 RowT = TypeVar("RowT", bound=BaseModel)
 Params = Mapping[str, Any]
-Processors = tuple[tuple[str, Callable[[Any], Any]], ...]
+Processor = Callable[[Any], Any]
+Processors = tuple[tuple[str, Processor], ...]
 
 
-# What changes something, as far as its text shows: a function may, too.
+# Matches statements that write, as far as their text shows. A function may write as well.
 WRITE = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:"
     r"(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|CREATE|ALTER|DROP|COPY|CALL|DO|REFRESH)\b"
@@ -42,9 +44,10 @@ WRITE = re.compile(
 
 
 class Query(Generic[RowT]):
-    """A SELECT, or an INSERT, UPDATE or DELETE with RETURNING, and the shape of its rows.
+    """A SELECT, or an INSERT, UPDATE or DELETE with RETURNING, and the schema of its rows.
 
-    What varies is a `bindparam`. PostgreSQL plans it once for all values, unless `plan_anew`.
+    Values that vary are given as `bindparam`. PostgreSQL may plan the statement once for all
+    values; with `custom_plan` it plans it for each value.
     """
 
     def __init__(
@@ -52,30 +55,30 @@ class Query(Generic[RowT]):
         statement: Select[Any] | Insert | Update | Delete,
         row: type[RowT],
         *,
-        plan_anew: bool = False,
+        custom_plan: bool = False,
     ) -> None:
         unknown = {column.key for column in statement.exported_columns} - {*row.model_fields}
-        if unknown:  # a relationship has no name here, and would be a join without a condition
+        if unknown:  # For example a relationship, which would be a join without a condition.
             raise TypeError(f"{row.__name__} has no fields for the columns {unknown}.")
         self._statement = statement
-        self._rows = TypeAdapter(list[row])  # type: ignore[valid-type]  # known when it runs
+        self._rows = TypeAdapter(list[row])  # type: ignore[valid-type]  # It is known at run time.
         self._compiled = dict[str, Compiled]()
-        self.plan_anew = plan_anew
+        self.custom_plan = custom_plan
 
     def compiled(self, dialect: Dialect) -> "Compiled":
         if dialect.name not in self._compiled:
             self._compiled[dialect.name] = _compile(
-                self._statement, dialect, plan_anew=self.plan_anew
+                self._statement, dialect, custom_plan=self.custom_plan
             )
         return self._compiled[dialect.name]
 
-    def shape(self, rows: Sequence[Params]) -> list[RowT]:
-        shaped: list[RowT] = self._rows.validate_python(rows)
-        return shaped
+    def validate(self, rows: Sequence[Params]) -> list[RowT]:
+        validated: list[RowT] = self._rows.validate_python(rows)
+        return validated
 
 
 def columns_of(model: type[Base], row: type[BaseModel]) -> list[Any]:
-    """Return the columns of the model that the shape has: no other is read."""
+    """Return the columns of the model for the fields of a schema, so that no others are read."""
     columns = [getattr(model, name) for name in row.model_fields]
     for column in columns:
         if isinstance(column.property, RelationshipProperty):
@@ -87,34 +90,36 @@ def columns_of(model: type[Base], row: type[BaseModel]) -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What a driver takes: the text, its values in their order, and what to make of the answer."""
+    """A statement in the form that the driver takes, and the processors of its values."""
 
     sql: str
     writes: bool
-    table: Any  # that an INSERT, UPDATE or DELETE changes; None for others
-    plan_anew: bool
+    table: Any  # The table that an INSERT, UPDATE or DELETE changes, or None.
+    custom_plan: bool
     names: tuple[str, ...]
     constants: Params
-    binders: Processors
+    bind_processors: Processors
     columns: tuple[str, ...]
-    readers: Processors
+    result_processors: Processors
 
     def arguments(self, params: Params) -> list[Any]:
+        """Return the values for the driver, in the order of the statement's parameters."""
         values = {**self.constants, **params}
-        for name, bind in self.binders:
-            values[name] = bind(values[name])
+        for name, process in self.bind_processors:
+            values[name] = process(values[name])
         return [values[name] for name in self.names]
 
     def read(self, rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+        """Return the driver's rows as dicts of Python values."""
         columns = self.columns
-        found = [dict(zip(columns, row, strict=True)) for row in rows]
-        for column, read in self.readers:
-            for row in found:
-                row[column] = read(row[column])
-        return found
+        values = [dict(zip(columns, row, strict=True)) for row in rows]
+        for column, process in self.result_processors:
+            for row in values:
+                row[column] = process(row[column])
+        return values
 
 
-def _compile(statement: Any, dialect: Dialect, *, plan_anew: bool) -> Compiled:
+def _compile(statement: Any, dialect: Dialect, *, custom_plan: bool) -> Compiled:
     compiled = statement.compile(dialect=dialect)
     if compiled.insert_prefetch or compiled.update_prefetch:
         raise TypeError("Give it the columns' defaults as values: they would be frozen into it.")
@@ -123,30 +128,34 @@ def _compile(statement: Any, dialect: Dialect, *, plan_anew: bool) -> Compiled:
     if any(bind.expanding or bind.literal_execute for bind in binds.values()):
         raise TypeError("Its text is fixed: IN takes a list of bindparams.")
     types = {column.key: column.type for column in statement.exported_columns}
-    binders = {name: _binder(bind.type, dialect) for name, bind in binds.items()}
-    readers = {name: _reader(type_, dialect) for name, type_ in types.items()}
+    bind_processors = {name: _bind_processor(bind.type, dialect) for name, bind in binds.items()}
+    result_processors = {name: _result_processor(type_, dialect) for name, type_ in types.items()}
     sql = str(compiled)
     return Compiled(
         sql=sql,
         writes=WRITE.match(sql) is not None,
         table=statement.table if isinstance(statement, (Insert, Update, Delete)) else None,
-        plan_anew=plan_anew,
+        custom_plan=custom_plan,
         names=names,
         constants={name: bind.value for name, bind in binds.items() if not bind.required},
-        binders=tuple((name, bind) for name, bind in binders.items() if bind),
+        bind_processors=_without_none(bind_processors),
         columns=tuple(types),
-        readers=tuple((name, read) for name, read in readers.items() if read),
+        result_processors=_without_none(result_processors),
     )
 
 
-def _binder(type_: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
-    binder: Callable[[Any], Any] | None = type_.dialect_impl(dialect).bind_processor(dialect)
-    return binder
+def _bind_processor(type_: Any, dialect: Dialect) -> Processor | None:
+    processor: Processor | None = type_.dialect_impl(dialect).bind_processor(dialect)
+    return processor
 
 
-def _reader(type_: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
-    # SQLAlchemy's numbers ask what the driver makes of them; PostgreSQL's, by their OID: asyncpg
-    # makes a Decimal of NUMERIC (1700) and a float of DOUBLE PRECISION (701).
+def _result_processor(type_: Any, dialect: Dialect) -> Processor | None:
+    # SQLAlchemy's numeric types need the OID of the driver's value: asyncpg returns a Decimal for
+    # NUMERIC (1700), and a float for DOUBLE PRECISION (701).
     oid = 701 if isinstance(type_, Float) else 1700 if isinstance(type_, Numeric) else None
-    reader: Callable[[Any], Any] | None = type_.dialect_impl(dialect).result_processor(dialect, oid)
-    return reader
+    processor: Processor | None = type_.dialect_impl(dialect).result_processor(dialect, oid)
+    return processor
+
+
+def _without_none(processors: Mapping[str, Processor | None]) -> Processors:
+    return tuple((name, process) for name, process in processors.items() if process)

@@ -1,4 +1,4 @@
-"""What every repository does. Named queries belong to the subclass, and special cases too."""
+"""The base of all repositories. A subclass adds the queries that its slice needs."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -21,9 +21,9 @@ ModelT = TypeVar("ModelT", bound=Base)
 FoundT = TypeVar("FoundT")
 SelectT = TypeVar("SelectT", bound=Select[Any])
 RepositoriesT = TypeVar("RepositoriesT")
-ROWS_OF_A_STATEMENT = 100
+MAX_ROWS_PER_INSERT = 100
 MAX_VERSIONS = 50
-Versions = frozenset[int] | None  # those that a change expects; None is any
+Versions = frozenset[int] | None  # the versions that a change expects, or None for any
 _adapter = lru_cache(TypeAdapter)
 
 
@@ -31,8 +31,8 @@ def identity_of(record: Base) -> Any:
     return inspect(record).identity
 
 
-def page_of(model: type[Base], statement: SelectT, sort: Sort, *, is_first: bool) -> SelectT:
-    """Where it begins and ends is in `page_params`."""
+def page_statement(model: type[Base], statement: SelectT, sort: Sort, *, is_first: bool) -> SelectT:
+    """Return the statement of one page, whose start and length are given by `page_params`."""
     columns = [getattr(model, name) for name in sort.names]
     if not is_first:
         key = tuple_(*columns)
@@ -45,6 +45,7 @@ def page_of(model: type[Base], statement: SelectT, sort: Sort, *, is_first: bool
 def page_params(
     model: type[Base], sort: Sort, after: Position | None, limit: int
 ) -> dict[str, Any]:
+    """Return the parameters of `page_statement`."""
     params: dict[str, Any] = {"limit": limit}
     for name, value in zip(sort.names, after or (), strict=after is not None):
         type_ = getattr(model, name).type.python_type
@@ -53,45 +54,47 @@ def page_params(
 
 
 class Repository(Generic[ModelT]):
+    """The queries of one model."""
+
     model: type[ModelT]
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def found(self, record: FoundT | None, id_: int) -> FoundT:
-        """Return the record. Raise NotFound when there is none."""
+    def require_found(self, record: FoundT | None, id_: int) -> FoundT:
+        """Return the record. Raise NotFound if it is None."""
         if record is None:
             raise NotFound(f"{self.model.__name__} Not Found (id: {id_})")
         return record
 
     def require_version(self, record: Any, expected: Versions) -> None:
-        """Raise Stale when the record's version is none of those expected."""
+        """Raise Stale if the record's version is not one of the expected versions."""
         if expected is not None and record.version not in expected:
             name = self.model.__name__.lower()
             raise Stale(f"The {name} has changed. The current version is {record.version}.")
 
-    async def one(self, statement: Executable) -> ModelT | None:
-        """The row of a SELECT, or of an UPDATE or DELETE with RETURNING."""
+    async def one_or_none(self, statement: Executable) -> ModelT | None:
+        """Return the row of a SELECT, or of an UPDATE or DELETE with RETURNING, or None."""
         result: ModelT | None = (await self._session.scalars(statement)).one_or_none()
         return result
 
     async def add(self, record: ModelT) -> ModelT:
-        """Flushed here, so that a constraint speaks here and not at the commit."""
+        """Add a record, and flush it, so that a violated constraint is a Conflict here."""
         self._session.add(record)
-        with self._conflicts():
+        with self._raise_conflicts():
             await self._session.flush()
         return record
 
     async def add_all(self, records: Iterable[Mapping[str, Any]]) -> Sequence[ModelT]:
-        """In one INSERT, and answered in their order."""
-        # To have them in order, SQLAlchemy would send them to SQLite one by one; that numbers them
-        # in order, too.
+        """Insert records by as few statements as possible, and return them in their order."""
+        # To keep the order, SQLAlchemy would insert them one by one on SQLite. There, IDs are in
+        # the order of the records, so sorting by them does the same.
         is_sqlite = self._session.get_bind().dialect.name == "sqlite"
         statement = insert(self.model).returning(self.model, sort_by_parameter_order=not is_sqlite)
-        # Without render_nulls, each null begins another statement. Each number of rows is another
-        # too, which every connection keeps prepared: at most so many, and of that length.
-        options = {"render_nulls": True, "insertmanyvalues_page_size": ROWS_OF_A_STATEMENT}
-        with self._conflicts():
+        # Without render_nulls, rows with other nulls would need another statement. So does each
+        # number of rows, which every connection keeps prepared: the page size bounds how many.
+        options = {"render_nulls": True, "insertmanyvalues_page_size": MAX_ROWS_PER_INSERT}
+        with self._raise_conflicts():
             result = await self._session.scalars(
                 statement, list(records), execution_options=options
             )
@@ -99,19 +102,19 @@ class Repository(Generic[ModelT]):
         return sorted(added, key=identity_of) if is_sqlite else added
 
     async def count(self, statement: Select[ModelT], params: Params | None = None) -> int:
-        counted = select(func.count()).select_from(statement.subquery())
-        return await self._session.scalar(counted, params) or 0
+        count = select(func.count()).select_from(statement.subquery())
+        return await self._session.scalar(count, params) or 0
 
     async def page(
         self, statement: Select[ModelT], sort: Sort, after: Position | None, limit: int
     ) -> Sequence[ModelT]:
-        """The rows behind `after`: nothing is skipped or repeated while others write."""
-        statement = page_of(self.model, statement, sort, is_first=after is None)
+        """Return the rows after a position. No row is skipped or repeated while others write."""
+        statement = page_statement(self.model, statement, sort, is_first=after is None)
         params = page_params(self.model, sort, after, limit)
         return (await self._session.scalars(statement, params)).all()
 
     @contextmanager
-    def _conflicts(self) -> Iterator[None]:
+    def _raise_conflicts(self) -> Iterator[None]:
         try:
             yield
         except IntegrityError as error:
@@ -121,7 +124,10 @@ class Repository(Generic[ModelT]):
 
 
 class UnitsOfWork(Generic[RepositoriesT]):
-    """Short units of work, for what must let go of the database while it awaits something else."""
+    """A factory of short units of work.
+
+    Services use it if they must not hold a connection while they await something else.
+    """
 
     def __init__(
         self, repositories: Callable[[Session], RepositoriesT], database: Database

@@ -1,7 +1,7 @@
-"""The session that repositories are given: SQLAlchemy's, which also runs prepared queries.
+"""The session of the repositories: SQLAlchemy's AsyncSession, which also runs prepared queries.
 
-On PostgreSQL a prepared query goes straight to asyncpg, on a connection of the engine's pool: what
-SQLAlchemy does around a statement costs several times what the statement does.
+On PostgreSQL, a prepared query is sent straight to asyncpg, on a connection of the engine's pool:
+SQLAlchemy's own work around a statement takes several times as long as the statement.
 """
 
 import asyncio
@@ -12,13 +12,13 @@ from typing import Any, NoReturn, TypeVar
 from sqlalchemy import Connection, PoolProxiedConnection, inspect
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.core.database.engine import MustOpen, require_commit
+from app.core.database.engine import NoOpenConnection, require_commit
 from app.core.database.errors import (
     POSTGRES_STALE_POOL,
     POSTGRES_UNAVAILABLE,
     raise_as_sqlalchemy,
 )
-from app.core.database.events import RECORDED
+from app.core.database.events import EVENTS_KEY
 from app.core.database.queries import Compiled, Params, Query, RowT
 from app.core.errors import Unavailable
 
@@ -26,39 +26,39 @@ Rows = list[Any]
 AnyConnection = Connection | PoolProxiedConnection
 ConnectionT = TypeVar("ConnectionT", Connection, PoolProxiedConnection)
 CLOSE_SECONDS = 2
-ONLY_READS = "A session of a GET only reads. Use Database.transaction() to write."
-ONLY_THE_UNIT_COMMITS = "Leave the commit to Database.transaction(), at the end of its block."
+WRITE_IN_READ_ONLY_SESSION = "A session of a GET only reads. Use Database.transaction() to write."
+COMMIT_IN_UNIT_OF_WORK = "Leave the commit to Database.transaction(), at the end of its block."
 
 
 class Session(AsyncSession):
     """An AsyncSession with prepared queries, which take part in its transaction.
 
-    A session that `only_reads` is in AUTOCOMMIT, unless its engine begins transactions.
+    A read-only session is in AUTOCOMMIT, unless its engine begins transactions.
     """
 
-    def __init__(self, engine: AsyncEngine, *, only_reads: bool) -> None:
+    def __init__(self, engine: AsyncEngine, *, read_only: bool) -> None:
         super().__init__(engine, expire_on_commit=False, join_transaction_mode="control_fully")
         self._engine = engine
-        self._only_reads = only_reads
+        self._read_only = read_only
         self._is_direct = engine.dialect.driver == "asyncpg"
         self._begin: str | None = engine.sync_engine.get_execution_options().get("begin")
-        # With the transaction that a prepared query began. SQLAlchemy's statements join it.
-        self._begun: Connection | None = None
+        # Holds the transaction that a prepared query began. SQLAlchemy's statements join it.
+        self._transaction_connection: Connection | None = None
 
     async def fetch(self, query: Query[RowT], params: Params) -> list[RowT]:
         """Return the rows of a prepared query."""
         compiled = query.compiled(self._engine.dialect)
-        if compiled.writes and self._only_reads:
-            raise TypeError(ONLY_READS)
+        if compiled.writes and self._read_only:
+            raise TypeError(WRITE_IN_READ_ONLY_SESSION)
         if self.in_transaction():
-            rows = await self._fetch_beside_entities(compiled, params)
+            rows = await self._fetch_in_transaction(compiled, params)
         elif not self._is_direct:
             rows = await self.run_sync(_execute, compiled, params)
         elif self._begin:
             rows = await self._send(await self._begin_transaction(), compiled, params)
         else:
             rows = await self._read(compiled, params)
-        return query.shape(compiled.read(rows))
+        return query.validate(compiled.read(rows))
 
     async def fetch_one(self, query: Query[RowT], params: Params) -> RowT | None:
         """Return the first row of a prepared query, or None."""
@@ -66,62 +66,62 @@ class Session(AsyncSession):
         return rows[0] if rows else None
 
     def begin(self) -> NoReturn:
-        raise TypeError(ONLY_THE_UNIT_COMMITS)
+        raise TypeError(COMMIT_IN_UNIT_OF_WORK)
 
     async def commit(self) -> NoReturn:
-        raise TypeError(ONLY_THE_UNIT_COMMITS)
+        raise TypeError(COMMIT_IN_UNIT_OF_WORK)
 
     async def commit_unit(self) -> None:
-        """Commit. Only Database.transaction() calls this."""
-        begun = self._begun
+        """Commit the unit of work. Only Database.transaction() calls this."""
+        connection = self._transaction_connection
         if self.in_transaction():
             await super().commit()
-        elif begun:  # no statement of SQLAlchemy's has joined
-            driver = _driver(begun)
-            require_commit(await self._call_driver(begun, driver.execute, "COMMIT"))
-            begun.commit()  # has nothing left to send
-        if begun:
-            self._release()
-            begun.close()
+        elif connection:  # No statement of SQLAlchemy has joined the transaction.
+            driver = _driver(connection)
+            require_commit(await self._call_driver(connection, driver.execute, "COMMIT"))
+            connection.commit()  # It has nothing left to send.
+        if connection:
+            self._forget_connection()
+            connection.close()
 
     async def rollback(self) -> None:
-        """Undo what ran in the transaction, whichever way. What follows begins another."""
+        """Roll back all statements, whichever way they were sent. The next begins a transaction."""
         await self._end(super().rollback)
 
     async def close(self) -> None:
-        if not self._only_reads:
-            await self.rollback()  # SQLAlchemy's close would leave what a failed COMMIT left open
+        if not self._read_only:
+            await self.rollback()  # SQLAlchemy's close would ignore what a failed COMMIT left open.
         await self._end(super().close)
 
     async def _end(self, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self.info.pop(RECORDED, None)  # events of what has not happened
-        begun = self._release()
+        self.info.pop(EVENTS_KEY, None)  # Their changes were not committed.
+        connection = self._forget_connection()
         try:
             await end()
         finally:
-            if begun:
-                await _finish(self.run_sync(lambda _: begun.close()))
+            if connection:
+                await _finish(self.run_sync(lambda _: connection.close()))
 
     async def __aexit__(self, *error: object) -> None:
-        is_lost = self._only_reads and not any(error) and self._holds_changes()
-        if self._begun or self.in_transaction():
+        has_lost_changes = self._read_only and not any(error) and self._holds_changes()
+        if self._transaction_connection or self.in_transaction():
             await super().__aexit__(*error)
-        if is_lost:
-            raise TypeError(ONLY_READS)
+        if has_lost_changes:
+            raise TypeError(WRITE_IN_READ_ONLY_SESSION)
 
     def _holds_changes(self) -> bool:
         return self.in_transaction() and bool(
             self.new or self.deleted or any(map(self.is_modified, self.dirty))
         )
 
-    def _release(self) -> Connection | None:
-        """Let go of the connection that a prepared query began a transaction on."""
-        begun, self._begun = self._begun, None
-        if begun:
+    def _forget_connection(self) -> Connection | None:
+        """Detach and return the connection on which a prepared query began a transaction."""
+        connection, self._transaction_connection = self._transaction_connection, None
+        if connection:
             self.sync_session.bind = self._engine.sync_engine
-        return begun
+        return connection
 
-    async def _fetch_beside_entities(self, compiled: Compiled, params: Params) -> Rows:
+    async def _fetch_in_transaction(self, compiled: Compiled, params: Params) -> Rows:
         if self.new or self.dirty or self.deleted:
             await self.flush()
         if self._is_direct:
@@ -134,20 +134,20 @@ class Session(AsyncSession):
         return rows
 
     def _expire_entities(self, compiled: Compiled) -> None:
-        """Expire what is in memory of the table that a query has changed."""
+        """Expire the loaded entities of the table that a query has changed."""
         for entity in self.identity_map.values():
             if compiled.table is None or compiled.table in inspect(entity).mapper.tables:
                 self.expire(entity)
 
     async def _begin_transaction(self) -> Connection:
-        if self._begun is None:
+        if self._transaction_connection is None:
             connection = await self._check_out(self._engine.sync_engine.connect)
             connection.begin()
-            self.sync_session.bind = self._begun = connection
-        return self._begun
+            self.sync_session.bind = self._transaction_connection = connection
+        return self._transaction_connection
 
     async def _read(self, compiled: Compiled, params: Params, *, is_retry: bool = False) -> Rows:
-        """Read in AUTOCOMMIT. A query whose connection was cut is sent again, once."""
+        """Read in AUTOCOMMIT. Send the query once more if its connection was lost."""
         pool: Any = self._engine.pool
         connection = await self._check_out(self._engine.sync_engine.raw_connection)
         try:
@@ -162,28 +162,30 @@ class Session(AsyncSession):
         return await self._read(compiled, params, is_retry=True)
 
     async def _check_out(self, connect: Callable[[], ConnectionT]) -> ConnectionT:
-        """Connect without a greenlet when the pool has an open connection: a greenlet costs as much
-        as all else that the pool does."""
+        """Check out a connection, without a greenlet if the pool has an open one.
+
+        A greenlet costs as much as everything else that the pool does.
+        """
         pool: Any = self._engine.pool
         await pool.admit()
         try:
             return connect()
-        except MustOpen:
+        except NoOpenConnection:
             return await self.run_sync(lambda _: connect())
 
     async def _send(self, connection: AnyConnection, compiled: Compiled, params: Params) -> Rows:
         driver, arguments = _driver(connection), compiled.arguments(params)
         if self._begin and not driver.is_in_transaction():
             await self._call_driver(connection, driver.execute, self._begin)
-        if compiled.plan_anew:
+        if compiled.custom_plan:
             statement = await self._call_driver(connection, driver.prepare, compiled.sql)
             rows = await self._call_driver(connection, statement.fetch, *arguments)
         else:
             rows = await self._call_driver(connection, driver.fetch, compiled.sql, *arguments)
-        return rows  # type: ignore[no-any-return]  # asyncpg has no types
+        return rows  # type: ignore[no-any-return]  # asyncpg has no types.
 
     async def _call_driver(self, connection: AnyConnection, call: Any, *arguments: Any) -> Any:
-        """Await a call of asyncpg's. Raise what SQLAlchemy's engine would for its errors."""
+        """Await a call of asyncpg. Raise the exceptions that SQLAlchemy's engine would raise."""
         try:
             return await call(*arguments)
         except BaseException as error:
@@ -192,9 +194,9 @@ class Session(AsyncSession):
             is_closed = _driver(connection).is_closed()
             if is_stale:
                 pool: Any = self._engine.pool
-                pool.renew()
+                pool.recycle_all()
             if is_stale or is_closed or is_cancelled or isinstance(error, POSTGRES_UNAVAILABLE):
-                await _finish(_discard(connection))  # what is on the wire is unknown
+                await _finish(_discard(connection))  # Its protocol state is unknown.
             raise_as_sqlalchemy(error, is_closed=is_closed)
             raise
 
@@ -206,14 +208,14 @@ def _driver(connection: AnyConnection) -> Any:
 
 
 async def _discard(connection: AnyConnection) -> None:
-    """Close the connection for good. A statement that runs on it is cancelled."""
+    """Close the connection, and cancel the statement that runs on it."""
     with suppress(Exception):
         await _driver(connection).close(timeout=CLOSE_SECONDS)
     connection.invalidate()
 
 
 async def _finish(call: Coroutine[Any, Any, object]) -> None:
-    """Await a call that has to end, however often this task is cancelled meanwhile."""
+    """Await a call to its end, however often this task is cancelled meanwhile."""
     task, cancelled = asyncio.ensure_future(call), None
     while not task.done():
         try:
@@ -222,7 +224,7 @@ async def _finish(call: Coroutine[Any, Any, object]) -> None:
             cancelled = error
     failed = task.exception()
     if cancelled or failed:
-        raise cancelled or failed  # type: ignore[misc]  # one of them is there
+        raise cancelled or failed  # type: ignore[misc]  # One of them is set.
 
 
 def _execute(session: Any, compiled: Compiled, params: Params) -> Rows:

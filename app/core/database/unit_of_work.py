@@ -1,4 +1,7 @@
-"""The only place that commits."""
+"""The unit of work: a session whose changes are committed together, here and nowhere else.
+
+A single place commits, so that it can also publish the events, and let nothing cancel the commit.
+"""
 
 import os
 from collections.abc import AsyncIterator
@@ -10,18 +13,18 @@ from anyio import to_thread
 from sqlalchemy import event, text
 
 from app.core.config import Settings
-from app.core.context import finish_request
+from app.core.context import disable_cancellation
 from app.core.database.engine import (
-    begin_of_transactions,
+    begin_statement,
     create_postgres_engine,
     create_sqlite_engine,
     create_sqlite_reader,
     with_transactions,
 )
-from app.core.database.events import CommitOrder, Publish, recorded
+from app.core.database.events import CommitOrder, Publish, recorded_events
 from app.core.database.pool import FairPool
 from app.core.database.queries import WRITE
-from app.core.database.session import ONLY_READS, Session
+from app.core.database.session import WRITE_IN_READ_ONLY_SESSION, Session
 from app.core.errors import DatabaseUnavailable
 
 IS_WRITABLE = text(
@@ -30,22 +33,23 @@ IS_WRITABLE = text(
 
 
 class Database:
-    """`reading()` for what changes nothing, `transaction()` for what does.
+    """Opens sessions: `reading()` to read only, `transaction()` to write.
 
-    `publish` gets the events of each commit in their order; `hear` gets them at once, also when the
-    answer to the commit was lost.
-    A session takes a connection at its first statement and gives it back at the end of its block.
+    A session takes a connection at its first statement, and returns it at the end of its block.
+    `publish` is called with the events of each commit, in the order of the commits. `invalidate` is
+    called with them as soon as the commit was sent, even if its response was lost, so that a cache
+    drops what may have changed.
     """
 
     def __init__(
         self,
         settings: Settings,
         publish: Publish = lambda events: None,
-        hear: Publish = lambda events: None,
+        invalidate: Publish = lambda events: None,
     ) -> None:
         url = settings.database
         self._commit_order = CommitOrder(publish)
-        self._hear = hear
+        self._invalidate = invalidate
         pool: dict[str, Any] = {
             "poolclass": FairPool,
             "pool_size": settings.database_pool_size,
@@ -53,7 +57,8 @@ class Database:
         }
         self.is_sqlite = url.get_backend_name() == "sqlite"
         if self.is_sqlite:
-            # SQLite has one writer at a time: the others wait here, in order, and not on the file.
+            # SQLite allows one writer at a time. With a pool of one, the others wait in order,
+            # instead of for the lock of the file.
             self.engine = create_sqlite_engine(url, **pool | {"pool_size": 1})
             self.reader = create_sqlite_reader(url, **pool)
         else:
@@ -61,43 +66,42 @@ class Database:
                 settings,
                 statement_timeout=settings.database_statement_timeout,
                 isolation_level="AUTOCOMMIT",
-                pool_reset_on_return=None,  # there is nothing to roll back
+                pool_reset_on_return=None,  # In AUTOCOMMIT there is nothing to roll back.
                 **pool,
             )
-            self.engine = with_transactions(engine, begin_of_transactions(settings))
-            # AUTOCOMMIT saves the round trips of BEGIN and ROLLBACK. But a pooler may give each
-            # transaction another server, and its time-outs are set in it.
+            self.engine = with_transactions(engine, begin_statement(settings))
+            # Reading in AUTOCOMMIT saves the round trips of BEGIN and ROLLBACK. Behind a pooler,
+            # reads need a transaction, in which the time-outs are set.
             self.reader = (
                 engine.execution_options()
                 if settings.database_prepared_statements
-                else with_transactions(engine, begin_of_transactions(settings, "BEGIN READ ONLY"))
+                else with_transactions(engine, begin_statement(settings, "BEGIN READ ONLY"))
             )
         event.listen(self.reader.sync_engine, "before_cursor_execute", _refuse_write)
 
     def reading(self) -> Session:
-        return Session(self.reader, only_reads=True)
+        return Session(self.reader, read_only=True)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
-        """Committed at the end of the block, rolled back by any exception. Its events are
-        published as soon as it is committed."""
-        async with Session(self.engine, only_reads=False) as session:
+        """Open a session that is committed at the end of the block, or rolled back by an exception.
+
+        Its events are published after the commit.
+        """
+        async with Session(self.engine, read_only=False) as session:
             yield session
-            finish_request()
-            events = recorded(session)
+            disable_cancellation()
+            events = recorded_events(session)
             if events and session.in_transaction():
-                await session.flush()  # which may wait for another's commit: then it is first
+                await session.flush()  # It may wait for another commit, which is then first.
             try:
                 with self._commit_order.reserve(events):
                     await session.commit_unit()
-            finally:  # An answer that was lost may have been a yes.
-                self._hear(events)
+            finally:  # If the response was lost, the commit may have succeeded.
+                self._invalidate(events)
 
     async def check_writable(self) -> None:
-        """Raise DatabaseUnavailable when the database answers and cannot be written to.
-
-        It may be a standby, or on a read-only disk.
-        """
+        """Raise DatabaseUnavailable if the database is read-only, such as a standby."""
         if self.is_sqlite:
             path = Path(str(self.engine.url.database))
             is_writable = await to_thread.run_sync(os.access, path, os.W_OK)
@@ -105,7 +109,8 @@ class Database:
             async with self.reading() as session:
                 is_writable = await session.scalar(IS_WRITABLE)
             if not is_writable:
-                cast(FairPool, self.engine.pool).renew()  # the next one may reach another server
+                # A new connection may reach another server.
+                cast(FairPool, self.engine.pool).recycle_all()
         if not is_writable:
             raise DatabaseUnavailable("The database cannot be written to. Try again in a moment.")
 
@@ -115,6 +120,6 @@ class Database:
 
 
 def _refuse_write(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-    """Raise what a reading session would commit on PostgreSQL."""
+    """Raise TypeError for a write in AUTOCOMMIT, which PostgreSQL would commit at once."""
     if WRITE.match(statement):
-        raise TypeError(ONLY_READS)
+        raise TypeError(WRITE_IN_READ_ONLY_SESSION)

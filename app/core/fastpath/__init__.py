@@ -1,9 +1,8 @@
-"""A faster router for FastAPI: it takes once what FastAPI decides at each request.
+"""A faster router for FastAPI, which makes FastAPI's decisions about a route once.
 
-It is optional: `app/main.py` alone knows it, LEAN_ROUTES=false switches it off, and without this
-folder everything works. It relies on names inside of FastAPI and anyio, and so serves only with the
-versions of FastAPI that tests/core/fastpath passed with. `python -m app.core.fastpath` lists the
-routes that it serves.
+It is optional: only `app/main.py` imports it, LEAN_ROUTES=false switches it off, and the folder can
+be deleted. It uses private names of FastAPI and anyio, so it is only active with the versions of
+FastAPI that it was tested with. `python -m app.core.fastpath` lists the routes that it serves.
 """
 
 import logging
@@ -16,10 +15,11 @@ logger = logging.getLogger("app.fastpath")
 
 
 def use_fast_path(app: FastAPI) -> None:
-    """Put the fast router in front of the application's."""
+    """Put the fast router in front of the application's router."""
     if not fastapi.__version__.startswith(TESTED_VERSIONS):
         logger.warning("FastAPI %s routes by itself: see app/core/fastpath", fastapi.__version__)
         return
-    from app.core.fastpath.router import LeanRouter  # it imports names that others may not have
+    # Other versions may lack the names that it imports.
+    from app.core.fastpath.router import LeanRouter
 
     app.router.middleware_stack = LeanRouter(app)

@@ -1,11 +1,11 @@
-"""List the routes that the fast router serves, and why it leaves the others to FastAPI."""
+"""Print which routes the fast router serves, and why it leaves the others to FastAPI."""
 
 from fastapi.routing import iter_route_contexts
 from uvicorn.importer import import_from_string
 
 from app.core.fastpath.router import UnsupportedRoute, plan_of
 
-app = import_from_string("app.main:app")  # by name, as servers do
+app = import_from_string("app.main:app")  # By name, since the core must not import it.
 for route in iter_route_contexts(app.routes):
     try:
         plan_of(route)

@@ -1,8 +1,8 @@
-"""A router in front of FastAPI's that takes its decisions about a route once.
+"""A router in front of FastAPI's router, which makes FastAPI's decisions about a route once.
 
-It does what FastAPI does, in the same order, with FastAPI's own functions for parameters and
-responses, and leaves to FastAPI's handler what it does not know: bodies that are not JSON, routes
-that use something else, applications with overrides, telemetry or a prefix.
+It does the same as FastAPI in the same order, with FastAPI's own functions for parameters and
+responses. What it does not support is left to FastAPI: bodies that are not JSON, routes with other
+features, and applications with dependency overrides, telemetry or a path prefix.
 """
 
 import asyncio
@@ -44,12 +44,12 @@ logger = logging.getLogger("app.fastpath")
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Values = dict[str, Any]
-Read = Callable[[Any], tuple[Values, Any]]  # of parameters: theirs, and what is wrong with them
-StepCache = dict[Any, int]  # FastAPI's keys of dependencies, and the indexes of their steps
+Reader = Callable[[Any], tuple[Values, Any]]  # reads parameters: returns their values and errors
+StepCache = dict[Any, int]  # the indexes of the steps, by FastAPI's cache keys of dependencies
 JSON = "application/json"
 NOT_JSON, FAILED, REQUIRED = object(), object(), object()
-PLAIN = {plain | None for plain in (bool, float, int, str)} | {bool, float, int, str}
-SOURCES = {  # of the parameters that a dependant names so
+SCALARS = {scalar | None for scalar in (bool, float, int, str)} | {bool, float, int, str}
+SOURCES = {  # where a dependant's parameters are read from, by their attribute
     "path_params": attrgetter("path_params"),
     "query_params": attrgetter("query_params"),
     "header_params": attrgetter("headers"),
@@ -58,9 +58,9 @@ SOURCES = {  # of the parameters that a dependant names so
 
 
 class LeanRouter:
-    """Serves the routes that have a plan, and hands everything else to the application's router.
+    """Serves the routes that have a plan, and leaves all others to the application's router.
 
-    FastAPI walks a tree of routers twice for each request; here the routes are in one list.
+    The routes are in one list, while FastAPI walks a tree of routers twice for each request.
     """
 
     def __init__(self, app: FastAPI) -> None:
@@ -84,8 +84,8 @@ class LeanRouter:
         return not self._app.dependency_overrides and not scope.get("fastapi.telemetry")
 
     def _plan_for(self, scope: Scope) -> "Plan | None":
-        """Return the plan of the first route that matches, as FastAPI would."""
-        if not self._routes:  # All are there when the first request comes.
+        """Return the plan of the first route that matches, in FastAPI's order."""
+        if not self._routes:  # All routes have been added when the first request arrives.
             contexts = iter_route_contexts(self._app.routes)
             self._routes = [(context, self._plan_or_none(context)) for context in contexts]
         path, method = scope["path"], scope["method"]
@@ -102,7 +102,7 @@ class LeanRouter:
         return None
 
     def _plan_or_none(self, context: RouteContext) -> "Plan | None":
-        """Leave the route to FastAPI if it is unsupported, or FastAPI not as it is known here."""
+        """Return None if the route is not supported, or if FastAPI has changed."""
         try:
             return plan_of(context)
         except UnsupportedRoute:
@@ -115,13 +115,14 @@ class LeanRouter:
 
 
 async def read_json(request: Request) -> Any:
-    """Return the body; NOT_JSON leaves it, or the error, to FastAPI's handler as it was here."""
+    """Return the parsed body, or NOT_JSON, so that FastAPI's handler reads it or gets the error."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         return NOT_JSON
     try:
         return await request.json()
-    except Exception as error:  # noqa: BLE001  # not JSON, or too much, or the client is gone
-        request._receive = partial(_fail, error.with_traceback(None))  # it names this frame
+    except Exception as error:  # noqa: BLE001  # invalid, too large, or the client disconnected
+        # The traceback refers to this frame, and so to the body.
+        request._receive = partial(_fail, error.with_traceback(None))
         return NOT_JSON
 
 
@@ -130,12 +131,14 @@ async def _fail(error: Exception) -> Message:
 
 
 class Shielded:
-    """As FastAPI's: a cancel scope around the request does not cut short what a dependency does
-    after its `yield`."""
+    """Shields what a dependency does after its `yield` from a cancel scope around the request.
+
+    FastAPI does the same.
+    """
 
     def __init__(self, context: AbstractAsyncContextManager[Any, bool | None]) -> None:
         self._context = context
-        self._scope = CancelScope()  # around any that the dependency opens
+        self._scope = CancelScope()  # It is outside of any scope that the dependency opens.
 
     async def __aenter__(self) -> Any:
         self._scope.__enter__()
@@ -159,7 +162,7 @@ class Shielded:
 
 
 class HeaderCollector(Response):
-    """The response that a call may take to set headers and the status. Cheaper than FastAPI's."""
+    """The response whose headers and status a dependency may set. It is cheaper than FastAPI's."""
 
     status_code: int | None  # type: ignore[assignment]
 
@@ -169,19 +172,19 @@ class HeaderCollector(Response):
 
 
 class UnsupportedRoute(Exception):
-    """The route uses something that is not known here; the text says what."""
+    """The route uses a feature that the fast router does not support. The text names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call of a request: that of a dependency or, as the last one, of the endpoint."""
+    """A call of a dependency or, in the last step, of the endpoint."""
 
     call: Callable[..., Any]
     is_generator: bool
-    params: Sequence[tuple[Read, Callable[[Request], Any]]]
+    params: Sequence[tuple[Reader, Callable[[Request], Any]]]
     may_fail: bool
-    needs: Sequence[int]  # indexes of the steps that have to succeed first
-    results: Sequence[tuple[str, int]]  # arguments, and the indexes of the steps that return them
+    needs: Sequence[int]  # the indexes of the steps that have to succeed first
+    results: Sequence[tuple[str, int]]  # names of arguments, and the steps that return them
     request_names: Sequence[str]
     response_name: str | None
     scopes_name: str | None
@@ -190,16 +193,16 @@ class Step:
 
 @dataclass(slots=True)
 class Plan:
-    """All that is known of a route before a request comes."""
+    """A route's steps and options, which are the same for all requests."""
 
     original_route: APIRoute
-    route: Any  # with the prefix and the dependencies of the routers around it
+    route: Any  # including the prefix and the dependencies of its routers
     steps: Sequence[Step]
     body_fields: list[Any]
     embeds_body: bool
     response_class: type[Response]
     serialization: Values
-    error_contexts: Mapping[str, Any]  # by method, for errors in the log
+    error_contexts: Mapping[str, Any]  # what validation errors say about the route, by method
     app: ASGIApp = dataclass_field(init=False)
 
     def __post_init__(self) -> None:
@@ -208,8 +211,10 @@ class Plan:
         )
 
     def _route_handler(self) -> Handler:
-        """Have the route's class make the handler, around the fast one in the place of FastAPI's:
-        what the class adds to it stays."""
+        """Return the handler of the route's class, with the fast handler in place of FastAPI's.
+
+        So what the class adds to its handler is kept.
+        """
         make_handler = APIRoute.get_route_handler
 
         def make_fast_handler(route: APIRoute) -> Handler:
@@ -217,36 +222,44 @@ class Plan:
 
         is_included = self.route is not self.original_route
         token = _effective_route_context_var.set(self.route if is_included else None)
-        APIRoute.get_route_handler = make_fast_handler  # type: ignore[assignment, method-assign]  # restored
+        APIRoute.get_route_handler = make_fast_handler  # type: ignore[assignment, method-assign]  # It is restored below.
         try:
             return self.original_route.get_route_handler()
         finally:
             APIRoute.get_route_handler = make_handler  # type: ignore[method-assign]
             _effective_route_context_var.reset(token)
 
-    async def _handle(self, general: Handler, request: Request) -> Response:
+    async def _handle(self, fastapi_handler: Handler, request: Request) -> Response:
         body = await read_json(request) if self.body_fields else None
         if body is NOT_JSON:
-            return await general(request)
-        return await self.answer(request, body)
+            return await fastapi_handler(request)
+        return await self._run_steps(request, body)
 
-    async def answer(self, request: Request, body: Any) -> Response:
+    async def _run_steps(self, request: Request, body: Any) -> Response:
+        """Run the steps, and return the response.
+
+        This is one function, since a call for each step would cost a good part of what it saves.
+        """
         stack = request.scope["fastapi_function_astack"]
         shared = HeaderCollector()
         results, errors = list[Any](), list[Any]()
         for step in self.steps:
             arguments = {name: results[index] for name, index in step.results}
-            known = len(errors)
+            earlier_errors = len(errors)
             for read, source in step.params:
-                values, wrong = read(source(request))
+                values, param_errors = read(source(request))
                 arguments |= values
-                errors += wrong
+                errors += param_errors
             if self.body_fields and step is self.steps[-1]:
-                values, wrong = await request_body_to_args(self.body_fields, body, self.embeds_body)
+                values, body_errors = await request_body_to_args(
+                    self.body_fields, body, self.embeds_body
+                )
                 arguments |= values
-                errors += wrong
-            if errors and (len(errors) > known or any(results[n] is FAILED for n in step.needs)):
-                results.append(FAILED)  # and the others go on, to tell all that is wrong
+                errors += body_errors
+            if errors and (
+                len(errors) > earlier_errors or any(results[n] is FAILED for n in step.needs)
+            ):
+                results.append(FAILED)  # The other steps run, so that all errors are reported.
                 continue
             for name in step.request_names:
                 arguments[name] = request
@@ -256,9 +269,8 @@ class Plan:
                 arguments[step.scopes_name] = SecurityScopes([*step.scopes])
             if step.is_generator:
                 context = step.call(**arguments)
-                if (
-                    _task_states and asyncio.current_task() in _task_states
-                ):  # there is a cancel scope, or was
+                # anyio knows the task only if it has, or had, a cancel scope.
+                if _task_states and asyncio.current_task() in _task_states:
                     context = Shielded(context)
                 results.append(await stack.enter_async_context(context))
             else:
@@ -279,7 +291,8 @@ class Plan:
             **self.serialization,
         )
         status = shared.status_code or self.route.status_code
-        options: Values = {"status_code": status} if status else {}  # else it is the class's own
+        # Without a status, the response class has its own default.
+        options: Values = {"status_code": status} if status else {}
         if self.serialization["dump_json"]:
             response = Response(content, media_type=JSON, **options)
         else:
@@ -291,12 +304,12 @@ class Plan:
 
 
 def plan_of(context: RouteContext) -> Plan:
-    """Return the plan of a route. Raise UnsupportedRoute where FastAPI has to serve it."""
+    """Return the plan of a route. Raise UnsupportedRoute if FastAPI has to serve it."""
     original_route = context.original_route
     route: Any = context._route_context or original_route
     if not isinstance(original_route, APIRoute):
         raise UnsupportedRoute("it is no API route")
-    limits_forms = getattr(original_route, "form_limits", None)  # since FastAPI 0.165
+    limits_forms = getattr(original_route, "form_limits", None)  # exists since FastAPI 0.165
     if route.is_json_stream or route.stream_item_field or limits_forms:
         raise UnsupportedRoute("it streams, or limits forms")
     steps = list[Step]()
@@ -338,7 +351,7 @@ def plan_of(context: RouteContext) -> Plan:
 
 
 def _add_step(dependant: Dependant, steps: list[Step], cache: StepCache) -> int:
-    """Add the steps of the dependencies, then the dependant's own. Return its index."""
+    """Add the steps of the dependencies, then the step of the dependant, and return its index."""
     needs, results = list[int](), list[tuple[str, int]]()
     for dependency in dependant.dependencies:
         index = _add_step(dependency, steps, cache)
@@ -357,7 +370,7 @@ def _add_step(dependant: Dependant, steps: list[Step], cache: StepCache) -> int:
     may_fail = bool(params) or any(steps[n].may_fail for n in needs)
     index = cache.setdefault(_get_cache_key(dependant=dependant), len(steps))
     if index < len(steps) and dependant.use_cache:
-        if may_fail:  # FastAPI says twice what is wrong with its parameters
+        if may_fail:  # FastAPI reports the errors of its parameters twice.
             raise UnsupportedRoute(f"the dependency {name_of(call)} is used twice")
         return index
     is_generator = isasyncgenfunction(call)
@@ -389,30 +402,31 @@ def name_of(call: Any) -> str:
     return getattr(call, "__qualname__", repr(call))
 
 
-def _reader(fields: Sequence[Any]) -> Read:
-    is_plain = all(
-        field.field_info.annotation in PLAIN
+def _reader(fields: Sequence[Any]) -> Reader:
+    """Return the function that reads the parameters: a simple one, if they are all scalars."""
+    are_scalars = all(
+        field.field_info.annotation in SCALARS
         and isinstance(field.field_info.validation_alias, str | None)
         and not field.field_info.default_factory
         and not field.field_info.validate_default
         and not field.config
         for field in fields
     )
-    if not is_plain:
+    if not are_scalars:
         return partial(request_params_to_args, fields)
     params = []
     for field in fields:
         default = REQUIRED if field.field_info.is_required() else field.default
         params.append((field.name, field.validation_alias or field.alias, default, field))
-    return partial(_read_plain, fields, params)
+    return partial(_read_scalars, fields, params)
 
 
-def _read_plain(
+def _read_scalars(
     fields: Sequence[Any],
     params: Sequence[tuple[str, str, Any, Any]],
     received: Mapping[str, Any],
 ) -> tuple[Values, Any]:
-    """Read parameters that are one text each."""
+    """Read scalar parameters. Leave errors to FastAPI's function, which describes them."""
     values = Values()
     for name, alias, default, field in params:
         value, errors = received.get(alias), None

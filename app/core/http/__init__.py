@@ -1,1 +1,1 @@
-"""HTTP: problems, middleware, conditional and idempotent requests, OpenAPI, the server's limits."""
+"""HTTP: problem documents, middleware, conditional and idempotent requests, OpenAPI, the server."""

@@ -1,6 +1,6 @@
-"""Conditional requests (RFC 9110, section 13). An entity tag is the record's version.
+"""Conditional requests (RFC 9110, section 13), with a record's version as its entity tag.
 
-The tags of a request become the versions that they name. One of none that we gave matches nothing.
+The entity tags of a request are parsed into versions. A tag that is not a version matches nothing.
 """
 
 import re
@@ -13,14 +13,14 @@ from app.core.database.repository import MAX_VERSIONS, Versions
 from app.core.errors import Invalid, TooManyTags
 from app.core.http.openapi import header_fields
 
-# One element of a list; elements may be empty, and a tag may have commas in it.
+# Matches one element of a list. An element may be empty, and a tag may contain commas.
 ELEMENT = re.compile(r'[ \t]*(?:(?P<weak>W/)?"(?P<tag>[^"\x00-\x20\x7f]*)")?[ \t]*(?:,|$)')
-VERSION = re.compile(r"[1-9][0-9]{0,17}")  # the database has 64 bits
+VERSION = re.compile(r"[1-9][0-9]{0,17}")  # fits into 64 bits
 
 
 class Versioned(Protocol):
     @property
-    def version(self) -> Any: ...  # `Any`, since a model's is `Mapped[int]`
+    def version(self) -> Any: ...  # Any, since a model's version is typed as Mapped[int].
 
 
 async def if_match(
@@ -34,7 +34,10 @@ async def if_match(
         ),
     ] = None,
 ) -> Versions:
-    """By strong comparison: a weak tag does not say that nothing has changed."""
+    """Return the versions of If-Match, or None if any will do.
+
+    Weak tags are ignored: the comparison is strong (RFC 9110, section 13.1.1).
+    """
     if "If-None-Match" in request.headers:
         raise Invalid(
             "If-None-Match is for reading. Send If-Match with a change.", "header", "If-None-Match"
@@ -55,6 +58,7 @@ async def if_none_match(
         ),
     ] = None,
 ) -> Versions:
+    """Return the versions that the client has, and note them for `has_version`."""
     known: Versions = frozenset()
     if if_none_match is not None:
         is_any = if_none_match.strip() == "*"
@@ -68,7 +72,7 @@ IfNoneMatch = Annotated[Versions, Depends(if_none_match)]
 
 
 def has_version(request: Request, record: Versioned) -> bool:
-    """Tell whether the client has this version already."""
+    """Return whether the client already has this version of the record."""
     known: Versions = request.scope.get("known_versions", frozenset())
     return known is None or record.version in known
 
@@ -78,17 +82,18 @@ def tag_of(record: Versioned) -> str:
 
 
 def _parse(header: str, value: str) -> Iterator[tuple[bool, int]]:
+    """Yield for each version whether its tag is weak, and the version."""
     position = count = 0
     while position < len(value):
         count += 1
         if count > MAX_VERSIONS:
             raise TooManyTags(f"{header} takes at most {MAX_VERSIONS} entity tags.")
-        found = ELEMENT.match(value, position)
-        if found is None:
+        element = ELEMENT.match(value, position)
+        if element is None:
             raise Invalid('Send entity tags such as "1", or *.', "header", header)
-        if VERSION.fullmatch(found["tag"] or ""):
-            yield found["weak"] is not None, int(found["tag"])
-        position = found.end()
+        if VERSION.fullmatch(element["tag"] or ""):
+            yield element["weak"] is not None, int(element["tag"])
+        position = element.end()
 
 
 # For a route's `responses`.

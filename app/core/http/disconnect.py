@@ -1,4 +1,7 @@
-"""Requests whose client has gone are cancelled, so that they hold no connection and no lock."""
+"""Cancellation of requests whose client has disconnected, so that they release what they hold.
+
+Otherwise they would keep their database connection and locks until they finish.
+"""
 
 import asyncio
 
@@ -10,18 +13,18 @@ SWEEP_SECONDS = 1
 
 
 class DisconnectWatch:
-    """Cancels the current task when the request's client disconnects, within two sweeps.
+    """Cancels the current task within two sweeps after the request's client disconnects.
 
-    It stops doing so when the response starts, or when `finish_request` was called. What it
-    receives of the body meanwhile is kept for the application.
+    It no longer does so once the response starts, or `disable_cancellation` was called. Since it
+    notices the disconnection by receiving, it keeps the body that it receives for the application.
     """
 
     __slots__ = (
         "_is_receiving",
-        "_last_piece",
-        "_listening",
+        "_last_body_message",
         "_receive",
-        "_request",
+        "_receive_task",
+        "_task",
         "_was_swept",
         "has_cancelled",
         "may_cancel",
@@ -33,19 +36,19 @@ class DisconnectWatch:
         self._receive = receive
         self._was_swept = False
         self._is_receiving = False
-        self._request = asyncio.current_task()
-        self._listening: asyncio.Task[Message] | None = None
-        self._last_piece: Message | None = None
+        self._task = asyncio.current_task()
+        self._receive_task: asyncio.Task[Message] | None = None
+        self._last_body_message: Message | None = None
         watch_var.set(self)
 
     async def receive(self) -> Message:
-        if self._last_piece:
-            message, self._last_piece = self._last_piece, None
-        elif listening := self._listening:
-            await asyncio.wait([listening])
-            message, self._last_piece = listening.result(), None
-            if self._listening is listening and message.get("more_body"):
-                self._listening = None
+        if self._last_body_message:
+            message, self._last_body_message = self._last_body_message, None
+        elif receive_task := self._receive_task:
+            await asyncio.wait([receive_task])
+            message, self._last_body_message = receive_task.result(), None
+            if self._receive_task is receive_task and message.get("more_body"):
+                self._receive_task = None
         else:
             self._is_receiving = True
             try:
@@ -55,35 +58,36 @@ class DisconnectWatch:
         return message
 
     def stop(self) -> None:
-        self._request = None  # else task, context and watch would be a cycle, for the collector
-        if self._listening:
-            self._listening.cancel()
+        self._task = None  # Breaks the reference cycle of task, context and watch.
+        if self._receive_task:
+            self._receive_task.cancel()
 
     def sweep(self) -> None:
-        """Begin to listen, the second time: most requests end before."""
-        if self._was_swept and self.may_cancel and not self._is_receiving and not self._listening:
-            self._listen()
+        """Start receiving at the second sweep, since most requests end before that."""
+        is_received = self._is_receiving or self._receive_task
+        if self._was_swept and self.may_cancel and not is_received:
+            self._start_receiving()
         self._was_swept = True
 
-    def _listen(self) -> None:
-        self._listening = asyncio.ensure_future(self._receive())
-        self._listening.add_done_callback(self._heard)
+    def _start_receiving(self) -> None:
+        self._receive_task = asyncio.ensure_future(self._receive())
+        self._receive_task.add_done_callback(self._on_message)
 
-    def _heard(self, listening: asyncio.Task[Message]) -> None:
-        if listening.cancelled() or listening.exception():
-            return  # the application is told when it receives
-        message = listening.result()
+    def _on_message(self, receive_task: asyncio.Task[Message]) -> None:
+        if receive_task.cancelled() or receive_task.exception():
+            return  # The application gets the error when it receives.
+        message = receive_task.result()
         if message["type"] == "http.request":
             if not message.get("more_body"):
-                self._last_piece = message
-                self._listen()
-        elif self.may_cancel and self._request:
+                self._last_body_message = message
+                self._start_receiving()
+        elif self.may_cancel and self._task:
             self.has_cancelled = True
-            self._request.cancel()
+            self._task.cancel()
 
 
 class DisconnectWatches:
-    """Those of the requests under way. One timer for all of them costs less than one for each."""
+    """The watches of all running requests, swept by one timer, which costs less than one each."""
 
     def __init__(self) -> None:
         self._watches = set[DisconnectWatch]()

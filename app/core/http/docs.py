@@ -1,4 +1,4 @@
-"""`/docs` and `/redoc` from this server's own files: nothing is fetched from another host."""
+"""Swagger UI and ReDoc at `/docs` and `/redoc`, served without files from other hosts."""
 
 import asyncio
 import re
@@ -22,15 +22,15 @@ ASSETS_URL = "/static/docs"
 OPENAPI_URL = "/openapi.json"
 REDOC_JS = "redoc.standalone.js"
 CSP = "Content-Security-Policy"
-FOREIGN_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"  # in ReDoc's footer
-NO_IMAGE = b"data:,"  # ReDoc leaves out an image that does not load
+EXTERNAL_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"  # in ReDoc's footer
+NO_IMAGE = b"data:,"  # ReDoc hides an image that does not load.
 SWAGGER_PARAMETERS = {"validatorUrl": None, "tryItOutEnabled": True}
-# An earlier version of this page kept the password there.
+# An earlier version of the page stored the password in localStorage.
 FORGET_AUTHORIZATION = b"<script>\n    localStorage.removeItem('authorized');"
 
 
 def add_docs(app: FastAPI) -> None:
-    """Their paths are relative, so that they work under a proxy's prefix too."""
+    """Add the pages. Their links are relative, so that they work behind a proxy's path prefix."""
     openapi_url, assets = OPENAPI_URL.lstrip("/"), ASSETS_URL.lstrip("/")
     icon = f"{assets}/favicon.png"
     swagger_ui = get_swagger_ui_html(
@@ -49,20 +49,20 @@ def add_docs(app: FastAPI) -> None:
         redoc_favicon_url=icon,
         with_google_fonts=False,
     ).body
-    # Its one inline script starts it, and its pictures are in its style sheet.
+    # Swagger UI has one inline script, which starts it, and images in its style sheet.
     swagger_ui_policy = content_security_policy(
         script_src=f"'self' {hash_of_inline_script(swagger_ui_html)}",
         img_src="'self' data:",
     )
-    # It writes its style sheet as it runs, and the worker that searches.
+    # ReDoc generates its style sheet and its search worker at run time.
     redoc_policy = content_security_policy(
         style_src="'self' 'unsafe-inline'", worker_src="blob:", img_src="'self' data:"
     )
 
-    making = asyncio.Lock()
+    lock = asyncio.Lock()
 
     async def openapi(request: Request) -> Response:
-        async with making:  # FastAPI's own makes it on the event loop, which would stand still
+        async with lock:  # Generated in a thread, since it would block the event loop.
             document = await run_in_threadpool(app.openapi)
         if prefix := request.scope.get("root_path", "").rstrip("/"):
             document = document | {"servers": [{"url": prefix}, *document.get("servers", [])]}
@@ -86,11 +86,11 @@ def add_docs(app: FastAPI) -> None:
 
 
 def hash_of_inline_script(html: bytes) -> str:
-    """How a policy names a script: one that is changed does not run."""
+    """Return the source expression by which a policy allows the page's inline script."""
     (script,) = re.findall(rb"<script>(.*?)</script>", html, re.DOTALL)
     return f"'sha256-{b64encode(sha256(script).digest()).decode()}'"
 
 
 @lru_cache
 def read_redoc_js() -> bytes:
-    return (ASSETS / REDOC_JS).read_bytes().replace(FOREIGN_LOGO, NO_IMAGE)
+    return (ASSETS / REDOC_JS).read_bytes().replace(EXTERNAL_LOGO, NO_IMAGE)

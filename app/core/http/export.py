@@ -1,4 +1,7 @@
-"""Rows as a file that is written while it is read: CSV for spreadsheets, NDJSON for programs."""
+"""Exports: rows as a file that is streamed while they are read.
+
+CSV is for spreadsheets, NDJSON for programs.
+"""
 
 import asyncio
 import csv
@@ -15,9 +18,9 @@ from app.core.schemas import Output
 
 ExportFormat = Literal["csv", "ndjson"]
 Rows = Sequence[Any]
-ROWS_AT_ONCE = 50  # long ones take the event loop a few milliseconds to encode
-BYTE_ORDER_MARK = "\ufeff"  # Excel takes a file without one for the system's code page
-# What spreadsheets take for the start of a formula (OWASP, "CSV Injection"), full width too.
+ROWS_PER_CHUNK = 50  # Encoding so many long rows blocks the event loop for a few milliseconds.
+BYTE_ORDER_MARK = "\ufeff"  # Without it, Excel decodes the file by the system's code page.
+# The characters that start a formula in spreadsheets (OWASP, "CSV Injection"), also in full width.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
@@ -32,7 +35,7 @@ class Format(Protocol):
 
 
 class Csv:
-    """RFC 4180. Values are written as in JSON; null is empty."""
+    """CSV by RFC 4180. Values are written as in JSON, except that null is an empty cell."""
 
     media_type = "text/csv"
 
@@ -48,12 +51,12 @@ class Csv:
 
 
 class Ndjson:
-    """A line is what the API answers for one."""
+    """NDJSON. Each line is a record as the API returns it."""
 
     media_type = "application/x-ndjson"
 
     def __init__(self, model: type[Output]) -> None:
-        self._adapter = TypeAdapter(list[model])  # type: ignore[valid-type]  # known when it runs
+        self._adapter = TypeAdapter(list[model])  # type: ignore[valid-type]  # It is known at run time.
 
     def start(self) -> bytes:
         return b""
@@ -64,11 +67,13 @@ class Ndjson:
 
 
 FORMATS: dict[ExportFormat, type[Format]] = {"csv": Csv, "ndjson": Ndjson}
-EXPORTED: dict[int | str, dict[str, Any]] = {
+EXPORT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "A file",
         "headers": header_fields("Content-Disposition"),
-        "content": {each.media_type: {"schema": {"type": "string"}} for each in FORMATS.values()},
+        "content": {
+            format_.media_type: {"schema": {"type": "string"}} for format_ in FORMATS.values()
+        },
     }
 }
 
@@ -76,10 +81,10 @@ EXPORTED: dict[int | str, dict[str, Any]] = {
 async def export(
     pages: AsyncIterator[Rows], model: type[Output], format_: ExportFormat, name: str
 ) -> StreamingResponse:
-    """`model` says which fields, `name` is the file's.
+    """Return a response that streams the rows of the pages, with the fields of a schema.
 
-    What fails by the first page is answered as ever, so that is awaited here. What fails later
-    ends the connection: half a file must not look whole.
+    The first page is awaited here, so that an error in it gets an ordinary error response. A later
+    error closes the connection, so that an incomplete file does not look complete.
     """
     first = await anext(pages, None)
     writer = FORMATS[format_](model)
@@ -93,10 +98,10 @@ async def _content(
 ) -> AsyncIterator[bytes]:
     yield writer.start()
     while rows:
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            yield writer.encode(rows[start : start + ROWS_AT_ONCE])
-            await asyncio.sleep(0)  # others get their turn
-        rows = None  # it can be large, and so can the next
+        for start in range(0, len(rows), ROWS_PER_CHUNK):
+            yield writer.encode(rows[start : start + ROWS_PER_CHUNK])
+            await asyncio.sleep(0)  # Let other requests run.
+        rows = None  # Free its memory before the next page is read.
         rows = await anext(pages, None)
 
 

@@ -1,3 +1,5 @@
+"""Health checks for load balancers and orchestrators."""
+
 import asyncio
 from typing import Literal
 
@@ -11,7 +13,7 @@ from app.core.http.problem_kinds import problem_response
 from app.core.schemas import Output
 from app.core.security.rate_limit import RateLimiterDep
 
-READY_SECONDS = 1  # the driver may take two more to give up, and probes are impatient
+READY_SECONDS = 1  # The driver may take two seconds more, and probes have short time-outs.
 
 NOT_READY = problem_response(DatabaseUnavailable, "The server cannot do its work now")
 
@@ -30,19 +32,19 @@ async def read_liveness() -> Health:
 
 @router.get("/ready", responses=NOT_READY)
 async def read_readiness(database: DatabaseDep, limiter: RateLimiterDep) -> Health:
-    """Report whether the database responds and its schema is not behind the code.
+    """Report whether the database is available, and its schema is not behind the code.
 
-    The status is `degraded` while Redis is unavailable: the server still works.
+    The status is `degraded` while Redis is unavailable: requests are still served.
     """
     migrations = await run_in_threadpool(get_migrations)
     try:
         async with asyncio.timeout(READY_SECONDS):
-            behind = await migrations.is_behind(database)
+            is_behind = await migrations.is_behind(database)
             await database.check_writable()
     except TimeoutError as error:
         raise DatabaseUnavailable("The database does not answer.") from error
-    if behind:
+    if is_behind:
         raise DatabaseUnavailable(
             "The schema of the database is behind the code: run `alembic upgrade head`."
         )
-    return Health(status="ok" if await limiter.is_whole() else "degraded")
+    return Health(status="ok" if await limiter.is_healthy() else "degraded")

@@ -1,7 +1,9 @@
-"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a retry does nothing twice, and
-gets the first answer, which is stored in the transaction of what it tells of.
+"""Idempotency keys (draft-ietf-httpapi-idempotency-key-header): retries get the first response.
 
-    @router.post("", dependencies=[idempotent])  # of an ApiRouter, which replays and stores
+The response is stored in the transaction of the request itself, so that both are committed or none.
+An ApiRouter stores and replays the responses of its routes with this dependency:
+
+    @router.post("", dependencies=[idempotent])
 """
 
 import re
@@ -17,12 +19,12 @@ from app.core.security.principal import Principal
 
 KEY = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
-BARE = re.compile(r"[!#-~][!-~]{0,254}")
-QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,255})"')
+BARE_KEY = re.compile(r"[!#-~][!-~]{0,254}")
+QUOTED_KEY = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,255})"')
 
 
 class Idempotency:
-    """The key of one request."""
+    """The idempotency key of one request."""
 
     def __init__(self, request: Request, records: IdempotencyRepository, key: str) -> None:
         self._request = request
@@ -36,9 +38,9 @@ class Idempotency:
         return principal.user_id
 
     async def replay(self) -> Response | None:
-        """Return the first answer to the key, or None where it is to be made.
+        """Reserve the key, and return None. If that was done before, return the first response.
 
-        It comes before anything else that the request does with the database.
+        Call this before any other statement of the request.
         """
         fingerprint = await fingerprint_of(self._request)
         if await self._records.reserve(self._user_id, self._key, fingerprint):
@@ -52,13 +54,13 @@ class Idempotency:
         return Response(record.body, record.status, {**record.headers, REPLAYED: "true"})
 
     async def store(self, response: Response) -> None:
-        """Store the first answer, if it is one."""
+        """Store the response, if it is a success and not a replay."""
         if self._is_reserved and 200 <= response.status_code < 300:
-            answer = response.status_code, dict(response.headers), bytes(response.body)
-            await self._records.store(self._user_id, self._key, *answer)
+            values = response.status_code, dict(response.headers), bytes(response.body)
+            await self._records.store(self._user_id, self._key, *values)
 
 
-async def note_key(
+async def read_key(
     request: Request,
     session: SessionDep,
     key: Annotated[
@@ -72,27 +74,28 @@ async def note_key(
         ),
     ] = None,
 ) -> None:
-    if not hasattr(request.scope["route"], "stores_first_answers"):
+    if not hasattr(request.scope["route"], "supports_idempotency"):
         raise TypeError("Idempotency-Key is for routes of an ApiRouter.")
     if key is not None:
-        key = parse_key(", ".join(request.headers.getlist(KEY)))  # two fields are one (RFC 9110)
+        # Repeated header fields are one list (RFC 9110, section 5.3).
+        key = parse_key(", ".join(request.headers.getlist(KEY)))
         request.scope["idempotency"] = Idempotency(request, IdempotencyRepository(session), key)
 
 
-idempotent = Depends(note_key)
+idempotent = Depends(read_key)
 
 
 def parse_key(field: str) -> str:
-    """The draft has it quoted, a String of RFC 9651; most clients send it bare."""
-    if quoted := QUOTED.fullmatch(field):
+    """Return the key. The draft quotes it, as a String of RFC 9651; most clients do not."""
+    if quoted := QUOTED_KEY.fullmatch(field):
         return re.sub(r"\\(.)", r"\1", quoted[1])
-    if BARE.fullmatch(field):
+    if BARE_KEY.fullmatch(field):
         return field
     detail = "Send 1 to 255 visible ASCII characters, quoted or not."
     raise Invalid(detail, "header", KEY)
 
 
 async def fingerprint_of(request: Request) -> bytes:
-    """Of the bytes: a retry sends the same ones, and no two bodies are taken for one."""
+    """Return a hash of the request's target and body, by which a retry is recognized."""
     target = f"{request.method} {request.url.path}?{request.url.query}\n"
-    return sha256(target.encode() + await request.body()).digest()  # FastAPI has read it before
+    return sha256(target.encode() + await request.body()).digest()  # FastAPI has read the body.

@@ -1,4 +1,4 @@
-"""What `app.core.http.idempotency` stores: keys, and the first answers to them."""
+"""The stored idempotency keys and their first responses."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,13 +14,16 @@ from app.core.database.repository import Repository
 from app.core.errors import Conflict, InProgress, LockTimeout
 
 LIFETIME = timedelta(hours=24)
-NO_ANSWER = 0
-LONGEST_WAIT = f"{LOCK_TIMEOUT_SECONDS}s"
-CLEAN_UP_AT_ONCE = 100
+NO_RESPONSE = 0
+LOCK_TIMEOUT = f"{LOCK_TIMEOUT_SECONDS}s"
+CLEANUP_LIMIT = 100
 
 
 class IdempotencyRecord(Base):
-    """Others see it with its answer, or else (NO_ANSWER) it counts for nothing."""
+    """A key and its first response.
+
+    A record with NO_RESPONSE is of a request that was not a success: it does not count.
+    """
 
     __tablename__ = "idempotency_records"
 
@@ -39,9 +42,12 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
     model = IdempotencyRecord
 
     async def reserve(self, user_id: int, key: str, fingerprint: bytes) -> bool:
-        """Whether it is the first with the key. One that is under way is waited for; should it
-        fail, then one of those who wait is the first. Before anything else in its transaction,
-        so that who waits holds nothing that others wait for."""
+        """Return whether this is the first request with the key.
+
+        Wait for a running request with the key. If that fails, one of the waiting requests is the
+        first. Call this before any other statement of the transaction, so that a request that waits
+        holds no locks.
+        """
         try:
             return await self._session.scalar(self._reserve(user_id, key, fingerprint)) is not None
         except IntegrityError as error:
@@ -56,29 +62,29 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
             "user_id": user_id,
             "key": key,
             "fingerprint": fingerprint,
-            "status": NO_ANSWER,
+            "status": NO_RESPONSE,
             "headers": {},
             "body": b"",
             "expires_at": utc_now() + LIFETIME,
         }
         columns = self.model.__table__.c
         row = select(*(literal(value, columns[name].type) for name, value in values.items()))
-        insert: Any = sqlite.insert  # there, the transaction has begun when no other was left
+        insert: Any = sqlite.insert  # On SQLite, transactions do not overlap.
         if self._session.get_bind().dialect.name == "postgresql":
             insert = postgresql.insert
-            # Each connection has this limit, but for those behind a pooler, which may be another's.
-            # In the statement it costs no round trip.
-            row = row.where(func.set_config("lock_timeout", LONGEST_WAIT, True) != "")
+            # A pooler's connection may have another limit. Within the statement, setting it costs
+            # no round trip.
+            row = row.where(func.set_config("lock_timeout", LOCK_TIMEOUT, True) != "")
         statement = insert(self.model).from_select(list(values), row)
         return statement.on_conflict_do_update(
             index_elements=["user_id", "key"],
             set_={name: values[name] for name in ("fingerprint", "status", "expires_at")},
-            where=or_(self.model.expires_at <= utc_now(), self.model.status == NO_ANSWER),
+            where=or_(self.model.expires_at <= utc_now(), self.model.status == NO_RESPONSE),
         ).returning(literal(True))
 
     async def get(self, user_id: int, key: str) -> IdempotencyRecord | None:
         statement = select(self.model).where(self.model.user_id == user_id, self.model.key == key)
-        return await self.one(statement)
+        return await self.one_or_none(statement)
 
     async def store(
         self, user_id: int, key: str, status: int, headers: dict[str, str], body: bytes
@@ -88,9 +94,9 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
         await self._delete_expired()
 
     async def _delete_expired(self) -> None:
-        """Some of them; others may do so at once."""
+        """Delete some expired records, except those that another request is deleting."""
         key = tuple_(self.model.user_id, self.model.key)
         expired = select(self.model.user_id, self.model.key)
-        expired = expired.where(self.model.expires_at <= utc_now()).limit(CLEAN_UP_AT_ONCE)
+        expired = expired.where(self.model.expires_at <= utc_now()).limit(CLEANUP_LIMIT)
         expired = expired.with_for_update(skip_locked=True)
         await self._session.execute(delete(self.model).where(key.in_(expired)))

@@ -1,4 +1,4 @@
-"""The way to the next page of a list."""
+"""Links to the next page of a list."""
 
 from typing import Annotated
 
@@ -16,6 +16,6 @@ CursorsDep = Annotated[Cursors, Depends(get_cursors)]
 
 
 def link_to_next(request: Request, cursor: str) -> str:
-    """RFC 8288. Relative, so that it does not trust the Host header."""
+    """Return a Link header (RFC 8288). It is relative, so that it does not depend on Host."""
     url = request.url.include_query_params(cursor=cursor)
     return f'<{url.path}?{url.query}>; rel="next"'

@@ -1,4 +1,4 @@
-"""The OpenAPI document, with the errors that each operation can answer."""
+"""The OpenAPI document, which includes the errors that each operation can return."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +24,7 @@ from app.core.http.scope import effective_route
 SCHEMA = "#/components/schemas/"
 REFERENCE = {"$ref": f"{SCHEMA}Problem"}
 REQUEST_ID = "9f86d081884c7d659a2feaa0c55ad015"
-# What each field says, and an example.
+# The description of each header field, and an example.
 HEADERS = {
     "Content-Disposition": ("The name of the file.", 'attachment; filename="items.csv"'),
     "ETag": ("The version, for If-Match and If-None-Match.", '"1"'),
@@ -64,7 +64,7 @@ class API(FastAPI):
         self.query_parameters = dict[Any, frozenset[str]]()  # by path and endpoint
 
     def openapi(self) -> dict[str, Any]:
-        document = super().openapi()  # the same one each time, until a route is added
+        document = super().openapi()  # It is cached until a route is added.
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         if "Problem" not in schemas:
             problem = Problem.model_json_schema(ref_template=SCHEMA + "{model}")
@@ -73,8 +73,8 @@ class API(FastAPI):
             schemas.pop("ValidationError", None)
             document["components"]["examples"] = _examples()
             document["components"]["headers"] = {
-                name: {"description": says, "schema": {"type": "string"}, "example": example}
-                for name, (says, example) in HEADERS.items()
+                name: {"description": text, "schema": {"type": "string"}, "example": example}
+                for name, (text, example) in HEADERS.items()
             }
             for path in document["paths"].values():
                 for operation in path.values():
@@ -89,7 +89,7 @@ def header_fields(*names: str) -> dict[str, Any]:
 
 
 async def forbid_unknown_parameters(connection: HTTPConnection) -> None:
-    """So that a misspelt filter does not answer everything."""
+    """Refuse unknown query parameters, since a misspelled filter would return all rows."""
     if connection.scope["query_string"]:
         known = query_parameters(connection)
         for name in connection.query_params:
@@ -98,24 +98,27 @@ async def forbid_unknown_parameters(connection: HTTPConnection) -> None:
 
 
 def query_parameters(connection: HTTPConnection) -> frozenset[str]:
-    """Those that the route takes. The document has them too, but takes long to make."""
-    route, remembered = effective_route(connection.scope), connection.app.query_parameters
+    """Return the names of the query parameters that the route takes.
+
+    They are not read from the OpenAPI document, since that takes long to generate.
+    """
+    route, cache = effective_route(connection.scope), connection.app.query_parameters
     key = route.path_format, route.endpoint
-    if key not in remembered:
+    if key not in cache:
         fields = get_flat_params(Dependant(query_params=list(_query_fields(route.dependant))))
-        remembered[key] = frozenset(get_validation_alias(field) for field in fields)
-    names: frozenset[str] = remembered[key]
+        cache[key] = frozenset(get_validation_alias(field) for field in fields)
+    names: frozenset[str] = cache[key]
     return names
 
 
 def _query_fields(dependant: Dependant) -> Iterator[ModelField]:
     yield from dependant.query_params
-    for each in dependant.dependencies:
-        yield from _query_fields(each)
+    for dependency in dependant.dependencies:
+        yield from _query_fields(dependency)
 
 
 def _describe_errors(operation: dict[str, Any]) -> None:
-    """Derived from the operation, so that a new route is described without saying a thing."""
+    """Add the errors that the operation can return, derived from its parameters and security."""
     responses = operation["responses"]
     responses.pop("422", None)  # FastAPI's own shape
     parameters = operation.get("parameters", [])

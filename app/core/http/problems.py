@@ -1,4 +1,4 @@
-"""Errors become RFC 9457 problem documents here, and nowhere else."""
+"""Problem documents (RFC 9457): all errors are turned into responses here."""
 
 import json
 import logging
@@ -75,9 +75,10 @@ class ProblemResponse(JSONResponse):
 
 
 def drop_tracebacks(error: object) -> None:
-    """Break the cycle of an error that was dealt with, its traceback and the frames that name it.
+    """Drop the tracebacks of a handled error.
 
-    It would keep the request's body until the garbage collector runs.
+    An error, its traceback and the frames that refer to it are a reference cycle, which would keep
+    the request's body in memory until the garbage collector runs.
     """
     seen = set[int]()
     while isinstance(error, BaseException) and id(error) not in seen:
@@ -123,7 +124,7 @@ async def app_error(request: Request, error: errors.AppError) -> ProblemResponse
 def rate_limit_fields(
     policy: str, limit: int, window_seconds: int, remaining: int, reset_seconds: int
 ) -> dict[str, str]:
-    """draft-ietf-httpapi-ratelimit-headers-10: the rule, and where the client stands."""
+    """Return the policy and its status as fields (draft-ietf-httpapi-ratelimit-headers-10)."""
     return {
         "RateLimit-Policy": f'"{policy}";q={limit};w={window_seconds}',
         "RateLimit": f'"{policy}";r={remaining};t={reset_seconds}',
@@ -169,7 +170,7 @@ def general_problem(
 
 
 def allowed_methods(request: Request) -> list[str]:
-    """All that the path knows; the framework names only those of the first route that fits."""
+    """Return all methods of the path. The framework returns those of the first matching route."""
     scopes = {method: {**request.scope, "method": method} for method in METHODS}
     allowed = [
         method

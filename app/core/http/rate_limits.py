@@ -1,4 +1,4 @@
-"""The rate limit of all operations, and the header fields that tell of it."""
+"""The rate limit that applies to all operations (RATE_LIMIT_DEFAULT)."""
 
 from starlette.requests import HTTPConnection
 
@@ -9,9 +9,9 @@ from app.core.security.rate_limit import RateLimiterDep
 
 
 async def limit_by_address(connection: HTTPConnection, limiter: RateLimiterDep) -> None:
-    """RATE_LIMIT_DEFAULT; `app.core.http.middleware` writes the fields."""
+    """Count the request, and note the status of the limit for the RateLimitFields middleware."""
     limit = resources_of(connection).settings.rate_limit_default
-    assert limit  # noqa: S101 - for mypy: there is one where this dependency is
+    assert limit  # noqa: S101 - for mypy: the dependency is only used if the limit is set
     network = client_network(connection)
     await limiter.hit("default", limit, network)
     if connection.scope["type"] == "http":

@@ -1,15 +1,16 @@
-"""The router of the API: header fields follow from what an endpoint returns.
+"""The router of the API, which derives response headers from what an endpoint returns.
 
     router = ApiRouter(prefix="/things", tags=["things"])
 
     @router.post("", status_code=201, dependencies=[idempotent])
     async def create_thing(data: ThingCreate, things: WriteThings) -> ThingRead: ...
 
-A shape with a `version` has an `ETag`, and is 304 where `IfNoneMatch` is taken and has it. One with
-an `id` that was created has a `Location`, and a `Page` that is not the last one a `Link`.
+A schema with a `version` gets an `ETag`, and a 304 if the endpoint takes `IfNoneMatch` and the
+client has that version. A created one with an `id` gets a `Location`. A `Page` gets a `Link` to the
+next page.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from inspect import Parameter, signature
 from typing import Any, get_type_hints
 
@@ -26,34 +27,34 @@ Endpoint = Callable[..., Coroutine[Any, Any, Any]]
 
 
 class ApiRoute(APIRoute):
-    stores_first_answers = True
+    supports_idempotency = True
 
     def __init__(self, path: str, endpoint: Endpoint, **options: Any) -> None:
         shape = get_type_hints(endpoint).get("return")
-        names = field_names(shape, is_created=options.get("status_code") == 201)
+        names = header_names(shape, is_created=options.get("status_code") == 201)
         is_idempotent = idempotent in (options.get("dependencies") or ())
         if names:
             status = options.get("status_code") or 200
             responses = {status: {"headers": header_fields(*names)}}
-            if takes(endpoint, if_none_match):
+            if depends_on(endpoint, if_none_match):
                 responses |= NOT_MODIFIED
             options["responses"] = responses | (options.get("responses") or {})
         if names or is_idempotent:
-            endpoint = with_fields(endpoint, names)
+            endpoint = with_header_fields(endpoint, names)
         super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
+        inner_handler = super().get_route_handler()
 
-        async def handle_and_store(request: Request) -> Response:
-            response = await handle(request)
-            # Here the answer is known to the byte, and the transaction still open.
+        async def handler(request: Request) -> Response:
+            response = await inner_handler(request)
+            # The response is complete here, and the transaction is still open.
             idempotency: Idempotency | None = request.scope.get("idempotency")
             if idempotency:
                 await idempotency.store(response)
             return response
 
-        return handle_and_store
+        return handler
 
 
 class ApiRouter(APIRouter):
@@ -61,26 +62,24 @@ class ApiRouter(APIRouter):
         super().__init__(route_class=ApiRoute, **options)
 
 
-def field_names(shape: Any, *, is_created: bool) -> list[str]:
-    """Return the names of the header fields that go with a shape."""
+def header_names(shape: Any, *, is_created: bool) -> list[str]:
+    """Return the names of the header fields that a returned type gets."""
     if not isinstance(shape, type):
         return []
     if issubclass(shape, Page):
         return ["Link"]
     fields = getattr(shape, "model_fields", {})
     names = {"ETag": "version" in fields, "Location": is_created and "id" in fields}
-    return [name for name, is_there in names.items() if is_there]
+    return [name for name, is_present in names.items() if is_present]
 
 
-def with_fields(endpoint: Endpoint, names: list[str]) -> Endpoint:
-    """Return the endpoint, whose answer has the header fields, or is the one to an earlier request
-    with the same key."""
-    given = signature(endpoint)
-    own_names = {
-        type_: name
-        for name, parameter in given.parameters.items()
-        for type_ in (Request, Response)
-        if parameter.annotation is type_
+def with_header_fields(endpoint: Endpoint, names: list[str]) -> Endpoint:
+    """Wrap an endpoint: add the header fields to its response, or replay an earlier response."""
+    parameters = signature(endpoint).parameters.values()
+    own_names = {  # The endpoint's names for parameters that the wrapper takes as well.
+        parameter.annotation: parameter.name
+        for parameter in parameters
+        if parameter.annotation in (Request, Response)
     }
 
     async def call(request_: Request, response_: Response, **arguments: Any) -> Any:
@@ -95,38 +94,47 @@ def with_fields(endpoint: Endpoint, names: list[str]) -> Endpoint:
         if isinstance(result, Response):
             return result
         for name in names:
-            if value := FIELDS[name](request_, result):
+            if value := HEADER_VALUES[name](request_, result):
                 response_.raw_headers.append((name.lower().encode(), value.encode("latin-1")))
         if "ETag" in names and has_version(request_, result):
             return Response(status_code=304, headers={"ETag": tag_of(result)})
         return result
 
+    copy_signature(endpoint, call, without=own_names.values())
+    return call
+
+
+def copy_signature(endpoint: Endpoint, wrapper: Endpoint, without: Collection[str]) -> None:
+    """Give the wrapper the endpoint's name and signature, by which FastAPI injects parameters.
+
+    The parameters in `without` are left out, and those of the wrapper itself are added.
+    """
+    original = signature(endpoint)
     hints = get_type_hints(endpoint, include_extras=True)
     parameters = [
         parameter.replace(annotation=hints.get(name, parameter.annotation))
-        for name, parameter in given.parameters.items()
-        if name not in own_names.values()
+        for name, parameter in original.parameters.items()
+        if name not in without
     ]
     parameters += [
         Parameter("request_", Parameter.KEYWORD_ONLY, annotation=Request),
         Parameter("response_", Parameter.KEYWORD_ONLY, annotation=Response),
     ]
-    returned = hints.get("return", given.return_annotation)
-    call.__signature__ = given.replace(  # type: ignore[attr-defined]  # FastAPI reads it
+    returned = hints.get("return", original.return_annotation)
+    wrapper.__signature__ = original.replace(  # type: ignore[attr-defined]  # FastAPI reads it.
         parameters=parameters, return_annotation=returned
     )
-    call.__name__, call.__qualname__ = endpoint.__name__, endpoint.__qualname__
-    call.__doc__, call.__module__ = endpoint.__doc__, endpoint.__module__
-    return call
+    wrapper.__name__, wrapper.__qualname__ = endpoint.__name__, endpoint.__qualname__
+    wrapper.__doc__, wrapper.__module__ = endpoint.__doc__, endpoint.__module__
 
 
-def takes(endpoint: Endpoint, dependency: object) -> bool:
-    """Tell whether a parameter of the endpoint is injected by the dependency."""
+def depends_on(endpoint: Endpoint, dependency: object) -> bool:
+    """Return whether the dependency injects a parameter of the endpoint."""
     hints = get_type_hints(endpoint, include_extras=True)
     return any(
-        getattr(each, "dependency", None) is dependency
+        getattr(item, "dependency", None) is dependency
         for hint in hints.values()
-        for each in getattr(hint, "__metadata__", ())
+        for item in getattr(hint, "__metadata__", ())
     )
 
 
@@ -134,7 +142,7 @@ def location_of(request: Request, result: Any) -> str:
     return f"{request.url.path}/{result.id}"
 
 
-FIELDS: dict[str, Callable[[Request, Any], str | None]] = {
+HEADER_VALUES: dict[str, Callable[[Request, Any], str | None]] = {
     "ETag": lambda _, result: tag_of(result),
     "Link": lambda request, page: link_to_next(request, page.next) if page.next else None,
     "Location": location_of,

@@ -1,4 +1,4 @@
-"""What an ASGI scope says of its request."""
+"""Helpers that read an ASGI scope."""
 
 from typing import Any
 
@@ -6,20 +6,22 @@ from starlette.types import Message, Scope
 
 
 def header(scope: Scope | Message, name: bytes) -> str:
-    """The first of that name, in lower case as servers give them; "" when there is none."""
-    for given, value in scope.get("headers", ()):
-        if given == name:
+    """Return the first header of that name, which is in lower case, or an empty string."""
+    for key, value in scope.get("headers", ()):
+        if key == name:
             return bytes(value).decode("latin-1")
     return ""
 
 
 def effective_route(scope: Scope) -> Any:
-    """With the prefix and the dependencies of the routers around it, which Starlette's "route"
-    lacks; None where there is no route."""
+    """Return the matched route or None, with its routers' prefix and dependencies.
+
+    Starlette's `scope["route"]` lacks these.
+    """
     included = scope.get("fastapi", {}).get("effective_route_context")
     return getattr(included, "starlette_route", None) or included or scope.get("route")
 
 
 def route_of(scope: Scope) -> str | None:
-    """The path's template."""
+    """Return the path template of the matched route, or None."""
     return getattr(effective_route(scope), "path_format", None)

@@ -1,8 +1,7 @@
-"""Limits on what one connection can make the server hold or wait for: uvicorn has none for them.
+"""uvicorn's protocols with limits, so that no client can exhaust the server.
 
-The protocols below are uvicorn's own, with a bound on the request head, on the requests sent ahead,
-on the data that a WebSocket's client sends, on the time that a client takes, and on the number of
-connections.
+uvicorn itself does not limit the size of a request head, the number of pipelined requests, the data
+that a WebSocket's client sends, the time that a client takes, and the number of connections.
 """
 
 import asyncio
@@ -29,21 +28,21 @@ from app.core.http.problem_kinds import KINDS, ProblemKind, phrase_of
 from app.core.http.problems import RETRY_AFTER_SECONDS, ProblemResponse
 
 GRACEFUL_SHUTDOWN_SECONDS = 20
-# On a machine short of CPU, importing the application takes longer than uvicorn's default of 5 s.
+# On a slow machine, importing the application takes longer than uvicorn's default of 5 s.
 HUNG_WORKER_SECONDS = 60
-OTHER_OPEN_FILES = 500  # besides the clients' connections: databases, logs, listeners
+OTHER_OPEN_FILES = 500  # for database connections, logs and listening sockets
 
-MAX_HEAD_BYTES = 65_536  # request line and fields; trailers have as much
-MAX_FIELDS = 100  # trailers included
-MAX_PIPELINED = 20  # requests that wait for the answer to an earlier one
-MAX_PIPELINED_BYTES = 524_288  # of the last one's body
-MIN_BODY_BYTES = 10_000  # must arrive within REQUEST_TIMEOUT, or the rest of the body
+MAX_HEAD_BYTES = 65_536  # the request line and the header fields; as much again for trailers
+MAX_FIELDS = 100  # including trailers
+MAX_PIPELINED = 20  # requests that wait for the response to an earlier one
+MAX_PIPELINED_BYTES = 524_288  # the body of the last of these
+MIN_BODY_BYTES = 10_000  # The client must send so much, or the rest, within REQUEST_TIMEOUT.
 LINGER_SECONDS = 2
 LINGER_BYTES = 1_048_576
 CHECK_SECONDS = 0.5
 WARNING_SECONDS = 60
 
-PING_SECONDS = 20  # a WebSocket's client then has as long to answer
+PING_SECONDS = 20  # between pings, and then until the client must have responded
 MAX_SOCKET_MESSAGE_BYTES = 1024
 MAX_FRAGMENTS = 64  # of one message
 SOCKET_BURST_BYTES = 65_536
@@ -51,13 +50,13 @@ SOCKET_BYTES_PER_SECOND = 4096
 POLICY_VIOLATION, MESSAGE_TOO_BIG = 1008, 1009
 
 logger = logging.getLogger("app.server")
-# A client must not be able to fill the log: uvicorn warns at each invalid request.
+# uvicorn logs a warning for each invalid request, by which a client could fill the log.
 quiet_logger = logging.getLogger("uvicorn.error.http")
 quiet_logger.setLevel(logging.ERROR)
 
 
 def server_options(settings: Settings) -> dict[str, Any]:
-    """Return the options of uvicorn, for `uvicorn.run()`."""
+    """Return the options for `uvicorn.run()`."""
     return {
         "host": settings.host,
         "port": settings.port,
@@ -69,39 +68,40 @@ def server_options(settings: Settings) -> dict[str, Any]:
         "ws_ping_interval": PING_SECONDS,
         "ws_ping_timeout": PING_SECONDS,
         "ws_max_size": MAX_SOCKET_MESSAGE_BYTES,
-        "ws_per_message_deflate": False,  # it takes 40 kB a socket, and short messages stay as long
+        # Compression takes 40 kB for each socket, and does not shorten short messages.
+        "ws_per_message_deflate": False,
         "server_header": False,
-        "access_log": False,  # app.core.http.middleware writes one
+        "access_log": False,  # app.core.http.middleware writes one.
         "log_config": None,
     }
 
 
 def raise_open_file_limit(connections: int) -> None:
-    """Raise the soft limit on open files, often 1024, as far as so many connections need."""
+    """Raise the soft limit on open files, which is often 1024, to what the connections need."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + OTHER_OPEN_FILES
+    required = connections + OTHER_OPEN_FILES
     if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        required = min(required, hard)
+    if soft != resource.RLIM_INFINITY and soft < required:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (required, hard))
 
 
 class Stage(Enum):
-    """What a connection waits for."""
+    """What a connection is waiting for."""
 
     IDLE = auto()  # the first byte of a request
-    HEAD = auto()
-    BODY = auto()
-    SERVER = auto()  # the application, which takes the time that it takes
-    READER = auto()  # the client has to read what was sent
-    CLOSE = auto()  # the client was refused, and has to read why
+    HEAD = auto()  # the rest of the request head
+    BODY = auto()  # more of the request body
+    SERVER = auto()  # the application, which has no time limit
+    READER = auto()  # the client, to read the response
+    CLOSE = auto()  # the client, to read why it was refused
 
 
 class TimedProtocol(asyncio.Protocol):
-    """A connection that ends when its client makes no progress for too long.
+    """A connection that is closed when its client makes no progress for too long.
 
-    One timer for each connection compares what was reached with what was reached before, so that
-    the time is not taken at each request.
+    One timer for each connection compares its progress with that at the last check, which is
+    cheaper than to take the time at each request.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -127,7 +127,7 @@ class TimedProtocol(asyncio.Protocol):
         super().connection_lost(exc)
 
     def progress(self) -> tuple[Stage, int]:
-        """Return the stage, and a number that differs whenever the client got ahead in it."""
+        """Return the stage, and a number that changes when the client makes progress in it."""
         if self.transport.get_write_buffer_size():
             return Stage.READER, 0
         return Stage.SERVER, 0
@@ -143,20 +143,23 @@ class TimedProtocol(asyncio.Protocol):
             self.time_out(progress[0])
 
     def unsent(self) -> int:
-        """Return the bytes that the client has not received, as far as the kernel knows: it takes
-        more from this process only when a good part of what it has is gone."""
+        """Return the number of bytes that the client has not received.
+
+        This includes the kernel's send buffer: the kernel takes more from this process only after
+        a good part of its buffer was sent.
+        """
         size = self.transport.get_write_buffer_size()
         if size:
             descriptor = self.transport.get_extra_info("socket").fileno()
-            answer = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
-            size += int.from_bytes(answer, sys.byteorder)
+            kernel_size = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
+            size += int.from_bytes(kernel_size, sys.byteorder)
         return size
 
     def time_out(self, stage: Stage) -> None:
-        self.cut()
+        self.reset()
 
-    def cut(self) -> None:
-        """Reset the connection, so that the kernel keeps nothing for its client either."""
+    def reset(self) -> None:
+        """Reset the connection, so that the kernel discards its buffers at once."""
         self.check_timer.cancel()
         if self.transport.get_write_buffer_size() or not self.transport.is_closing():
             connection = self.transport.get_extra_info("socket")
@@ -165,14 +168,14 @@ class TimedProtocol(asyncio.Protocol):
 
 
 class RequestRefused(Exception):
-    """Stops the parser, in one of its callbacks."""
+    """Raised in a callback of the parser, to stop it."""
 
 
 class HttpProtocol(TimedProtocol, HttpToolsProtocol):
     """HTTP/1.1 with limits.
 
-    Bytes are counted as they come, in pieces of up to 256 kB; sizes are added up field by field
-    only when a piece was large enough to hide a head beyond the limit.
+    Received bytes are counted chunk by chunk, up to 256 kB each. The exact size of a head is only
+    computed if the chunks were large enough to contain a head beyond the limit.
     """
 
     warned_at: ClassVar = float("-inf")
@@ -188,31 +191,31 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
         self.logger = quiet_logger
         self.url = b""
         self.headers = []
-        self.heads = 0  # that were read so far
-        self.received = 0  # bytes
-        self.accounted = 0  # bytes received until the last head or piece of a body
-        self.piece = 0  # bytes received last
-        self.ahead: list[RequestResponseCycle] = []  # requests not answered yet, but for the last
+        self.head_count = 0
+        self.received_bytes = 0
+        self.accounted_bytes = 0  # received up to the last complete head or part of a body
+        self.chunk_bytes = 0  # received last
+        self.earlier_cycles: list[RequestResponseCycle] = []  # unfinished, before `self.cycle`
         self.refused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.max_connections = get_settings().max_connections
         if len(self.connections) > self.max_connections:
-            self.make_room()
+            self.close_idle_connections()
 
-    def make_room(self) -> None:
-        """Close the connections that wait longest for their clients, or else this one."""
+    def close_idle_connections(self) -> None:
+        """Close the connections that have waited longest for their clients, or else this one."""
         if self.loop.time() - HttpProtocol.warned_at > WARNING_SECONDS:
             HttpProtocol.warned_at = self.loop.time()
             logger.warning(
                 "All connections are in use: MAX_CONNECTIONS is %d", self.max_connections
             )
-        waiting = [each for each in self.connections if self.may_close(each)]
-        count = 1 + self.max_connections // 20  # since looking at all takes a millisecond
-        for each in nsmallest(count, waiting, key=lambda other: other.since):
-            self.connections.discard(each)  # now, since the next connection counts them again
-            each.cut()
+        waiting = [connection for connection in self.connections if self.may_close(connection)]
+        count = 1 + self.max_connections // 20  # Several, since the search takes a millisecond.
+        for connection in nsmallest(count, waiting, key=lambda connection: connection.since):
+            self.connections.discard(connection)  # The next connection must not count it.
+            connection.reset()
         if not waiting:
             self.refuse(
                 KINDS["overloaded"], "Too many connections are open. Try again in a moment."
@@ -226,20 +229,20 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
         return other.progress()[0] is not Stage.SERVER
 
     def data_received(self, data: bytes) -> None:
-        self.received += len(data)
-        self.piece = len(data)
+        self.received_bytes += len(data)
+        self.chunk_bytes = len(data)
         if self.refused:
-            if self.received - self.accounted > LINGER_BYTES:
-                self.cut()
+            if self.received_bytes - self.accounted_bytes > LINGER_BYTES:
+                self.reset()
             return
         super().data_received(data)
-        if (
-            self.received - self.accounted > MAX_HEAD_BYTES or len(self.headers) > MAX_FIELDS
-        ) and not self.refused:
+        unaccounted = self.received_bytes - self.accounted_bytes
+        is_too_large = unaccounted > MAX_HEAD_BYTES or len(self.headers) > MAX_FIELDS
+        if is_too_large and not self.refused:
             self.refuse_head()
 
     def on_headers_complete(self) -> None:
-        unaccounted = max(self.received - self.accounted, self.piece)
+        unaccounted = max(self.received_bytes - self.accounted_bytes, self.chunk_bytes)
         if unaccounted > MAX_HEAD_BYTES or len(self.headers) > MAX_FIELDS:
             self.check_head()
         if len(self.pipeline) >= MAX_PIPELINED:
@@ -249,16 +252,17 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
                 "Wait for the responses, or open another connection.",
             )
             raise RequestRefused
-        before = self.cycle
+        previous = self.cycle
         super().on_headers_complete()
         if self.pipeline:
-            self.ahead = [each for each in (*self.ahead, before) if not each.response_complete]
-        self.scope["headers"] = self.headers[:]  # trailers are counted, but not of the request
-        self.accounted = self.received
-        self.heads += 1
+            cycles = (*self.earlier_cycles, previous)
+            self.earlier_cycles = [cycle for cycle in cycles if not cycle.response_complete]
+        self.scope["headers"] = self.headers[:]  # A copy, which trailers are not appended to.
+        self.accounted_bytes = self.received_bytes
+        self.head_count += 1
 
     def on_body(self, body: bytes) -> None:
-        self.accounted = self.received
+        self.accounted_bytes = self.received_bytes
         super().on_body(body)
         if self.pipeline and len(self.cycle.body) > MAX_PIPELINED_BYTES:
             self.refuse(
@@ -270,7 +274,7 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         if len(self.headers) != len(self.scope["headers"]):  # type: ignore[arg-type]  # it is a list
-            self.check_head()  # with its trailers
+            self.check_head()  # includes the trailers
         super().on_message_complete()
 
     def check_head(self) -> None:
@@ -287,45 +291,46 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
         )
 
     def send_400_response(self, msg: str) -> None:
-        if not self.refused:  # else the parser was stopped on purpose
+        if not self.refused:  # Otherwise RequestRefused has stopped the parser.
             self.refuse(KINDS["bad-request"], "The request is not valid HTTP/1.1.")
 
     def refuse(self, kind: ProblemKind, detail: str) -> None:
-        """Answer the request that is being read, where that can be, and close the connection."""
+        """Respond to the request that is being read, if possible, and close the connection."""
         self.refused = True
-        self.accounted = self.received
+        self.accounted_bytes = self.received_bytes
         request_id = f"{getrandbits(128):032x}"
         token = request_id_var.set(request_id)
         logger.info("A request was refused with %d: %s", kind.status, detail)
         request_id_var.reset(token)
-        can_answer = self.can_answer()
+        can_respond = self.can_respond()
         self.disconnect_application()
-        if not can_answer:
+        if not can_respond:
             self.transport.close()
             return
         self.transport.write(self.problem(kind, detail, request_id))
-        # Closing while more comes in would reset the connection, and the client might not see why.
+        # Closing the socket while it has unread data would reset the connection, and the client
+        # might not receive the response.
         self.flow.resume_reading()
-        if self.transport.can_write_eof():  # not over TLS
+        if self.transport.can_write_eof():  # TLS cannot.
             self.transport.write_eof()
 
     def disconnect_application(self) -> None:
-        """Let the application send no more: writing to a closed transport is an error."""
-        for each in (*self.ahead, self.cycle):
-            if each is not None:
-                each.disconnected = True
-                each.message_event.set()
+        """Discard what the application still sends: writing to a closed transport is an error."""
+        for cycle in (*self.earlier_cycles, self.cycle):
+            if cycle is not None:
+                cycle.disconnected = True
+                cycle.message_event.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.disconnect_application()  # uvicorn tells the last request's alone
+        self.disconnect_application()  # uvicorn only disconnects the last request.
         super().connection_lost(exc)
 
-    def cut(self) -> None:
+    def reset(self) -> None:
         self.disconnect_application()
-        super().cut()
+        super().reset()
 
-    def can_answer(self) -> bool:
-        """Whether the next response that the client expects is that to the refused request."""
+    def can_respond(self) -> bool:
+        """Return whether the client expects the response to the refused request next."""
         if self.pipeline or self.transport.is_closing():
             return False
         return (
@@ -347,7 +352,7 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
         return b"\r\n".join([*lines, b"", bytes(response.body)])
 
     def handle_websocket_upgrade(self) -> None:
-        self.check_timer.cancel()  # the new protocol has its own
+        self.check_timer.cancel()  # The WebSocket's protocol has its own.
         super().handle_websocket_upgrade()
 
     def progress(self) -> tuple[Stage, int]:
@@ -357,10 +362,10 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
         if self.refused:
             return Stage.CLOSE, 0
         if cycle is None or cycle.response_complete:
-            return (Stage.HEAD if self.is_in_head() else Stage.IDLE), self.heads
+            return (Stage.HEAD if self.is_in_head() else Stage.IDLE), self.head_count
         is_read = not (cycle.response_started or self.flow.read_paused)
         if cycle.more_body and is_read and not cycle.waiting_for_100_continue:
-            return Stage.BODY, self.received // MIN_BODY_BYTES
+            return Stage.BODY, self.received_bytes // MIN_BODY_BYTES
         return Stage.SERVER, 0
 
     def is_in_head(self) -> bool:
@@ -376,13 +381,14 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
         elif stage is Stage.IDLE:
             self.transport.close()
         else:
-            self.cut()
+            self.reset()
 
 
 class WebSocketProtocol(TimedProtocol, WebSocketsSansIOProtocol):
-    """A WebSocket whose client sends no more than it may.
+    """A WebSocket with a limit on the rate at which its client sends.
 
-    The library bounds a message, not how many messages, pings or empty fragments there are.
+    The library limits the size of a message, but not the number of messages, pings and empty
+    fragments.
     """
 
     allowance: float = SOCKET_BURST_BYTES
@@ -391,7 +397,7 @@ class WebSocketProtocol(TimedProtocol, WebSocketsSansIOProtocol):
         if not self.handshake_initiated:
             self.receive_handshake(data)
         elif not self.handshake_complete:
-            self.cut()  # the client has to wait for the answer
+            self.reset()  # The client has to wait for the response.
         elif len(data) > self.allowance:
             self.refuse(POLICY_VIOLATION, "too much data")
         else:
@@ -402,13 +408,13 @@ class WebSocketProtocol(TimedProtocol, WebSocketsSansIOProtocol):
 
     def receive_handshake(self, data: bytes) -> None:
         super().data_received(data)
-        if not self.handshake_initiated:  # the library refuses lines of more than 8 kB
+        if not self.handshake_initiated:  # The library refuses lines of more than 8 kB.
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.transport.close()
 
     def refuse(self, code: int, reason: str) -> None:
         if self.close_sent or self.transport.is_closing():
-            self.cut()
+            self.reset()
             return
         self.conn.send_close(code, reason)
         self.handle_parser_exception()

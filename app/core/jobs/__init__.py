@@ -1,1 +1,1 @@
-"""Jobs, which run after a commit, on a schedule or both; and mail."""
+"""Background jobs, which run after a commit, on a schedule or both, and mail."""

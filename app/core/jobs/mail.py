@@ -1,4 +1,7 @@
-"""Mail, from the templates in the slices' `templates/mail`."""
+"""Mail that is rendered from the templates in the slices' `templates/mail` and sent by SMTP.
+
+Without SMTP_URL, mails are written to the log, so that a developer can follow their links.
+"""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -15,33 +18,36 @@ from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
 
 from app.core.config import Settings
 from app.core.errors import Unavailable
-from app.core.http.templates import CompiledOnce, compile_all
+from app.core.http.templates import MemoryBytecodeCache, compile_templates
 
 SMTP_SECONDS = 20
 logger = logging.getLogger("app.mail")
 
 
 class Mailer:
-    """Reads the templates when it is made, so that sending touches no file."""
+    """A mail client that reads and compiles its templates once, so that sending reads no file."""
 
     def __init__(self, settings: Settings, folders: Iterable[Path]) -> None:
         self._templates = Environment(
-            loader=DictLoader(_read(folders)),
+            loader=DictLoader(_read_templates(folders)),
             autoescape=select_autoescape(["html"]),
             undefined=StrictUndefined,
-            bytecode_cache=CompiledOnce(),
+            bytecode_cache=MemoryBytecodeCache(),
         )
         self._templates.globals["public_url"] = settings.public_url
-        compile_all(self._templates)  # one that is wrong stops the start
+        compile_templates(self._templates)  # An invalid template stops the start.
         sender = settings.mail_from
-        self._sender = Address(sender.name, *_deliverable(sender.email))
+        self._sender = Address(sender.name, *_split_address(sender.email))
         url = settings.smtp_url
         self._server = _smtp_options(url.get_secret_value()) if url else None
-        self._may_be_read = settings.environment in ("local", "test")
+        self._logs_content = settings.environment in ("local", "test")
 
     async def send(self, to: str, template: str, **context: Any) -> None:
-        """`template` is a name without its ending. Unavailable or an OSError when it may go well
-        later, SMTPException when it will not, ValueError when there can be no such address."""
+        """Send a mail that is rendered from `{template}.txt` and `{template}.html`.
+
+        Raise Unavailable or OSError when a retry may succeed, SMTPException when it would fail
+        too, and ValueError when the address is invalid.
+        """
         message = self._compose(to, template, context)
         if self._server is None:
             self._log(message, template)
@@ -58,19 +64,19 @@ class Mailer:
         html = self._templates.get_template(f"{template}.html").render(context)
         subject, _, body = text.partition("\n")
         message = EmailMessage()
-        # What a user has chosen may be in it: a line break would be a header of their own.
+        # The subject may contain users' text, in which a line break would start another header.
         message["Subject"] = " ".join(subject.split())
         message["From"] = self._sender
-        message["To"] = Address("", *_deliverable(to))
+        message["To"] = Address("", *_split_address(to))
         message["Date"] = localtime()
         message["Message-ID"] = make_msgid(domain=self._sender.domain)
-        message["Auto-Submitted"] = "auto-generated"  # no answers from those on holiday
+        message["Auto-Submitted"] = "auto-generated"  # prevents automatic replies (RFC 3834)
         message.set_content(body.lstrip())
         message.add_alternative(html, subtype="html")
         return message
 
     def _log(self, message: EmailMessage, template: str) -> None:
-        if not self._may_be_read:  # a token in it would let any reader of the log in
+        if not self._logs_content:  # It may contain a token, which readers of the log could use.
             logger.error("The mail %s was not sent: SMTP_URL is not set", template)
             return
         body = message.get_body(("plain",))
@@ -81,7 +87,7 @@ class Mailer:
 def _smtp_options(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
     encryption: dict[str, dict[str, Any]] = {
-        "smtp": {"start_tls": None},  # when the server offers it
+        "smtp": {"start_tls": None},  # STARTTLS if the server offers it
         "smtp+starttls": {"start_tls": True},
         "smtps": {"use_tls": True},
     }
@@ -94,7 +100,7 @@ def _smtp_options(url: str) -> dict[str, Any]:
     }
 
 
-def _read(folders: Iterable[Path]) -> dict[str, str]:
+def _read_templates(folders: Iterable[Path]) -> dict[str, str]:
     paths: Sequence[Path] = [path for folder in folders for path in sorted(folder.iterdir())]
     templates = {path.name: path.read_text() for path in paths}
     if len(templates) < len(paths):
@@ -102,8 +108,11 @@ def _read(folders: Iterable[Path]) -> dict[str, str]:
     return templates
 
 
-def _deliverable(address: str) -> tuple[str, str]:
-    """The two parts, the domain in ASCII: few servers take another. ValueError when it is none."""
+def _split_address(address: str) -> tuple[str, str]:
+    """Return the local part and the domain in ASCII, since few servers accept other domains.
+
+    Raise ValueError when the address is invalid.
+    """
     valid = validate_email(address, check_deliverability=False)
     return valid.local_part, valid.ascii_domain
 
@@ -113,4 +122,4 @@ def _is_temporary(error: aiosmtplib.SMTPException) -> bool:
         return all(map(_is_temporary, error.recipients))
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return 400 <= error.code < 500
-    return isinstance(error, OSError)  # the connection, and time-outs
+    return isinstance(error, OSError)  # a failed connection or a time-out

@@ -1,7 +1,7 @@
-"""The queue of jobs: rows that are written in the transaction which they belong to.
+"""The job queue: a table that jobs are added to within the transaction of a request.
 
-A transaction that is rolled back has queued nothing, and one that is committed has lost nothing,
-whatever dies afterwards. `app.core.jobs.runner` runs what is here.
+So a rollback removes them, and a commit stores them even if the process dies right after it.
+`app.core.jobs.runner` runs them.
 """
 
 from collections.abc import Collection, Sequence
@@ -37,7 +37,7 @@ Argument = int | str
 
 
 class QueuedJob(Base):
-    """A job that is to be run, is running, or has failed for good. One that succeeds is deleted."""
+    """A job that is waiting, running or has failed for good. A job that succeeds is deleted."""
 
     __tablename__ = "jobs"
     __table_args__ = (Index(None, "has_failed", "run_at", "id"),)
@@ -48,7 +48,7 @@ class QueuedJob(Base):
     request_id: Mapped[str | None] = mapped_column(String(128))
     unique_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    # A runner that takes the job moves this ahead: should it die, the job is due again by then.
+    # A runner that leases the job sets this to the lease's end, when it is due again if it died.
     run_at: Mapped[datetime] = mapped_column(UtcDateTime)
     attempts: Mapped[int] = mapped_column(default=0)
     has_failed: Mapped[bool] = mapped_column(default=False)
@@ -56,7 +56,7 @@ class QueuedJob(Base):
 
 
 class JobQueued(Event):
-    """Published after the commit, so that a runner looks at the queue at once."""
+    """An event that makes a runner read the queue at once, after the commit."""
 
     type: Literal["job.queued"] = "job.queued"
 
@@ -87,7 +87,7 @@ ENQUEUE = Query(
 
 
 class JobQueue:
-    """Adds jobs in a session's transaction."""
+    """Adds jobs to the queue in the transaction of a session."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -99,11 +99,11 @@ class JobQueue:
         delay: timedelta = timedelta(0),
         unique_key: str | None = None,
     ) -> None:
-        """Run a job of some slice's `jobs.py` after the commit.
+        """Run a job of a slice's `jobs.py` after the commit.
 
-        It is named, since a service cannot import the jobs that call it. It may run twice, when a
-        process dies in the middle of it, so it looks at what is stored before it acts. Of those
-        that are queued with one `unique_key`, the others raise an IntegrityError.
+        The job is given by its name, since a service cannot import the jobs that call it. It may
+        run twice if a process dies while it runs, so it reads the stored state before it acts. A
+        second job with the same `unique_key` raises IntegrityError.
         """
         now = utc_now()
         params = {"now": now, "run_at": now + delay, "name": name, "arguments": [*arguments]}
@@ -113,19 +113,19 @@ class JobQueue:
 
 
 class JobRepository(Repository[QueuedJob]):
-    """The queue as its runners see it."""
+    """The queries by which runners and commands use the queue."""
 
     model = QueuedJob
 
     async def has_due(self, names: Collection[str]) -> bool:
         return await self._session.scalar(self._due(names).limit(1)) is not None
 
-    async def claim(
+    async def lease_due(
         self, names: Collection[str], limit: int, lease: timedelta
     ) -> Sequence[QueuedJob]:
-        """Take up to `limit` jobs that are due for the time of the lease. Nobody else gets them.
+        """Lease up to `limit` due jobs with the given names. No other runner gets them meanwhile.
 
-        Jobs of other names are left to the runners that know them: a newer version's, perhaps.
+        Other names belong to runners that know them, for example those of a newer version.
         """
         # A CTE, since PostgreSQL may run a subquery with a LIMIT more than once.
         due = self._due(names).limit(limit).with_for_update(skip_locked=True).cte("due")
@@ -138,38 +138,38 @@ class JobRepository(Repository[QueuedJob]):
         return (await self._session.scalars(statement)).all()
 
     async def renew(self, ids: Collection[int], lease: timedelta) -> None:
-        """Keep jobs that are still running."""
+        """Renew the leases of jobs that are still running."""
         statement = update(QueuedJob).where(QueuedJob.id.in_(ids))
         await self._session.execute(statement.values(run_at=utc_now() + lease))
 
     async def finish(self, job: QueuedJob) -> None:
-        await self._session.execute(delete(QueuedJob).where(*self._as_claimed(job)))
+        await self._session.execute(delete(QueuedJob).where(*self._as_leased(job)))
 
     async def postpone(self, job: QueuedJob, delay: timedelta, error: str | None) -> None:
-        """Have the job run again after a while."""
+        """Run the job again after a delay."""
         values = {"run_at": utc_now() + delay, "error": error and error[:MAX_ERROR]}
-        statement = update(QueuedJob).where(*self._as_claimed(job))
+        statement = update(QueuedJob).where(*self._as_leased(job))
         await self._session.execute(statement.values(values))
 
     async def fail(self, job: QueuedJob, error: str) -> None:
-        """Have nobody run the job any more, until `retry`."""
-        statement = update(QueuedJob).where(*self._as_claimed(job))
+        """Mark the job as failed, so that it does not run until `retry`."""
+        statement = update(QueuedJob).where(*self._as_leased(job))
         await self._session.execute(statement.values(has_failed=True, error=error[:MAX_ERROR]))
 
     async def retry(self, id_: int) -> QueuedJob:
-        """Queue a failed job again. Raise NotFound when there is none."""
+        """Queue a failed job again. Raise NotFound if there is none with the ID."""
         statement = (
             update(QueuedJob)
             .where(QueuedJob.id == id_, QueuedJob.has_failed)
             .values(has_failed=False, attempts=0, run_at=utc_now(), created_at=utc_now())
             .returning(QueuedJob)
         )
-        job = self.found(await self.one(statement), id_)
+        job = self.require_found(await self.one_or_none(statement), id_)
         Events(self._session).record(JobQueued())
         return job
 
     async def list(self, limit: int) -> Sequence[QueuedJob]:
-        """Return the failed jobs, and then those that are due next."""
+        """Return the failed jobs first, then the others in the order in which they are due."""
         order = (QueuedJob.has_failed.desc(), QueuedJob.run_at, QueuedJob.id)
         return (await self._session.scalars(select(QueuedJob).order_by(*order).limit(limit))).all()
 
@@ -180,6 +180,6 @@ class JobRepository(Repository[QueuedJob]):
             .order_by(QueuedJob.run_at, QueuedJob.id)
         )
 
-    def _as_claimed(self, job: QueuedJob) -> tuple[ColumnElement[bool], ...]:
-        """Match the job unless it took so long that another runner has claimed it."""
+    def _as_leased(self, job: QueuedJob) -> tuple[ColumnElement[bool], ...]:
+        """Return conditions that match the job unless another runner has leased it since."""
         return QueuedJob.id == job.id, QueuedJob.attempts == job.attempts

@@ -1,7 +1,8 @@
-"""Jobs that run at set times: `@scheduled("0 3 * * *")` above a job.
+"""Scheduled jobs, which are declared by the decorator `@scheduled("0 3 * * *")`.
 
-Whichever runner notices first queues the job, in the transaction that notes the time: there is one
-run, however many processes there are. What was due while none of them ran is run once.
+The first runner that finds a job due queues it and stores the time in one transaction. So each run
+happens once, however many processes there are. Runs that were missed while no process was running
+are made up for by a single run.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,8 +23,8 @@ JobT = TypeVar("JobT", bound=Callable[..., Any])
 
 
 def scheduled(cron: str) -> Callable[[JobT], JobT]:
-    """Mark a job that takes no arguments to run at the times of a cron expression, in UTC."""
-    CronSim(cron, utc_now())  # raises for one that is wrong, as the module is imported
+    """Run a job without arguments at the times of a cron expression, in UTC."""
+    CronSim(cron, utc_now())  # This raises for an invalid expression when the module is imported.
 
     def mark(job: JobT) -> JobT:
         job.__dict__["cron"] = cron
@@ -38,7 +39,7 @@ def schedule_of(job: Callable[..., Any]) -> str | None:
 
 
 class Schedule(Base):
-    """When a scheduled job was last queued."""
+    """The last time that a scheduled job was due and was queued."""
 
     __tablename__ = "job_schedules"
 
@@ -52,7 +53,7 @@ class Schedules:
     def __init__(self, crons: Mapping[str, str], database: Database) -> None:
         self._crons = crons
         self._database = database
-        # When each has to be looked at. At first all of them: a run may have been missed.
+        # The next time to check each job: at first now, since a run may have been missed.
         self._next = dict.fromkeys(crons, datetime.min.replace(tzinfo=utc_now().tzinfo))
 
     async def enqueue_due(self) -> None:
@@ -60,7 +61,7 @@ class Schedules:
         for name, cron in self._crons.items():
             if self._next[name] <= now:
                 async with self._database.transaction() as session:
-                    if await note_due(session, name, last_due(cron, now)):
+                    if await reserve_run(session, name, last_due(cron, now)):
                         await JobQueue(session).enqueue(name)
                 self._next[name] = next(CronSim(cron, now))
 
@@ -70,10 +71,10 @@ def last_due(cron: str, now: datetime) -> datetime:
     return next(CronSim(cron, now, reverse=True))
 
 
-async def note_due(session: Session, name: str, due: datetime) -> bool:
-    """Tell whether a run is due that nobody has queued yet, and note that it is queued now.
+async def reserve_run(session: Session, name: str, due: datetime) -> bool:
+    """Store that a run is queued, and return whether no other runner has done so.
 
-    A schedule that is new has missed nothing.
+    A new schedule starts with the next run.
     """
     known = await session.scalar(select(Schedule.last_due_at).where(Schedule.name == name))
     if known is None:
@@ -81,12 +82,12 @@ async def note_due(session: Session, name: str, due: datetime) -> bool:
             async with session.begin_nested():
                 await session.execute(insert(Schedule).values(name=name, last_due_at=due))
         except IntegrityError:
-            pass  # another runner was first
+            pass  # Another runner was first.
         return False
-    noted = (
+    reservation = (
         update(Schedule)
         .where(Schedule.name == name, Schedule.last_due_at < due)
         .values(last_due_at=due)
         .returning(Schedule.name)
     )
-    return await session.scalar(noted) is not None
+    return await session.scalar(reservation) is not None

@@ -1,1 +1,1 @@
-"""Observability: logs, and a guard that tells what blocks the event loop."""
+"""Observability: logging, and a guard that reports what blocks the event loop."""

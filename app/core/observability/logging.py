@@ -1,4 +1,4 @@
-"""One line a record on standard output, with the request's id."""
+"""Logging to standard output: one line for each record, with the ID of its request."""
 
 import asyncio
 import logging
@@ -46,9 +46,12 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class AppHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscriptable before 3.12
-    """On an event loop it writes what comes within WRITE_SECONDS at once, since each write costs as
-    much as the line. Warnings and worse are written as they come, with all that came before them. A
-    process that is killed (SIGKILL) loses the lines of that time."""
+    """A handler that batches the writes of an event loop.
+
+    Lines of up to WRITE_SECONDS are written together, since a write costs as much as formatting a
+    line. A warning or error is written at once, with all lines before it. If the process is killed
+    (SIGKILL), the lines of that time are lost.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)

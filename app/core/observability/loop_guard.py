@@ -1,8 +1,8 @@
-"""Says which request blocks the event loop, and on which line. For `local`, where such code is
-written; elsewhere it is not even added.
+"""A middleware that reports which request blocks the event loop, and on which line.
 
-The loop beats every 20 ms. While a beat is overdue, a thread looks at what the loop is running;
-when it comes at last, and far too late, what was seen most often is named.
+The event loop runs a heartbeat every 20 ms. While a heartbeat is overdue, a thread samples what the
+loop is running. If the heartbeat then comes far too late, the most frequent sample is logged. The
+application adds it only in the environment `local`, where such code is written.
 """
 
 import asyncio
@@ -27,17 +27,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.core.context import request_id_var
 from app.core.http.scope import route_of
 
-BEAT_SECONDS = 0.02
+HEARTBEAT_SECONDS = 0.02
 BLOCKED_SECONDS = 0.1
 LIBRARIES = (*(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")), "<frozen")
 
-BLOCKED = "The event loop was blocked for %d ms by %s, at %s"
+BLOCKED_MESSAGE = "The event loop was blocked for %d ms by %s, at %s"
 
 logger = logging.getLogger("app.loop")
 
 
-class Sight(NamedTuple):
-    """What the loop was seen at."""
+class Sample(NamedTuple):
+    """What the event loop was running at one moment."""
 
     request_id: str | None
     endpoint: str
@@ -45,17 +45,19 @@ class Sight(NamedTuple):
 
 
 class LoopGuard:
+    """The middleware, whose thread runs as long as the application's lifespan."""
+
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self._scopes: WeakKeyDictionary[asyncio.Task[object], Scope] = WeakKeyDictionary()
-        self._seen: Counter[Sight] = Counter()
+        self._samples: Counter[Sample] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            with self._watching():
+            with self._running_thread():
                 return await self.app(scope, receive, send)
         task = asyncio.current_task()
-        assert task  # noqa: S101 - a coroutine of the server's is always in one
+        assert task  # noqa: S101 - for mypy: a coroutine always runs in a task
         self._scopes[task] = scope
         try:
             await self.app(scope, receive, send)
@@ -63,41 +65,43 @@ class LoopGuard:
             self._scopes.pop(task, None)
 
     @contextmanager
-    def _watching(self) -> Iterator[None]:
+    def _running_thread(self) -> Iterator[None]:
         self._loop, self._thread_id = asyncio.get_running_loop(), threading.get_ident()
-        self._ended = threading.Event()
-        self._beat(monotonic())
+        self._stopped = threading.Event()
+        self._heartbeat(monotonic())
         threading.Thread(target=self._watch, name="loop guard", daemon=True).start()
         try:
             yield
         finally:
-            self._next_beat.cancel()
-            self._ended.set()
+            self._next_heartbeat.cancel()
+            self._stopped.set()
 
-    def _beat(self, due: float) -> None:
-        late, seen = monotonic() - due, self._seen
-        self._seen = Counter()
-        self._due = monotonic() + BEAT_SECONDS
-        self._next_beat = self._loop.call_later(BEAT_SECONDS, self._beat, self._due)
-        if late > BLOCKED_SECONDS and seen:
-            sight = seen.most_common(1)[0][0]
-            token = request_id_var.set(sight.request_id)
-            logger.warning(BLOCKED, 1000 * late, sight.endpoint, sight.line)
+    def _heartbeat(self, due: float) -> None:
+        delay, samples = monotonic() - due, self._samples
+        self._samples = Counter()
+        self._due = monotonic() + HEARTBEAT_SECONDS
+        self._next_heartbeat = self._loop.call_later(HEARTBEAT_SECONDS, self._heartbeat, self._due)
+        if delay > BLOCKED_SECONDS and samples:
+            sample = samples.most_common(1)[0][0]
+            token = request_id_var.set(sample.request_id)
+            logger.warning(BLOCKED_MESSAGE, 1000 * delay, sample.endpoint, sample.line)
             request_id_var.reset(token)
 
     def _watch(self) -> None:
-        """In a thread of its own."""
-        while not self._ended.wait(BEAT_SECONDS):
-            if monotonic() > self._due + BEAT_SECONDS and (sight := self._look()):
-                self._seen[sight] += 1
+        """Take samples while a heartbeat is overdue. This runs in its own thread."""
+        while not self._stopped.wait(HEARTBEAT_SECONDS):
+            if monotonic() > self._due + HEARTBEAT_SECONDS and (sample := self._take_sample()):
+                self._samples[sample] += 1
 
-    def _look(self) -> Sight | None:
+    def _take_sample(self) -> Sample | None:
         task = asyncio.current_task(self._loop)
         frame = sys._current_frames().get(self._thread_id)
-        if task is None or frame is None:  # it is the machine that has no time for the loop
+        if task is None or frame is None:  # The loop is idle: the machine itself is overloaded.
             return None
         scope = self._scopes.get(task)
-        return Sight(scope.get("request_id"), endpoint_of(scope), line_of(frame)) if scope else None
+        if scope is None:
+            return None
+        return Sample(scope.get("request_id"), endpoint_of(scope), line_of(frame))
 
 
 def endpoint_of(scope: Scope) -> str:
@@ -105,9 +109,9 @@ def endpoint_of(scope: Scope) -> str:
 
 
 def line_of(frame: FrameType) -> str:
-    """The innermost that is no library's."""
-    stack = [(each.f_code, number) for each, number in walk_stack(frame)]
-    own = [each for each in stack if not each[0].co_filename.startswith(LIBRARIES)]
-    code, number = (own or stack)[0]
+    """Return the innermost line of the frame's stack that does not belong to a library."""
+    stack = [(frame.f_code, number) for frame, number in walk_stack(frame)]
+    own_code = [entry for entry in stack if not entry[0].co_filename.startswith(LIBRARIES)]
+    code, number = (own_code or stack)[0]
     text = linecache.getline(code.co_filename, number).strip()
     return f"{os.path.relpath(code.co_filename)}:{number} in {code.co_name}: {text}"

@@ -1,1 +1,1 @@
-"""Realtime: events that were committed reach the sockets of those whom they concern."""
+"""Realtime: committed events are published to the WebSockets of the users whom they concern."""

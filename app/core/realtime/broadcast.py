@@ -1,7 +1,8 @@
-"""Tells what has happened to whoever listens: in this process, and by Redis in the others.
+"""Publish and subscribe: events reach the listeners of this process, and by Redis of all others.
 
-At most once: what is told while nobody listens, or as the process dies, is gone. Who has to know
-looks at what is stored as they begin to listen, and again after LOST.
+Delivery is at most once: an event that is published while there is no listener, or while a process
+dies, is lost. So a listener that must not miss anything reads the database when it subscribes, and
+again at each EVENTS_LOST.
 """
 
 import logging
@@ -10,13 +11,13 @@ from contextlib import contextmanager
 
 from app.core.database.events import Event
 
-LOST = "lost"  # the topic of: something may have been lost
+EVENTS_LOST = "lost"  # a topic: its message says that events of any topic may have been lost
 Listener = Callable[[str], None]
 logger = logging.getLogger("app.broadcast")
 
 
 class Broadcast:
-    """Within this process alone; `RedisBroadcast` reaches the others too."""
+    """A broadcast within this process. `RedisBroadcast` reaches the other processes too."""
 
     def __init__(self) -> None:
         self._listeners: dict[str, set[Listener]] = {}
@@ -28,8 +29,11 @@ class Broadcast:
         pass
 
     @contextmanager
-    def listening(self, topic: str, listener: Listener) -> Iterator[None]:
-        """`listener` gets the JSON of each event, and is quick: it holds up whoever published."""
+    def subscribed(self, topic: str, listener: Listener) -> Iterator[None]:
+        """Call the listener with the JSON of each event of the topic, within the block.
+
+        It has to return at once, since it runs while the publisher waits.
+        """
         listeners = self._listeners.setdefault(topic, set())
         listeners.add(listener)
         try:
@@ -40,22 +44,25 @@ class Broadcast:
                 del self._listeners[topic]
 
     def publish(self, events: Iterable[Event]) -> None:
-        """After the commit, and so never an error. Nothing is awaited between the two: what is
-        committed first is published first, in this process."""
+        """Publish events after their commit.
+
+        Failures are logged and not raised, since the commit has succeeded. The method is not
+        async: nothing can run between a commit and its events, so that they keep their order.
+        """
         for event in events:
             try:
                 message = event.model_dump_json()
-                self._tell(event.topic, message)
+                self._deliver(event.topic, message)
                 self._forward(event.topic, message)
             except Exception:
                 logger.exception("The event was not published: %r", event)
 
-    def _tell(self, topic: str, message: str) -> None:
+    def _deliver(self, topic: str, message: str) -> None:
         for listener in tuple(self._listeners.get(topic, ())):
             try:
                 listener(message)
-            except Exception:  # of one is not the others'
+            except Exception:  # The other listeners still get the message.
                 logger.exception("The message was not delivered: %s", message)
 
     def _forward(self, topic: str, message: str) -> None:
-        """To the other processes."""
+        """Send the message to the other processes."""

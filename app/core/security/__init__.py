@@ -1,1 +1,1 @@
-"""Security: tokens, passwords, policy headers, rate limits, the address of a client."""
+"""Security: access tokens, passwords, policy headers, rate limits and client addresses."""

@@ -1,4 +1,4 @@
-"""Who is at the other end, by address."""
+"""The network address of a client, by which requests are limited and logged."""
 
 from ipaddress import IPv6Address, ip_address
 
@@ -9,22 +9,23 @@ SUBSCRIBER_PREFIX = 64
 
 
 def client_address(connection: HTTPConnection) -> str:
-    """The peer's, or what a proxy says of it that FORWARDED_ALLOW_IPS names.
+    """Return the client's IP address, or "unknown".
 
-    uvicorn has decided that, and put the one or the other into the scope.
+    uvicorn has put it into the scope: the address of the peer or, if that is a proxy listed in
+    FORWARDED_ALLOW_IPS, the address that the proxy forwards.
     """
     host = connection.client.host if connection.client else ""
     try:
-        address = ip_address(host.partition("%")[0])  # without the zone: it can be any text
-    except ValueError:  # a Unix socket has none, and a proxy may send anything
+        address = ip_address(host.partition("%")[0])  # without the zone, which can be any text
+    except ValueError:  # A Unix socket has no address, and a proxy may send any text.
         return UNKNOWN
-    # A socket for both families shows an IPv4 client as ::ffff:192.0.2.1.
+    # A dual-stack socket reports an IPv4 client as ::ffff:192.0.2.1.
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return str(mapped or address)
 
 
 def client_network(connection: HTTPConnection) -> str:
-    """What to limit by: whoever has one IPv6 address has all of its /64."""
+    """Return the network to limit requests by: an IPv6 client controls its whole /64."""
     host = client_address(connection)
     if ":" not in host:
         return host

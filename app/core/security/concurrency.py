@@ -1,4 +1,4 @@
-"""A bound on what one user can have under way at once."""
+"""A limit on the number of calls that one user can have running at a time."""
 
 import asyncio
 from collections import Counter
@@ -11,8 +11,11 @@ WAIT_SECONDS = 10
 
 
 class ConcurrencyLimit:
-    """Lets `limit` calls of each key run at once; the others wait, and raise TooManyAtOnce after
-    WAIT_SECONDS."""
+    """A semaphore for each key, so that one user cannot occupy what all users share.
+
+    Up to `limit` calls of a key run at a time. Others wait, and raise TooManyAtOnce after
+    WAIT_SECONDS.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

@@ -1,4 +1,4 @@
-"""Work that few may do at once, shared fairly between those who ask for it."""
+"""A queue that shares scarce capacity fairly: keys take turns, however many calls each has."""
 
 import asyncio
 from collections import deque
@@ -14,16 +14,16 @@ ResultT = TypeVar("ResultT")
 
 
 class FairQueue:
-    """Runs work for one key after the other, however many calls one of them has waiting.
+    """A round-robin queue of calls, at most `max_running` of which run at a time.
 
-    A call that has waited for WAIT_SECONDS, or finds MAX_WAITING_PER_KEY others of its key, raises
-    Overloaded. A cancelled call leaves the queue; work that has begun runs to its end, since a
-    thread cannot be stopped, and counts until then.
+    A call raises Overloaded when it has waited for WAIT_SECONDS, or when MAX_WAITING_PER_KEY calls
+    of its key wait already. A cancelled call leaves the queue. Work that has started runs to its
+    end and counts until then, since a thread cannot be stopped.
     """
 
-    def __init__(self, at_once: int) -> None:
-        self._free = at_once
-        self._waiting = dict[str, deque[asyncio.Future[None]]]()  # the key whose turn it is first
+    def __init__(self, max_running: int) -> None:
+        self._free = max_running
+        self._waiters = dict[str, deque[asyncio.Future[None]]]()  # ordered: the next key is first
 
     async def run(self, key: str, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
         if self._free:
@@ -35,40 +35,40 @@ class FairQueue:
         return await asyncio.shield(running)
 
     async def _wait(self, key: str) -> None:
-        waiting = self._waiting.setdefault(key, deque())
-        if len(waiting) >= MAX_WAITING_PER_KEY:
+        waiters = self._waiters.setdefault(key, deque())
+        if len(waiters) >= MAX_WAITING_PER_KEY:
             raise Overloaded(
                 f"{MAX_WAITING_PER_KEY} requests are already waiting. Try again in a moment."
             )
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting.append(turn)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiters.append(waiter)
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                await turn
+                await waiter
         except BaseException as error:
-            if turn.done() and not turn.cancelled():  # its turn came at the last moment
+            if waiter.done() and not waiter.cancelled():  # It was woken in the same moment.
                 self._release()
             else:
-                self._forget(key, turn)
+                self._remove(key, waiter)
             if isinstance(error, TimeoutError):
                 raise Overloaded("The server is busy. Try again in a moment.") from error
             raise
 
-    def _forget(self, key: str, turn: asyncio.Future[None]) -> None:
-        waiting = self._waiting.get(key, deque())
-        if turn in waiting:
-            waiting.remove(turn)
-            if not waiting:
-                del self._waiting[key]
+    def _remove(self, key: str, waiter: asyncio.Future[None]) -> None:
+        waiters = self._waiters.get(key, deque())
+        if waiter in waiters:
+            waiters.remove(waiter)
+            if not waiters:
+                del self._waiters[key]
 
     def _release(self, _: Any = None) -> None:
-        while self._waiting:
-            key = next(iter(self._waiting))
-            waiting = self._waiting.pop(key)
-            turn = waiting.popleft()
-            if waiting:
-                self._waiting[key] = waiting  # behind the others
-            if not turn.done():  # else it was cancelled just now
-                turn.set_result(None)
+        while self._waiters:
+            key = next(iter(self._waiters))
+            waiters = self._waiters.pop(key)
+            waiter = waiters.popleft()
+            if waiters:
+                self._waiters[key] = waiters  # The key goes to the end of the queue.
+            if not waiter.done():  # Otherwise it has just been cancelled.
+                waiter.set_result(None)
                 return
         self._free += 1

@@ -1,8 +1,8 @@
-"""Keys for what the server signs."""
+"""Signing keys, derived from SECRET_KEY."""
 
 import hmac
 
 
 def derive_key(secret: str, purpose: str) -> bytes:
-    """A key of its own for each use, so that what one signs no other accepts."""
+    """Return the key for one purpose, so that no other purpose accepts its signatures."""
     return hmac.digest(secret.encode(), purpose.encode(), "sha256")

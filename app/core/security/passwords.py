@@ -1,4 +1,4 @@
-"""Hashes of passwords."""
+"""Password hashing, in threads, since it takes a core for a good part of a second."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ ResultT = TypeVar("ResultT")
 
 
 def is_encodable(text: str) -> bool:
-    """Lone surrogates are not: neither a hash nor a database takes them."""
+    """Return False for text with lone surrogates, which can be neither hashed nor stored."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -23,8 +23,10 @@ def is_encodable(text: str) -> bool:
 
 
 class Passwords:
-    """argon2id, in a bounded number of threads of one lane each: more would take the cores that
-    the event loop needs, and be done no sooner."""
+    """Argon2id hashes, computed in a bounded number of threads with one lane each.
+
+    More threads or lanes would take cores from the event loop without finishing sooner.
+    """
 
     def __init__(self, threads: int) -> None:
         self._context = CryptContext(["argon2"], argon2__parallelism=1)
@@ -34,15 +36,16 @@ class Passwords:
         return await self._run(partial(self._context.hash, password))
 
     async def verify(self, password: str, hash_: str | None) -> tuple[bool, str | None]:
-        """Whether it matches, and a new hash where the old one has fallen behind.
+        """Return whether the password matches, and a new hash if the old one is outdated.
 
-        Without a hash it takes the same time, so that nobody learns who has an account.
+        Without a hash this takes the same time, so that the time does not reveal whether an
+        account exists.
         """
         if len(password) > MAX_PASSWORD_CHARACTERS or not is_encodable(password):
             password, hash_ = "", None
         return await self._run(partial(self._context.verify_and_update, password, hash_))
 
     async def _run(self, call: Callable[[], ResultT]) -> ResultT:
-        # Shielded, since a thread goes on when its caller is cancelled, and has to count.
+        # Shielded: a thread continues when its caller is cancelled, and has to count until then.
         running = asyncio.ensure_future(to_thread.run_sync(call, limiter=self._limiter))
         return await asyncio.shield(running)

@@ -1,4 +1,4 @@
-"""What a browser may do with an answer."""
+"""Response headers that restrict what a browser may do with a response."""
 
 from collections.abc import Awaitable
 
@@ -12,8 +12,10 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 
 def content_security_policy(**changes: str) -> str:
-    """Nothing from another host, nothing inline, in nobody's frame. Exceptions belong to the path
-    that needs them: see `app.core.http.docs`."""
+    """Return a policy that forbids other hosts, inline code and frames, with the given changes.
+
+    A path that needs an exception sends a policy of its own: see `app.core.http.docs`.
+    """
     directives = {
         "default_src": "'none'",
         "script_src": "'self'",
@@ -28,39 +30,42 @@ def content_security_policy(**changes: str) -> str:
 
 
 class PolicyHeaders:
-    """A page may have its own in the place of one of these. The API's are few and always the same:
-    they cost each of its answers."""
+    """Middleware that adds the policy headers to every response.
+
+    A page may set its own value for any of them. Responses of the API always get the same few
+    headers, since looking for others would cost time in each request.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         shared = {"X-Content-Type-Options": "nosniff"}
         if settings.environment != "local" and settings.is_https:
             shared["Strict-Transport-Security"] = f"max-age={HSTS_SECONDS}"
-        data = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
+        api = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
         pages = {
             "Content-Security-Policy": content_security_policy(),
             "Referrer-Policy": "same-origin",
             "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
         }
-        self._data = _encode(shared | data)
+        self._api = _encode(shared | api)
         self._pages = _encode(shared | pages)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
             return self.app(scope, receive, send)
-        is_data = scope["path"].startswith(API)
+        is_api = scope["path"].startswith(API)
 
         async def send_with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":
-                policy = self._data if is_data else self._without(message["headers"])
+                policy = self._api if is_api else self._missing_from(message["headers"])
                 message["headers"] = [*message["headers"], *policy]
             await send(message)
 
         return self.app(scope, receive, send_with_policy)
 
-    def _without(self, headers: RawHeaders) -> RawHeaders:
-        given = {name for name, _ in headers}
-        return [field for field in self._pages if field[0] not in given]
+    def _missing_from(self, headers: RawHeaders) -> RawHeaders:
+        names = {name for name, _ in headers}
+        return [field for field in self._pages if field[0] not in names]
 
 
 def _encode(headers: dict[str, str]) -> RawHeaders:

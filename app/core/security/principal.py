@@ -1,4 +1,4 @@
-"""The one identity of a request."""
+"""The identity that a request acts with, whichever credential it was sent with."""
 
 from dataclasses import dataclass
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""How often somebody may do something: counted in Redis, or in the process where there is none."""
+"""Rate limits, counted in Redis or, without REDIS_URL, in this process."""
 
 import asyncio
 import hmac
@@ -21,51 +21,56 @@ from starlette.requests import HTTPConnection
 from app.core.errors import TooManyRequests
 from app.core.resources import resources_of
 
-if TYPE_CHECKING:  # a server without it starts faster
+if TYPE_CHECKING:  # A server without Redis starts faster if it does not import the client.
     from redis.asyncio import BlockingConnectionPool
 
-REDIS_SECONDS = 0.5  # a login does not wait longer for it
+REDIS_SECONDS = 0.5  # A sign-in does not wait longer for Redis.
 REDIS_CONNECTIONS = 20
-AWAY_SECONDS = 5  # then it is asked again
-MAX_KEYS = 50_000  # of each length of window, about 40 MB: beyond, the idlest is forgotten
+RETRY_SECONDS = 5  # While Redis is unavailable, this long passes between attempts.
+MAX_KEYS = 50_000  # for each window length, about 40 MB; then the longest idle key is dropped
 
 ResultT = TypeVar("ResultT")
 logger = logging.getLogger("app.rate_limit")
 
 
 class RateLimitStatus(NamedTuple):
+    """The number of requests that are left, and the seconds until there are more."""
+
     remaining: int
-    reset_seconds: int  # until there is room for more
+    reset_seconds: int
 
 
 class RateLimiter:
-    """Moving windows: never more than the limit in any such time, and known to the second when the
-    next is let in. (Fixed windows let twice as many through where they meet; a counter that slides
-    estimates, and its reset is too early.) One script on Redis counts and decides at once.
+    """A rate limiter with moving windows.
+
+    It never admits more than the limit within any window, and knows to the second when it admits
+    the next request. Fixed windows admit twice the limit where two of them meet, and a sliding
+    counter only estimates, so that its reset is too early. On Redis, one script counts and decides
+    atomically. While Redis is unavailable, each process counts by itself.
     """
 
     def __init__(self, redis_url: str | None, key: bytes) -> None:
         self._key = key
         self._memory = MovingWindowRateLimiter(MemoryWindows())
         self._pool = _create_pool(redis_url) if redis_url else None
-        self._redis = _on_redis(self._pool) if self._pool else None
-        self._away = _errors_of_redis() if redis_url else ()
-        self._away_until = 0.0
+        self._redis = _create_redis_limiter(self._pool) if self._pool else None
+        self._redis_errors = _load_redis_errors() if redis_url else ()
+        self._retry_at = 0.0
 
     async def hit(self, policy: str, limit: RateLimitItem, *key: str) -> None:
-        """Raises TooManyRequests past the limit; a refused one does not count."""
+        """Count a request. Raise TooManyRequests beyond the limit, without counting it."""
         digest = self._digest(key)
-        if not await self._ask(lambda windows: windows.hit(limit, policy, digest)):
+        if not await self._query(lambda windows: windows.hit(limit, policy, digest)):
             reset_seconds = (await self.status(policy, limit, *key)).reset_seconds
             raise TooManyRequests(policy, limit.amount, limit.get_expiry(), reset_seconds)
 
     async def status(self, policy: str, limit: RateLimitItem, *key: str) -> RateLimitStatus:
         digest = self._digest(key)
-        stats = await self._ask(lambda windows: windows.get_window_stats(limit, policy, digest))
+        stats = await self._query(lambda windows: windows.get_window_stats(limit, policy, digest))
         return RateLimitStatus(stats.remaining, max(1, ceil(stats.reset_time - time.time())))
 
-    async def is_whole(self) -> bool:
-        """False while Redis is away, and each process counts by itself."""
+    async def is_healthy(self) -> bool:
+        """Return False while Redis is configured and unavailable."""
         if self._pool is None:
             return True
         from redis.asyncio import Redis
@@ -73,56 +78,58 @@ class RateLimiter:
         try:
             async with asyncio.timeout(REDIS_SECONDS):
                 await Redis(connection_pool=self._pool).ping()
-        except self._away:
+        except self._redis_errors:
             return False
         return True
 
     async def close(self) -> None:
         if self._pool:
-            with suppress(*self._away):
+            with suppress(*self._redis_errors):
                 await self._pool.aclose()
 
     def _digest(self, key: tuple[str, ...]) -> str:
-        """Whoever reads Redis learns no address from it, and cannot try which it may be."""
+        """Return a keyed hash, so that readers of Redis can neither see nor guess addresses."""
         return hmac.digest(self._key, json.dumps(key).encode(), "sha256")[:16].hex()
 
-    async def _ask(
-        self, question: Callable[[MovingWindowRateLimiter], Awaitable[ResultT]]
+    async def _query(
+        self, query: Callable[[MovingWindowRateLimiter], Awaitable[ResultT]]
     ) -> ResultT:
-        if self._redis and time.monotonic() >= self._away_until:
+        if self._redis and time.monotonic() >= self._retry_at:
             try:
                 async with asyncio.timeout(REDIS_SECONDS):
-                    return await question(self._redis)
-            except self._away as error:
+                    return await query(self._redis)
+            except self._redis_errors as error:
                 self._fall_back(error)
-        return await question(self._memory)
+        return await query(self._memory)
 
     def _fall_back(self, error: Exception) -> None:
         now = time.monotonic()
-        if now >= self._away_until:  # those that failed together say it once
-            self._away_until = now + AWAY_SECONDS
-            why = str(error) or "no answer in time"
+        if now >= self._retry_at:  # Calls that fail at the same time log it once.
+            self._retry_at = now + RETRY_SECONDS
+            cause = str(error) or "no answer in time"
             logger.warning(
-                "Redis is unavailable: each process counts rate limits by itself (%s)", why
+                "Redis is unavailable: each process counts rate limits by itself (%s)", cause
             )
 
 
 class MemoryWindows(MemoryStorage):
-    """The times of the newest hits of each key.
+    """A storage in memory that keeps the times of the newest hits of each key.
 
-    The library's own goes through all keys at each hit, each in a thread: a thousand keys and a
-    hundred hits a second take a whole core. Here a hit looks at two others, and drops the idle.
+    The library's own storage visits all keys at each hit, each in a thread: a thousand keys and a
+    hundred hits a second take a whole core. Here each hit visits two other keys, and drops them if
+    they are idle.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        # By length, so that each dict is in the order in which its keys fall idle.
+        # A dict for each window length, so that its keys are in the order in which they expire.
         self._windows: defaultdict[int, dict[str, deque[float]]] = defaultdict(dict)
 
     async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         windows, start = self._windows[expiry], time.time() - expiry
-        for each in [each for each in islice(windows, 2) if windows[each][-1] < start]:
-            del windows[each]
+        for oldest in [*islice(windows, 2)]:
+            if windows[oldest][-1] < start:
+                del windows[oldest]
         times = windows.pop(key, None) or deque(maxlen=limit)
         if len(windows) >= MAX_KEYS:
             del windows[next(iter(windows))]
@@ -134,11 +141,11 @@ class MemoryWindows(MemoryStorage):
 
     async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         now = time.time()
-        times = [each for each in self._windows[expiry].get(key, ()) if each >= now - expiry]
+        times = [hit for hit in self._windows[expiry].get(key, ()) if hit >= now - expiry]
         return (times[0], len(times)) if times else (now, 0)
 
 
-def _errors_of_redis() -> tuple[type[Exception], ...]:
+def _load_redis_errors() -> tuple[type[Exception], ...]:
     from redis.exceptions import RedisError
 
     return RedisError, OSError
@@ -149,23 +156,23 @@ def _create_pool(url: str) -> "BlockingConnectionPool":
 
     return BlockingConnectionPool.from_url(
         url,
-        max_connections=REDIS_CONNECTIONS,  # the others wait, as long as `_ask` lets them
-        timeout=None,
-        # With it the driver sends by asyncio.wait_for, and that of Python 3.11 loses cancellations:
-        # now and then a hung Redis would hold a request for as long as this says.
+        max_connections=REDIS_CONNECTIONS,
+        timeout=None,  # `_query` limits how long a call waits for a connection.
+        # With a time-out the driver sends by asyncio.wait_for, which loses cancellations in Python
+        # 3.11: sometimes a Redis that hangs would hold a request for that long.
         socket_timeout=None,
         socket_connect_timeout=REDIS_SECONDS,
-        driver_info=None,  # else each connection reads files, to tell Redis the version of this
-        protocol=2,  # of 3, a connection looks for notices that Redis Cloud alone gives
+        driver_info=None,  # Otherwise each connection reads files to find the client's version.
+        protocol=2,  # With 3, each connection checks for notices that only Redis Cloud sends.
     )
 
 
-def _on_redis(pool: "BlockingConnectionPool") -> MovingWindowRateLimiter:
+def _create_redis_limiter(pool: "BlockingConnectionPool") -> MovingWindowRateLimiter:
     storage = RedisStorage(
         "async+redis://",
         implementation="redispy",
         key_prefix="limits",
-        connection_pool=pool,  # type: ignore[arg-type]  # documented, and not in its type
+        connection_pool=pool,  # type: ignore[arg-type]  # It is documented, but not typed.
     )
     return MovingWindowRateLimiter(storage)
 

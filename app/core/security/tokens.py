@@ -1,4 +1,4 @@
-"""Access tokens."""
+"""Access tokens: signed JWTs that name a user, a session and its scopes."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
@@ -16,7 +16,10 @@ MAX_TOKEN_BYTES = 4096
 
 
 class AccessClaims(BaseModel):
-    """All of them are required: python-jose lets a token without `exp` or `aud` pass."""
+    """The claims of an access token.
+
+    All are required here, since python-jose accepts a token without `exp` or `aud`.
+    """
 
     iss: Literal["app"]
     aud: Literal["app"]
@@ -31,7 +34,7 @@ class AccessClaims(BaseModel):
 
 class AccessTokens:
     def __init__(self, key: str, lifetime: timedelta) -> None:
-        # Made once, and from bytes: as text, python-jose takes some keys for JSON or PEM.
+        # Constructed once, and from bytes: python-jose takes some text keys for JSON or PEM.
         self._key = jwk.construct(key.encode(), ALGORITHM)
         self.lifetime = lifetime
 
@@ -59,5 +62,5 @@ class AccessTokens:
                 token, self._key, [ALGORITHM], options, audience=AUDIENCE, issuer=ISSUER
             )
             return AccessClaims.model_validate(claims)
-        except Exception as error:  # python-jose raises RecursionError too, on nested brackets
+        except Exception as error:  # python-jose raises RecursionError too, for nested brackets.
             raise Unauthenticated("The access token is invalid or has expired.") from error

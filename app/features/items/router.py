@@ -7,7 +7,7 @@ from fastapi.responses import StreamingResponse
 from app.core.database.pagination import Page
 from app.core.errors import InUse
 from app.core.http.conditional import IfMatch, IfNoneMatch
-from app.core.http.export import EXPORTED, export
+from app.core.http.export import EXPORT_RESPONSES, export
 from app.core.http.idempotency import idempotent
 from app.core.http.problem_kinds import problem_response
 from app.core.http.routing import ApiRouter
@@ -40,7 +40,7 @@ async def list_items(query: Annotated[ItemQuery, Query()], items: ReadItems) -> 
     return await items.list(query)
 
 
-@router.get("/export", response_class=StreamingResponse, responses=EXPORTED)
+@router.get("/export", response_class=StreamingResponse, responses=EXPORT_RESPONSES)
 async def export_items(
     query: Annotated[ItemExportQuery, Query()], items: ExportItems
 ) -> StreamingResponse:

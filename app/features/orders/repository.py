@@ -22,7 +22,9 @@ class OrderRepository(Repository[Order]):
 
     async def get(self, order_id: int) -> Order:
         """Return the order with its lines. Raise NotFound when there is none that is visible."""
-        return self.found(await self.one(self._visible().where(Order.id == order_id)), order_id)
+        return self.require_found(
+            await self.one_or_none(self._visible().where(Order.id == order_id)), order_id
+        )
 
     async def lock(self, order_id: int, expected: Versions) -> Order:
         """Return the order, which nobody else changes until the commit.
@@ -30,7 +32,7 @@ class OrderRepository(Repository[Order]):
         Raise NotFound, or Stale when the version is none of those expected.
         """
         statement = self._visible().where(Order.id == order_id).with_for_update()
-        order = self.found(await self.one(statement), order_id)
+        order = self.require_found(await self.one_or_none(statement), order_id)
         self.require_version(order, expected)
         return order
 

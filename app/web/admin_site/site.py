@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 
 from app.core.errors import Forbidden, Stale
 from app.core.http.export import FORMATS, export
-from app.core.http.templates import CompiledOnce, compile_all
+from app.core.http.templates import MemoryBytecodeCache, compile_templates
 from app.web.admin_site.fields import fields_of
 from app.web.admin_site.view import AdminView, principal_of
 from app.web.forms import REFUSALS, Form, get_form
@@ -47,11 +47,11 @@ class Admin(sqladmin.Admin):
         """With all templates."""
         environment = self.templates.env
         environment.auto_reload = False
-        environment.bytecode_cache = CompiledOnce()
+        environment.bytecode_cache = MemoryBytecodeCache()
         environment.globals |= shared
 
     def compile(self) -> None:
-        compile_all(self.templates.env, lambda name: name.endswith(".html"))
+        compile_templates(self.templates.env, lambda name: name.endswith(".html"))
 
     async def index(self, request: Request) -> Response:
         return redirect(f"{self.base_url}/{self.views[0].identity}/list")

@@ -1,4 +1,4 @@
-"""The names of libraries that app/core/database relies on without a word in their documentation."""
+"""The undocumented names of libraries that app/core/database uses still exist."""
 
 import ast
 import inspect
@@ -43,7 +43,7 @@ def test_asyncpg_makes_its_connections_of_protocol_and_transport() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=[file.name for file in FILES])
-def test_no_private_name_of_another_object_is_used(file: Path) -> None:
+def test_private_names_of_other_objects_are_not_used(file: Path) -> None:
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
             is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")

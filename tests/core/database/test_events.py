@@ -1,4 +1,4 @@
-"""Events are published by the commit, and by nothing else."""
+"""Events are published after the commit that recorded them, and only then."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -46,7 +46,7 @@ async def publishing(url: str) -> AsyncIterator[tuple[Database, list[Event]]]:
     await database.dispose()
 
 
-async def test_in_their_order_after_the_commit(database_url: str) -> None:
+async def test_events_are_published_in_order_after_the_commit(database_url: str) -> None:
     async with publishing(database_url) as (database, published):
         async with database.transaction() as session:
             for number in range(3):
@@ -57,7 +57,7 @@ async def test_in_their_order_after_the_commit(database_url: str) -> None:
         assert published == [Happened(number=number) for number in range(3)]
 
 
-async def test_what_is_rolled_back_has_not_happened(database_url: str) -> None:
+async def test_events_of_a_rollback_are_discarded(database_url: str) -> None:
     async with publishing(database_url) as (database, published):
         with suppress(Conflict):
             async with database.transaction() as session:
@@ -68,7 +68,7 @@ async def test_what_is_rolled_back_has_not_happened(database_url: str) -> None:
         assert published == []
 
 
-async def test_a_commit_that_fails_publishes_nothing(database_url: str) -> None:
+async def test_failed_commit_publishes_nothing(database_url: str) -> None:
     def fail(_: object) -> None:
         raise Conflict("no")
 
@@ -81,7 +81,7 @@ async def test_a_commit_that_fails_publishes_nothing(database_url: str) -> None:
         assert published == []
 
 
-def test_the_answers_to_two_commits_may_cross() -> None:
+def test_crossing_commit_responses_keep_the_order() -> None:
     published = list[Event]()
     commits = CommitOrder(published.extend)
     with ExitStack() as first, ExitStack() as second:
@@ -90,10 +90,10 @@ def test_the_answers_to_two_commits_may_cross() -> None:
         second.close()
         assert published == [Elsewhere(number=3)]
     assert published == [Elsewhere(number=3), Happened(number=1), Happened(number=2)]
-    assert commits._known == {}
+    assert commits._pending == {}
 
 
-def test_a_commit_that_fails_holds_nobody_up() -> None:
+def test_failed_commit_does_not_delay_later_events() -> None:
     published = list[Event]()
     commits = CommitOrder(published.extend)
     with suppress(Conflict), commits.reserve([Happened(number=1)]):
@@ -102,10 +102,10 @@ def test_a_commit_that_fails_holds_nobody_up() -> None:
         assert published == []
         raise Conflict("no")
     assert published == [Happened(number=2)]
-    assert commits._known == {}
+    assert commits._pending == {}
 
 
-async def test_they_are_of_one_unit_of_work(database_url: str) -> None:
+async def test_events_belong_to_one_unit_of_work(database_url: str) -> None:
     async with publishing(database_url) as (database, published):
         async with database.transaction() as outer:
             Events(outer).record(Happened(number=1))
@@ -115,7 +115,7 @@ async def test_they_are_of_one_unit_of_work(database_url: str) -> None:
         assert published == [Happened(number=1)]
 
 
-def test_a_failure_to_publish_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+def test_failure_to_publish_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Broadcast):
         def _forward(self, topic: str, message: str) -> None:
             raise OSError("away")
@@ -125,7 +125,7 @@ def test_a_failure_to_publish_is_no_error(caplog: pytest.LogCaptureFixture) -> N
     def fail(message: str) -> None:
         raise ValueError("a bug")
 
-    with broadcast.listening("numbers", fail), broadcast.listening("numbers", heard.append):
+    with broadcast.subscribed("numbers", fail), broadcast.subscribed("numbers", heard.append):
         broadcast.publish([Happened(number=1), Happened(number=2)])
     assert heard == ['{"number":1}', '{"number":2}']
     assert caplog.text.count("OSError: away") == 2
@@ -146,9 +146,9 @@ async def numbers(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_a_request(app: FastAPI, numbers: httpx.AsyncClient) -> None:
+async def test_request_publishes_its_events(app: FastAPI, numbers: httpx.AsyncClient) -> None:
     heard = list[str]()
-    with app.state.resources.broadcast.listening("numbers", heard.append):
+    with app.state.resources.broadcast.subscribed("numbers", heard.append):
         assert (await numbers.post("/api/v1/numbers/1")).status_code == 200
         assert (await numbers.post("/api/v1/numbers/2?fail=true")).status_code == 409
         assert (await numbers.post("/api/v1/numbers/3")).status_code == 200

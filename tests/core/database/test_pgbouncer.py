@@ -1,5 +1,6 @@
-"""The application behind PgBouncer in transaction mode: each transaction gets another connection
-of the server's, on which nothing of the one before can be relied on."""
+"""The application works behind PgBouncer in transaction mode.
+
+Each transaction may get another server connection, without the state of the transaction before."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -45,7 +46,7 @@ def settings_of(pooled_url: str) -> Settings:
 
 @pytest.fixture
 def server(pooled_url: str) -> Iterator[httpx.Client]:
-    """A signed-in client of two workers, whose statements meet on PgBouncer's connections."""
+    """Return a signed-in client of two workers that share PgBouncer's connections."""
     environment = {"DATABASE_PREPARED_STATEMENTS": "false", "WEB_CONCURRENCY": "2"}
     with serving(pooled_url, **SERVER_SETTINGS, **environment) as client:
         sign_up(client)
@@ -59,7 +60,7 @@ async def read_one(database: Database) -> int:
 
 
 async def read_and_write(client: httpx.AsyncClient, number: int) -> list[httpx.Response]:
-    """Create items, change them, and read them by each of the statements there are."""
+    """Create items, change them, and read them by every kind of statement."""
     responses = []
     for round_ in range(ROUNDS):
         item = {"name": f"Lamp {number}.{round_}", "price": "19.99"}
@@ -77,7 +78,7 @@ async def read_and_write(client: httpx.AsyncClient, number: int) -> list[httpx.R
 
 
 async def statements_left(pooled_url: str) -> set[str]:
-    """Return what is prepared on PgBouncer's connections, which it gives out in turn."""
+    """Return the prepared statements on all connections of PgBouncer, which it uses in turn."""
     connection = await asyncpg.connect(pooled_url.replace("+asyncpg", ""), statement_cache_size=0)
     query = "SELECT pg_backend_pid(), array(SELECT name FROM pg_prepared_statements)"
     async with asyncio.timeout(DEADLINE_SECONDS):
@@ -107,7 +108,7 @@ async def test_20_clients_behind_pgbouncer_get_no_error_and_lose_no_item(
 
 
 async def test_new_engine_behind_pgbouncer_sends_no_named_statement(pooled_url: str) -> None:
-    """Where SQLAlchemy asks for the version, and the others' transactions come in between."""
+    """SQLAlchemy reads the server's version between the transactions of other engines."""
     async with AsyncExitStack() as databases:
         engines = [Database(settings_of(pooled_url)) for _ in range(CLIENTS)]
         for engine in engines:
@@ -135,7 +136,7 @@ async def test_statement_timeout_behind_pgbouncer_holds_on_each_connection(
 
 @asynccontextmanager
 async def heard_beats(database_url: str) -> AsyncIterator[asyncio.Queue[str]]:
-    """Hear on a connection of its own, past PgBouncer, what the application notifies."""
+    """Collect the application's notifications on a direct connection, not through PgBouncer."""
     beats = asyncio.Queue[str]()
 
     def hear(_connection: object, _pid: int, _channel: str, payload: object) -> None:

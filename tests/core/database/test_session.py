@@ -1,4 +1,4 @@
-"""Queries and SQLAlchemy's own statements in one session: whichever way, one transaction."""
+"""Prepared queries and SQLAlchemy's statements share one session and one transaction."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -155,7 +155,9 @@ async def test_after_a_failed_query_and_a_rollback_the_session_works(
     assert await stored(database, ann) == "one"
 
 
-async def test_a_constraint_speaks_as_ever(database: Database, ann: Person, bob: Person) -> None:
+async def test_violated_constraint_of_a_query_raises_integrity_error(
+    database: Database, ann: Person, bob: Person
+) -> None:
     with pytest.raises(IntegrityError):
         async with database.transaction() as session:
             await session.fetch(TAKE_ADDRESS, {"key": "the same for both"})
@@ -163,7 +165,7 @@ async def test_a_constraint_speaks_as_ever(database: Database, ann: Person, bob:
         await rename(session, ann, "still there")
 
 
-async def test_no_transaction_holds_a_connection_behind(
+async def test_transactions_return_their_connections(
     one_connection: Database,
 ) -> None:
     for _ in range(3):
@@ -176,10 +178,10 @@ async def test_no_transaction_holds_a_connection_behind(
 @only("postgresql")
 @pytest.mark.parametrize("way", ["reading", "transaction"])
 @pytest.mark.parametrize("times", [1, 2])
-async def test_a_cancelled_query_gives_its_connection_back(
+async def test_cancelled_query_returns_its_connection(
     one_connection: Database, database_url: str, way: str, times: int
 ) -> None:
-    """However often it is cancelled: anyio does so at each turn of the loop, until it ends."""
+    """The connection is returned even if anyio cancels the task at each step of the event loop."""
 
     async def sleep() -> None:
         async with getattr(one_connection, way)() as session:
@@ -198,7 +200,7 @@ async def test_a_cancelled_query_gives_its_connection_back(
 
 
 @only("postgresql")
-async def test_a_read_whose_connection_is_cut_is_sent_again(
+async def test_read_is_repeated_after_its_connection_is_cut(
     own_database_url: str, cut: Any
 ) -> None:
     settings = make_settings(own_database_url)
@@ -210,7 +212,9 @@ async def test_a_read_whose_connection_is_cut_is_sent_again(
 
 
 @only("postgresql")
-async def test_a_write_whose_connection_is_cut_is_not(own_database_url: str, cut: Any) -> None:
+async def test_write_is_not_repeated_after_its_connection_is_cut(
+    own_database_url: str, cut: Any
+) -> None:
     async with running(make_settings(own_database_url)) as app:
         with pytest.raises(Unavailable):
             async with app.state.resources.database.transaction() as session:
@@ -223,7 +227,9 @@ async def test_a_write_whose_connection_is_cut_is_not(own_database_url: str, cut
 
 
 @only("postgresql")
-async def test_a_connection_that_is_cut_before_the_commit(own_database_url: str, cut: Any) -> None:
+async def test_connection_cut_before_the_commit_raises_unavailable(
+    own_database_url: str, cut: Any
+) -> None:
     async with running(make_settings(own_database_url)) as app:
         block = app.state.resources.database.transaction
         with pytest.raises(Unavailable):
@@ -235,7 +241,7 @@ async def test_a_connection_that_is_cut_before_the_commit(own_database_url: str,
 
 
 @only("postgresql")
-async def test_a_migration_invalidates_what_is_prepared(
+async def test_prepared_query_works_after_a_migration(
     databases: Any, own_database_url: str
 ) -> None:
     async with running(make_settings(own_database_url)) as app:
@@ -250,8 +256,8 @@ async def test_a_migration_invalidates_what_is_prepared(
             assert await session.fetch(NAME, {"key": "nobody"}) == []
 
 
-async def test_first_come_first_served(one_connection: Database) -> None:
-    """A newcomer does not get past who waits: not even one who is there before they have run."""
+async def test_connections_are_given_in_the_order_of_requests(one_connection: Database) -> None:
+    """A new request does not overtake a waiting one that was woken and has not run yet."""
     order: list[str] = []
 
     async def take(name: str) -> None:
@@ -268,7 +274,7 @@ async def test_first_come_first_served(one_connection: Database) -> None:
     assert order == ["who waits", "the newcomer"]
 
 
-async def test_who_goes_away_while_it_waits_takes_nothing_along(one_connection: Database) -> None:
+async def test_cancelled_waiter_returns_its_connection(one_connection: Database) -> None:
     async def take() -> None:
         async with one_connection.reading() as session:
             await session.execute(text("SELECT 1"))
@@ -283,7 +289,7 @@ async def test_who_goes_away_while_it_waits_takes_nothing_along(one_connection: 
     await take()
 
 
-def test_a_default_of_python_is_not_frozen_into_a_query(database: Database) -> None:
+def test_query_with_python_default_is_refused(database: Database) -> None:
     values: dict[str, Any] = {
         "email": bindparam("e"),
         "email_key": bindparam("k"),
@@ -294,7 +300,7 @@ def test_a_default_of_python_is_not_frozen_into_a_query(database: Database) -> N
         query.compiled(database.engine.dialect)
 
 
-def test_the_text_of_a_query_is_fixed(database: Database) -> None:
+def test_query_with_variable_text_is_refused(database: Database) -> None:
     query = Query(select(User.full_name).where(User.id.in_([1, 2])), Named)
     with pytest.raises(TypeError, match="list of bindparams"):
         query.compiled(database.engine.dialect)
@@ -305,7 +311,7 @@ async def test_events_that_were_rolled_back_are_not_published(
 ) -> None:
     told = list[str]()
     event = UserChanged(user_id=ann.id)
-    with app.state.resources.broadcast.listening(event.topic, told.append):
+    with app.state.resources.broadcast.subscribed(event.topic, told.append):
         async with database.transaction() as session:
             Events(session).record(event)
             await session.rollback()
@@ -345,7 +351,7 @@ async def test_query_with_a_write_inside_is_refused_by_a_reading_session(
 async def test_commit_inside_unit_of_work_is_error(
     database: Database, ann: Person, way: Any
 ) -> None:
-    """Only the unit commits: what comes after it may still fail."""
+    """Only the unit of work commits, since what follows an earlier commit could fail."""
     with pytest.raises(TypeError, match="Leave the commit"):
         async with database.transaction() as session:
             await way(session, ann, "one")
@@ -422,7 +428,7 @@ async def test_failed_query_in_savepoint_leaves_the_unit_usable(
 async def test_commit_after_swallowed_error_is_error(
     database: Database, ann: Person, bob: Person, with_entities: bool
 ) -> None:
-    """PostgreSQL answers such a COMMIT with ROLLBACK, and with no error."""
+    """PostgreSQL responds to such a COMMIT with ROLLBACK instead of an error."""
     with pytest.raises(RolledBack):
         async with database.transaction() as session:
             if with_entities:
@@ -518,7 +524,7 @@ async def test_disposed_engine_holds_no_connection(one_connection: Database) -> 
 async def test_session_of_sqlalchemys_own_commits_and_rolls_back(
     database: Database, ann: Person
 ) -> None:
-    """Whoever uses the engine without a unit of work gets what SQLAlchemy documents."""
+    """An engine without a unit of work behaves as SQLAlchemy documents."""
     async with AsyncSession(database.engine) as session:
         (await session.get_one(User, ann.id)).full_name = "one"
         await session.commit()

@@ -1,4 +1,4 @@
-"""Only main.py knows the fast path, so that its folder can be deleted."""
+"""Only main.py refers to the fast path, so that its folder can be deleted."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Items are answered as FastAPI's own routes and router would: each request goes both ways."""
+"""The fast router's responses for items equal FastAPI's: each request goes through both."""
 
 import random
 import re
@@ -59,7 +59,7 @@ def generated(seed: int) -> Iterator[dict[str, Any]]:
 
 
 def comparable(response: httpx.Response) -> Any:
-    """Without what is new each time: a name in the place of the value."""
+    """Return the response with placeholders for the values that differ in each response."""
     headers = [
         (name, "new" if name in OF_EACH else value)
         for name, value in response.headers.multi_items()

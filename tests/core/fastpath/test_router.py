@@ -1,5 +1,7 @@
-"""The fast router answers as FastAPI's own does, whatever it is sent: the same routes are made
-twice, and each request goes to both. With what was called, and in which order."""
+"""The fast router responds to any request as FastAPI does.
+
+Each test builds the same routes twice, sends each request to both, and compares the responses and
+the calls with their order."""
 
 import asyncio
 import random
@@ -52,7 +54,7 @@ class Thing(BaseModel):
 
 
 class Fussy(BaseModel):
-    """Its validators do what validators should not."""
+    """A model whose validators change their input and read a context variable."""
 
     name: str = ""
 
@@ -133,7 +135,7 @@ async def principal(
 
 
 class Tagged:
-    """An object that is called."""
+    """A dependency that is a callable object."""
 
     def __init__(self, tag: str) -> None:
         self.tag = tag
@@ -182,7 +184,7 @@ TAGGED = Tagged("tagged")
 
 
 def lean(router: APIRouter) -> None:
-    """What has a plan."""
+    """Add routes that the fast router supports."""
 
     @router.get("/plain")
     async def plain() -> dict[str, int]:
@@ -324,7 +326,7 @@ def lean(router: APIRouter) -> None:
 
 
 def not_lean(router: APIRouter) -> None:
-    """What FastAPI does itself."""
+    """Add routes that are left to FastAPI."""
 
     @router.get("/sync")
     def sync_endpoint(q: int = 1) -> int:
@@ -459,7 +461,7 @@ BODIES = (
 
 
 def generated(rng: random.Random, count: int) -> Iterator[dict[str, Any]]:
-    """Most are valid but for a thing or two."""
+    """Return random requests, most of which have one or two errors."""
     for _ in range(count):
         method, path, body = rng.choice(REQUESTS)
         is_form = path == "/form"
@@ -529,7 +531,7 @@ def test_which_routes_are_lean() -> None:
     assert not any(are_fast[route.name] for route in iter_route_contexts(unknown.routes))
 
 
-async def test_what_a_route_class_adds_to_the_handler_stays() -> None:
+async def test_route_class_keeps_its_handler() -> None:
     class Stamped(APIRoute):
         def get_route_handler(self) -> Any:
             handle = super().get_route_handler()
@@ -577,7 +579,7 @@ def test_untested_fastapi_routes_by_itself(
 async def test_route_that_cannot_be_planned_is_left_to_fastapi(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A later version of FastAPI must not be an outage."""
+    """A later version of FastAPI must not cause an outage."""
 
     def fail(*_: Any) -> None:
         raise AttributeError("FastAPI renamed it")
@@ -636,7 +638,7 @@ def chunk(body: bytes, *, more: bool = False) -> dict[str, Any]:
         ([chunk(b"[" * 90, more=True), chunk(b"")], 422),
     ],
 )
-async def test_a_body_is_read_once(messages: Messages, status: int) -> None:
+async def test_body_is_read_once(messages: Messages, status: int) -> None:
     outcomes = []
     for app in (make_app(fast=False), make_app(fast=True)):
         app.add_middleware(RequestBodyLimitMiddleware, max_body_size=100)
@@ -662,7 +664,7 @@ async def test_a_body_is_read_once(messages: Messages, status: int) -> None:
     assert outcomes[0][0][0]["status"] == status
 
 
-async def test_a_cancelled_request_closes_what_it_opened_as_ever() -> None:
+async def test_cancelled_request_closes_its_dependencies() -> None:
     outcomes = []
     for app in (make_app(fast=False), make_app(fast=True)):
 

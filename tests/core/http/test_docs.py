@@ -6,16 +6,14 @@ import pytest
 from fastapi import FastAPI
 
 from app.accounts.scopes import allowed_scopes
-from app.core.http.docs import FOREIGN_LOGO
+from app.core.http.docs import EXTERNAL_LOGO
 from app.main import create_app
 from tests.conftest import make_settings
 from tests.slices import needs
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
-async def test_all_that_a_page_loads_is_on_this_server(
-    client: httpx.AsyncClient, path: str
-) -> None:
+async def test_pages_load_files_of_this_server_only(client: httpx.AsyncClient, path: str) -> None:
     page = await client.get(path)
     assert page.status_code == 200
     assert "https://" not in page.text
@@ -25,7 +23,7 @@ async def test_all_that_a_page_loads_is_on_this_server(
         assert not link.startswith(("http", "/"))
         asset = await client.get(f"/{link}")
         assert asset.status_code == 200, link
-        assert FOREIGN_LOGO not in asset.content
+        assert EXTERNAL_LOGO not in asset.content
 
 
 async def test_docs_keep_no_authorization_in_the_browser(client: httpx.AsyncClient) -> None:
@@ -36,7 +34,7 @@ async def test_docs_keep_no_authorization_in_the_browser(client: httpx.AsyncClie
 
 @pytest.fixture(scope="module")
 def described() -> FastAPI:
-    """Not started, since the document is the same on every database."""
+    """Return an application that is not started, since its document needs no database."""
     return create_app(make_settings("sqlite+aiosqlite:///never-opened.db"))
 
 
@@ -51,18 +49,18 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {each["operationId"]: each for path in paths for each in path.values()}
 
 
-async def test_the_document_is_served(client: httpx.AsyncClient, document: dict[str, Any]) -> None:
+async def test_document_is_served(client: httpx.AsyncClient, document: dict[str, Any]) -> None:
     assert (await client.get("/openapi.json")).json() == document
 
 
-async def test_the_document_names_the_prefix_of_a_proxy(app: FastAPI) -> None:
+async def test_document_includes_the_prefix_of_a_proxy(app: FastAPI) -> None:
     transport = httpx.ASGITransport(app, root_path="/behind")
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         document = (await client.get("/behind/openapi.json")).json()
     assert document["servers"] == [{"url": "/behind"}]
 
 
-def test_every_operation_is_described(
+def test_operations_have_descriptions(
     document: dict[str, Any], operations: dict[str, dict[str, Any]]
 ) -> None:
     assert {"create_user", "read_liveness"} <= operations.keys()
@@ -100,7 +98,7 @@ def test_every_operation_is_described(
         ("read_liveness", {"200", "500"}),
     ],
 )
-def test_the_statuses_of_an_operation(
+def test_operation_lists_its_statuses(
     operations: dict[str, dict[str, Any]], operation: str, statuses: set[str]
 ) -> None:
     assert set(operations[operation]["responses"]) == statuses
@@ -122,7 +120,7 @@ def test_the_statuses_of_an_operation(
         ("create_token", "429", {"RateLimit", "RateLimit-Policy", "Retry-After"}),
     ],
 )
-def test_the_header_fields_of_an_answer(
+def test_response_lists_its_header_fields(
     document: dict[str, Any],
     operations: dict[str, dict[str, Any]],
     operation: str,
@@ -147,5 +145,5 @@ def test_authorize_knows_the_scopes(
     assert operations["update_item"]["security"] == [{"OAuth2": ["items:write"]}]
 
 
-def test_the_document_is_made_once(described: FastAPI) -> None:
+def test_document_is_generated_once(described: FastAPI) -> None:
     assert described.openapi() is described.openapi()

@@ -1,4 +1,4 @@
-"""The dependency and its route, with an endpoint of the test's own."""
+"""The dependency and its route class, with an endpoint of the test."""
 
 from datetime import timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from app.core.errors import Conflict, Invalid
 from app.core.http import idempotency_records
 from app.core.http.idempotency import idempotent, parse_key
 from app.core.http.idempotency_records import (
-    CLEAN_UP_AT_ONCE,
+    CLEANUP_LIMIT,
     IdempotencyRecord,
     IdempotencyRepository,
 )
@@ -37,7 +37,7 @@ from tests.conftest import Person, client_of, counted_statements, only
         (r'a"b\c', r'a"b\c'),
     ],
 )
-def test_a_key_bare_or_quoted(field: str, key: str) -> None:
+def test_key_is_accepted_bare_or_quoted(field: str, key: str) -> None:
     assert parse_key(field) == key
 
 
@@ -63,14 +63,14 @@ BAD_KEYS = [
 
 
 @pytest.mark.parametrize("field", BAD_KEYS)
-def test_what_is_no_key(field: str) -> None:
+def test_invalid_key_returns_422(field: str) -> None:
     with pytest.raises(Invalid) as caught:
         parse_key(field)
     assert caught.value.loc == ("header", "Idempotency-Key")
 
 
 class Things:
-    """Answers what the test says, and counts how often it was made."""
+    """An endpoint that returns what the test sets, and counts its calls."""
 
     def __init__(self, app: FastAPI, person: Person) -> None:
         self.answer: Any = {"thing": 1}
@@ -119,7 +119,7 @@ def everything(response: httpx.Response) -> tuple[int, bytes, list[tuple[str, st
     ],
     ids=["model", "response", "empty", "large"],
 )
-async def test_a_replay_is_the_same_to_the_byte(things: Things, answer: Any) -> None:
+async def test_replay_equals_the_first_response(things: Things, answer: Any) -> None:
     things.answer = answer()
     first, second = await things.post(), await things.post()
     assert everything(first) == everything(second)
@@ -138,7 +138,7 @@ async def test_a_replay_is_the_same_to_the_byte(things: Things, answer: Any) -> 
     ],
     ids=str,
 )
-async def test_another_request_with_the_key(things: Things, other: dict[str, Any]) -> None:
+async def test_key_of_another_request_returns_422(things: Things, other: dict[str, Any]) -> None:
     await things.post(content=b"null")
     response = await things.post(**other)
     assert response.status_code == 422
@@ -146,15 +146,17 @@ async def test_another_request_with_the_key(things: Things, other: dict[str, Any
     assert things.made == 1
 
 
-async def test_two_fields_are_no_key(things: Things) -> None:
+async def test_two_key_fields_return_422(things: Things) -> None:
     headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "a")]
     assert (await things.client.post("/api/v1/things", headers=headers)).status_code == 422
     assert things.made == 0
 
 
 @pytest.mark.parametrize("status", [303, 404])
-async def test_what_is_no_2xx_is_not_stored(app: FastAPI, things: Things, status: int) -> None:
-    """An error that is returned commits, the key with it; that one counts for nothing."""
+async def test_unsuccessful_response_is_not_stored(
+    app: FastAPI, things: Things, status: int
+) -> None:
+    """A returned error is committed with the key, whose record then does not count."""
     things.answer = Response("no", status)
     for made in (1, 2):
         response = await things.post()
@@ -166,16 +168,16 @@ async def test_what_is_no_2xx_is_not_stored(app: FastAPI, things: Things, status
     assert (await things.post()).headers["Idempotency-Replayed"] == "true"
 
 
-async def test_a_router_without_the_route_is_told(app: FastAPI, client: httpx.AsyncClient) -> None:
+async def test_router_without_the_route_class_is_refused(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
     @app.post("/api/v1/forgotten", dependencies=[idempotent])
     async def forgotten() -> None: ...
 
     assert (await client.post("/api/v1/forgotten")).status_code == 500
 
 
-async def test_each_new_record_deletes_some_that_have_expired(
-    app: FastAPI, ann: Person, things: Things
-) -> None:
+async def test_new_record_deletes_expired_ones(app: FastAPI, ann: Person, things: Things) -> None:
     def record(key: str, expires_in: timedelta) -> IdempotencyRecord:
         return IdempotencyRecord(
             user_id=ann.id,
@@ -188,7 +190,7 @@ async def test_each_new_record_deletes_some_that_have_expired(
         )
 
     async with app.state.resources.database.transaction() as session:
-        for n in range(CLEAN_UP_AT_ONCE + 1):
+        for n in range(CLEANUP_LIMIT + 1):
             session.add(record(f"old {n}", -timedelta(seconds=1)))
         session.add(record("valid", timedelta(minutes=1)))
     left = []
@@ -200,8 +202,8 @@ async def test_each_new_record_deletes_some_that_have_expired(
     assert left == [3, 3]  # an old one, valid, a; valid, a, b
 
 
-async def test_what_it_costs(app: FastAPI, things: Things) -> None:
-    """A claim, the answer and the cleaning; then a claim that fails, and the answer."""
+async def test_key_costs_a_fixed_number_of_statements(app: FastAPI, things: Things) -> None:
+    """The first request reserves, stores and cleans up; a replay fails to reserve, and reads."""
     for expected in (["INSERT", "UPDATE", "DELETE"], ["INSERT", "SELECT"]):
         async with counted_statements(app) as statements:
             await things.post()
@@ -209,7 +211,7 @@ async def test_what_it_costs(app: FastAPI, things: Things) -> None:
         assert [each for each in work if each not in ("BEGIN", "SHOW")] == expected
 
 
-async def test_an_account_or_a_record_that_has_just_gone(
+async def test_deleted_account_or_record_returns_409(
     app: FastAPI, ann: Person, things: Things, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Conflict):
@@ -226,10 +228,10 @@ async def test_an_account_or_a_record_that_has_just_gone(
 
 
 @only("postgresql")
-async def test_one_that_is_under_way_is_waited_for_until_the_time_is_up(
+async def test_wait_for_a_running_request_times_out(
     app: FastAPI, ann: Person, things: Things, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idempotency_records, "LONGEST_WAIT", "50ms")
+    monkeypatch.setattr(idempotency_records, "LOCK_TIMEOUT", "50ms")
     async with app.state.resources.database.transaction() as session:
         assert await IdempotencyRepository(session).reserve(ann.id, "k", b"")
         response = await things.post()

@@ -42,7 +42,7 @@ def app() -> FastAPI:
         ("/direct?tenant=a", 422),
     ],
 )
-async def test_a_route_takes_the_parameters_that_it_names(
+async def test_route_takes_its_declared_parameters_only(
     app: FastAPI, url: str, status: int
 ) -> None:
     async with client_of(app) as client:

@@ -1,4 +1,4 @@
-"""What goes around every request: problem documents, request ids, the log, limits."""
+"""Problem documents, request IDs, the access log and limits, which all requests have."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The server's protocols with small applications, in the test's event loop."""
+"""The server's protocols, tested with small applications in the test's event loop."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ REQUEST_SECONDS = 10  # By the clock that the tests put forward.
 
 @pytest.fixture(autouse=True)
 def settings(elsewhere: None, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Read them before the event loop runs, as the application does when it is imported."""
+    """Read the settings before the event loop runs, as the import of the application does."""
     monkeypatch.setattr(get_settings(), "request_timeout", REQUEST_SECONDS)
     return get_settings()
 
@@ -64,7 +64,7 @@ SOCKET_ATTRIBUTES = """close_sent conn frames handshake_complete handshake_initi
     ],
 )
 def test_uvicorn_has_the_attributes_that_the_protocols_use(class_: Any, attributes: str) -> None:
-    """They are not documented. `app/core/http/server.py` has to follow where one is missing."""
+    """They are undocumented. If one is missing, `app/core/http/server.py` has to be adapted."""
     assert set(attributes.split()) <= set(class_.__init__.__code__.co_names)
 
 
@@ -91,7 +91,7 @@ async def test_trailers_are_not_among_the_headers() -> None:
 
 
 async def read_and_answer(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer when the body is whole."""
+    """Respond when the whole body was received."""
     message = await receive()
     while message.get("more_body"):
         message = await receive()
@@ -100,7 +100,7 @@ async def read_and_answer(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def trickle(connection: Connection, piece: bytes, clock: Clock) -> bytes:
-    """Send `piece` every second until the server closes, and return what it sent."""
+    """Send `piece` every second until the server closes the connection. Return its response."""
     reader, writer = connection
     response = asyncio.create_task(reader.read())
     await settled()
@@ -149,7 +149,7 @@ async def test_second_request_has_its_own_time(clock: Clock) -> None:
 
 
 async def test_body_at_a_reasonable_pace_is_accepted(clock: Clock) -> None:
-    """The whole takes three times REQUEST_TIMEOUT, in which there are at least 10 kB."""
+    """The body takes three times REQUEST_TIMEOUT, with at least 10 kB in each of them."""
     async with connected(read_and_answer) as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nContent-Length: 40000\r\n\r\n")
         for _ in range(8):
@@ -159,7 +159,7 @@ async def test_body_at_a_reasonable_pace_is_accepted(clock: Clock) -> None:
 
 
 async def test_time_does_not_run_while_the_application_works(clock: Clock) -> None:
-    """Neither does it for a body that the application has not asked for yet."""
+    """Nor does it run for a body that the application has not asked for."""
     may_go_on = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -196,7 +196,7 @@ async def test_application_learns_that_a_slow_request_was_cut(clock: Clock) -> N
 def test_client_that_leaves_with_requests_unanswered_is_no_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """On uvloop, as in production: there it is an error to write to a closed transport."""
+    """It runs on uvloop, as in production, where writing to a closed transport is an error."""
     asked, left = asyncio.Event(), asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -243,7 +243,7 @@ async def test_invalid_request_behind_another_is_not_answered_in_its_place() -> 
 
 
 async def test_pipelined_body_is_held_up_to_a_limit() -> None:
-    """Each call of receive() lets the server read on, whoever's body comes next."""
+    """Each call of receive() lets the server continue to read, also later requests' bodies."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -390,7 +390,7 @@ async def test_connections_in_use_are_kept_and_a_new_one_is_answered_503(
 
 
 async def accept(scope: Scope, receive: Receive, send: Send) -> None:
-    """Read what the client sends until it goes away."""
+    """Read what the client sends until it disconnects."""
     await receive()
     await send({"type": "websocket.accept"})
     while (await receive())["type"] != "websocket.disconnect":

@@ -40,7 +40,7 @@ def part(message: EmailMessage, kind: str) -> str:
     return content.replace("\r\n", "\n")
 
 
-async def test_a_mail(inbox: Inbox) -> None:
+async def test_mail_has_headers_and_two_bodies(inbox: Inbox) -> None:
     mailer = await make_mailer(
         inbox.url, public_url="https://example.com/", mail_from="Us <us@a.com>"
     )
@@ -56,7 +56,7 @@ async def test_a_mail(inbox: Inbox) -> None:
     assert "Hello Ann &amp; Bob," in part(message, "html")
 
 
-async def test_nobody_writes_headers(inbox: Inbox) -> None:
+async def test_line_break_does_not_add_headers(inbox: Inbox) -> None:
     mailer = await make_mailer(inbox.url)
     for line_break in ("\r\n", "\n", "\r", "\u2028", "\x0b", "\x85"):
         name = f"x{line_break}Bcc: eve@example.com"
@@ -83,7 +83,7 @@ async def test_addresses_of_any_script(inbox: Inbox) -> None:
     assert inbox.messages[0]["Subject"] == "A greeting to Änne \U0001f989"
 
 
-async def test_what_is_temporary(inbox: Inbox) -> None:
+async def test_temporary_smtp_errors_raise_unavailable(inbox: Inbox) -> None:
     mailer = await make_mailer(inbox.url)
     inbox.answers = ["450 not now", "550 nobody here"]
     with pytest.raises(Unavailable):
@@ -94,7 +94,7 @@ async def test_what_is_temporary(inbox: Inbox) -> None:
         await (await make_mailer("smtp://127.0.0.1:1")).send(TO, "greeting", **CONTEXT)
 
 
-async def test_a_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hanging_server_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.core.jobs.mail.SMTP_SECONDS", 0.1)
     hung_up = asyncio.Event()
 
@@ -111,7 +111,7 @@ async def test_a_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.wait_for(hung_up.wait(), DEADLINE_SECONDS)
 
 
-async def test_the_password_may_have_any_characters(inbox: Inbox) -> None:
+async def test_password_may_contain_any_characters(inbox: Inbox) -> None:
     url = inbox.url.replace("//", "//us%40a.com:p%3A%2F%40%25ss@")
     await (await make_mailer(url)).send(TO, "greeting", **CONTEXT)
     assert inbox.logins == [(b"us@a.com", b"p:/@%ss")]
@@ -124,14 +124,14 @@ async def test_starttls_is_insisted_on(inbox: Inbox) -> None:
     assert inbox.messages == []
 
 
-async def test_without_a_server_it_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_mail_is_logged_without_a_server(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     await (await make_mailer(None)).send(TO, "greeting", **CONTEXT)
     assert "http://127.0.0.1:8000/greetings/t0ken" in caplog.text
     assert TO in caplog.text
 
 
-async def test_but_not_in_production(caplog: pytest.LogCaptureFixture) -> None:
+async def test_mail_is_not_logged_in_production(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     changes = {"environment": "production", "public_url": "https://example.com"}
     await (await make_mailer(None, **changes)).send(TO, "greeting", **CONTEXT)
@@ -142,7 +142,7 @@ async def test_but_not_in_production(caplog: pytest.LogCaptureFixture) -> None:
     )
 
 
-async def test_a_name_that_a_template_lacks(inbox: Inbox) -> None:
+async def test_missing_template_variable_raises(inbox: Inbox) -> None:
     with pytest.raises(UndefinedError, match="token"):
         await (await make_mailer(inbox.url)).send(TO, "greeting", name="Ann")
     assert inbox.messages == []

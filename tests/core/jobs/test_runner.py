@@ -13,7 +13,7 @@ from app.core.database.models import utc_now
 from app.core.errors import NotFound, Unavailable
 from app.core.jobs import runner as runners
 from app.core.jobs.queue import JobQueue, JobRepository, QueuedJob
-from app.core.jobs.runner import Job, JobRunner, pause_after
+from app.core.jobs.runner import Job, JobRunner, retry_delay
 from app.resources import Resources
 from tests.conftest import make_settings, running
 from tests.greeter import add_greeter
@@ -166,7 +166,7 @@ async def test_job_is_tried_again_after_a_transient_error(
 
 def test_pauses_between_attempts_grow_up_to_a_bound() -> None:
     for attempts, longest in ((1, 2), (2, 4), (3, 8), (12, 3600), (10_000, 3600)):
-        pauses = [pause_after(attempts).total_seconds() for _ in range(50)]
+        pauses = [retry_delay(attempts).total_seconds() for _ in range(50)]
         assert longest / 2 <= min(pauses) < max(pauses) <= longest
 
 
@@ -191,7 +191,7 @@ async def test_job_with_a_bug_fails_at_once_and_holds_up_no_other(
     async def fail(_: Resources) -> None:
         raise ValueError("a bug")
 
-    for _ in range(runners.AT_ONCE + 1):
+    for _ in range(runners.MAX_RUNNING_JOBS + 1):
         await enqueue(resources, fail)
     await enqueue(resources, calls.note, 7)
     await runner_of(resources, fail, calls.note).drain()
@@ -250,7 +250,7 @@ async def test_second_job_with_a_unique_key_is_refused_while_the_first_is_queued
     await enqueue(resources, calls.note, 8, unique_key="a")
 
 
-async def test_each_job_runs_once_with_two_runners(resources: Resources, calls: Calls) -> None:
+async def test_job_runs_once_with_two_runners(resources: Resources, calls: Calls) -> None:
     for number in range(40):
         await enqueue(resources, calls.note, number)
     one, two = (runner_of(resources, calls.note) for _ in range(2))
@@ -271,7 +271,7 @@ async def test_runner_runs_a_bounded_number_at_once(resources: Resources) -> Non
     for _ in range(25):
         await enqueue(resources, work)
     await runner_of(resources, work).drain()
-    assert (now, most) == (0, runners.AT_ONCE)
+    assert (now, most) == (0, runners.MAX_RUNNING_JOBS)
 
 
 async def test_job_that_the_stop_interrupts_runs_again(
@@ -300,7 +300,7 @@ async def test_job_of_a_runner_that_died_runs_when_its_lease_has_ended(
 ) -> None:
     await enqueue(resources, calls.note, 7)
     async with resources.database.transaction() as session:
-        (dead,) = await JobRepository(session).claim(["note"], 1, runners.LEASE)
+        (dead,) = await JobRepository(session).lease_due(["note"], 1, runners.LEASE)
     runner = runner_of(resources, calls.note)
     await runner.drain()
     assert calls == []
@@ -318,9 +318,9 @@ async def test_claim_that_took_too_long_does_not_end_another_one(
 ) -> None:
     await enqueue(resources, calls.note, 7)
     async with resources.database.transaction() as session:
-        (slow,) = await JobRepository(session).claim(["note"], 1, timedelta(0))
+        (slow,) = await JobRepository(session).lease_due(["note"], 1, timedelta(0))
     async with resources.database.transaction() as session:
-        (second,) = await JobRepository(session).claim(["note"], 1, runners.LEASE)
+        (second,) = await JobRepository(session).lease_due(["note"], 1, runners.LEASE)
     async with resources.database.transaction() as session:
         await JobRepository(session).fail(slow, "too late")
     (job,) = await queued(resources)
@@ -335,11 +335,11 @@ async def test_runner_goes_on_after_the_database_was_away(
     async def tell(_: Resources) -> None:
         ran.set()
 
-    claims, has_due = list[str](), JobRepository.has_due
+    looks, has_due = list[str](), JobRepository.has_due
 
     async def be_away_twice(self: JobRepository, names: Any) -> bool:
-        claims.append("claim")
-        if len(claims) <= 2:
+        looks.append("has_due")
+        if len(looks) <= 2:
             raise Unavailable("The database is away.")
         return await has_due(self, names)
 

@@ -62,7 +62,7 @@ async def test_missed_runs_are_made_up_for_once(resources: Resources) -> None:
     assert await queued_names(resources) == ["tidy"]
 
 
-async def test_one_of_many_processes_queues_a_run(resources: Resources) -> None:
+async def test_scheduled_run_is_queued_by_one_process(resources: Resources) -> None:
     await asyncio.gather(*(schedules_of(resources).enqueue_due() for _ in range(5)))
     assert await queued_names(resources) == []
     await set_last_due(resources, AGES_AGO)

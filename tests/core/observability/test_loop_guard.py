@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.core.http.middleware.request_context import RequestContext
 from app.core.observability import loop_guard
-from app.core.observability.loop_guard import LoopGuard, Sight
+from app.core.observability.loop_guard import LoopGuard, Sample
 from app.main import create_app
 from tests.conftest import client_of, make_settings
 from tests.isolation import DEADLINE_SECONDS
@@ -23,22 +23,22 @@ SECONDS = 0.15
 
 
 @pytest.fixture
-def sights(monkeypatch: pytest.MonkeyPatch) -> list[Sight]:
-    """What the guard has seen while a beat was overdue."""
-    look, sights = LoopGuard._look, list[Sight]()
+def samples(monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
+    """Return a list that the guard's samples are added to."""
+    take, samples = LoopGuard._take_sample, list[Sample]()
 
-    def look_and_tell(guard: LoopGuard) -> Sight | None:
-        if sight := look(guard):
-            sights.append(sight)
-        return sight
+    def take_and_record(guard: LoopGuard) -> Sample | None:
+        if sample := take(guard):
+            samples.append(sample)
+        return sample
 
-    monkeypatch.setattr(LoopGuard, "_look", look_and_tell)
-    return sights
+    monkeypatch.setattr(LoopGuard, "_take_sample", take_and_record)
+    return samples
 
 
 @pytest.fixture
 async def client(
-    never_blocked: BlockBuster, sights: list[Sight], monkeypatch: pytest.MonkeyPatch
+    never_blocked: BlockBuster, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     app.add_middleware(RequestContext)
@@ -46,23 +46,23 @@ async def client(
 
     @app.get("/blocks/{number}")
     async def block(number: int) -> None:
-        while not sights:
-            time.sleep(SECONDS)  # noqa: ASYNC251 - what is to be found
+        while not samples:
+            time.sleep(SECONDS)  # noqa: ASYNC251 - This is what the guard has to find.
 
     @app.get("/works/{number}")
     async def work(number: int) -> None:
         ends = time.monotonic() + SECONDS
-        while not sights or time.monotonic() < ends:
+        while not samples or time.monotonic() < ends:
             sum(range(number))
 
-    beat, beats, have_been = LoopGuard._beat, count(1), threading.Event()
+    heartbeat, heartbeats, have_been = LoopGuard._heartbeat, count(1), threading.Event()
 
-    def beat_and_count(guard: LoopGuard, due: float) -> None:
-        beat(guard, due)
-        if next(beats) == 10 * loop_guard.BLOCKED_SECONDS / loop_guard.BEAT_SECONDS:
+    def count_heartbeat(guard: LoopGuard, due: float) -> None:
+        heartbeat(guard, due)
+        if next(heartbeats) == 10 * loop_guard.BLOCKED_SECONDS / loop_guard.HEARTBEAT_SECONDS:
             have_been.set()
 
-    monkeypatch.setattr(LoopGuard, "_beat", beat_and_count)
+    monkeypatch.setattr(LoopGuard, "_heartbeat", count_heartbeat)
 
     @app.get("/waits")
     async def wait() -> None:
@@ -80,7 +80,7 @@ async def client(
 
 
 async def live(app: FastAPI, started: asyncio.Event, ends: asyncio.Event) -> None:
-    """The lifespan, through the middleware as a server does it."""
+    """Run the lifespan through the middleware, as a server does."""
 
     async def receive() -> dict[str, Any]:
         if started.is_set():
@@ -120,7 +120,7 @@ async def warnings() -> AsyncIterator[Warnings]:
         ("/works/10", "GET /works/{number}", "in work: "),
     ],
 )
-async def test_who_blocks_the_loop_is_named_once(
+async def test_blocking_request_is_logged_once(
     client: httpx.AsyncClient, warnings: Warnings, path: str, endpoint: str, line: str
 ) -> None:
     assert (await client.get(path)).status_code == 200
@@ -130,12 +130,12 @@ async def test_who_blocks_the_loop_is_named_once(
     assert line in warning
 
 
-async def test_who_waits_is_not(client: httpx.AsyncClient, warnings: Warnings) -> None:
+async def test_waiting_request_is_not_logged(client: httpx.AsyncClient, warnings: Warnings) -> None:
     assert (await client.get("/waits")).status_code == 200
     assert not [each for each in warnings.messages if "in wait:" in each]
 
 
-def test_only_local_has_a_guard() -> None:
+def test_guard_is_added_in_local_only() -> None:
     for environment, guarded in (("local", True), ("production", False)):
         settings = make_settings(
             "sqlite+aiosqlite:///x.db",

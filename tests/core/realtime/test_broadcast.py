@@ -1,4 +1,4 @@
-"""Events from process to process: each `Broadcast` here stands for one."""
+"""Events between processes: each `Broadcast` stands for a process."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from app.core.database.events import Event
 from app.core.realtime import redis_broadcast
-from app.core.realtime.broadcast import LOST
+from app.core.realtime.broadcast import EVENTS_LOST
 from app.core.realtime.redis_broadcast import RedisBroadcast
 from tests.isolation import DEADLINE_SECONDS
 from tests.waiting import eventually_async
@@ -37,8 +37,8 @@ class Process:
         ]
         return number
 
-    async def is_linked(self) -> None:
-        """The first thing that it hears is that it may have missed something before."""
+    async def is_connected(self) -> None:
+        """Wait for the first message, which says that earlier events may have been lost."""
         await asyncio.wait_for(self.lost.wait(), DEADLINE_SECONDS)
         self.lost.clear()
 
@@ -47,12 +47,12 @@ class Process:
 async def process(url: str, *, linked: bool = True) -> AsyncIterator[Process]:
     one = Process(url)
     with (
-        one.broadcast.listening("numbers", one.heard.put_nowait),
-        one.broadcast.listening(LOST, lambda _: one.lost.set()),
+        one.broadcast.subscribed("numbers", one.heard.put_nowait),
+        one.broadcast.subscribed(EVENTS_LOST, lambda _: one.lost.set()),
     ):
         await one.broadcast.start()
         if linked:
-            await one.is_linked()
+            await one.is_connected()
         yield one
         await asyncio.wait_for(one.broadcast.close(), DEADLINE_SECONDS)
 
@@ -65,7 +65,7 @@ async def logged(caplog: pytest.LogCaptureFixture, message: str) -> None:
 
 
 class Proxy:
-    """A Redis that goes away and comes back."""
+    """A proxy to Redis that can be disconnected and connected again."""
 
     def __init__(self, url: str) -> None:
         self._target = Redis.from_url(url).connection_pool.connection_kwargs
@@ -109,7 +109,7 @@ async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
     proxy.go()
 
 
-async def test_every_process_is_told_once(redis_url: str) -> None:
+async def test_event_reaches_each_process_once(redis_url: str) -> None:
     async with process(redis_url) as one, process(redis_url) as two, process(redis_url) as three:
         for number in range(300):
             one.broadcast.publish([Happened(number=number)])
@@ -122,13 +122,13 @@ async def test_every_process_is_told_once(redis_url: str) -> None:
             assert each.heard.empty()
 
 
-async def test_only_who_listens_is_told(redis_url: str) -> None:
+async def test_event_reaches_listeners_of_its_topic_only(redis_url: str) -> None:
     async with process(redis_url) as one, process(redis_url) as two:
         one.broadcast.publish([Happened(number=1, about="others"), Happened(number=2)])
         assert await two.next() == 2
 
 
-async def test_another_database_of_the_server_is_another_application(redis_url: str) -> None:
+async def test_other_redis_database_is_another_application(redis_url: str) -> None:
     server, _, number = redis_url.rpartition("/")
     other = f"{server}/{(int(number) + 4) % 16}"  # not that of another process of the tests
     async with process(redis_url) as one, process(other) as stranger, process(redis_url) as two:
@@ -139,7 +139,7 @@ async def test_another_database_of_the_server_is_another_application(redis_url: 
         assert two.heard.empty()
 
 
-async def test_a_redis_that_goes_away(
+async def test_events_reach_other_processes_after_redis_is_back(
     redis_url: str, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with process(redis_url) as one, process(proxy.url) as cut_off:
@@ -149,7 +149,7 @@ async def test_a_redis_that_goes_away(
         one.broadcast.publish([Happened(number=2)])
         await logged(caplog, "Redis is unavailable")
         await proxy.come()
-        await cut_off.is_linked()
+        await cut_off.is_connected()
         assert await one.next() == 2
         assert await one.next() == 1  # it waited for Redis
         assert cut_off.heard.empty()
@@ -162,29 +162,29 @@ async def test_a_redis_that_goes_away(
 
 
 @pytest.mark.parametrize("withheld", [b"", b"message"], ids=["everything", "messages"])
-async def test_a_redis_that_hangs(
+async def test_hanging_redis_is_detected_by_the_heartbeat(
     withheld: bytes,
     proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Without a word: only the heartbeat tells."""
-    monkeypatch.setattr(redis_broadcast, "BEAT_SECONDS", 0.1)
-    monkeypatch.setattr(redis_broadcast, "SILENCE_SECONDS", 0.5)
-    monkeypatch.setattr(redis_broadcast, "ANSWER_SECONDS", 0.5)
+    """Redis stops responding without an error, so that only the heartbeat detects it."""
+    monkeypatch.setattr(redis_broadcast, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(redis_broadcast, "HEARTBEAT_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(redis_broadcast, "RESPONSE_SECONDS", 0.5)
     async with process(proxy.url) as one:
         proxy.withheld = withheld
         one.broadcast.publish([Happened(number=1)])
         assert await one.next() == 1
         await logged(caplog, "Redis is unavailable")
         proxy.withheld = None
-        await one.is_linked()
+        await one.is_connected()
 
 
-async def test_an_outbox_that_is_full(
+async def test_full_outbox_reports_lost_events(
     redis_url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(redis_broadcast, "MAX_WAITING", 10)
+    monkeypatch.setattr(redis_broadcast, "MAX_QUEUED_MESSAGES", 10)
     async with process(redis_url) as one, process(proxy.url) as cut_off:
         proxy.go()
         cut_off.broadcast.publish([Happened(number=number) for number in range(11)])
@@ -192,11 +192,13 @@ async def test_an_outbox_that_is_full(
         await proxy.come()
         await asyncio.wait_for(one.lost.wait(), DEADLINE_SECONDS)
         assert one.heard.empty()
-        await cut_off.is_linked()
+        await cut_off.is_connected()
     assert caplog.text.count("Too many events wait for Redis") == 1
 
 
-async def test_what_is_no_event(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_invalid_messages_are_logged_and_ignored(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     channel = f"events:{redis_url.rpartition('/')[2]}"
     async with process(redis_url) as one, Redis.from_url(redis_url, driver_info=None) as redis:
         for nonsense in ("nonsense", "[]", "7", '{"a": 1}'):
@@ -206,15 +208,15 @@ async def test_what_is_no_event(redis_url: str, caplog: pytest.LogCaptureFixture
     assert caplog.text.count("Ignored a message that is not an event") == 4
 
 
-async def test_a_stop_sends_what_waits(redis_url: str) -> None:
-    """A command publishes, and is done."""
+async def test_close_sends_the_outbox(redis_url: str) -> None:
+    """A command that ends right after it publishes still sends its events."""
     async with process(redis_url) as one:
         async with process(redis_url, linked=False) as command:
             command.broadcast.publish([Happened(number=1)])
         assert await one.next() == 1
 
 
-async def test_a_stop_while_redis_is_away(
+async def test_close_while_redis_is_unavailable_ends(
     unused_tcp_port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with process(f"redis://127.0.0.1:{unused_tcp_port}/0", linked=False) as one:

@@ -1,4 +1,4 @@
-"""By which address a client is known; uvicorn's part of it needs a real server."""
+"""The address of a client. uvicorn's part of it needs a real server."""
 
 import httpx
 import pytest
@@ -30,7 +30,7 @@ def test_addresses(host: str | None, address: str, network: str) -> None:
 
 
 @needs("items")
-def test_only_a_trusted_proxy_is_believed(database_url: str) -> None:
+def test_address_of_a_trusted_proxy_only_is_used(database_url: str) -> None:
     said = ["198.51.100.1", "198.51.100.2", "203.0.113.9, 198.51.100.1", "8.8.8.8, 198.51.100.1"]
     settings = {"FORWARDED_ALLOW_IPS": "127.0.0.1", "RATE_LIMIT_DEFAULT": "2/minute"}
     with (

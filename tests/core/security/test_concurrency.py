@@ -8,7 +8,7 @@ from app.core.security.concurrency import ConcurrencyLimit
 
 
 class Call:
-    """A call that holds its place until it is told to end."""
+    """A call that runs until the test ends it."""
 
     def __init__(self, limit: ConcurrencyLimit, key: int) -> None:
         self.runs = False

@@ -9,15 +9,15 @@ from app.core.security.fair_queue import FairQueue
 
 
 class Works:
-    """Work that ends when it is told to, and the order in which it began."""
+    """Work that runs until the test ends it, and the order in which it started."""
 
     def __init__(self) -> None:
-        self.begun = list[str]()
+        self.connection = list[str]()
         self.end = asyncio.Event()
 
     def named(self, name: str) -> Callable[[], Awaitable[str]]:
         async def work() -> str:
-            self.begun.append(name)
+            self.connection.append(name)
             await self.end.wait()
             return name
 
@@ -42,18 +42,18 @@ async def test_keys_take_turns(works: Works) -> None:
     tasks += [await start(queue, works, "b", f"b{n}") for n in range(2)]
     works.end.set()
     await asyncio.gather(*tasks)
-    assert works.begun == ["a0", "a1", "b0", "a2", "b1", "a3"]
+    assert works.connection == ["a0", "a1", "b0", "a2", "b1", "a3"]
 
 
-async def test_no_more_than_allowed_run_at_once(works: Works) -> None:
+async def test_running_calls_are_limited(works: Works) -> None:
     queue = FairQueue(2)
     tasks = [await start(queue, works, "a", str(n)) for n in range(3)]
-    assert works.begun == ["0", "1"]
+    assert works.connection == ["0", "1"]
     works.end.set()
     await asyncio.gather(*tasks)
     await start(queue, works, "a", "next")
     await start(queue, works, "a", "and another")
-    assert works.begun[3:] == ["next", "and another"]
+    assert works.connection[3:] == ["next", "and another"]
 
 
 async def test_cancelled_call_leaves_the_queue(works: Works) -> None:
@@ -64,7 +64,7 @@ async def test_cancelled_call_leaves_the_queue(works: Works) -> None:
     gone.cancel()
     works.end.set()
     await asyncio.gather(running, stays)
-    assert works.begun == ["running", "stays"]
+    assert works.connection == ["running", "stays"]
     assert gone.cancelled()
 
 
@@ -73,14 +73,14 @@ async def test_cancelled_work_counts_until_its_end(works: Works) -> None:
     gone = await start(queue, works, "a", "gone")
     gone.cancel()
     waits = await start(queue, works, "a", "waits")
-    assert works.begun == ["gone"]
+    assert works.connection == ["gone"]
     works.end.set()
     assert await waits == "waits"
 
 
 @pytest.mark.parametrize("steps", range(6))
 async def test_call_cancelled_in_its_turn_passes_it_on(works: Works, steps: int) -> None:
-    """At whichever step of the event loop between the turn and the work."""
+    """The cancellation may come at any step of the event loop between its turn and its work."""
     queue = FairQueue(1)
     await start(queue, works, "a", "running")
     gone = await start(queue, works, "b", "gone")

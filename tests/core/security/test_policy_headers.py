@@ -1,4 +1,4 @@
-"""What a browser is told on each kind of answer."""
+"""The policy headers of each kind of response."""
 
 import asyncio
 import re
@@ -36,7 +36,9 @@ async def test_pages_load_nothing_inline_and_nothing_foreign(
     assert "camera=()" in response.headers["Permissions-Policy"]
 
 
-async def test_the_api_says_little(client: httpx.AsyncClient, ann: Person) -> None:
+async def test_api_responses_have_few_policy_headers(
+    client: httpx.AsyncClient, ann: Person
+) -> None:
     for response in (
         await ann.client.get("/api/v1/items"),
         await client.get("/api/v1/items"),

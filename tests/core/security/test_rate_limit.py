@@ -37,7 +37,7 @@ def url(request: pytest.FixtureRequest) -> str | None:
 
 @pytest.fixture
 async def make_limiter() -> AsyncIterator[Limiters]:
-    """Those of one test share their key, and so on one Redis their counts; no others do."""
+    """Return a function that creates limiters, which share their counts within one test only."""
     key, limiters = secrets.token_bytes(), list[RateLimiter]()
 
     def make(url: str | None) -> RateLimiter:
@@ -50,7 +50,7 @@ async def make_limiter() -> AsyncIterator[Limiters]:
 
 
 async def passed(limiter: RateLimiter, count: int, key: str = "ann") -> int:
-    """How many of so many at once."""
+    """Return how many of `count` concurrent requests are admitted."""
     hits = (limiter.hit("test", TEN, key) for _ in range(count))
     results = await asyncio.gather(*hits, return_exceptions=True)
     assert all(each is None or isinstance(each, TooManyRequests) for each in results), results
@@ -63,7 +63,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @asynccontextmanager
 async def listening(port: int, serve: Callable[..., Any]) -> AsyncIterator[list[Stream]]:
-    """A server on this port, and its open connections, which are cut at the end."""
+    """Run a server on a port. Yield its open connections, which are closed at the end."""
     streams: list[Stream] = []
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -89,7 +89,7 @@ async def talk_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 
 
 async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """To the real Redis."""
+    """Forward a connection to the real Redis."""
     options = Redis.from_url(REDIS_URL or "").connection_pool.connection_kwargs
     to_redis = await asyncio.open_connection(options["host"], options.get("port", 6379))
     await asyncio.gather(pump(reader, to_redis[1]), pump(to_redis[0], writer))
@@ -105,7 +105,9 @@ def relayed(port: int) -> str:
     return f"redis://127.0.0.1:{port}/{(REDIS_URL or '').rpartition('/')[2]}"
 
 
-async def test_of_30_at_once_10_pass(make_limiter: Limiters, url: str | None) -> None:
+async def test_limit_admits_10_of_30_concurrent_requests(
+    make_limiter: Limiters, url: str | None
+) -> None:
     limiter = make_limiter(url)
     assert await passed(limiter, 30) == 10
     assert await passed(limiter, 30) == 0
@@ -134,7 +136,9 @@ async def test_policies_and_parts_of_keys_are_apart(
         await limiter.hit("a", once, "x", "y")
 
 
-async def test_where_one_stands(make_limiter: Limiters, url: str | None) -> None:
+async def test_status_reports_the_remaining_requests(
+    make_limiter: Limiters, url: str | None
+) -> None:
     limiter = make_limiter(url)
     assert await limiter.status("test", TEN, "ann") == (10, 60)
     assert await passed(limiter, 3) == 3
@@ -197,14 +201,14 @@ async def test_redis_learns_no_address_and_forgets(make_limiter: Limiters) -> No
 
 
 @pytest.mark.parametrize("serve", [None, hang, talk_nonsense])
-async def test_without_redis_the_process_counts(
+async def test_process_counts_while_redis_is_unavailable(
     make_limiter: Limiters,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     serve: Callable[..., Any] | None,
 ) -> None:
     monkeypatch.setattr(rate_limit, "REDIS_SECONDS", 0.1)
-    monkeypatch.setattr(rate_limit, "AWAY_SECONDS", DEADLINE_SECONDS)
+    monkeypatch.setattr(rate_limit, "RETRY_SECONDS", DEADLINE_SECONDS)
     port = free_port()
     limiter = make_limiter(f"redis://127.0.0.1:{port}/5")
     async with listening(port if serve else free_port(), serve or hang) as connections:
@@ -229,7 +233,7 @@ async def test_redis_that_comes_back(
     limiter, other = make_limiter(relayed(port)), make_limiter(REDIS_URL)
     assert await passed(limiter, 1) == 1
     for count in (10, 0):  # it goes away again, and a connection that was cut is no failure
-        now += rate_limit.AWAY_SECONDS
+        now += rate_limit.RETRY_SECONDS
         async with listening(port, relay) as connections:
             assert await passed(limiter, 60) == count
             assert len(connections) <= rate_limit.REDIS_CONNECTIONS
@@ -254,7 +258,7 @@ def stands(response: httpx.Response) -> tuple[int, str | None]:
 
 
 @needs("items")
-async def test_the_default_limits_by_address(database_url: str, url: str | None) -> None:
+async def test_default_limit_counts_by_address(database_url: str, url: str | None) -> None:
     settings = make_settings(
         database_url, redis_url=url, rate_limit_default="3/minute", secret_key=secrets.token_hex()
     )
@@ -278,7 +282,7 @@ async def test_the_default_limits_by_address(database_url: str, url: str | None)
         assert read["responses"]["429"]["description"] == "Too many requests from this address"
 
 
-async def test_the_fields_are_on_whatever_is_answered(database_url: str) -> None:
+async def test_fields_are_on_all_responses(database_url: str) -> None:
     settings = make_settings(database_url, rate_limit_default="9/minute")
     async with running(settings) as app, client_of(app) as client:
 
@@ -300,7 +304,7 @@ async def test_the_fields_are_on_whatever_is_answered(database_url: str) -> None
 
 
 @needs("items")
-async def test_without_the_setting_nothing_is_limited(app: FastAPI, ann: Person) -> None:
+async def test_unset_default_limits_nothing(app: FastAPI, ann: Person) -> None:
     response = await ann.client.get(ITEMS)
     assert stands(response) == (200, None)
     assert "RateLimitFields" not in {

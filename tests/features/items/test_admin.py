@@ -74,7 +74,7 @@ async def test_the_owners_sockets_hear_of_it(
     app: FastAPI, admin: httpx.AsyncClient, ann: Person
 ) -> None:
     item, told = await make_item(ann), list[str]()
-    with app.state.resources.broadcast.listening(items_of(ann.id), told.append):
+    with app.state.resources.broadcast.subscribed(items_of(ann.id), told.append):
         await admin.post(f"/admin/item/edit/{item['id']}", data=LAMP | {"version": "1"})
         await admin.delete(f"/admin/item/delete?pks={item['id']}")
     assert [(event["type"], event["version"]) for event in map(json.loads, told)] == [

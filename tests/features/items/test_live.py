@@ -275,14 +275,16 @@ async def test_a_database_that_is_away_ends_no_socket(
 async def test_who_does_not_read_is_dropped(
     app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "MAX_WAITING", 3)
+    monkeypatch.setattr(sockets, "MAX_QUEUED_MESSAGES", 3)
     async with connected(app, ann.token) as slow, connected(app, ann.token) as quick:
         slow.reads.clear()
         for n in range(10):
             await ann.client.post(ITEMS, json=LAMP)
             assert await quick.receive() == told("created", n + 1, 1)
-        (dropped,) = [each for each in app.state.resources.sockets._all() if each._end.done()]
-        assert dropped._waiting.empty()
+        (dropped,) = [
+            each for each in app.state.resources.sockets._all() if each._close_code.done()
+        ]
+        assert dropped._queue.empty()
         slow.reads.set()
         assert await slow.closed() == 1013
 

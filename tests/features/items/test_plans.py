@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from sqlalchemy import select, text
 
 from app.accounts.ownership import page_query
-from app.core.database.filters import pattern_of
+from app.core.database.filters import like_pattern
 from app.core.database.pagination import Sort
 from app.core.database.repository import page_params
 from app.features.items.models import Item
@@ -66,7 +66,7 @@ async def test_a_page_is_read_off_an_index(app: FastAPI, ann: Person, sort: str)
 @only("postgresql")
 async def test_a_search_asks_the_indexes_of_trigrams(app: FastAPI, ann: Person) -> None:
     plan = await plan_of(
-        app, ann, Sort("id"), is_first=True, many=20_000, q=pattern_of("c4ca4238a0b9")
+        app, ann, Sort("id"), is_first=True, many=20_000, q=like_pattern("c4ca4238a0b9")
     )
     assert "Bitmap Index Scan on ix_items_name_trgm" in plan
     assert "Bitmap Index Scan on ix_items_description_trgm" in plan

@@ -1,7 +1,8 @@
-"""What goes around the application. Pure ASGI: one BaseHTTPMiddleware costs more than all this.
+"""The middleware of the application, in pure ASGI: one BaseHTTPMiddleware costs more than all.
 
-What only passes a request on, or changes what is sent, returns what the next one returns: each
-coroutine in between would be stepped through whenever the request waits for something.
+A middleware that only passes a request on, or changes what is sent, is a plain function that
+returns the next one's awaitable. Each coroutine in between would be resumed whenever the request
+waits for something.
 """
 
 from fastapi import FastAPI
@@ -32,7 +33,7 @@ EXPOSED_HEADERS = [
 
 
 def add_middleware(app: FastAPI, settings: Settings) -> None:
-    """The last one added is the outermost."""
+    """Add the middleware. The last one added is the outermost."""
     app.add_middleware(UnexpectedErrors)
     if settings.rate_limit_default:
         app.add_middleware(RateLimitFields)
@@ -40,7 +41,8 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(Compression)
     app.add_middleware(TrustedHosts, allowed_hosts=settings.allowed_hosts)
     app.add_middleware(BodyLimit, max_body_size=settings.max_body_bytes)
-    if settings.cors_origins:  # outside of what refuses: a script may read why
+    # CORS is outside of the middleware that refuses requests, so that scripts can read the reason.
+    if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,

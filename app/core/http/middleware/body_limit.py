@@ -1,4 +1,4 @@
-"""A bound on the size of bodies."""
+"""A limit on the size of request bodies."""
 
 from collections.abc import Awaitable
 
@@ -13,13 +13,17 @@ FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class BodyLimit:
-    """Starlette's refuses when the body is read, or else as the answer leaves: an operation that
-    reads none would have done its work by then. What is announced as too large gets no further."""
+    """Middleware that refuses bodies beyond the limit.
+
+    Starlette's refuses when the body is read, or when the response starts: an endpoint that does
+    not read it would have done its work by then. So a body whose Content-Length is too large is
+    refused before the endpoint runs.
+    """
 
     def __init__(self, app: ASGIApp, max_body_size: int) -> None:
         self.app = app
         self._bodies = RequestBodyLimitMiddleware(app, max_body_size)
-        # To parse a form takes the event loop a while, and ours are short.
+        # Parsing a form blocks the event loop, and the forms of this application are short.
         max_form_size = min(max_body_size, MAX_FORM_BYTES)
         self._forms = RequestBodyLimitMiddleware(app, max_form_size)
         self._body_limit = f"The body is too large: the limit is {max_body_size:,} bytes."
@@ -40,7 +44,7 @@ class BodyLimit:
 
 
 def is_bodiless(scope: Scope, length: str) -> bool:
-    """HTTP/1 announces every body; later ones need not."""
+    """Return whether the request has no body: HTTP/1 announces each body, later versions do not."""
     return (
         not length
         and scope.get("http_version", "2") < "2"

@@ -1,4 +1,4 @@
-"""gzip for what is large enough."""
+"""Compression of large responses by gzip."""
 
 from collections.abc import Awaitable
 
@@ -8,13 +8,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.core.http.scope import header
 
 GZIP_MINIMUM_BYTES = 1000
-# Of what this site serves: add what yours does. Starlette's list is long, and read at each request.
+# The types that this site serves: add those of yours. Starlette's list is long, and is searched
+# for each response.
 ALREADY_COMPRESSED = ("font/woff2", "image/png", "text/event-stream")
 
 
 class Compression:
-    """Most answers say that they are too small for it, and go around Starlette's, which costs as
-    much as all else that is here."""
+    """Middleware that passes only large responses through Starlette's GZipMiddleware.
+
+    That costs as much as all other middleware together, and most responses are small.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -28,20 +31,20 @@ class Compression:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
             return self.app(scope, receive, send)
-        chosen = send
+        next_send = send
 
         async def send_or_compress(message: Message) -> None:
-            nonlocal chosen
+            nonlocal next_send
             if message["type"] == "http.response.start" and not _is_small(message):
                 await self._gzip(scope, receive, send)
-                chosen = scope.pop("compress")
-            await chosen(message)
+                next_send = scope.pop("compress")
+            await next_send(message)
 
         return self.app(scope, receive, send_or_compress)
 
 
 async def _capture_send(scope: Scope, receive: Receive, send: Send) -> None:
-    """In the place of an application: what is sent by this is compressed."""
+    """Capture the `send` that compresses, as the application inside of GZipMiddleware."""
     scope["compress"] = send
 
 

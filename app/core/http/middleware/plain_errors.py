@@ -1,4 +1,4 @@
-"""Errors in plain text become problem documents."""
+"""Problem documents in the place of errors in plain text."""
 
 from collections.abc import Awaitable
 
@@ -7,11 +7,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.http.problems import general_problem
 
-STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
+RESPONSE_STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
 
 class PlainErrorsAsProblems:
-    """Starlette's middleware answers in plain text (413, a wrong host); clients get one shape."""
+    """Middleware that turns plain text errors of Starlette's middleware into problem documents.
+
+    Those are for example the 413 and the 400 for an invalid host. Clients get one format.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -24,7 +27,7 @@ class PlainErrorsAsProblems:
 
         async def send_problem(message: Message) -> None:
             nonlocal start, text
-            if message["type"] in STARTS and _is_plain_error(message):
+            if message["type"] in RESPONSE_STARTS and _is_plain_error(message):
                 start = message
             elif start is None:
                 await send(message)

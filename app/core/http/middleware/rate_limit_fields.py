@@ -1,4 +1,4 @@
-"""Where a client stands in its rate limit, on each answer."""
+"""The RateLimit header fields of every response."""
 
 from collections.abc import Awaitable
 
@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class RateLimitFields:
-    """Where the client stands, on every answer that was counted, whoever makes it."""
+    """Middleware that adds the status of the rate limit to every response, errors included."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -21,7 +21,7 @@ class RateLimitFields:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in fields.items():
-                    headers.append(name, value)  # a 429 of another policy has its own
+                    headers.append(name, value)  # A 429 of another policy has its own fields.
             await send(message)
 
         return self.app(scope, receive, send_with_fields)

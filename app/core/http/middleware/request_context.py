@@ -1,4 +1,4 @@
-"""The id of a request, its line in the access log, and its cancellation when the client goes."""
+"""Each request's ID, access log line, and cancellation when its client disconnects."""
 
 import asyncio
 import logging
@@ -11,18 +11,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.context import request_id_var
 from app.core.http.disconnect import DisconnectWatches
-from app.core.http.middleware.plain_errors import STARTS
+from app.core.http.middleware.plain_errors import RESPONSE_STARTS
 from app.core.http.scope import header, route_of
 
-SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-CLIENT_CLOSED_REQUEST = 499  # nginx's, for the log alone
+VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+CLIENT_CLOSED_REQUEST = 499  # nginx's status, which appears in the log only
 
 access_logger = logging.getLogger("app.access")
 
 
 class RequestContext:
-    """The request's id, and its line in the access log, in the place of uvicorn's. That of a
-    WebSocket is of its handshake."""
+    """Middleware that sets the request ID, and writes the access log instead of uvicorn.
+
+    The line of a WebSocket is about its handshake.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -31,11 +33,12 @@ class RequestContext:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
-        given = header(scope, b"x-request-id")
-        request_id = given if SANE_REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
+        request_id = header(scope, b"x-request-id")
+        if not VALID_REQUEST_ID.fullmatch(request_id):
+            request_id = f"{getrandbits(128):032x}"
         scope["request_id"] = request_id
         id_field = (b"x-request-id", request_id.encode())
-        request_id_var.set(request_id)  # the server runs each request in a context of its own
+        request_id_var.set(request_id)  # The server runs each request in its own context.
         started, status = time.perf_counter(), 500
         watch = None
         if scope["type"] == "http":
@@ -44,7 +47,7 @@ class RequestContext:
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
-            if message["type"] in STARTS:
+            if message["type"] in RESPONSE_STARTS:
                 status = message.get("status", 101)
                 if watch:
                     watch.may_cancel = False
@@ -75,9 +78,10 @@ def _log_access(scope: Scope, status: int, started: float) -> None:
         "levelname": "INFO",
         "msg": "request",
         "method": scope.get("method", "WEBSOCKET"),
-        "path": quote(scope["path"]),  # without the query string: it may hold secrets
+        "path": quote(scope["path"]),  # without the query string, which may contain secrets
         "route": route_of(scope),
         "status": status,
         "duration_ms": round(1000 * (time.perf_counter() - started), 1),
     }
-    access_logger.handle(logging.makeLogRecord(fields))  # info() would look for its caller's line
+    # info() would also look up the line of its caller.
+    access_logger.handle(logging.makeLogRecord(fields))

@@ -1,4 +1,4 @@
-"""The names that this site answers to."""
+"""A check of the Host header against ALLOWED_HOSTS."""
 
 import re
 from collections.abc import Awaitable, Sequence
@@ -12,13 +12,16 @@ PLAIN_NAME = re.compile(r"[a-z0-9.-]+")
 
 
 class TrustedHosts:
-    """Probes ask by address, whatever the site's name. A plain name that is in the list needs no
-    patterns."""
+    """Middleware that refuses other hosts.
+
+    Health probes send an IP address as the host, so their paths are exempt. Plain names are
+    compared here; Starlette's middleware, which matches patterns, costs more.
+    """
 
     def __init__(self, app: ASGIApp, allowed_hosts: Sequence[str]) -> None:
         self.app = app
         self._names = {name for name in allowed_hosts if PLAIN_NAME.fullmatch(name)}
-        self._others = TrustedHostMiddleware(app, allowed_hosts, www_redirect=False)
+        self._patterns = TrustedHostMiddleware(app, allowed_hosts, www_redirect=False)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         kind = scope["type"]
@@ -27,4 +30,4 @@ class TrustedHosts:
         host = header(scope, b"host")
         name, _, port = host.rpartition(":")
         is_known = host in self._names or (name in self._names and port.isdecimal())
-        return (self.app if is_known else self._others)(scope, receive, send)
+        return (self.app if is_known else self._patterns)(scope, receive, send)

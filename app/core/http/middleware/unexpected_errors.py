@@ -1,4 +1,4 @@
-"""The last resort: what nobody expected is a 500."""
+"""The response to an unexpected error, which is a bug: 500."""
 
 import logging
 
@@ -11,9 +11,9 @@ error_logger = logging.getLogger("app.error")
 
 
 class UnexpectedErrors:
-    """A bug is a 500 without a word of its inside, and one log line with all of it.
+    """Middleware that logs an unexpected error, and responds without its details.
 
-    Innermost, so that the answer gets what every other gets (the request id, CORS).
+    It is the innermost one, so that the response passes through all others (request ID, CORS).
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -24,16 +24,16 @@ class UnexpectedErrors:
             return await self.app(scope, receive, send)
         started = False
 
-        async def watch(message: Message) -> None:
+        async def send_wrapper(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
 
         try:
-            await self.app(scope, receive, watch)
+            await self.app(scope, receive, send_wrapper)
         except Exception as error:
             if started:
-                raise  # the server logs it and hangs up: half an answer must not look whole
+                raise  # The server closes the connection, so that the response looks incomplete.
             error_logger.exception("Unexpected error")
             drop_tracebacks(error)
             detail = "Internal server error. Quote the request ID when you report it."
