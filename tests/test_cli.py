@@ -44,7 +44,10 @@ def test_jobs_that_failed_are_listed_and_queued_again() -> None:
     assert run("jobs", "list") == ""
 
     async def add() -> None:
-        async with app_resources(get_settings()) as all_, all_.database.transaction() as session:
+        async with (
+            app_resources(get_settings()) as resources,
+            resources.database.transaction() as session,
+        ):
             await JobQueue(session).enqueue("greet")
             await session.execute(update(QueuedJob).values(has_failed=True, error="a bug"))
 
