@@ -1,5 +1,6 @@
 """Domain events: a unit of work records them, and they are published after its commit."""
 
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,7 +8,8 @@ from contextlib import contextmanager
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncSession
 
-EVENTS_KEY = "events"
+EVENTS_KEY, CALLS_KEY = "events", "calls_after_commit"
+logger = logging.getLogger("app.database")
 Publish = Callable[[Sequence["Event"]], object]
 
 
@@ -43,6 +45,29 @@ class Events:
 def recorded_events(session: AsyncSession) -> Sequence[Event]:
     events: Sequence[Event] = session.info.get(EVENTS_KEY, ())
     return events
+
+
+def after_commit(session: AsyncSession, call: Callable[[], object]) -> None:
+    """Call a function once the transaction is committed, and never if it is rolled back.
+
+    It is for what is neither a job nor an event, such as forgetting a cached value: if the process
+    dies right after the commit, the call is lost. Its errors are logged, since the commit stands.
+    """
+    session.info.setdefault(CALLS_KEY, []).append(call)
+
+
+def call_after_commit(session: AsyncSession) -> None:
+    for call in session.info.pop(CALLS_KEY, ()):
+        try:
+            call()
+        except Exception:
+            logger.exception("A call after a commit failed")
+
+
+def discard_events(session: AsyncSession) -> None:
+    """Forget the events and the calls of a transaction that is rolled back."""
+    session.info.pop(EVENTS_KEY, None)
+    session.info.pop(CALLS_KEY, None)
 
 
 class CommitOrder:

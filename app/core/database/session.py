@@ -18,7 +18,7 @@ from app.core.database.errors import (
     POSTGRES_UNAVAILABLE,
     raise_as_sqlalchemy,
 )
-from app.core.database.events import EVENTS_KEY
+from app.core.database.events import discard_events
 from app.core.database.queries import Compiled, Params, Query, RowT
 from app.core.errors import Unavailable
 
@@ -94,7 +94,7 @@ class Session(AsyncSession):
         await self._end(super().close)
 
     async def _end(self, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self.info.pop(EVENTS_KEY, None)  # Their changes were not committed.
+        discard_events(self)
         connection = self._forget_connection()
         try:
             await end()

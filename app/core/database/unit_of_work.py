@@ -21,7 +21,7 @@ from app.core.database.engine import (
     create_sqlite_reader,
     with_transactions,
 )
-from app.core.database.events import CommitOrder, Publish, recorded_events
+from app.core.database.events import CommitOrder, Publish, call_after_commit, recorded_events
 from app.core.database.pool import FairPool
 from app.core.database.queries import WRITE
 from app.core.database.session import WRITE_IN_READ_ONLY_SESSION, Session
@@ -97,6 +97,7 @@ class Database:
             try:
                 with self._commit_order.reserve(events):
                     await session.commit_unit()
+                call_after_commit(session)
             finally:  # If the response was lost, the commit may have succeeded.
                 self._invalidate(events)
 

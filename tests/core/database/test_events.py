@@ -11,11 +11,11 @@ from sqlalchemy import event, select
 
 from app.accounts.models import User
 from app.core.database.dependencies import SessionDep
-from app.core.database.events import CommitOrder, Event, Events
+from app.core.database.events import CommitOrder, Event, Events, after_commit
 from app.core.database.unit_of_work import Database
 from app.core.errors import Conflict
 from app.core.realtime.broadcast import Broadcast
-from tests.conftest import client_of, make_settings
+from tests.conftest import Person, client_of, make_settings
 
 USER = {"email": "ann@example.com", "email_key": "ann@example.com", "password_hash": "x"}
 
@@ -153,3 +153,34 @@ async def test_request_publishes_its_events(app: FastAPI, numbers: httpx.AsyncCl
         assert (await numbers.post("/api/v1/numbers/2?fail=true")).status_code == 409
         assert (await numbers.post("/api/v1/numbers/3")).status_code == 200
     assert heard == ['{"number":1}', '{"number":3}']
+
+
+async def test_call_after_commit_sees_what_is_committed(app: FastAPI, ann: Person) -> None:
+    database: Database = app.state.resources.database
+    calls = list[str]()
+    async with database.transaction() as session:
+        (await session.get_one(User, ann.id)).full_name = "Ann"
+        after_commit(session, lambda: calls.append("called"))
+        await session.flush()
+        assert calls == []
+    assert calls == ["called"]
+
+
+async def test_call_after_commit_is_discarded_by_a_rollback(app: FastAPI) -> None:
+    calls = list[str]()
+    async with app.state.resources.database.transaction() as session:
+        after_commit(session, lambda: calls.append("of what was rolled back"))
+        await session.rollback()
+        after_commit(session, lambda: calls.append("of what was committed"))
+    assert calls == ["of what was committed"]
+
+
+async def test_failed_call_after_commit_is_logged_and_stops_no_other(
+    app: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = list[str]()
+    async with app.state.resources.database.transaction() as session:
+        after_commit(session, [].pop)
+        after_commit(session, lambda: calls.append("called"))
+    assert calls == ["called"]
+    assert "A call after a commit failed" in caplog.messages
