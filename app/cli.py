@@ -143,8 +143,9 @@ def retry_job(context: typer.Context, job_id: int) -> None:
 
 def _print_addresses(settings: Settings) -> None:
     """Print the addresses of the pages and docs, and the account to sign in with."""
-    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - it is compared, not bound
-    url = f"http://{host}:{settings.port}"
+    # What listens on all addresses is opened by the machine's own.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
     typer.echo(f"\n  Pages      {url}\n  API        {url}/docs\n  Reference  {url}/redoc")
     if settings.first_superuser:
         email, password = settings.first_superuser

@@ -94,3 +94,15 @@ def test_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(cli.cli, ["serve"])
     assert str(result.exception).startswith("PORT: ")
     assert result.exit_code != 0
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("::", "[::1]"), ("0.0.0.0", "127.0.0.1"), ("fd00::1", "[fd00::1]"), ("10.0.0.1", "10.0.0.1")],
+)
+def test_serve_prints_an_address_that_can_be_opened(
+    monkeypatch: pytest.MonkeyPatch, host: str, shown: str
+) -> None:
+    monkeypatch.setattr("uvicorn.run", lambda app, **options: None)
+    monkeypatch.setenv("HOST", host)
+    assert f"http://{shown}:8000/docs" in run("serve")
