@@ -17,7 +17,7 @@ from app.core.database.migrations import alembic_config
 from app.core.database.repository import UnitsOfWork
 from app.core.http.server import raise_open_file_limit, server_options
 from app.core.jobs.queue import JobRepository, QueuedJob
-from app.core.observability.logging import configure_logging
+from app.core.observability.logging import configure_logging, flush_logs
 from app.core.resources import Resources
 from app.discovery import discover
 
@@ -56,8 +56,11 @@ def serve(
     raise_open_file_limit(settings.max_connections)
     if migrate:
         upgrade()
+    options = server_options(settings)
     if settings.environment == "local" and settings.log_format == "console":
         _print_addresses(settings)
+        # The addresses stay the last that is seen: uvicorn would go on to say the same.
+        options["log_level"] = "debug" if settings.log_level == "DEBUG" else "warning"
     uvicorn.run(
         "app.main:app",
         reload=reload,
@@ -65,7 +68,7 @@ def serve(
         # The server reads templates, styles and scripts at the start.
         reload_includes=["*.html", "*.css", "*.js"] if reload else None,
         workers=None if reload else settings.web_concurrency,
-        **server_options(settings),
+        **options,
     )
 
 
@@ -102,6 +105,7 @@ def upgrade(revision: str = "head") -> None:
     from alembic import command  # A server starts faster without it.
 
     command.upgrade(alembic_config(), revision)
+    flush_logs()  # the migrations' event loop has ended
 
 
 @db.command()

@@ -68,6 +68,8 @@ def test_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (tmp_path / "data" / "app.db").exists()
     assert (served["port"], served["workers"], served["reload"]) == (9000, 3, False)
     assert served["access_log"] is False
+    assert served["log_level"] == "warning"  # the addresses are the last that is seen
+    assert [line for line in output.splitlines() if line][-1].startswith("  Sign in ")
 
 
 def test_production_prints_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
