@@ -104,6 +104,7 @@ class Settings(BaseSettings):
     forwarded_allow_ips: Proxies = ["127.0.0.1"]
     allowed_hosts: Hosts = ["localhost", "127.0.0.1", "[::1]"]
     cors_origins: Origins = []
+    accept_weak_etags: bool = False
     max_body_bytes: int = Field(default=1_048_576, ge=1)
     max_connections: int = Field(default=1000, ge=1)
     request_timeout: float = Field(default=20, gt=0)
