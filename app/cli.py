@@ -91,6 +91,30 @@ def worker() -> None:
     asyncio.run(work())
 
 
+@cli.command(name="check")
+def check_deployment(
+    context: typer.Context,
+    deploy: Annotated[bool, typer.Option(help="Check the deployment too.")] = False,
+) -> None:
+    """Check the settings; with --deploy also the proxy, the database and the mail server."""
+    settings = get_settings()
+    if not deploy:
+        typer.echo("The settings are valid.")
+        return
+    from app.core import deployment  # the other commands start faster without it
+
+    async def work(resources: Resources) -> list[deployment.Finding]:
+        return [
+            *deployment.check_settings(settings),
+            await deployment.check_mail(settings, resources.mailer),
+            *[each async for each in deployment.check_database(settings, resources.database)],
+        ]
+
+    findings = run(context, work)
+    typer.echo("\n".join(map(str, findings)))
+    raise typer.Exit(any(finding.level == "error" for finding in findings))
+
+
 @cli.command()
 def openapi() -> None:
     """Print the OpenAPI document."""
