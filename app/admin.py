@@ -17,6 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.accounts.dependencies import get_member, get_visitor
+from app.core.context import route_path
 from app.core.errors import Forbidden
 from app.core.resources import Resources, resources_of
 from app.core.security.policy_headers import content_security_policy
@@ -89,7 +90,7 @@ class SuperusersOnly:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"].startswith(STATICS):
+        if route_path(scope).startswith(STATICS):
             return await self.app(scope, receive, send)
         request = Request(scope)
         resources = resources_of(request)

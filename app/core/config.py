@@ -105,6 +105,7 @@ class Settings(BaseSettings):
     allowed_hosts: Hosts = ["localhost", "127.0.0.1", "[::1]"]
     cors_origins: Origins = []
     accept_weak_etags: bool = False
+    root_path: str = Field(default="", pattern=r"^(/[A-Za-z0-9._~-]+)*$")
     max_body_bytes: int = Field(default=1_048_576, ge=1)
     max_connections: int = Field(default=1000, ge=1)
     request_timeout: float = Field(default=20, gt=0)

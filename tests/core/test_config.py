@@ -246,6 +246,7 @@ def test_host_is_an_address(monkeypatch: pytest.MonkeyPatch, value: str, expecte
         ("PUBLIC_URL", "https://example.com/?a=1", "without a path"),
         ("PUBLIC_URL", "https://example.com/app", "without a path"),
         ("PUBLIC_URL", "https://example.com//", "without a path"),
+        ("ROOT_PATH", "shop/", "pattern"),
         ("SMTP_URL", "mail:25", "smtp://, smtp+starttls:// or smtps://"),
         ("SMTP_URL", "smtp://user:s3cret@", "name a host"),
         ("SMTP_URL", "smtp://user:12/34@mail", "name a host"),
