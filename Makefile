@@ -3,7 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Debian's Python makes no virtual environment with a pip in it, but its pip installs into one.
-PIP = $(PYTHON) -m pip --python .venv --disable-pip-version-check install --quiet
+# Twice quiet: errors alone, and not what pip says of the settings that it has on this machine.
+PIP = $(PYTHON) -m pip --python .venv --disable-pip-version-check install --quiet --quiet
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
 	--python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 

@@ -6,6 +6,7 @@ They sign in as on all other pages. Each slice declares its views in its `admin.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,6 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.accounts.dependencies import get_member, get_visitor
+from app.core.context import route_path
 from app.core.errors import Forbidden
 from app.core.resources import Resources, resources_of
 from app.core.security.policy_headers import content_security_policy
@@ -65,6 +67,19 @@ class ReadOnlySessions:
             yield session
 
 
+def at_public_url(scope: Scope, public_url: str) -> Scope:
+    """Return the scheme and header fields of a request that came to PUBLIC_URL itself.
+
+    sqladmin's links are absolute, and a proxy that ends TLS need not be one that we believe.
+    """
+    public = urlsplit(public_url)
+    others = [field for field in scope["headers"] if field[0] != b"host"]
+    return {
+        "scheme": public.scheme,
+        "headers": [*others, (b"host", public.netloc.encode())],
+    }
+
+
 class SuperusersOnly:
     """Middleware that refuses everybody but superusers, except for sqladmin's static files.
 
@@ -75,13 +90,16 @@ class SuperusersOnly:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"].startswith(STATICS):
+        if route_path(scope).startswith(STATICS):
             return await self.app(scope, receive, send)
         request = Request(scope)
-        accounts = resources_of(request).accounts
+        resources = resources_of(request)
+        accounts = resources.accounts
         visitor = await get_visitor(request, accounts.session_cookie, accounts.browsers)
         if not (await get_member(request, visitor)).is_superuser:
             raise Forbidden("The admin is for superusers.")
+        if resources.settings.is_https:
+            scope.update(at_public_url(scope, resources.settings.public_url))
 
         async def send_with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -17,7 +17,7 @@ from app.core.database.migrations import alembic_config
 from app.core.database.repository import UnitsOfWork
 from app.core.http.server import raise_open_file_limit, server_options
 from app.core.jobs.queue import JobRepository, QueuedJob
-from app.core.observability.logging import configure_logging
+from app.core.observability.logging import configure_logging, flush_logs
 from app.core.resources import Resources
 from app.discovery import discover
 
@@ -56,8 +56,11 @@ def serve(
     raise_open_file_limit(settings.max_connections)
     if migrate:
         upgrade()
+    options = server_options(settings)
     if settings.environment == "local" and settings.log_format == "console":
         _print_addresses(settings)
+        # The addresses stay the last that is seen: uvicorn would go on to say the same.
+        options["log_level"] = "debug" if settings.log_level == "DEBUG" else "warning"
     uvicorn.run(
         "app.main:app",
         reload=reload,
@@ -65,7 +68,7 @@ def serve(
         # The server reads templates, styles and scripts at the start.
         reload_includes=["*.html", "*.css", "*.js"] if reload else None,
         workers=None if reload else settings.web_concurrency,
-        **server_options(settings),
+        **options,
     )
 
 
@@ -88,6 +91,30 @@ def worker() -> None:
     asyncio.run(work())
 
 
+@cli.command(name="check")
+def check_deployment(
+    context: typer.Context,
+    deploy: Annotated[bool, typer.Option(help="Check the deployment too.")] = False,
+) -> None:
+    """Check the settings; with --deploy also the proxy, the database and the mail server."""
+    settings = get_settings()
+    if not deploy:
+        typer.echo("The settings are valid.")
+        return
+    from app.core import deployment  # the other commands start faster without it
+
+    async def work(resources: Resources) -> list[deployment.Finding]:
+        return [
+            *deployment.check_settings(settings),
+            await deployment.check_mail(settings, resources.mailer),
+            *[each async for each in deployment.check_database(settings, resources.database)],
+        ]
+
+    findings = run(context, work)
+    typer.echo("\n".join(map(str, findings)))
+    raise typer.Exit(any(finding.level == "error" for finding in findings))
+
+
 @cli.command()
 def openapi() -> None:
     """Print the OpenAPI document."""
@@ -102,6 +129,7 @@ def upgrade(revision: str = "head") -> None:
     from alembic import command  # A server starts faster without it.
 
     command.upgrade(alembic_config(), revision)
+    flush_logs()  # the migrations' event loop has ended
 
 
 @db.command()
@@ -143,8 +171,9 @@ def retry_job(context: typer.Context, job_id: int) -> None:
 
 def _print_addresses(settings: Settings) -> None:
     """Print the addresses of the pages and docs, and the account to sign in with."""
-    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - it is compared, not bound
-    url = f"http://{host}:{settings.port}"
+    # What listens on all addresses is opened by the machine's own.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
     typer.echo(f"\n  Pages      {url}\n  API        {url}/docs\n  Reference  {url}/redoc")
     if settings.first_superuser:
         email, password = settings.first_superuser

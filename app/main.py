@@ -184,7 +184,9 @@ async def ensure_first_superuser(resources: Resources) -> None:
         return
     try:
         if await resources.accounts.users.ensure_superuser(*superuser):
-            logger.warning("There was no superuser: %s was created.", superuser[0])
+            is_local = resources.settings.environment == "local"  # `app serve` prints the account
+            level = logging.DEBUG if is_local else logging.WARNING
+            logger.log(level, "There was no superuser: %s was created.", superuser[0])
     except (Unavailable, DBAPIError) as error:  # /health/ready reports it until it is fixed.
         logger.warning("The first superuser could not be created: %s", error)
 

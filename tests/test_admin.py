@@ -122,6 +122,15 @@ async def test_the_policy_has_one_exception(admin: httpx.AsyncClient, path: str)
     assert set(found) <= {"http://localhost"}
 
 
+async def test_links_behind_a_tls_proxy_begin_with_the_public_url(
+    app: FastAPI, admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.state.resources.settings, "public_url", "https://app.example.com")
+    page = await admin.get("/admin/user/list")
+    found = re.findall('(?:src|href|action)="(https?://[^/"]*)', page.text)
+    assert set(found) == {"https://app.example.com"}
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -71,6 +71,8 @@ def test_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (tmp_path / "data" / "app.db").exists()
     assert (served["port"], served["workers"], served["reload"]) == (9000, 3, False)
     assert served["access_log"] is False
+    assert served["log_level"] == "warning"  # the addresses are the last that is seen
+    assert [line for line in output.splitlines() if line][-1].startswith("  Sign in ")
 
 
 def test_production_prints_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,3 +99,15 @@ def test_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(cli.cli, ["serve"])
     assert str(result.exception).startswith("PORT: ")
     assert result.exit_code != 0
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("::", "[::1]"), ("0.0.0.0", "127.0.0.1"), ("fd00::1", "[fd00::1]"), ("10.0.0.1", "10.0.0.1")],
+)
+def test_serve_prints_an_address_that_can_be_opened(
+    monkeypatch: pytest.MonkeyPatch, host: str, shown: str
+) -> None:
+    monkeypatch.setattr("uvicorn.run", lambda app, **options: None)
+    monkeypatch.setenv("HOST", host)
+    assert f"http://{shown}:8000/docs" in run("serve")

@@ -127,3 +127,17 @@ async def test_hashing_leaves_the_event_loop_free(
     assert not sign_in.done()
     may_end.set()
     assert (await sign_in).status_code == 400
+
+
+@needs("items")
+def test_api_below_a_proxys_prefix_answers_with_it(own_database_url: str) -> None:
+    with serving(own_database_url, ROOT_PATH="/shop", ALLOWED_HOSTS="shop.example.com") as client:
+        client.headers["Host"] = "shop.example.com"
+        sign_up(client)
+        assert client.post(ITEMS, json=LAMP).headers["Location"] == f"/shop{ITEMS}/1"
+        assert client.post(ITEMS, json=LAMP).status_code == 201
+        page = client.get(ITEMS, params={"limit": 1})
+        assert page.headers["Link"].startswith(f"</shop{ITEMS}?")
+        assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert client.get("/openapi.json").json()["servers"] == [{"url": "/shop"}]
+        assert client.get("/health/ready", headers={"Host": "10.0.0.1"}).status_code == 200

@@ -4,7 +4,7 @@ import os
 import secrets
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from limits import RateLimitItem, RateLimitItemPerMinute, parse_many
@@ -19,20 +19,34 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from sqlalchemy import URL
+
+from app.core.setting_values import (
+    NOT_UTF_8,
+    EnvFileError,
+    is_host_of_shell,
+    list_of,
+    parse_database_url,
+    parse_hosts,
+    parse_listen_address,
+    parse_origin,
+    parse_origins,
+    parse_proxies,
+    read_env_file,
+)
 
 DATA_DIR = Path("data")
 MIN_SECRET_KEY_BYTES = 32
 MIN_DATABASE_PASSWORD_CHARACTERS = 16
 MAX_RATE_LIMIT = 10_000  # the time of each hit is kept
-
-
-def _split(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _parse_rate_limit(value: object) -> object:
@@ -53,12 +67,17 @@ RateLimit = Annotated[InstanceOf[RateLimitItem], BeforeValidator(_parse_rate_lim
 def _is_url(value: str, *schemes: str) -> bool:
     try:
         parts = urlsplit(value)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        # An @ after the host is one of a password in which a / or # is not escaped.
+        has_rest = "@" in parts.path + parts.query + parts.fragment
+        is_of_host = bool(parts.hostname) and parts.port != 0 and not has_rest
+        return parts.scheme in schemes and is_of_host
     except ValueError:  # it cites the value, which may be a secret
         return False
 
 
-CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+Hosts = Annotated[list[str], NoDecode, BeforeValidator(list_of(parse_hosts))]
+Origins = Annotated[list[str], NoDecode, BeforeValidator(list_of(parse_origins))]
+Proxies = Annotated[list[str], NoDecode, BeforeValidator(list_of(parse_proxies))]
 
 
 class Settings(BaseSettings):
@@ -79,12 +98,14 @@ class Settings(BaseSettings):
     session_cache: bool = True
     redis_url: SecretStr | None = None
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, BeforeValidator(parse_listen_address)] = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     web_concurrency: int = Field(default=1, ge=1)
-    forwarded_allow_ips: str = "127.0.0.1"
-    allowed_hosts: CommaSeparated = ["localhost", "127.0.0.1", "[::1]"]
-    cors_origins: CommaSeparated = []
+    forwarded_allow_ips: Proxies = ["127.0.0.1"]
+    allowed_hosts: Hosts = ["localhost", "127.0.0.1", "[::1]"]
+    cors_origins: Origins = []
+    accept_weak_etags: bool = False
+    root_path: str = Field(default="", pattern=r"^(/[A-Za-z0-9._~-]+)*$")
     max_body_bytes: int = Field(default=1_048_576, ge=1)
     max_connections: int = Field(default=1000, ge=1)
     request_timeout: float = Field(default=20, gt=0)
@@ -109,9 +130,30 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the `.env` file as Compose does, and leave out a HOST that a shell has set."""
+        environment: dict[str, Any] = env_settings()
+        if is_host_of_shell(environment.get("host")):
+            del environment["host"]
+        sources = [init_settings, InitSettingsSource(settings_cls, environment)]
+        assert isinstance(dotenv_settings, DotEnvSettingsSource)  # noqa: S101
+        path = dotenv_settings.env_file
+        if not isinstance(path, str) or not os.path.isfile(path):  # a pipe can be read once
+            return *sources, dotenv_settings
+        values = read_env_file(Path(path), settings_cls.model_fields)
+        return *sources, InitSettingsSource(settings_cls, dict(values))
+
     @property
     def database(self) -> URL:
-        url = make_url(self.database_url.get_secret_value())
+        url = parse_database_url(self.database_url.get_secret_value())
         if self.postgres_password and url.password is None and url.get_backend_name() != "sqlite":
             url = url.set(password=self.postgres_password.get_secret_value())
         return url
@@ -150,14 +192,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _is_supported(cls, value: SecretStr) -> SecretStr:
-        try:
-            url = make_url(value.get_secret_value())
-        except ArgumentError as error:
-            raise ValueError("should be a database URL") from error
-        if url.drivername not in ("sqlite+aiosqlite", "postgresql+asyncpg"):
-            raise ValueError("should start with sqlite+aiosqlite:// or postgresql+asyncpg://")
-        if url.drivername == "sqlite+aiosqlite" and url.database in (None, "", ":memory:"):
-            raise ValueError("should name a file: its readers and its writer are two connections")
+        parse_database_url(value.get_secret_value())
         return value
 
     @field_validator("redis_url")
@@ -173,8 +208,11 @@ class Settings(BaseSettings):
     @field_validator("public_url")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
-        origin = value.removesuffix("/")  # links begin with one
-        if not _is_url(origin, "http", "https") or set("/?# \n") & set(origin.partition("://")[2]):
+        try:
+            origin = parse_origin(value)
+        except ValueError:
+            origin = ""
+        if not origin.startswith(("http://", "https://")):
             raise ValueError("should be http:// or https:// and a host, without a path")
         return origin
 
@@ -185,11 +223,11 @@ class Settings(BaseSettings):
             raise ValueError("should be smtp://, smtp+starttls:// or smtps://, and name a host")
         return value
 
-    @field_validator("allowed_hosts")
+    @field_validator("forwarded_allow_ips")
     @classmethod
-    def _are_hosts(cls, value: list[str]) -> list[str]:
-        if any("*" in host.removeprefix("*.") and host != "*" for host in value):
-            raise ValueError("should be names, or patterns such as *.example.com")
+    def _is_all_or_some(cls, value: list[str]) -> list[str]:
+        if "*" in value and len(value) > 1:
+            raise ValueError("should be * alone, or addresses and networks without it")
         return value
 
     @model_validator(mode="after")
@@ -226,6 +264,10 @@ def get_settings() -> Settings:
     """Return the settings. Exit with one line for each setting that has an invalid value."""
     try:
         return Settings()
+    except UnicodeDecodeError:
+        raise SystemExit(NOT_UTF_8) from None
+    except EnvFileError as error:
+        raise SystemExit(str(error)) from None
     except ValidationError as error:
         raise SystemExit(
             "\n".join(_line(each["loc"], each["msg"]) for each in error.errors())

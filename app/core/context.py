@@ -3,6 +3,8 @@
 from contextvars import ContextVar
 from typing import Protocol
 
+from starlette.types import Scope
+
 
 class CancellationWatch(Protocol):
     """What cancels the request when its client disconnects."""
@@ -21,3 +23,11 @@ def disable_cancellation() -> None:
     """
     if watch := watch_var.get():
         watch.may_cancel = False
+
+
+def route_path(scope: Scope) -> str:
+    """Return the path as the routes know it: without the prefix that a proxy has taken away."""
+    path: str = scope["path"]
+    # A mounted application's prefix is in "root_path" as well, and this one is not.
+    prefix = scope.get("app_root_path", scope.get("root_path", "")).rstrip("/")
+    return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path

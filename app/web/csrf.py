@@ -7,6 +7,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.config import Settings
+from app.core.context import route_path
 from app.core.http.problem_kinds import KINDS
 from app.core.http.problems import ProblemResponse
 
@@ -27,7 +28,7 @@ class SameOrigin:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         is_safe = scope["type"] != "http" or scope["method"] in SAFE_METHODS
-        if is_safe or scope["path"].startswith(COOKIELESS) or self._is_from_here(scope):
+        if is_safe or route_path(scope).startswith(COOKIELESS) or self._is_from_here(scope):
             return self.app(scope, receive, send)
         detail = "The form was sent from another site. Open the page on this site and try again."
         return ProblemResponse(scope, KINDS["cross-site-request"], detail)(scope, receive, send)

@@ -8,6 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core.context import route_path
 from app.core.http.problem_kinds import MEDIA_TYPE, PATH, kind_of_status
 from app.core.security.policy_headers import API
 from app.web.rendering import render
@@ -41,7 +42,7 @@ class ErrorPages:
 
 
 def wants_page(scope: Scope) -> bool:
-    if scope["path"].startswith(API):
+    if route_path(scope).startswith(API):
         return False
     return "text/html" in Headers(scope=scope).get("accept", "")
 

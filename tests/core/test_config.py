@@ -1,8 +1,10 @@
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
+from sqlalchemy import make_url
 
 from app.core import config
 from app.core.config import Settings, get_settings, load_or_create_secret
@@ -51,6 +53,154 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("https://App.Example.com/", ["https://app.example.com"]),
+        ("https://a.com:443, http://b.com:80/", ["https://a.com", "http://b.com"]),
+        ("http://localhost:5173;http://[::1]:5173", ["http://localhost:5173", "http://[::1]:5173"]),
+        ("https://a.com https://b.com", ["https://a.com", "https://b.com"]),
+        ('["https://a.com/", "https://b.com"]', ["https://a.com", "https://b.com"]),
+        ("[]", []),
+        ("capacitor://localhost", ["capacitor://localhost"]),
+        ("*", ["*"]),
+    ],
+)
+def test_origins_are_normalized(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: list[str]
+) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", value)
+    assert get_settings().cors_origins == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("Example.COM", ["example.com"]),
+        ("https://example.com/", ["example.com"]),
+        ("example.com:8000", ["example.com"]),
+        ("example.com.", ["example.com"]),
+        (".example.com", ["example.com", "*.example.com"]),
+        ("*.Example.com", ["*.example.com"]),
+        ("::1 [::1]:8000 [0:0::1]", ["[::1]"]),
+        ("10.0.0.1:80;example.com", ["10.0.0.1", "example.com"]),
+        ('["example.com"]', ["example.com"]),
+        ("*", ["*"]),
+    ],
+)
+def test_hosts_are_normalized(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: list[str]
+) -> None:
+    monkeypatch.setenv("ALLOWED_HOSTS", value)
+    assert get_settings().allowed_hosts == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("localhost", ["127.0.0.1", "::1"]),
+        ("10.0.0.0/8, 192.168.1.5", ["10.0.0.0/8", "192.168.1.5"]),
+        ("[::1];FD00::/8", ["::1", "fd00::/8"]),
+        ("*", ["*"]),
+    ],
+)
+def test_proxies_are_normalized(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: list[str]
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", value)
+    assert get_settings().forwarded_allow_ips == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("postgres://app:pw@db/app", "postgresql+asyncpg://app:pw@db/app"),
+        ("postgresql://app@db:5432/app", "postgresql+asyncpg://app@db:5432/app"),
+        ("sqlite:///./data/app.db", "sqlite+aiosqlite:///./data/app.db"),
+        (
+            "postgres://app@db/app?sslmode=require&application_name=web",
+            "postgresql+asyncpg://app@db/app?application_name=web&sslmode=require",
+        ),
+    ],
+)
+def test_database_url_of_a_provider_is_taken(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", value)
+    assert get_settings().database == make_url(expected)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://app:s3@cret@db/app",
+        "postgresql://app:s3@cret/x@db/app",
+        "postgresql://app:s3@cret:x@db/app",
+    ],
+)
+def test_unescaped_password_in_database_url_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(SystemExit, match=r"^DATABASE_URL: .*%40") as stop:
+        get_settings()
+    assert "cret" not in str(stop.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_env_file_of_another_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / ".env").write_text("PORT=9000\nMAIL_FROM=Büro <a@example.com>\n", encoding)
+    with pytest.raises(SystemExit, match=r"^\.env: .*UTF-8") as stop:
+        get_settings()
+    assert "\n" not in str(stop.value)
+
+
+def test_env_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=9000\n", "utf-8-sig")
+    assert get_settings().port == 9000
+
+
+@pytest.mark.parametrize("value", ["a${b}c", "a$b", "$$ab"])
+def test_dollar_in_env_file_is_read_in_single_quotes_alone(tmp_path: Path, value: str) -> None:
+    path = tmp_path / ".env"
+    path.write_text(f"# $\nPOSTGRES_PASSWORD='{value}'\nOTHER=$HOME\n")
+    password = get_settings().postgres_password
+    assert password
+    assert password.get_secret_value() == value
+    for written in (f'"{value}"', value):
+        get_settings.cache_clear()
+        path.write_text(f"# a comment\nPOSTGRES_PASSWORD={written}\n")
+        with pytest.raises(
+            SystemExit, match=r"^POSTGRES_PASSWORD: .*line 2.*single quotes"
+        ) as stop:
+            get_settings()
+        assert value not in str(stop.value)
+
+
+def test_line_of_env_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=9000\nSECRET_KEY='open\n")
+    with pytest.raises(SystemExit, match=r"^\.env: line 2 "):
+        get_settings()
+
+
+def test_host_of_the_shell_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONDA_TOOLCHAIN_HOST", "x86_64-conda-linux-gnu")
+    for name in ("x86_64-conda-linux-gnu", socket.gethostname()):
+        monkeypatch.setenv("HOST", name)
+        assert Settings().host == "127.0.0.1"
+        (tmp_path / ".env").write_text("HOST=0.0.0.0\n")
+        assert Settings().host == "0.0.0.0"
+        (tmp_path / ".env").unlink()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("[::1]", "::1"), ("::", "::"), ("localhost", "localhost")]
+)
+def test_host_is_an_address(monkeypatch: pytest.MonkeyPatch, value: str, expected: str) -> None:
+    monkeypatch.setenv("HOST", value)
+    assert get_settings().host == expected
+
+
+@pytest.mark.parametrize(
     ("name", "value", "says"),
     [
         ("ENVIRONMENT", "staging", "'local', 'test' or 'production'"),
@@ -70,13 +220,38 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("RATE_LIMIT_LOGIN", "10001/minute", "up to 10000"),
         ("RATE_LIMIT_DEFAULT", "1/second; 10/minute", "10/minute"),
         ("ALLOWED_HOSTS", "*example.com", "*.example.com"),
+        ("ALLOWED_HOSTS", "a.com, example.com/app", "'example.com/app' should be a name"),
+        ("ALLOWED_HOSTS", "10.0.0.0/8", "'10.0.0.0/8' should be a name"),
+        ("ALLOWED_HOSTS", "'example.com'", "such as example.com"),
+        ("CORS_ORIGINS", "https://a.com, example.com", "'example.com' should be a scheme"),
+        ("CORS_ORIGINS", "https://example.com/app", "without a path"),
+        ("CORS_ORIGINS", "https://*.example.com", "https://app.example.com"),
+        ("CORS_ORIGINS", "https://example.com:0", "https://app.example.com"),
+        ("CORS_ORIGINS", "[1]", "'[1]' should be"),
+        ("FORWARDED_ALLOW_IPS", "proxy", "'proxy' should be an address"),
+        ("FORWARDED_ALLOW_IPS", "10.0.0.1:80", "'10.0.0.1:80' should be an address"),
+        ("FORWARDED_ALLOW_IPS", "10.1.2.3/8", "10.0.0.0/8 for the network, or 10.1.2.3"),
+        ("FORWARDED_ALLOW_IPS", "*, 10.0.0.1", "* alone"),
+        ("HOST", "example.com", "an address to listen on"),
+        ("DATABASE_URL", "postgresql+psycopg2://app@db/app", "postgresql+asyncpg://"),
+        ("DATABASE_URL", f"{POSTGRES}?sslmode=no-verify", "verify-full"),
+        ("DATABASE_URL", f"{POSTGRES}?sslrootcert=ca.pem", "PGSSLROOTCERT"),
+        ("DATABASE_URL", f"{POSTGRES}?channel_binding=require", "leave it out"),
+        ("DATABASE_URL", f"{POSTGRES}?pgbouncer=true", "DATABASE_PREPARED_STATEMENTS=false"),
+        ("DATABASE_URL", f"{POSTGRES}?connect_timeout=5", "takes no connect_timeout"),
+        ("DATABASE_URL", f"{POSTGRES}?sslmode=require&sslmode=disable", "more than once"),
+        ("REDIS_URL", "redis://cache:6379#x@host/0", "redis://HOST:PORT/NUMBER"),
         ("PUBLIC_URL", "example.com", "http:// or https://"),
         ("PUBLIC_URL", "https://", "a host"),
         ("PUBLIC_URL", "https://example.com/?a=1", "without a path"),
         ("PUBLIC_URL", "https://example.com/app", "without a path"),
         ("PUBLIC_URL", "https://example.com//", "without a path"),
+        ("ROOT_PATH", "shop/", "pattern"),
         ("SMTP_URL", "mail:25", "smtp://, smtp+starttls:// or smtps://"),
         ("SMTP_URL", "smtp://user:s3cret@", "name a host"),
+        ("SMTP_URL", "smtp://user:12/34@mail", "name a host"),
+        ("SMTP_URL", "smtp://user:12#34@mail", "name a host"),
+        ("PUBLIC_URL", "ftp://example.com", "http:// or https://"),
         ("MAIL_FROM", "App <app>", "email"),
         ("FIRST_SUPERUSER_PASSWORD", "short", "10"),
         ("FIRST_SUPERUSER_EMAIL", "root", "email"),
@@ -120,6 +295,7 @@ def test_a_wrong_smtp_url_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_links_begin_with_one_slash() -> None:
     assert Settings(public_url="https://example.com/").public_url == "https://example.com"
     assert Settings(public_url="http://[::1]:8000").public_url == "http://[::1]:8000"
+    assert Settings(public_url="https://Example.com:443").public_url == "https://example.com"
 
 
 def test_production_takes_a_strong_key() -> None:

@@ -21,6 +21,7 @@ from app.core.database.errors import (
 )
 from app.core.database.models import simple_lower
 from app.core.database.pool import FairPool
+from app.core.setting_values import SERVER_PARAMETERS
 
 SQLITE_BUSY_SECONDS = 10
 LOCK_TIMEOUT_SECONDS = 5
@@ -72,8 +73,8 @@ def create_postgres_engine(
     The limits are set when a connection opens, or without prepared statements when a transaction
     begins: see `begin_statement`.
     """
-    options: dict[str, Any] = {"timeout": settings.database_pool_timeout}
-    options["connection_class"] = PostgresConnection
+    url, options = asyncpg_arguments(settings.database)
+    options |= {"timeout": settings.database_pool_timeout, "connection_class": PostgresConnection}
     if statement_timeout:
         options["command_timeout"] = statement_timeout + DRIVER_GRACE_SECONDS
     if not settings.database_prepared_statements:
@@ -83,15 +84,24 @@ def create_postgres_engine(
         # first connection of a new engine.
         options |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
     # hide_parameters keeps values, such as password hashes, out of logged tracebacks.
-    engine = create_async_engine(
-        settings.database, connect_args=options, hide_parameters=True, **pool
-    )
+    engine = create_async_engine(url, connect_args=options, hide_parameters=True, **pool)
     setup_sql = ""
     if statement_timeout and settings.database_prepared_statements:
         setup_sql = timeout_statements(statement_timeout)
     event.listen(engine.sync_engine, "do_connect", partial(_connect, setup_sql=setup_sql))
     event.listen(engine.sync_engine, "handle_error", _raise_if_unavailable)
     return engine
+
+
+def asyncpg_arguments(url: URL) -> tuple[URL, dict[str, Any]]:
+    """Return the URL without libpq's parameters, and what asyncpg's `connect` calls them."""
+    server_settings = {name: url.query[name] for name in SERVER_PARAMETERS if name in url.query}
+    arguments: dict[str, Any] = {"server_settings": server_settings} if server_settings else {}
+    if mode := url.query.get("sslmode"):
+        arguments["ssl"] = mode
+    # Without channel_binding=require, which the settings refuse, it makes no difference.
+    libpq = (*SERVER_PARAMETERS, "sslmode", "channel_binding")
+    return url.difference_update_query(libpq), arguments
 
 
 def with_transactions(engine: AsyncEngine, begin: str) -> AsyncEngine:

@@ -12,7 +12,10 @@ from fastapi import Depends, Header, Request
 from app.core.database.repository import MAX_VERSIONS, Versions
 from app.core.errors import Invalid, TooManyTags
 from app.core.http.openapi import header_fields
+from app.core.resources import resources_of
 
+# What proxies that compress add to a tag: Apache "3-gzip", Caddy "3-zstd". nginx makes it weak.
+ENCODED = re.compile(r"-(gzip|br|zstd|deflate)$")
 # Matches one element of a list. An element may be empty, and a tag may contain commas.
 ELEMENT = re.compile(r'[ \t]*(?:(?P<weak>W/)?"(?P<tag>[^"\x00-\x20\x7f]*)")?[ \t]*(?:,|$)')
 VERSION = re.compile(r"[1-9][0-9]{0,17}")  # fits into 64 bits
@@ -36,7 +39,8 @@ async def if_match(
 ) -> Versions:
     """Return the versions of If-Match, or None if any will do.
 
-    Weak tags are ignored: the comparison is strong (RFC 9110, section 13.1.1).
+    Weak tags are ignored: the comparison is strong (RFC 9110, section 13.1.1),
+    unless ACCEPT_WEAK_ETAGS is set.
     """
     if "If-None-Match" in request.headers:
         raise Invalid(
@@ -44,7 +48,11 @@ async def if_match(
         )
     if if_match is None or if_match.strip() == "*":
         return None
-    return frozenset(version for weak, version in _parse("If-Match", if_match) if not weak)
+    tags = list(_parse("If-Match", if_match))
+    if resources_of(request).settings.accept_weak_etags:
+        return frozenset(version for _, version in tags)
+    request.scope["has_weak_tag"] = any(weak for weak, _ in tags)
+    return frozenset(version for weak, version in tags if not weak)
 
 
 async def if_none_match(
@@ -91,8 +99,9 @@ def _parse(header: str, value: str) -> Iterator[tuple[bool, int]]:
         element = ELEMENT.match(value, position)
         if element is None:
             raise Invalid('Send entity tags such as "1", or *.', "header", header)
-        if VERSION.fullmatch(element["tag"] or ""):
-            yield element["weak"] is not None, int(element["tag"])
+        tag = ENCODED.sub("", element["tag"] or "")
+        if VERSION.fullmatch(tag):
+            yield element["weak"] is not None or tag != element["tag"], int(tag)
         position = element.end()
 
 

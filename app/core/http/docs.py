@@ -3,10 +3,12 @@
 import asyncio
 import re
 from base64 import b64encode
+from copy import deepcopy
 from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
@@ -65,7 +67,7 @@ def add_docs(app: FastAPI) -> None:
         async with lock:  # Generated in a thread, since it would block the event loop.
             document = await run_in_threadpool(app.openapi)
         if prefix := request.scope.get("root_path", "").rstrip("/"):
-            document = document | {"servers": [{"url": prefix}, *document.get("servers", [])]}
+            document = below_prefix(document, prefix)
         return JSONResponse(document)
 
     async def docs(_: Request) -> Response:
@@ -83,6 +85,18 @@ def add_docs(app: FastAPI) -> None:
     app.add_route("/redoc", redoc, include_in_schema=False)
     app.add_route(f"{ASSETS_URL}/{REDOC_JS}", redoc_js, include_in_schema=False)
     app.mount(ASSETS_URL, StaticFiles(directory=ASSETS))
+
+
+def below_prefix(document: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the document whose operations, and the token's URL, are below a proxy's prefix."""
+    document = deepcopy(document)  # FastAPI keeps it, and another request may have no prefix
+    document["servers"] = [{"url": prefix}, *document.get("servers", [])]
+    for scheme in document.get("components", {}).get("securitySchemes", {}).values():
+        for flow in scheme.get("flows", {}).values():
+            for name in {"tokenUrl", "refreshUrl"} & flow.keys():
+                if flow[name].startswith("/"):
+                    flow[name] = prefix + flow[name]
+    return document
 
 
 def hash_of_inline_script(html: bytes) -> str:

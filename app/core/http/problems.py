@@ -22,6 +22,10 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 RETRY_AFTER_SECONDS = "5"
 MAX_ERRORS = 100
 INVALID = "The request is invalid: `errors` lists each field with what is wrong."
+WEAK_TAG = (
+    'If-Match has a weak entity tag, such as W/"3" or "3-gzip", which never matches. A proxy that'
+    ' compresses responses makes such of ours: send "3", or have the server set ACCEPT_WEAK_ETAGS.'
+)
 
 
 class InvalidField(BaseModel):
@@ -96,8 +100,10 @@ def drop_tracebacks(error: object) -> None:
 
 async def app_error(request: Request, error: errors.AppError) -> ProblemResponse:
     drop_tracebacks(error)
-    headers, members = dict[str, str](), dict[str, Any]()
+    detail, headers, members = error.detail, dict[str, str](), dict[str, Any]()
     match error:
+        case errors.Stale() if request.scope.get("has_weak_tag"):
+            detail = WEAK_TAG
         case errors.InvalidTokenRequest():
             headers["Cache-Control"] = "no-store"
             members = {"error": error.error, "error_description": error.detail}
@@ -118,7 +124,7 @@ async def app_error(request: Request, error: errors.AppError) -> ProblemResponse
         case errors.Unavailable():
             headers["Retry-After"] = RETRY_AFTER_SECONDS
             logger.warning("%s (%r)", error.detail, error.__cause__)
-    return ProblemResponse(request.scope, KINDS[error.kind], error.detail, headers, **members)
+    return ProblemResponse(request.scope, KINDS[error.kind], detail, headers, **members)
 
 
 def rate_limit_fields(

@@ -62,6 +62,7 @@ def server_options(settings: Settings) -> dict[str, Any]:
         "port": settings.port,
         "http": HttpProtocol,
         "ws": WebSocketProtocol,
+        "root_path": settings.root_path,
         "forwarded_allow_ips": settings.forwarded_allow_ips,
         "timeout_graceful_shutdown": GRACEFUL_SHUTDOWN_SECONDS,
         "timeout_worker_healthcheck": HUNG_WORKER_SECONDS,

@@ -59,6 +59,12 @@ class Mailer:
                 raise Unavailable("The mail server cannot accept email at the moment.") from error
             raise
 
+    async def check(self) -> None:
+        """Connect and sign in as sending does, and raise what it would raise."""
+        if self._server:
+            async with aiosmtplib.SMTP(timeout=SMTP_SECONDS, **self._server):
+                pass
+
     def _compose(self, to: str, template: str, context: dict[str, Any]) -> EmailMessage:
         text = self._templates.get_template(f"{template}.txt").render(context)
         html = self._templates.get_template(f"{template}.html").render(context)

@@ -1,8 +1,10 @@
 """Logging to standard output: one line for each record, with the ID of its request."""
 
 import asyncio
+import json
 import logging
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -12,7 +14,8 @@ from app.core.config import Settings
 from app.core.context import request_id_var
 
 WRITE_SECONDS = 0.1
-ACCESS_FIELDS = ("method", "path", "route", "status", "duration_ms")
+# What each record has. The rest is what was given as `extra`, but for uvicorn's colors.
+RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"color_message", "taskName"}
 
 
 class JsonFormatter(logging.Formatter):
@@ -25,10 +28,15 @@ class JsonFormatter(logging.Formatter):
             "request_id": given.get("request_id"),
             "message": record.getMessage(),
         }
-        line |= {name: given[name] for name in ACCESS_FIELDS if name in given}
+        for name, value in given.items():
+            if name not in RECORD_FIELDS:
+                line.setdefault(name, value)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return to_json(line, fallback=str).decode()
+        try:
+            return to_json(line, fallback=str, inf_nan_mode="strings").decode()
+        except ValueError:  # a lone surrogate, bytes that are no UTF-8
+            return json.dumps(line, default=str, skipkeys=True)
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -56,6 +64,7 @@ class AppHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscr
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._waiting: list[logging.LogRecord | str] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  # that flushes soon
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -69,7 +78,12 @@ class AppHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscr
     def flush(self) -> None:
         with self.lock:  # type: ignore[union-attr]  # each handler has one
             waiting, self._waiting = self._waiting, []
-            self.stream.write("".join(map(self._line, waiting)))
+            self._loop = None
+            text = "".join(map(self._line, waiting))
+            try:
+                self.stream.write(text)
+            except UnicodeEncodeError:  # one character must not cost the lines around it
+                self.stream.write(text.encode("ascii", "backslashreplace").decode())
             super().flush()
 
     def _line(self, waiting: logging.LogRecord | str) -> str:
@@ -86,7 +100,8 @@ class AppHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscr
             loop = asyncio.get_running_loop()
         except RuntimeError:  # a command, or a thread
             return False
-        if len(self._waiting) == 1:
+        if self._loop is not loop:  # an earlier one may have been closed before it flushed
+            self._loop = loop
             loop.call_later(WRITE_SECONDS, self.flush)
         return True
 
@@ -97,7 +112,8 @@ def _says_the_same_later(record: logging.LogRecord) -> bool:
 
 def flush_logs() -> None:
     for handler in logging.getLogger().handlers:
-        handler.flush()
+        with suppress(ValueError):  # its stream is closed, as at the end of a command's test
+            handler.flush()
 
 
 def _is_of_no_socket(record: logging.LogRecord) -> bool:
@@ -113,6 +129,7 @@ def configure_logging(settings: Settings) -> None:
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else ConsoleFormatter())
     root = logging.getLogger()
     root.setLevel(settings.log_level)
+    flush_logs()  # what waits in the handler that is replaced
     root.handlers = [each for each in root.handlers if not isinstance(each, AppHandler)] + [handler]
     logging.getLogger("app.core.database.pool").setLevel(logging.WARNING)  # the pool's own words
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # the reloader says what has changed

@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.config import Settings
+from app.core.context import route_path
 
 API = "/api/"
 HSTS_SECONDS = 365 * 24 * 3600
@@ -53,7 +54,7 @@ class PolicyHeaders:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
             return self.app(scope, receive, send)
-        is_api = scope["path"].startswith(API)
+        is_api = route_path(scope).startswith(API)
 
         async def send_with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":

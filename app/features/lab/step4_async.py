@@ -9,6 +9,7 @@ from sqlalchemy import URL, select  # changed
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine  # changed
 from sqlalchemy.orm import joinedload, selectinload  # changed
 
+from app.core.database.engine import asyncpg_arguments  # changed
 from app.core.errors import Invalid
 from app.features.lab.models import Item, User
 from app.features.lab.schemas import ItemCreate, ItemRead, ItemUpdate, OwnerItems
@@ -19,7 +20,10 @@ router = APIRouter(prefix="/lab/step4", tags=["4: async"])
 
 
 def open_async_engine(url: URL, pool_size: int) -> AsyncEngine:
-    return create_async_engine(url, pool_size=pool_size, max_overflow=0)  # changed: asyncpg
+    url, connect_args = asyncpg_arguments(url)  # changed: asyncpg has other names than psycopg
+    return create_async_engine(  # changed
+        url, connect_args=connect_args, pool_size=pool_size, max_overflow=0
+    )
 
 
 @router.post("/items", status_code=201)

@@ -245,6 +245,24 @@ async def test_wrong_password_or_database_returns_503(database_url: str) -> None
 
 
 @only("postgresql")
+async def test_parameters_of_libpq_reach_the_server(database_url: str) -> None:
+    parameters = {
+        "sslmode": "prefer",
+        "channel_binding": "prefer",
+        "application_name": "web",
+        "options": "-c search_path=elsewhere",
+        "target_session_attrs": "any",
+    }
+    url = make_url(database_url).update_query_dict(parameters)
+    database = Database(make_settings(url.render_as_string(hide_password=False)))
+    show = "current_setting('application_name'), current_setting('search_path')"
+    async with database.reading() as session:
+        found = (await session.execute(text(f"SELECT {show}"))).one()
+    assert tuple(found) == ("web", "elsewhere")
+    await database.dispose()
+
+
+@only("postgresql")
 async def test_connections_that_died_while_idle_cost_no_request(
     own_database_url: str, cut: Any
 ) -> None:

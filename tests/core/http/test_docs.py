@@ -58,6 +58,8 @@ async def test_document_includes_the_prefix_of_a_proxy(app: FastAPI) -> None:
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         document = (await client.get("/behind/openapi.json")).json()
     assert document["servers"] == [{"url": "/behind"}]
+    (scheme,) = document["components"]["securitySchemes"].values()
+    assert scheme["flows"]["password"]["tokenUrl"] == "/behind/api/v1/auth/token"
 
 
 def test_operations_have_descriptions(

@@ -151,6 +151,17 @@ async def test_the_access_log(
     assert "secret" not in "".join(ConsoleFormatter().format(record) for record in ours)
 
 
+async def test_probe_is_logged_when_it_fails(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await client.get("/health/live")
+    await client.get("/health/ready")
+    await client.get("/health/absent")
+    lines = [record for record in caplog.records if record.name == "app.access"]
+    assert [line.__dict__["path"] for line in lines] == ["/health/absent"]
+
+
 async def test_log_lines_carry_the_request_id(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,11 +180,16 @@ async def test_a_line_that_cannot_be_written_takes_no_other_along(
     handler = AppHandler(out)
     handler.setFormatter(JsonFormatter())
 
-    def log(message: str, level: int = logging.INFO) -> None:
-        handler.handle(logging.makeLogRecord({"msg": message, "levelno": level}))
+    class Unprintable:
+        def __str__(self) -> str:
+            raise ZeroDivisionError
 
-    for message in ("before", "a lone surrogate: \ud800", "after"):
-        log(message)
+    def log(message: str, level: int = logging.INFO, **extra: Any) -> None:
+        handler.handle(logging.makeLogRecord({"msg": message, "levelno": level, **extra}))
+
+    log("before")
+    log("not to be written", by=Unprintable())
+    log("after")
     assert out.getvalue() == ""  # they wait
     log("at once", logging.ERROR)
     lines = [json.loads(line) for line in out.getvalue().splitlines()]

@@ -72,7 +72,7 @@ async def test_it_tells_its_story_without_a_script(browser: httpx.AsyncClient) -
     marks = [
         re.sub("<[^>]+>", "", mark) for mark in re.findall("(?s)<mark>.*?</mark>", response.text)
     ]
-    assert len(marks) == 5 + 8 + 22  # of the trap, the bridge and the goal
+    assert len(marks) == 5 + 8 + 24  # of the trap, the bridge and the goal
     assert "return await session.run_sync(step1_sync.items_by_owner)" in "".join(marks)
     for action in (RUN, *(f"/lab/{name}" for name in WAITS)):
         assert f'method="post" action="{action}"' in response.text

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.context import request_id_var
+from app.core.context import request_id_var, route_path
 from app.core.http.disconnect import DisconnectWatches
 from app.core.http.middleware.plain_errors import RESPONSE_STARTS
 from app.core.http.scope import header, route_of
@@ -70,12 +70,15 @@ class RequestContext:
 
 
 def _log_access(scope: Scope, status: int, started: float) -> None:
-    if not access_logger.isEnabledFor(logging.INFO):
+    # Probes ask every few seconds: what an operator wants to read is that they fail.
+    is_probe = status < 400 and route_path(scope).startswith("/health/")
+    level = logging.DEBUG if is_probe else logging.INFO
+    if not access_logger.isEnabledFor(level):
         return
     fields = {
         "name": access_logger.name,
-        "levelno": logging.INFO,
-        "levelname": "INFO",
+        "levelno": level,
+        "levelname": logging.getLevelName(level),
         "msg": "request",
         "method": scope.get("method", "WEBSOCKET"),
         "path": quote(scope["path"]),  # without the query string, which may contain secrets

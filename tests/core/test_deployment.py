@@ -1,0 +1,123 @@
+"""What `app check --deploy` finds."""
+
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from app import cli
+from app.core import deployment
+from app.core.config import Settings
+from app.core.database.unit_of_work import Database
+from app.core.jobs.mail import Mailer
+from tests.conftest import make_settings, only
+
+GOOD: dict[str, Any] = {
+    "environment": "production",
+    "secret_key": "0123456789abcdef0123456789abcdef",
+    "public_url": "https://app.example.com",
+    "allowed_hosts": "app.example.com",
+    "forwarded_allow_ips": "10.0.0.0/8",
+    "host": "0.0.0.0",
+}
+
+
+def levels(**changes: Any) -> dict[str, str]:
+    settings = Settings(_env_file=None, **GOOD | changes)
+    return {each.name: each.level for each in deployment.check_settings(settings)}
+
+
+def test_whole_settings_are_ok() -> None:
+    assert set(levels().values()) == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "changes"),
+    [
+        ("environment", "error", {"environment": "local"}),
+        ("https", "error", {"environment": "local", "public_url": "http://app.example.com"}),
+        ("host", "error", {"allowed_hosts": "example.com"}),
+        ("host", "warning", {"allowed_hosts": "*"}),
+        ("host", "ok", {"allowed_hosts": "*.example.com"}),
+        ("host", "ok", {"allowed_hosts": "::1", "public_url": "https://[::1]"}),
+        ("proxy", "warning", {"forwarded_allow_ips": "127.0.0.1"}),
+        ("proxy", "ok", {"forwarded_allow_ips": "127.0.0.1", "host": "127.0.0.1"}),
+        ("proxy", "warning", {"forwarded_allow_ips": "*"}),
+        ("key", "error", {"environment": "local", "secret_key": None}),
+        ("key", "error", {"secret_key": "x" * 40}),
+    ],
+)
+def test_setting_that_users_would_stumble_on_is_found(
+    name: str, level: str, changes: dict[str, Any]
+) -> None:
+    assert levels(**changes)[name] == level
+
+
+@pytest.mark.parametrize(
+    ("skew", "level"), [(0.2, "ok"), (-2, "warning"), (31, "error"), (-31, "error")]
+)
+def test_clock_is_compared(skew: float, level: str) -> None:
+    assert deployment.check_clock(skew).level == level
+
+
+@pytest.mark.parametrize(("available", "level"), [(97, "ok"), (60, "warning"), (43, "error")])
+def test_pool_is_compared_with_the_connections_of_the_server(available: int, level: str) -> None:
+    settings = Settings(
+        _env_file=None, web_concurrency=3, database_pool_size=10, redis_url="redis://cache"
+    )
+    assert deployment.check_pool(settings, available).level == level  # 4 processes of 11
+
+
+@pytest.mark.parametrize(
+    ("changes", "level"),
+    [
+        ({}, "warning"),
+        ({"require_verified_email": True}, "error"),
+        ({"smtp_url": "smtp://127.0.0.1:1"}, "error"),
+    ],
+)
+async def test_mail_server_that_is_not_there_is_found(changes: dict[str, Any], level: str) -> None:
+    settings = Settings(_env_file=None, **changes)
+    assert (await deployment.check_mail(settings, Mailer(settings, []))).level == level
+
+
+async def levels_of_database(settings: Settings) -> dict[str, str]:
+    database = Database(settings)
+    findings = [each async for each in deployment.check_database(settings, database)]
+    await database.dispose()
+    return {each.name: each.level for each in findings}
+
+
+@only("postgresql")
+async def test_database_is_asked(settings: Settings) -> None:
+    found = await levels_of_database(settings)
+    assert (found["migrations"], found["clock"]) == ("ok", "ok")
+    assert set(found) == {"migrations", "clock", "pool"}
+
+
+async def test_database_that_is_away_is_an_error() -> None:
+    settings = make_settings("postgresql+asyncpg://app@127.0.0.1:1/app")
+    assert await levels_of_database(settings) == {"database": "error"}
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_check_of_a_deployment_fails_on_an_error() -> None:
+    CliRunner().invoke(cli.cli, ["db", "upgrade"], catch_exceptions=False)
+    result = CliRunner().invoke(cli.cli, ["check", "--deploy"])
+    assert result.exit_code == 1
+    lines = result.output.splitlines()
+    assert "error    environment ENVIRONMENT is local: set production." in lines
+    assert "ok       migrations  The schema is not behind the code." in lines
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_check_of_migrations_finds_a_schema_that_is_behind(tmp_path: Any) -> None:
+    (tmp_path / "data").mkdir()
+    result = CliRunner().invoke(cli.cli, ["check", "--deploy"])
+    assert "error    migrations  The schema is behind the code: `app db upgrade`." in result.output
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_check_without_deploy_reads_the_settings_alone() -> None:
+    result = CliRunner().invoke(cli.cli, ["check"])
+    assert (result.exit_code, result.output) == (0, "The settings are valid.\n")
