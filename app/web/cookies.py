@@ -5,10 +5,10 @@ from app.core.config import Settings
 
 
 class Cookie:
-    """A secret that only this server reads: no script, and no request that another site makes.
+    """A cookie that scripts cannot read and that requests from other sites do not carry.
 
-    `__Host-` keeps other names of the domain from setting it. Browsers take that prefix with
-    `Secure` only, and `Secure` over HTTPS only.
+    Over HTTPS its name has the prefix `__Host-`, so that other subdomains cannot set it. Browsers
+    accept the prefix only with `Secure`, and `Secure` only over HTTPS.
     """
 
     def __init__(self, name: str, max_age_seconds: int, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Cross-site request forgery: who may change something in the name of a browser's cookie."""
+"""Protection against cross-site request forgery."""
 
 from collections.abc import Awaitable
 from urllib.parse import urlsplit
@@ -11,15 +11,15 @@ from app.core.context import route_path
 from app.core.http.problem_kinds import KINDS
 from app.core.http.problems import ProblemResponse
 
-COOKIELESS = "/api/v1/"
+API_PREFIX = "/api/v1/"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
 class SameOrigin:
-    """One rule for every page, the admin's too: what is not safe comes from a page of this site.
+    """Middleware that accepts unsafe methods only from pages of this site.
 
-    Browsers say so in Sec-Fetch-Site, which no script can set. Over plain HTTP, on another name
-    than localhost, they send Origin alone. The API takes no cookie, and so has nothing to fear.
+    Browsers name the origin in Sec-Fetch-Site, which scripts cannot set. Over plain HTTP, on hosts
+    other than localhost, they send only Origin. The API is exempt, since it accepts no cookies.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -28,12 +28,12 @@ class SameOrigin:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         is_safe = scope["type"] != "http" or scope["method"] in SAFE_METHODS
-        if is_safe or route_path(scope).startswith(COOKIELESS) or self._is_from_here(scope):
+        if is_safe or route_path(scope).startswith(API_PREFIX) or self._is_same_origin(scope):
             return self.app(scope, receive, send)
         detail = "The form was sent from another site. Open the page on this site and try again."
         return ProblemResponse(scope, KINDS["cross-site-request"], detail)(scope, receive, send)
 
-    def _is_from_here(self, scope: Scope) -> bool:
+    def _is_same_origin(self, scope: Scope) -> bool:
         headers = Headers(scope=scope)
         if site := headers.get("sec-fetch-site"):
             return site == "same-origin"
@@ -41,9 +41,13 @@ class SameOrigin:
 
 
 def has_own_origin(scope: Scope, settings: Settings) -> bool:
-    """Browsers send Origin with each WebSocket's handshake, and let anybody's page begin one."""
+    """Return whether the Origin header names this site.
+
+    WebSockets need this check as well: a page of any site can open one, with this site's cookies.
+    """
     headers, public = Headers(scope=scope), urlsplit(settings.public_url)
-    # A proxy that ends TLS may pass on its own scheme or host: then it is the public one.
+    # Behind a proxy that terminates TLS, the scheme or host of the scope can differ from the
+    # browser's. PUBLIC_URL has those that the browser sees.
     scheme = scope["scheme"].replace("ws", "http")
-    here = f"{scheme}://{headers.get('host', '').lower()}"
-    return headers.get("origin") in (here, f"{public.scheme}://{public.netloc.lower()}")
+    own_origin = f"{scheme}://{headers.get('host', '').lower()}"
+    return headers.get("origin") in (own_origin, f"{public.scheme}://{public.netloc.lower()}")

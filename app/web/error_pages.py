@@ -1,4 +1,4 @@
-"""Errors in the dress of the pages, for who reads pages."""
+"""Error pages for browsers."""
 
 import json
 from collections.abc import Awaitable
@@ -15,7 +15,7 @@ from app.web.rendering import render
 
 
 class ErrorPages:
-    """A problem document becomes a page when a browser asks, and not the API's client."""
+    """Middleware that renders problem documents as HTML pages when a browser asks for a page."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -70,6 +70,6 @@ def render_problem_page(scope: Scope, start: Message, body: bytes) -> Any:
         request_id=scope.get("request_id"),
         error_status=status,
     )
-    given = {name for name, _ in page.raw_headers}
-    page.raw_headers.extend(field for field in headers.raw if field[0] not in given)
+    page_headers = {name for name, _ in page.raw_headers}
+    page.raw_headers.extend(field for field in headers.raw if field[0] not in page_headers)
     return page

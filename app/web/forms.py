@@ -1,4 +1,4 @@
-"""Forms: what was sent, and what is wrong with it."""
+"""HTML forms: submitted values, validation and error messages."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
@@ -11,8 +11,8 @@ from app.core.database.repository import Versions
 from app.core.http.conditional import VERSION
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-Blame = Mapping[type[errors.AppError], str]
-REFUSALS = (
+ErrorFields = Mapping[type[errors.AppError], str]
+FORM_ERRORS = (
     ValidationError,
     errors.Invalid,
     errors.InvalidTokenRequest,
@@ -40,8 +40,11 @@ MESSAGES = {
 
 
 class Form:
-    """A page shows it with its errors, each beside its field; `alert` is what no field is to blame
-    for. `status` and `headers` are those of such a page."""
+    """The submitted values and the errors of a form.
+
+    A page shows each error beside its field, and `alert` above the form. The page is sent with
+    `status` and `headers`.
+    """
 
     def __init__(self, values: Mapping[str, str] | None = None) -> None:
         self.values = dict(values or {})
@@ -55,16 +58,22 @@ class Form:
 
     @property
     def focus(self) -> str | None:
-        """The first field with an error, in the order of the page."""
+        """Return the first field with an error, in the order of the page."""
         return next((name for name in (*self.values, *self.errors) if name in self.errors), None)
 
-    def read(self, model: type[ModelT], **given: Any) -> ModelT:
-        """Its fields of the model. A browser sends an empty text for what nobody has filled in."""
-        sent = {name: self.values[name] for name in model.model_fields if self.get(name)}
-        return model.model_validate(sent | given)
+    def read(self, model: type[ModelT], **extra: Any) -> ModelT:
+        """Validate the values as a model. Raise ValidationError.
 
-    def refuse(self, error: Exception, blamed: Blame | None = None) -> None:
-        """Takes in one of REFUSALS; `blamed` are the fields that the domain's errors are about."""
+        Empty values are omitted, since browsers send an empty string for an empty field.
+        """
+        sent = {name: self.values[name] for name in model.model_fields if self.get(name)}
+        return model.model_validate(sent | extra)
+
+    def add_error(self, error: Exception, fields: ErrorFields | None = None) -> None:
+        """Add the messages of one of FORM_ERRORS, and set the status of the page.
+
+        `fields` names the fields that domain errors are shown beside; others become the alert.
+        """
         self.status = 422
         match error:
             case ValidationError():
@@ -75,14 +84,17 @@ class Form:
                 self.headers["Retry-After"] = str(error.reset_seconds)
                 self.alert = error.detail
             case errors.AppError():
-                if field := (blamed or {}).get(type(error)):
+                if field := (fields or {}).get(type(error)):
                     self.errors[field] = error.detail
                 else:
                     self.alert = error.detail
 
 
-def seen_in(form: Form) -> Versions:
-    """The version that the form was made from. Without one of ours, nothing is overwritten."""
+def expected_version(form: Form) -> Versions:
+    """Return the version that the form was rendered from.
+
+    Without a valid version no version is expected, so that nothing is overwritten.
+    """
     version = form.get("version")
     return frozenset([int(version)] if VERSION.fullmatch(version) else [])
 
@@ -97,9 +109,9 @@ def _message(error: Any) -> str:
 
 async def get_form(request: Request) -> Form:
     async with request.form() as sent:
-        texts = {name: value for name, value in sent.items() if isinstance(value, str)}
-    # A browser ends lines as the mail does; everybody else counts them as one character.
-    return Form({name: value.replace("\r\n", "\n") for name, value in texts.items()})
+        values = {name: value for name, value in sent.items() if isinstance(value, str)}
+    # Browsers send line breaks as CRLF. As LF, a line break is one character for every length.
+    return Form({name: value.replace("\r\n", "\n") for name, value in values.items()})
 
 
 FormDep = Annotated[Form, Depends(get_form)]

@@ -10,9 +10,9 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/")
 async def show_home(request: Request) -> Response:
-    """The front page, and for who is signed in the way to their first page."""
+    """Show the front page, or redirect signed-in users to their home page."""
     navigation = site_of(request).navigation
     if request.state.principal is not None:
         return redirect(navigation.home)
-    here = str(request.base_url).rstrip("/")
-    return render(request, "web/home.html", ways=navigation.links_for(None), here=here)
+    links, base_url = navigation.links_for(None), str(request.base_url).rstrip("/")
+    return render(request, "web/home.html", links=links, base_url=base_url)

@@ -1,4 +1,4 @@
-"""The ways through the pages. A slice's `pages.py` names its own in LINKS."""
+"""Links between the pages. The `pages.py` of a slice declares its own in LINKS."""
 
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
@@ -20,7 +20,7 @@ class Link(NamedTuple):
     order: int = 0
     is_in_bar: bool = True
     is_button: bool = False  # of a form that posts
-    needs: str | None = None  # a setting that is on
+    needs: str | None = None  # the setting that has to be on
 
     def is_for(self, principal: Principal | None) -> bool:
         match self.audience:
@@ -42,20 +42,25 @@ LINKS = [
 
 class Navigation:
     def __init__(self, settings: Settings, links: Iterable[Link]) -> None:
-        on = [link for link in (*LINKS, *links) if not link.needs or getattr(settings, link.needs)]
-        self._links = sorted(on, key=lambda link: link.order)
+        enabled = [
+            link for link in (*LINKS, *links) if not link.needs or getattr(settings, link.needs)
+        ]
+        self._links = sorted(enabled, key=lambda link: link.order)
 
     def links_for(self, principal: Principal | None) -> list[Link]:
         return [link for link in self._links if link.is_for(principal)]
 
     @property
     def home(self) -> str:
-        """Where somebody who is signed in begins."""
+        """Return the path of the first page for signed-in users."""
         return next(link.path for link in self._links if link.audience == "members")
 
 
 class ResponseException(Exception):
-    """Ends a request with a response that is no success: one that is returned would commit."""
+    """An exception that carries the response, so that the transaction is rolled back.
+
+    A response that is returned would commit it.
+    """
 
     def __init__(self, response: Response) -> None:
         self.response = response
@@ -66,15 +71,15 @@ async def send_response(_: object, error: ResponseException) -> Response:
 
 
 def redirect(path: str) -> Response:
-    """After a form: the browser gets the page, and may get it again."""
+    """Redirect to a page after a form is submitted, so that reloading does not submit it again."""
     return RedirectResponse(path, 303)
 
 
 def local_path(path: str | None) -> str:
-    """`path` when it leads to a page of this site, else the front page.
+    """Return the path if it leads to a page of this site, else the front page.
 
-    Browsers take `//host` and `/\\host` for another site, and drop control characters. Nothing of
-    that is let through %-encoded either: something between here and there may decode it.
+    Browsers take `//host` and `/\\host` for another site, and drop control characters. These are
+    refused in percent-encoded form as well, since a proxy may decode the path.
     """
     forms = [path or ""]
     for _ in range(2):

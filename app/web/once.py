@@ -1,4 +1,4 @@
-"""A form that makes something makes it once, however often it is sent: a double press, a retry."""
+"""Forms that create something create it once, even if a browser submits them twice."""
 
 import json
 from hashlib import sha256
@@ -13,33 +13,37 @@ from app.core.security.principal import Principal
 from app.web.forms import Form
 
 FIELD = "once"
-DONE = 303
+RECORDED_STATUS = 303
 
 
 def new_form() -> Form:
-    """For a page to show; it has to send the hidden field `once` back."""
+    """Return an empty form with a token, which the page sends back in the hidden field `once`."""
     return Form({FIELD: token_urlsafe(16)})
 
 
 class SubmitOnce:
-    """A form's idempotency key, since a browser puts other bytes around the fields each time.
+    """Recognizes a form that is submitted again with the same values.
 
-    A person who goes back and sends something else makes something else.
+    The hash of the values is the idempotency key: a browser encodes the same values differently
+    each time. A user who goes back and submits other values creates something else.
     """
 
     def __init__(self, records: IdempotencyRepository) -> None:
         self._records = records
 
     async def is_first(self, principal: Principal, form: Form) -> bool:
-        """Whether this is still to be done. Before anything else in its transaction: should that
-        fail, the next is the first."""
+        """Record the submission, and return whether it is the first one.
+
+        Call it before anything else in the transaction. If the transaction is rolled back, the next
+        submission is the first one.
+        """
         if not form.get(FIELD):
             return True
         content = sha256(json.dumps(form.values).encode())
         key = f"form {content.hexdigest()}"
         is_first = await self._records.reserve(principal.user_id, key, content.digest())
         if is_first:
-            await self._records.store(principal.user_id, key, DONE, {}, b"")
+            await self._records.store(principal.user_id, key, RECORDED_STATUS, {}, b"")
         return is_first
 
 

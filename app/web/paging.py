@@ -1,5 +1,4 @@
-"""Keyset pages, turned both ways: what comes before a page is the opposite sort's, from its first
-row on."""
+"""Keyset pages with a link to the previous page, which is a page in the opposite order."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -10,7 +9,7 @@ RowT = TypeVar("RowT")
 
 
 class PageWithPrevious(NamedTuple, Generic[RowT]):
-    """`next` is for ?cursor=, as in the API, and `previous` for ?before=."""
+    """A page, with the cursor of the next one (`?cursor=`) and the previous one (`?before=`)."""
 
     results: Sequence[RowT]
     previous: str | None
@@ -20,10 +19,9 @@ class PageWithPrevious(NamedTuple, Generic[RowT]):
 async def page_with_previous(
     list_page: Callable[[Any], Awaitable[Page[RowT]]], query: Any, before: str, cursors: Cursors
 ) -> PageWithPrevious[RowT]:
-    """The page of `query`, or when there is `before`, the one that ends there.
+    """Return the page of the query or, if `before` is given, the page that ends there.
 
-    It is listed once; only when all that was before has gone meanwhile, the first page comes in
-    its place.
+    If every row before `before` has been deleted in the meantime, it is the page of the query.
     """
     sort, opposite = query.sort, query.sort[1:] if query.sort[0] == "-" else f"-{query.sort}"
     if before:

@@ -1,4 +1,4 @@
-"""HTML, from the templates of the shell and of the slices."""
+"""Renders the templates of the shell and of the slices as HTML."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ THEMES = ("light", "dark")
 
 
 class Templates:
-    """Each is named by its slice: "accounts/login.html". All of them know `shared`."""
+    """The templates, named by slice ("accounts/login.html"), with the globals `shared`."""
 
     def __init__(self, folders: Iterable[Path], **shared: Any) -> None:
         loaders = {each.parent.name: FileSystemLoader(each) for each in (FOLDER, *folders)}
@@ -56,7 +56,7 @@ def render(
     headers: Mapping[str, str] | None = None,
     **context: Any,
 ) -> HTMLResponse:
-    """A page. No cache keeps it: after a sign-out, "back" shows nothing."""
+    """Render a page. It is not cached, so that "back" shows nothing after signing out."""
     form = form or Form()
     theme = request.cookies.get("theme")
     shared = {
@@ -75,7 +75,7 @@ def render(
 
 
 def time_tag(value: datetime) -> Markup:
-    """In UTC; the script turns it into the reader's zone."""
+    """Format a time in UTC as an HTML element. The script converts it to the local time zone."""
     utc = value.astimezone(UTC)
     return Markup('<time datetime="{}">{}</time>').format(
         utc.strftime("%Y-%m-%dT%H:%M:%SZ"), utc.strftime("%d %b %Y, %H:%M UTC")

@@ -1,11 +1,11 @@
-"""What the pages share."""
+"""The resources that all pages share."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
 
-if TYPE_CHECKING:  # they render pages, and so look for the site themselves
+if TYPE_CHECKING:  # these modules import this one
     from app.web.assets import Assets
     from app.web.navigation import Navigation
     from app.web.rendering import Templates
@@ -13,12 +13,14 @@ if TYPE_CHECKING:  # they render pages, and so look for the site themselves
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
+    """The static files, the navigation and the templates of an application."""
+
     assets: "Assets"
     navigation: "Navigation"
     templates: "Templates"
 
 
 def site_of(connection: HTTPConnection) -> Site:
-    """Return what the pages of the application share that serves the request."""
+    """Return the site of the application that serves the request."""
     site: Site = connection.app.state.site
     return site

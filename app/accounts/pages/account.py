@@ -16,7 +16,7 @@ from app.accounts.dependencies import (
 from app.accounts.pages.devices import device_name
 from app.accounts.schemas import AccountDeletion, PasswordChange, UserUpdate
 from app.core.errors import Forbidden, NotFound
-from app.web.forms import REFUSALS, Blame, Form, FormDep
+from app.web.forms import FORM_ERRORS, ErrorFields, Form, FormDep
 from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 
@@ -27,7 +27,7 @@ NOTICES = {
     "confirmed": "Email address confirmed.",
     "ended": "Device signed out.",
 }
-WRONG_PASSWORD: Blame = {Forbidden: "current_password"}
+WRONG_PASSWORD: ErrorFields = {Forbidden: "current_password"}
 
 router = APIRouter(prefix="/account")
 
@@ -74,8 +74,8 @@ async def save_profile(
     try:
         full_name = form.get("full_name").strip() or None
         await users.update_own(principal, UserUpdate(full_name=full_name))
-    except REFUSALS as error:
-        form.refuse(error)
+    except FORM_ERRORS as error:
+        form.add_error(error)
         raise ResponseException(await page.show("profile", form)) from error
     return redirect("/account?notice=saved")
 
@@ -86,8 +86,8 @@ async def change_email(
 ) -> Response:
     try:
         await users.update_own(principal, form.read(UserUpdate, email=form.get("email")))
-    except REFUSALS as error:
-        form.refuse(error, WRONG_PASSWORD)
+    except FORM_ERRORS as error:
+        form.add_error(error, WRONG_PASSWORD)
         raise ResponseException(await page.show("email", form)) from error
     return redirect("/account?notice=email")
 
@@ -98,8 +98,8 @@ async def change_password(
 ) -> Response:
     try:
         await users.change_password(principal, form.read(PasswordChange))
-    except REFUSALS as error:
-        form.refuse(error, WRONG_PASSWORD)
+    except FORM_ERRORS as error:
+        form.add_error(error, WRONG_PASSWORD)
         raise ResponseException(await page.show("password", form)) from error
     return redirect("/account?notice=password")
 
@@ -132,8 +132,8 @@ async def delete_account(
 ) -> Response:
     try:
         await users.delete_own(principal, form.read(AccountDeletion).current_password)
-    except REFUSALS as error:
-        form.refuse(error, WRONG_PASSWORD)
+    except FORM_ERRORS as error:
+        form.add_error(error, WRONG_PASSWORD)
         raise ResponseException(
             render(request, "accounts/delete_account.html", form=form)
         ) from error

@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from app.accounts.dependencies import ClientInfoDep, EmailServiceDep, Visitor
 from app.accounts.schemas import Accepted, EmailInput, EmailVerification, PasswordReset
-from app.web.forms import REFUSALS, Form, FormDep
+from app.web.forms import FORM_ERRORS, Form, FormDep
 from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 
@@ -31,8 +31,8 @@ async def verify_email(
 ) -> Response:
     try:
         await emails.verify(form.read(EmailVerification), client)
-    except REFUSALS as error:
-        form.refuse(error)
+    except FORM_ERRORS as error:
+        form.add_error(error)
         raise ResponseException(show(request, "verify_email", form)) from error
     return redirect(f"/{'account' if visitor else 'login'}?notice=confirmed")
 
@@ -43,8 +43,8 @@ async def resend_verification(
 ) -> Response:
     try:
         await emails.request_verification(form.read(EmailInput).email, client)
-    except REFUSALS as error:
-        form.refuse(error)
+    except FORM_ERRORS as error:
+        form.add_error(error)
         raise ResponseException(show(request, "verify_email", form)) from error
     return redirect("/verify-email?notice=sent")
 
@@ -60,8 +60,8 @@ async def request_password_reset(
 ) -> Response:
     try:
         await emails.request_reset(form.read(EmailInput).email, client)
-    except REFUSALS as error:
-        form.refuse(error)
+    except FORM_ERRORS as error:
+        form.add_error(error)
         raise ResponseException(show(request, "forgot_password", form)) from error
     return redirect("/forgot-password?notice=sent")
 
@@ -77,8 +77,8 @@ async def reset_password(
 ) -> Response:
     try:
         await emails.reset_password(form.read(PasswordReset), client)
-    except REFUSALS as error:
-        form.refuse(error)
+    except FORM_ERRORS as error:
+        form.add_error(error)
         raise ResponseException(show(request, "reset_password", form)) from error
     return redirect("/login?notice=password-set")
 

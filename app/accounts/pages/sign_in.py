@@ -14,7 +14,7 @@ from app.accounts.dependencies import (
 )
 from app.accounts.schemas import SignIn, UserCreate
 from app.core.errors import AlreadyExists, InvalidTokenRequest
-from app.web.forms import REFUSALS, Form, FormDep
+from app.web.forms import FORM_ERRORS, Form, FormDep
 from app.web.navigation import ResponseException, local_path, redirect
 from app.web.rendering import render
 
@@ -43,8 +43,8 @@ async def sign_up(
 ) -> Response:
     try:
         await users.sign_up(form.read(UserCreate), client)
-    except REFUSALS as error:
-        form.refuse(error, {AlreadyExists: "email"})
+    except FORM_ERRORS as error:
+        form.add_error(error, {AlreadyExists: "email"})
         raise ResponseException(render(request, "accounts/signup.html", form=form)) from error
     query = {"notice": "signed-up"} | ({"next": form.get("next")} if form.get("next") else {})
     return redirect(f"/login?{urlencode(query)}")
@@ -68,8 +68,8 @@ async def sign_in(
 ) -> Response:
     try:
         value = await browsers.sign_in(form.read(SignIn), client, cookie.read(request))
-    except REFUSALS as error:
-        form.refuse(error, {InvalidTokenRequest: "password"})
+    except FORM_ERRORS as error:
+        form.add_error(error, {InvalidTokenRequest: "password"})
         raise ResponseException(show(request, form)) from error
     response = redirect(local_path(form.get("next")))
     cookie.write(response, value)

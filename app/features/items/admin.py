@@ -10,7 +10,7 @@ from app.features.items.models import Item
 from app.features.items.schemas import ItemCreate, ItemRead
 from app.web.admin_site.filters import BooleanFilter, ValueFilter
 from app.web.admin_site.view import AdminView, principal_of
-from app.web.forms import Form, seen_in
+from app.web.forms import Form, expected_version
 
 
 class ItemAdmin(AdminView, model=Item):
@@ -35,7 +35,7 @@ class ItemAdmin(AdminView, model=Item):
 
     async def edit(self, request: Request, pk: int, form: Form) -> Any:
         async with item_service(principal_of(request), resources_of(request)) as items:
-            return await items.update(pk, form.read(ItemCreate), seen_in(form))
+            return await items.update(pk, form.read(ItemCreate), expected_version(form))
 
     async def delete(self, request: Request, pks: Sequence[int]) -> None:
         async with item_service(principal_of(request), resources_of(request)) as items:

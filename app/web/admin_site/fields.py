@@ -1,4 +1,4 @@
-"""A schema's fields as a form's: what is asked for is what is validated."""
+"""Builds the admin's form fields from the schema that validates them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,22 +10,22 @@ from wtforms.fields import TextAreaField
 
 from app.web.forms import Form
 
-LONG = 500  # characters; what may be longer is written in a box of several lines
+TEXTAREA_LENGTH = 500  # fields that may be longer than this get a text area
 
 
-def fields_of(
+def build_fields(
     schema: type[BaseModel],
     labels: Mapping[Any, str],
     form: Form,
     record: Any,
     hidden: Iterable[str],
 ) -> Fields:
-    """As they were sent, with what is wrong with them, or else as they are stored."""
-    described = schema.model_json_schema()
-    required = described.get("required", ())
+    """Build the fields with the submitted values and their errors, or else the stored values."""
+    json_schema = schema.model_json_schema()
+    required = json_schema.get("required", ())
     fields: dict[str, Any] = {name: HiddenField() for name in hidden}
-    for name, field in described["properties"].items():
-        fields[name] = _field(labels[name], field, is_required=name in required)
+    for name, field in json_schema["properties"].items():
+        fields[name] = _build_field(labels[name], field, is_required=name in required)
     stored = {name: getattr(record, name) for name in fields if hasattr(record, name)}
     filled: Fields = type(schema.__name__, (Fields,), fields)(data=form.values or stored)
     for name, message in form.errors.items():
@@ -33,9 +33,9 @@ def fields_of(
     return filled
 
 
-def _field(label: str, described: Mapping[str, Any], *, is_required: bool) -> Field:
-    kind = described.get("anyOf", [described])[0]  # the others are null, or another way to write it
-    description = described.get("description", "")
+def _build_field(label: str, property_: Mapping[str, Any], *, is_required: bool) -> Field:
+    kind = property_.get("anyOf", [property_])[0]  # the others are null or another notation
+    description = property_.get("description", "")
     if kind["type"] == "boolean":
         return BooleanField(label, render_kw={"class": "form-check-input"})
     attributes = {"class": "form-control", "required": is_required}
@@ -44,6 +44,6 @@ def _field(label: str, described: Mapping[str, Any], *, is_required: bool) -> Fi
     if kind.get("format") == "password":
         attributes["autocomplete"] = "new-password"
         return PasswordField(label, description=description, render_kw=attributes)
-    if length and length > LONG:
+    if length and length > TEXTAREA_LENGTH:
         return TextAreaField(label, description=description, render_kw=attributes | {"rows": 6})
     return StringField(label, description=description, render_kw=attributes)

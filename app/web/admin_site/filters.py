@@ -16,7 +16,10 @@ OPERATIONS = {
 
 
 class ValueFilter(OperationColumnFilter):
-    """By a value that `type_` takes; the library's own would send the database all but anything."""
+    """A filter by a value of the given type. Values that are not valid match nothing.
+
+    The library's own filter would send almost any value to the database.
+    """
 
     template = "sqladmin/filters/value_filter.html"
 

@@ -12,28 +12,30 @@ from starlette.routing import BaseRoute
 from app.core.errors import Forbidden, Stale
 from app.core.http.export import FORMATS, export
 from app.core.http.templates import MemoryBytecodeCache, compile_templates
-from app.web.admin_site.fields import fields_of
+from app.web.admin_site.fields import build_fields
 from app.web.admin_site.view import AdminView, principal_of
-from app.web.forms import REFUSALS, Form, get_form
+from app.web.forms import FORM_ERRORS, Form, get_form
 from app.web.navigation import redirect
 
 TEMPLATES = Path(__file__).parent / "templates"
-# The forms name the last one. Signing in and out is the site's own, and there are no uploads.
+# The forms refer to `ajax_lookup`. The library's own sign-in and uploads are left out.
 PAGES = (
     "statics", "index", "list", "details", "create", "edit", "delete", "export", "ajax_lookup",
 )  # fmt: skip
-REFUSED = (*REFUSALS, Stale)
+EDIT_ERRORS = (*FORM_ERRORS, Stale)
 logger = logging.getLogger("app.admin")
 
 
 class Admin(sqladmin.Admin):
-    """The library's pages, but writes and files are the views'. The library's own would show any
-    exception's text, and answer a bug as if it were the user's mistake."""
+    """The library's pages, with writes and exports that go through the views.
+
+    The library's own would show the text of any exception, and report a bug as a user's mistake.
+    """
 
     def __init__(self, session_maker: Any, path: str, title: str) -> None:
-        nowhere = Starlette()  # it would mount itself
+        unused_app = Starlette()  # the library would mount itself on the app
         super().__init__(
-            nowhere,
+            unused_app,
             session_maker=session_maker,
             base_url=path,
             title=title,
@@ -44,7 +46,7 @@ class Admin(sqladmin.Admin):
         return [route for route in self.admin.routes if getattr(route, "name", "") in PAGES]
 
     def share(self, **shared: Any) -> None:
-        """With all templates."""
+        """Make the values available to all templates."""
         environment = self.templates.env
         environment.auto_reload = False
         environment.bytecode_cache = MemoryBytecodeCache()
@@ -62,26 +64,26 @@ class Admin(sqladmin.Admin):
             form = await get_form(request)
             try:
                 record = await view.create(request, form)
-            except REFUSED as error:
-                form.refuse(error, view.create_blame)
+            except EDIT_ERRORS as error:
+                form.add_error(error, view.create_error_fields)
             else:
-                return self._saved(request, form, view, record, "created")
-        fields = fields_of(view.create_schema, view.column_labels, form, None, ())
+                return self._redirect_after_save(request, form, view, record, "created")
+        fields = build_fields(view.create_schema, view.column_labels, form, None, ())
         return await self._show(request, view.create_template, view, form, form=fields)
 
     async def edit(self, request: Request) -> Response:
         view, form = self._view(request, "edit"), Form()
-        seen = await view.get(request.path_params["pk"])
+        record = await view.get(request.path_params["pk"])
         if request.method == "POST":
             form = await get_form(request)
             try:
-                record = await view.edit(request, view.key_of(seen), form)
-            except REFUSED as error:
-                form.refuse(error)
+                changed = await view.edit(request, view.key_of(record), form)
+            except EDIT_ERRORS as error:
+                form.add_error(error)
             else:
-                return self._saved(request, form, view, record, "changed", seen)
-        fields = fields_of(view.edit_schema, view.column_labels, form, seen, view.hidden)
-        return await self._show(request, view.edit_template, view, form, form=fields, obj=seen)
+                return self._redirect_after_save(request, form, view, changed, "changed", record)
+        fields = build_fields(view.edit_schema, view.column_labels, form, record, view.hidden)
+        return await self._show(request, view.edit_template, view, form, form=fields, obj=record)
 
     async def delete(self, request: Request) -> Response:
         view = self._view(request, "delete")
@@ -103,19 +105,19 @@ class Admin(sqladmin.Admin):
             raise Forbidden("This action is not available in the admin.")
         return view
 
-    def _saved(
+    def _redirect_after_save(
         self,
         request: Request,
         form: Form,
         view: AdminView,
         record: Any,
-        done: str,
-        seen: Any = None,
+        action: str,
+        before: Any = None,
     ) -> Response:
-        names = view.changes(form, seen, record) if seen else ()
+        names = view.changes(form, before, record) if before else ()
         pk, identity = view.key_of(record), view.identity
-        log(request, done, view, pk, *names)
-        match form.get("save"):  # sqladmin's own looks at the record, which may be a wire shape
+        log(request, action, view, pk, *names)
+        match form.get("save"):  # the library's own version needs a model, not a schema
             case "Save":
                 url = request.url_for("admin:list", identity=identity)
                 url = url.replace(query=request.url.query)
@@ -126,16 +128,16 @@ class Admin(sqladmin.Admin):
         return redirect(str(url))
 
     async def _show(
-        self, request: Request, template: str, view: AdminView, sent: Form, **context: Any
+        self, request: Request, template: str, view: AdminView, submitted: Form, **context: Any
     ) -> Response:
-        context |= {"model_view": view, "error": sent.alert}
-        page = await self.templates.TemplateResponse(request, template, context, sent.status)
-        page.headers.update(sent.headers)
+        context |= {"model_view": view, "error": submitted.alert}
+        page = await self.templates.TemplateResponse(request, template, context, submitted.status)
+        page.headers.update(submitted.headers)
         return page
 
 
-def log(request: Request, done: str, view: AdminView, pk: Any, *fields: str) -> None:
-    """Who did what to which record, and never a value."""
-    what = f" ({', '.join(fields)})" if fields else ""
+def log(request: Request, action: str, view: AdminView, pk: Any, *fields: str) -> None:
+    """Log which user changed which fields of which record, without the values."""
+    names = f" ({', '.join(fields)})" if fields else ""
     user_id = principal_of(request).user_id
-    logger.info("User %s %s %s %s%s", user_id, done, view.identity, pk, what)
+    logger.info("User %s %s %s %s%s", user_id, action, view.identity, pk, names)

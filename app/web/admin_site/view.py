@@ -1,4 +1,4 @@
-"""What the slices' `admin.py` are made of."""
+"""The base of the admin views in the `admin.py` of the slices."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
@@ -18,10 +18,10 @@ from app.core.errors import NotFound
 from app.core.http.export import FORMATS
 from app.core.schemas import Output
 from app.core.security.principal import Principal
-from app.web.forms import Blame, Form
+from app.web.forms import ErrorFields, Form
 from app.web.rendering import time_tag
 
-ROWS_OF_A_PAGE = 1000
+EXPORT_PAGE_SIZE = 1000
 
 
 def principal_of(request: Request) -> Principal:
@@ -29,7 +29,7 @@ def principal_of(request: Request) -> Principal:
     return principal
 
 
-def _tick(value: bool) -> str:
+def _check_mark(value: bool) -> str:
     return "Yes" if value else ""
 
 
@@ -38,24 +38,26 @@ def _yes_or_no(value: bool) -> str:
 
 
 class AdminView(ModelView):
-    """Of one model. Reading is the library's, and goes no further than `read_schema`: what is not
-    in it, such as a hash, is on no page and in no file.
+    """The admin's pages for one model.
 
-    Writing is the slice's: `create`, `edit` and `delete` hand what the form has to a service. What
-    that refuses, the form shows.
+    The library reads, and shows only the fields of `read_schema`: a field that is not in it, such
+    as a password hash, is on no page and in no export.
+
+    The slice writes: its `create`, `edit` and `delete` pass the form to a service. The form shows
+    the errors that the service raises.
     """
 
     read_schema: ClassVar[type[Output]]
     create_schema: ClassVar[type[BaseModel]]
     edit_schema: ClassVar[type[BaseModel]]
     hidden: ClassVar[tuple[str, ...]] = ()
-    """Fields of the record that the edit form carries along."""
+    """Fields of the record that the edit form has as hidden fields."""
     options: ClassVar[Sequence[ExecutableOption]] = ()
     """The loader options of the relationships that are shown."""
-    create_blame: ClassVar[Blame] = {}
-    """The fields that the domain's errors are about, when one is made."""
+    create_error_fields: ClassVar[ErrorFields] = {}
+    """The fields that domain errors are shown beside when a record is created."""
 
-    column_type_formatters: ClassVar = {**BASE_FORMATTERS, bool: _tick, datetime: time_tag}
+    column_type_formatters: ClassVar = {**BASE_FORMATTERS, bool: _check_mark, datetime: time_tag}
     column_type_formatters_detail: ClassVar = column_type_formatters | {bool: _yes_or_no}
     export_types: ClassVar[list[str]] = [*FORMATS]
     page_size = 20
@@ -73,11 +75,11 @@ class AdminView(ModelView):
         raise NotImplementedError
 
     async def delete(self, request: Request, pks: Sequence[Any]) -> None:
-        """All or none."""
+        """Delete all records, or none if one cannot be deleted."""
         raise NotImplementedError
 
     def key(self, pk: str) -> Any:
-        """The primary key that an address names."""
+        """Parse the primary key of a URL. Raise NotFound."""
         (column,) = self.pk_columns
         try:
             type_: Any = self.read_schema.model_fields[column.name].annotation
@@ -89,13 +91,16 @@ class AdminView(ModelView):
         (column,) = self.pk_columns
         return getattr(record, column.name)
 
-    def changes(self, form: Form, seen: Any, record: Any) -> list[str]:
-        """The names of the fields that an edit has changed; of a secret, that it was given."""
+    def changes(self, form: Form, before: Any, after: Any) -> list[str]:
+        """Return the names of the fields that an edit changed.
+
+        A field that only the form has, such as a new password, counts when it was filled in.
+        """
         return [
             name
             for name in self.edit_schema.model_fields
-            if (form.get(name) and not hasattr(seen, name))
-            or getattr(seen, name, None) != getattr(record, name, None)
+            if (form.get(name) and not hasattr(before, name))
+            or getattr(before, name, None) != getattr(after, name, None)
         ]
 
     async def get(self, pk: str) -> Any:
@@ -111,7 +116,7 @@ class AdminView(ModelView):
         return await self.get(request.path_params["pk"])
 
     async def list(self, request: Request) -> Pagination:
-        """The library's would sort all of them to count them."""
+        """Return a page. The library's own query would sort all rows to count them."""
         statement = await self.matching(request)
         page = self.validate_page_number(request.query_params.get("page"), 1)
         size = self.validate_page_number(request.query_params.get("pageSize"), self.page_size)
@@ -126,31 +131,31 @@ class AdminView(ModelView):
         return Pagination(rows=[*rows], page=page, page_size=size, count=count)
 
     async def pages(self, request: Request) -> AsyncIterator[Sequence[Any]]:
-        """All that the list would show, as `app.core.http.export` takes them."""
+        """Yield all rows that match the list's filters, for `app.core.http.export`."""
         (column,) = self.pk_columns
         statement = (await self.matching(request)).options(*self.options)
-        statement = statement.order_by(column).limit(ROWS_OF_A_PAGE)
+        statement = statement.order_by(column).limit(EXPORT_PAGE_SIZE)
         rows = await self._rows(statement)
         while rows:
             yield rows
             rows = await self._rows(statement.where(column > self.key_of(rows[-1])))
 
     async def matching(self, request: Request) -> Select[Any]:
-        statement, asked = self.list_query(request), request.query_params
-        filter_: Any  # of two kinds
+        statement, params = self.list_query(request), request.query_params
+        filter_: Any  # the library has two unrelated base classes
         for filter_ in self.get_filters():
-            value = asked.get(filter_.parameter_name)
-            operation = [asked.get(f"{filter_.parameter_name}_op")] * filter_.has_operator
+            value = params.get(filter_.parameter_name)
+            operation = [params.get(f"{filter_.parameter_name}_op")] * filter_.has_operator
             if value and all(operation):
                 statement = await filter_.get_filtered_query(
                     statement, *operation, value, self.model
                 )
-        term = asked.get("search")
+        term = params.get("search")
         return self.search_query(statement, term) if term else statement
 
     def search_query(self, stmt: Select[Any], term: str) -> Select[Any]:
-        """As the API's `q`: in any case, and special characters stand for themselves."""
-        if "\x00" in term:  # nowhere, and PostgreSQL cannot be asked
+        """Search as the API's `q` does: case-insensitively, with wildcards as plain characters."""
+        if "\x00" in term:  # no text contains NUL, and PostgreSQL refuses it as a parameter
             return stmt.where(false())
         part = simple_lower(term)
         columns = (getattr(self.model, name) for name in self._search_fields)

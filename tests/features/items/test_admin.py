@@ -183,7 +183,7 @@ async def test_an_export_is_of_what_the_list_shows(admin: httpx.AsyncClient, roo
 async def test_a_long_export(
     app: FastAPI, admin: httpx.AsyncClient, root: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.web.admin_site.view.ROWS_OF_A_PAGE", 2)
+    monkeypatch.setattr("app.web.admin_site.view.EXPORT_PAGE_SIZE", 2)
     await root.client.post("/api/v1/items/batch", json=[LAMP] * 5)
     file = await admin.get("/admin/item/export/ndjson")
     assert len(file.text.splitlines()) == 5

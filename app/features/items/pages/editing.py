@@ -10,7 +10,7 @@ from app.core.database.repository import Versions
 from app.core.errors import Stale
 from app.features.items.dependencies import MemberItems
 from app.features.items.schemas import ItemCreate
-from app.web.forms import REFUSALS, Form, FormDep, seen_in
+from app.web.forms import FORM_ERRORS, Form, FormDep, expected_version
 from app.web.navigation import ResponseException, redirect
 from app.web.once import SubmitOnce, SubmitOnceDep, new_form
 from app.web.rendering import render
@@ -63,8 +63,8 @@ async def show_new_item(pages: ItemPagesDep) -> Response:
 async def create_item(form: FormDep, pages: ItemPagesDep, once: SubmitOnceDep) -> Response:
     try:
         await pages.create(form, once)
-    except REFUSALS as error:
-        form.refuse(error)
+    except FORM_ERRORS as error:
+        form.add_error(error)
         raise ResponseException(pages.show("new", form)) from error
     return redirect("/items?notice=created")
 
@@ -77,12 +77,12 @@ async def show_item(item_id: int, pages: ItemPagesDep) -> Response:
 @router.post("/{item_id:int}/edit")
 async def save_item(item_id: int, form: FormDep, pages: ItemPagesDep) -> Response:
     try:
-        await pages.replace(item_id, form.read(ItemCreate), seen_in(form))
+        await pages.replace(item_id, form.read(ItemCreate), expected_version(form))
     except Stale as error:
         form.status = 409
         raise ResponseException(await pages.show_item("conflict", item_id, form)) from error
-    except REFUSALS as error:
-        form.refuse(error)
+    except FORM_ERRORS as error:
+        form.add_error(error)
         raise ResponseException(await pages.show_item("edit", item_id, form)) from error
     return redirect("/items?notice=saved")
 
@@ -95,7 +95,7 @@ async def show_delete_item(item_id: int, pages: ItemPagesDep) -> Response:
 @router.post("/{item_id:int}/delete")
 async def delete_item(item_id: int, form: FormDep, pages: ItemPagesDep) -> Response:
     try:
-        await pages.delete(item_id, seen_in(form))
+        await pages.delete(item_id, expected_version(form))
     except Stale as error:
         form.status = 409
         form.alert = "The item has changed since you opened it. This is the current version."

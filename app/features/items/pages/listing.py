@@ -11,7 +11,7 @@ from app.core.http.export import export
 from app.core.http.links import CursorsDep
 from app.features.items.dependencies import ExportMemberItems, MemberItems
 from app.features.items.schemas import ItemExportQuery, ItemFilter, ItemQuery, ItemRead
-from app.web.forms import REFUSALS, Form
+from app.web.forms import FORM_ERRORS, Form
 from app.web.paging import page_with_previous
 from app.web.rendering import render
 
@@ -38,8 +38,8 @@ async def show_items(request: Request, items: MemberItems, cursors: CursorsDep) 
     try:
         query = form.read(ItemQuery, sort=form.get("sort") or NEWEST_FIRST)
         page = await page_with_previous(items.list, query, form.get("before"), cursors)
-    except REFUSALS as error:
-        form.refuse(error)
+    except FORM_ERRORS as error:
+        form.add_error(error)
     return render(
         request,
         "items/list.html",

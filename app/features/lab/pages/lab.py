@@ -14,7 +14,7 @@ from app.features.lab.schemas import STEPS, Plan
 from app.features.lab.service.figures import heading, panels
 from app.features.lab.service.trace import Trace
 from app.features.lab.service.vitals import Vitals
-from app.web.forms import REFUSALS, Form, FormDep
+from app.web.forms import FORM_ERRORS, Form, FormDep
 from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 from app.web.site import site_of
@@ -35,8 +35,8 @@ async def show_lab(request: Request, lab: LabDep, may_run: MayRun) -> Response:
 async def start_run(request: Request, lab: LabDep, form: FormDep) -> Response:
     try:
         lab.runs.start(form.read(Plan, seconds=SECONDS, clients=CLIENTS))
-    except REFUSALS as error:
-        form.refuse(error)
+    except FORM_ERRORS as error:
+        form.add_error(error)
         if isinstance(error, Conflict):
             form.status = 409
         raise ResponseException(show(request, lab, form, may_run=True)) from error

@@ -36,7 +36,7 @@ async def create_order(
             return redirect("/orders?notice=created")
         order = await orders.create(draft)
     except (ValidationError, Invalid) as error:
-        form.refuse(error)
+        form.add_error(error)
         raise ResponseException(await show_form(request, orders, form)) from error
     return redirect(f"/orders/{order.id}?notice=created")
 

@@ -7,7 +7,7 @@ from app.core.http.links import CursorsDep
 from app.features.orders.dependencies import MemberOrders
 from app.features.orders.models import OrderStatus
 from app.features.orders.schemas import OrderQuery
-from app.web.forms import REFUSALS, Form
+from app.web.forms import FORM_ERRORS, Form
 from app.web.paging import page_with_previous
 from app.web.rendering import render
 
@@ -23,8 +23,8 @@ async def show_orders(request: Request, orders: MemberOrders, cursors: CursorsDe
     try:
         query = form.read(OrderQuery, sort=NEWEST_FIRST)
         page = await page_with_previous(orders.list, query, form.get("before"), cursors)
-    except REFUSALS as error:
-        form.refuse(error)
+    except FORM_ERRORS as error:
+        form.add_error(error)
     return render(
         request,
         "orders/list.html",

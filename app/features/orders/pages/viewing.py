@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from app.core.errors import Conflict, Stale
 from app.features.orders.dependencies import MemberOrders
-from app.web.forms import Form, FormDep, seen_in
+from app.web.forms import Form, FormDep, expected_version
 from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 
@@ -58,7 +58,7 @@ async def place_order(
     order_id: int, form: FormDep, orders: MemberOrders, pages: OrderPagesDep
 ) -> Response:
     try:
-        await orders.place(order_id, seen_in(form))
+        await orders.place(order_id, expected_version(form))
     except (Stale, Conflict) as error:
         raise await pages.refusal(order_id, form, error) from error
     return redirect(f"/orders/{order_id}?notice=placed")
@@ -69,7 +69,7 @@ async def ship_order(
     order_id: int, form: FormDep, orders: MemberOrders, pages: OrderPagesDep
 ) -> Response:
     try:
-        await orders.ship(order_id, seen_in(form))
+        await orders.ship(order_id, expected_version(form))
     except (Stale, Conflict) as error:
         raise await pages.refusal(order_id, form, error) from error
     return redirect(f"/orders/{order_id}?notice=shipped")
@@ -85,7 +85,7 @@ async def delete_order(
     order_id: int, form: FormDep, orders: MemberOrders, pages: OrderPagesDep
 ) -> Response:
     try:
-        await orders.delete(order_id, seen_in(form))
+        await orders.delete(order_id, expected_version(form))
     except (Stale, Conflict) as error:
         raise await pages.refusal(order_id, form, error, "delete") from error
     return redirect("/orders?notice=deleted")
