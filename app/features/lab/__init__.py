@@ -1,3 +1,6 @@
-"""From a sync ORM to an async one, step by step. The lab maps the table of the items once more."""
+"""The migration from a sync ORM to an async one, in four steps that can be measured.
+
+The lab has its own mapping of the items table.
+"""
 
 NEEDS = ("items",)

@@ -17,13 +17,13 @@ from app.core.security.client import UNKNOWN, client_address
 from app.features.lab.service.figures import read_results
 from app.features.lab.service.runs import Runs
 from app.features.lab.service.sources import Line, read_functions, read_steps
-from app.features.lab.service.stopping import calling_at_stop
+from app.features.lab.service.stopping import call_on_shutdown
 from app.web.rendering import Templates
 
 
 @dataclass
 class Lab:
-    """What the page shows that is no request's own."""
+    """The state of the lab's page that all requests share."""
 
     runs: Runs
     steps: Markup
@@ -37,19 +37,19 @@ class Lab:
 
 @asynccontextmanager
 async def open_lab(app: FastAPI) -> AsyncIterator[None]:
-    """As long as the application lives, and after its own lifespan has begun."""
+    """Open the lab for the lifetime of the application, after the application's own resources."""
     settings, templates = app.state.resources.settings, app.state.site.templates
     lab = await to_thread.run_sync(build_lab, settings, templates)  # it reads files
     app.state.lab = lab
     try:
-        with calling_at_stop(lab.stop):
+        with call_on_shutdown(lab.stop):
             yield
     finally:
         await lab.runs.close()
 
 
 def build_lab(settings: Settings, templates: Templates) -> Lab:
-    """The steps are rendered once: their code stays the same."""
+    """Build the lab. The steps are rendered once, since their code does not change."""
     steps = templates.render("lab/steps.html", {"steps": read_steps()})
     return Lab(
         Runs(settings, read_results()),
@@ -67,10 +67,10 @@ LabDep = Annotated[Lab, Depends(get_lab)]
 
 
 async def may_run(request: Request, visitor: Visitor) -> bool:
-    """Whoever sits at this machine, and superusers wherever they are.
+    """Return whether the visitor may run the lab: superusers, and users of this machine.
 
-    Behind a proxy on this machine that does not say for whom it asks, everybody seems to sit here.
-    So an address counts in `local` alone, where there is nobody else.
+    Behind a proxy on this machine that does not forward the client's address, every client seems
+    to be local. So the address counts only with ENVIRONMENT=local, which has no other clients.
     """
     if visitor is not None and visitor.is_superuser:
         return True
@@ -82,6 +82,6 @@ async def may_run(request: Request, visitor: Visitor) -> bool:
 MayRun = Annotated[bool, Depends(may_run)]
 
 
-async def forbid_others(may: MayRun) -> None:
-    if not may:
+async def require_permission(may_run: MayRun) -> None:
+    if not may_run:
         raise Forbidden("Only superusers can do this from another machine.")

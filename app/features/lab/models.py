@@ -1,8 +1,8 @@
-"""The application's own tables, mapped once more, by a `Base` of the lab's own.
+"""A second mapping of the tables of users and items, with relationships that load lazily.
 
-`app.features.items` maps `items` already, but features do not know each other, and its `Item` has
-no `owner`. In another metadata a table can be there a second time. Alembic compares the metadata
-of `app.core.database.models`, and never sees this one.
+`app.features.items` maps `items` without a relationship to its owner. This mapping has a `Base`,
+and so a metadata, of its own, where a table can be mapped again. Alembic compares only the metadata
+of `app.core.database.models`.
 """
 
 from decimal import Decimal
@@ -17,15 +17,15 @@ class Base(DeclarativeBase): ...
 
 
 class User(Base):
-    """What the lab reads of one."""
+    """The columns of a user that the lab reads."""
 
     __tablename__ = "users"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     email: Mapped[str] = mapped_column(String(320))
 
-    # Both load when they are first looked at, by a query of their own: SQLAlchemy's default, and
-    # what the steps begin with. The rest of the application has lazy="raise".
+    # Both relationships load lazily, each with a query of its own at the first access. The steps
+    # start from this default of SQLAlchemy; the rest of the application has lazy="raise".
     items: Mapped[list["Item"]] = relationship(back_populates="owner", order_by="Item.id")
 
 

@@ -1,6 +1,6 @@
-"""What goes wrong on the way: each as a small function beside its cure.
+"""Pitfalls of async code: each as a small function, followed by a correct version.
 
-tests/features/lab/test_pitfalls.py shows all of them going wrong, and then right.
+tests/features/lab/test_pitfalls.py shows that each first version fails and each second one works.
 """
 
 import asyncio
@@ -25,7 +25,8 @@ FETCH_SECONDS = 1
 router = APIRouter(prefix="/lab/pitfalls", tags=["pitfalls"])
 
 
-# 1. A call that waits, in `async def`. Nothing else runs meanwhile: no request, no health check.
+# 1. A blocking call in `async def`. It blocks the event loop: no other request is served
+#    meanwhile, not even a health check.
 
 
 async def wait_wrong(seconds: float) -> None:
@@ -36,7 +37,7 @@ async def wait_right(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-# 2. A lazy load. The attribute would have to wait for a query, and an attribute cannot be awaited:
+# 2. A lazy load. The attribute needs a query, but an attribute cannot be awaited. SQLAlchemy raises
 #    MissingGreenlet.
 
 
@@ -50,7 +51,7 @@ async def owner_right(session: AsyncSession, item_id: int) -> str:
     return item.owner.email
 
 
-# 3. An attribute after the commit, which has expired it: a lazy load again.
+# 3. An attribute after the commit. The commit expires the attributes, so this is a lazy load too.
 
 
 async def rename_wrong(engine: AsyncEngine, item_id: int, name: str) -> str:
@@ -69,7 +70,7 @@ async def rename_right(engine: AsyncEngine, item_id: int, name: str) -> str:
         return item.name
 
 
-# 4. One session shared by two tasks. It has one connection, and that does one thing at a time.
+# 4. A session that two tasks share. It has one connection, which runs one statement at a time.
 
 
 async def prices_wrong(engine: AsyncEngine, *item_ids: int) -> list[Decimal]:
@@ -88,8 +89,8 @@ async def prices_right(engine: AsyncEngine, *item_ids: int) -> list[Decimal]:
     return [item.result().price for item in items]
 
 
-# 5. A commit after the response. By default, what follows a dependency's `yield` runs when the
-#    client has its 201 already, and a commit that fails then can tell nobody.
+# 5. A commit after the response. By default the code after a dependency's `yield` runs after the
+#    response is sent. If the commit fails, the client has already received 201.
 
 
 async def get_session(engine: AsyncEngineDep) -> AsyncIterator[AsyncSession]:
@@ -110,8 +111,8 @@ async def create_right(
     session.add(Item(name=name, price=1, owner_id=1))
 
 
-# 6. A sync HTTP call in `async def`. It is `time.sleep` in disguise, and when the other server asks
-#    this one something before it answers, they wait for each other. An async client is a cure too.
+# 6. A sync HTTP call in `async def`. It blocks the event loop as `time.sleep` does. If the other
+#    server calls this one before it responds, the two deadlock. An async client works as well.
 
 
 async def fetch_wrong(url: str) -> bytes:
@@ -123,12 +124,12 @@ async def fetch_right(url: str) -> bytes:
 
 
 def fetch(url: str) -> bytes:
-    with urlopen(url, timeout=FETCH_SECONDS) as response:  # noqa: S310 - the callers' own addresses
+    with urlopen(url, timeout=FETCH_SECONDS) as response:  # noqa: S310 - the callers pass only http URLs
         body: bytes = response.read()
         return body
 
 
-# 7. Asking whether a value is true, where the question is whether it was sent: 0 cannot be set.
+# 7. A test whether a value is true instead of whether it was sent. A price of 0 cannot be set.
 
 
 class Change(BaseModel):
@@ -149,8 +150,8 @@ def change_right(item: Item, data: Change) -> None:
 
 
 # 8. A dependency that yields the session of a `def` endpoint. It keeps the connection until the
-#    answer is made, for which FastAPI needs a thread again: with more requests than connections,
-#    all the threads wait for a connection, and all the connections for a thread.
+#    response is built, for which FastAPI needs a thread again. With more requests than connections,
+#    all threads wait for a connection, and all connections wait for a thread.
 
 
 def get_sync_session(engine: EngineDep) -> Iterator[Session]:

@@ -1,4 +1,4 @@
-"""The lab's own database, made for a run and dropped after it."""
+"""The temporary database of the lab, created for each run."""
 
 import asyncio
 import os
@@ -24,8 +24,8 @@ from app.features.lab.models import Item
 
 OWNERS = 10
 ITEMS_EACH = 10
-LOCK = 7_251_940_387  # any number, as long as it is the same everywhere
-SQLITE_CONNECTIONS = 100  # a thread each, and no server to share with others
+LOCK_ID = 7_251_940_387  # an arbitrary number, the same in every process
+SQLITE_CONNECTIONS = 100  # each is a thread of this process, and no server limits them
 FREE_CONNECTIONS = text(
     "SELECT current_setting('max_connections')::int"
     " - current_setting('superuser_reserved_connections')::int - count(*) FROM pg_stat_activity"
@@ -40,8 +40,8 @@ class LabDatabase:
 
 
 @asynccontextmanager
-async def own_database(settings: Settings) -> AsyncIterator[LabDatabase]:
-    """Migrated, and with ten owners of ten items each."""
+async def temporary_database(settings: Settings) -> AsyncIterator[LabDatabase]:
+    """Create a migrated database with ten owners of ten items each. Drop it at the end."""
     async with empty_database(settings) as database:
         await migrate(database.url)
         await seed(database.url)
@@ -50,7 +50,7 @@ async def own_database(settings: Settings) -> AsyncIterator[LabDatabase]:
 
 @asynccontextmanager
 async def empty_database(settings: Settings) -> AsyncIterator[LabDatabase]:
-    """On SQLite a file that goes with its folder."""
+    """Create an empty database: on SQLite a file in a temporary folder."""
     if settings.database.get_backend_name() == "sqlite":
         folder = await to_thread.run_sync(TemporaryDirectory)
         try:
@@ -59,46 +59,49 @@ async def empty_database(settings: Settings) -> AsyncIterator[LabDatabase]:
         finally:
             await to_thread.run_sync(folder.cleanup)
         return
-    name = name_beside(str(settings.database.database))
+    name = lab_database_name(str(settings.database.database))
     engine = create_postgres_engine(settings, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    async with engine.connect() as server, created(server, name):
+    async with engine.connect() as server, create_database(server, name):
         version: str = (await server.scalars(text("SHOW server_version"))).one()
         free: int = (await server.scalars(FREE_CONNECTIONS)).one()
         url = settings.database.set(database=name).render_as_string(hide_password=False)
-        # A fifth of what is free stays so: others connect too.
+        # A fifth of the free connections is left for other clients.
         yield LabDatabase(url, f"PostgreSQL {version.split()[0]}", max(1, free * 4 // 5))
 
 
-def name_beside(database: str) -> str:
-    """Always the same for an application, and nothing that a person would call a database."""
+def lab_database_name(database: str) -> str:
+    """Return the name of the lab's database: fixed for an application, and unlike any other."""
     return f"lab_{uuid5(NAMESPACE_DNS, database).hex}"
 
 
 @asynccontextmanager
-async def created(server: AsyncConnection, name: str) -> AsyncIterator[None]:
-    """What a killed run has left is dropped; while another one runs, it holds the lock."""
-    if not await server.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}):
+async def create_database(server: AsyncConnection, name: str) -> AsyncIterator[None]:
+    """Create the database, and drop it at the end. Raise Conflict while another run has the lock.
+
+    The database of a run that was killed is dropped first.
+    """
+    if not await server.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK_ID}):
         raise Conflict("The lab is running already.")
     await server.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     create = f"CREATE DATABASE {name} TEMPLATE template0"
-    creating = asyncio.ensure_future(server.exec_driver_sql(create))
+    creation = asyncio.ensure_future(server.exec_driver_sql(create))
     try:
-        await asyncio.shield(creating)
+        await asyncio.shield(creation)
         yield
     finally:
-        await creating  # a run that is given up meanwhile would not know whether there is one
+        await creation  # a canceled run has to wait for the database before it can drop it
         await server.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def migrate(url: str) -> None:
-    """In a process of its own, which reads the database's address from its environment."""
+    """Run the migrations in a subprocess, which reads DATABASE_URL from its environment."""
     command = [sys.executable, "-m", "alembic", "-c", str(ALEMBIC_INI), "upgrade", "head"]
     process = await asyncio.create_subprocess_exec(*command, env=os.environ | {"DATABASE_URL": url})
     try:
         if await process.wait():
             raise RuntimeError("The lab's database could not be migrated.")
     finally:
-        if process.returncode is None:  # the run was given up
+        if process.returncode is None:  # the run was canceled
             process.kill()
 
 

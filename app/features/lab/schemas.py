@@ -16,7 +16,7 @@ class ItemCreate(Input):
 
 
 class ItemUpdate(Input):
-    """What is absent stays as it is; 0 is a price."""
+    """The fields to change. Omitted fields stay as they are."""
 
     name: Name | MISSING = MISSING
     price: Price | MISSING = MISSING
@@ -38,13 +38,17 @@ class ItemRead(ItemLine):
 
 
 class OwnerItems(OwnerRead):
-    """A line of the report."""
+    """A row of the report."""
 
     items: list[ItemLine]
 
 
 class ServerOptions(Input):
-    """By environment: a command line is there for every user of the machine to read."""
+    """The options of the server process.
+
+    They are passed in an environment variable, since other users of the machine can read a command
+    line, and the database URL can contain a password.
+    """
 
     VARIABLE: ClassVar = "LAB_SERVER"
 
@@ -77,11 +81,11 @@ class Measurement(Output):
     step: str
     operation: Operation
     clients: int
-    queries: int = Field(description="Of one request.")
+    queries: int = Field(description="The number of queries of one request.")
     requests_per_second: float
     p50_ms: float | None
     p99_ms: float | None
-    light_p99_ms: float | None = Field(description="Of the light endpoint meanwhile.")
+    light_p99_ms: float | None = Field(description="The latency of the light endpoint meanwhile.")
     loop_lag_ms: float
     threads: int
     errors: int
@@ -96,13 +100,13 @@ class Progress(Output):
     total: int
 
 
-class Measured(Output):
+class MeasurementDone(Output):
     kind: Literal["measured"] = "measured"
     measurement: Measurement
 
 
 class Results(Output):
-    """Every figure, and what they were measured on."""
+    """All measurements of a run, and the machine that they were made on."""
 
     kind: Literal["results"] = "results"
     measured_at: datetime
@@ -116,4 +120,4 @@ class Failed(Output):
     detail: str
 
 
-Event = Progress | Measured | Results | Failed
+Event = Progress | MeasurementDone | Results | Failed

@@ -1,6 +1,7 @@
-"""The four steps as an application of its own, for a database of its own: nobody signs in, and
-everybody's items are anybody's. `app lab run` starts it as a process; the main application does not
-know it."""
+"""An application that serves the four steps on the lab's database, without authentication.
+
+`app lab run` starts it as a process. It is not part of the main application.
+"""
 
 import asyncio
 import os
@@ -23,7 +24,7 @@ from app.features.lab import pitfalls, step1_sync, step2_trap, step3_bridge, ste
 from app.features.lab.schemas import ServerOptions
 from app.features.lab.service.vitals import Vitals, VitalsRead
 
-KEEP_ALIVE_SECONDS = 600  # a client of the trap may not be looked at for a while
+KEEP_ALIVE_SECONDS = 600  # the trap can leave a connection idle for a long time
 
 
 def create_lab_app(options: ServerOptions) -> FastAPI:
@@ -37,12 +38,12 @@ def create_lab_app(options: ServerOptions) -> FastAPI:
 
     @app.get("/lab/light", tags=["the rest"])
     async def read_light() -> str:
-        """Needs neither the database nor a thread: how long it takes is how long the loop does."""
+        """Return without using the database or a thread. Its latency is that of the event loop."""
         return "ok"
 
     @app.post("/lab/vitals", tags=["the rest"])
     async def take_vitals() -> VitalsRead:
-        """Since the last time they were taken."""
+        """Return the vitals since the previous call."""
         vitals: Vitals = app.state.vitals
         return vitals.take()
 
@@ -53,10 +54,10 @@ def create_lab_app(options: ServerOptions) -> FastAPI:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     to_thread.current_default_thread_limiter().total_tokens = state.options.thread_limit
-    await to_thread.run_sync(open_engines, state)  # a driver looks for files
-    watching = asyncio.create_task(state.vitals.watch())
+    await to_thread.run_sync(open_engines, state)  # drivers read files
+    monitor = asyncio.create_task(state.vitals.watch())
     yield
-    watching.cancel()
+    monitor.cancel()
     await state.async_engine.dispose()
     await to_thread.run_sync(state.engine.dispose)
 
@@ -67,28 +68,30 @@ def open_engines(state: State) -> None:
     state.engine = step1_sync.open_engine(url, min(options.thread_limit, options.pool_size))
     state.async_engine = step4_async.open_async_engine(url, options.pool_size)
     for engine in (state.engine, state.async_engine.sync_engine):
-        observe(engine, state.vitals, options.query_ms / 1000)
+        instrument(engine, state.vitals, options.query_ms / 1000)
 
 
-def observe(engine: Engine, vitals: Vitals, seconds: float) -> None:
-    """Counts the queries, and makes each take `seconds` longer, in the database."""
+def instrument(engine: Engine, vitals: Vitals, seconds: float) -> None:
+    """Count the queries, and delay each by `seconds` in the database."""
 
-    def before_each(_connection: Any, cursor: Any, *_: Any) -> None:
+    def before_query(_connection: Any, cursor: Any, *_: Any) -> None:
         vitals.queries += 1
         if seconds:
             cursor.execute(f"SELECT pg_sleep({seconds:f})")
 
-    def teach_to_sleep(connection: Any, _: object) -> None:
+    def add_sleep_function(connection: Any, _: object) -> None:
         connection.create_function("pg_sleep", 1, time.sleep)
 
-    event.listen(engine, "before_cursor_execute", before_each)
+    event.listen(engine, "before_cursor_execute", before_query)
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", teach_to_sleep)
+        event.listen(engine, "connect", add_sleep_function)
 
 
 class LabServer(uvicorn.Server):
-    """Says its port when it is ready, and ends with its standard input: whoever started it has
-    finished, or has died."""
+    """A server that prints its port when it is ready, and stops when its standard input closes.
+
+    The input closes when the parent process stops the server or dies.
+    """
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

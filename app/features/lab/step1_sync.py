@@ -1,7 +1,7 @@
-"""Step 1, how it was: `def` endpoints and a driver that blocks.
+"""Step 1, the sync start: `def` endpoints and a blocking driver.
 
-FastAPI runs a `def` endpoint in a thread. While the database works, the thread waits, and once all
-of them do (THREAD_LIMIT, 40) everybody else waits too.
+FastAPI runs a `def` endpoint in a thread. While the database works, the thread waits. Once all
+threads wait (THREAD_LIMIT, 40), every other request waits too.
 """
 
 from typing import Annotated
@@ -21,7 +21,7 @@ router = APIRouter(prefix="/lab/step1", tags=["1: sync"])
 
 
 def open_engine(url: URL, pool_size: int) -> Engine:
-    # Without the URL's options: they are the other driver's.
+    # The options of the URL are for the async driver.
     url = url.set(drivername=DRIVERS[url.get_backend_name()], query={})
     return create_engine(url, pool_size=pool_size, max_overflow=0)
 
@@ -31,9 +31,9 @@ async def get_engine(request: Request) -> Engine:
     return engine
 
 
-# The sessions are opened in the endpoints. One that a dependency yields keeps its connection until
-# the answer is made, for which a `def` endpoint needs a thread once more: with more requests than
-# connections, every thread can wait for a connection, and every connection for a thread.
+# The endpoints open the sessions. A session that a dependency yields keeps its connection until the
+# response is built, for which a `def` endpoint needs a thread again. With more requests than
+# connections, all threads can wait for a connection, and all connections for a thread.
 EngineDep = Annotated[Engine, Depends(get_engine)]
 
 
@@ -46,7 +46,7 @@ def create_item(data: ItemCreate, engine: EngineDep) -> ItemRead:
         item = Item(name=data.name, price=data.price, owner=owner)
         session.add(item)
         session.commit()
-        return ItemRead.model_validate(item)  # the commit has expired it: it is read once more
+        return ItemRead.model_validate(item)  # reads it again: the commit expired it
 
 
 @router.get("/items")
@@ -63,7 +63,7 @@ def update_item(item_id: int, data: ItemUpdate, engine: EngineDep) -> ItemRead:
         for name, value in data.model_dump().items():  # without what is MISSING
             setattr(item, name, value)
         session.commit()
-        return ItemRead.model_validate(item)  # with its owner, who loads when looked at
+        return ItemRead.model_validate(item)  # loads the owner lazily
 
 
 @router.delete("/items/{item_id}", status_code=204, response_class=Response)
@@ -81,7 +81,7 @@ def report_items(engine: EngineDep) -> list[OwnerItems]:
 
 def items_by_owner(session: Session) -> list[OwnerItems]:
     owners = session.query(User).order_by(User.id)
-    return [OwnerItems.model_validate(owner) for owner in owners]  # `items`: a query for each
+    return [OwnerItems.model_validate(owner) for owner in owners]  # a query for each owner
 
 
 def found(item: Item | None, item_id: int) -> Item:

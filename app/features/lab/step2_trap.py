@@ -1,7 +1,7 @@
 """Step 2, the trap: `async def` around the same blocking calls.
 
 It looks like progress, and every test passes. But an `async def` endpoint runs on the event loop,
-and while the database works, the loop waits: one slow query stops every request of the process.
+and while the database works, the loop is blocked. One slow query stops every request.
 """
 
 from fastapi import APIRouter, Response

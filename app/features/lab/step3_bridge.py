@@ -1,8 +1,8 @@
-"""Step 3, the bridge: the loop is free, and what cannot be rewritten yet stays as it is.
+"""Step 3, the bridge: the loop is not blocked, and sync code does not have to be rewritten yet.
 
-Two ways over, and the code of step 1 at the end of both. `run_in_threadpool` takes a blocking call
-to a thread: the threads still count. `AsyncSession.run_sync` runs code that was written for a
-`Session` on the async driver, without a thread; its queries, one for each owner, stay as many.
+There are two ways to call the code of step 1. `run_in_threadpool` runs a blocking call in a thread,
+so that the number of threads is still the limit. `AsyncSession.run_sync` runs code for a `Session`
+on the async driver, without a thread. It still sends one query for each owner.
 """
 
 from typing import Annotated

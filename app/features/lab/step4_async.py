@@ -1,7 +1,7 @@
-"""Step 4, the goal: an async driver, an `AsyncSession`, and loading that is said out loud.
+"""Step 4, the goal: an async driver, an `AsyncSession`, and explicit loading.
 
-While the database works, neither a thread nor the loop waits: what bounds it is the number of
-connections. In return nothing loads by itself any more: what the answer needs, the query asks for.
+While the database works, neither a thread nor the loop waits. The limit is the number of
+connections. In return nothing is loaded lazily: the query has to load all that the response needs.
 """
 
 from fastapi import APIRouter, Response
@@ -28,7 +28,7 @@ def open_async_engine(url: URL, pool_size: int) -> AsyncEngine:
 
 @router.post("/items", status_code=201)
 async def create_item(data: ItemCreate, engine: EngineDep) -> ItemRead:
-    # changed: the commit must not expire what is read after it, for it could not be read again.
+    # changed: the commit must not expire the item, since it could not be loaded lazily afterwards.
     async with AsyncSession(engine, expire_on_commit=False) as session:
         owner = await session.get(User, data.owner_id)  # changed: await
         if owner is None:
@@ -50,7 +50,7 @@ async def list_items(engine: EngineDep) -> list[ItemRead]:
 @router.patch("/items/{item_id}")
 async def update_item(item_id: int, data: ItemUpdate, engine: EngineDep) -> ItemRead:
     async with AsyncSession(engine, expire_on_commit=False) as session:  # changed
-        owner = [joinedload(Item.owner)]  # changed: the owner comes along, or not at all
+        owner = [joinedload(Item.owner)]  # changed: the owner has to be loaded with the item
         item = found(await session.get(Item, item_id, options=owner), item_id)  # changed: await
         for name, value in data.model_dump().items():
             setattr(item, name, value)
@@ -68,6 +68,6 @@ async def delete_item(item_id: int, engine: EngineDep) -> None:
 @router.get("/report")
 async def report_items(engine: EngineDep) -> list[OwnerItems]:
     async with AsyncSession(engine) as session:  # changed
-        query = select(User).options(selectinload(User.items))  # changed: a second query for all
+        query = select(User).options(selectinload(User.items))  # changed: one query for all items
         owners = await session.scalars(query.order_by(User.id))  # changed: await
         return [OwnerItems.model_validate(owner) for owner in owners]

@@ -9,7 +9,7 @@ from blockbuster import BlockBuster
 from fastapi import FastAPI
 
 from app.core.config import Settings
-from app.features.lab.repository import name_beside, seed
+from app.features.lab.repository import lab_database_name, seed
 from app.features.lab.schemas import ServerOptions
 from app.features.lab.server import create_lab_app
 from tests.conftest import client_of
@@ -41,7 +41,7 @@ def starts_processes(never_blocked: BlockBuster | None) -> None:
 
 @pytest.fixture
 def lab_name(settings: Settings) -> str:
-    return name_beside(str(settings.database.database))
+    return lab_database_name(str(settings.database.database))
 
 
 @pytest.fixture

@@ -53,8 +53,8 @@ def test_percentiles() -> None:
 def test_the_rate_is_that_to_the_last_answer() -> None:
     result = Load(port=0, path="", clients=10)
     assert result.requests_per_second == 0
-    result.starts, result.ends, result.last = 100, 105, 110
-    result.heavy = [8] * 20
+    result.start, result.end, result.last_response = 100, 105, 110
+    result.latencies = [8] * 20
     assert result.requests_per_second == 2
 
 

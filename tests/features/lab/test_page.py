@@ -65,7 +65,12 @@ async def test_it_tells_its_story_without_a_script(browser: httpx.AsyncClient) -
     response = await browser.get("/lab")
     assert response.status_code == 200
     assert '<a href="/lab" aria-current="page">Lab</a>' in response.text
-    for words in ("Step 1, how it was", "Step 4, the goal", "step2_trap.py", "items, 100 clients"):
+    for words in (
+        "Step 1, the sync start",
+        "Step 4, the goal",
+        "step2_trap.py",
+        "items, 100 clients",
+    ):
         assert words in response.text
     text = re.sub("<[^>]+>", "", response.text)
     assert "async def list_items(engine: EngineDep) -&gt; list[ItemRead]:" in text
@@ -181,14 +186,14 @@ async def test_a_run_is_told_as_it_happens(
 async def test_a_stop_ends_the_run(
     app: FastAPI, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask, measures = Connection.ask, asyncio.Event()
+    ask, measures = Connection.request, asyncio.Event()
 
     async def see_and_ask(connection: Connection, method: str, path: str) -> tuple[int, bytes]:
         if path == "/lab/light":
             measures.set()
         return await ask(connection, method, path)
 
-    monkeypatch.setattr(Connection, "ask", see_and_ask)
+    monkeypatch.setattr(Connection, "request", see_and_ask)
     await browser.post(RUN)
     run = lab_runs(app).current
     assert run

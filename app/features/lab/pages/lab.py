@@ -1,4 +1,4 @@
-"""The page, and what it tells while one looks at it."""
+"""The page of the lab, and the server-sent events that update it."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from app.core.errors import Conflict
 from app.core.resources import resources_of
-from app.features.lab.dependencies import Lab, LabDep, MayRun, forbid_others
+from app.features.lab.dependencies import Lab, LabDep, MayRun, require_permission
 from app.features.lab.schemas import STEPS, Plan
 from app.features.lab.service.figures import heading, panels
 from app.features.lab.service.trace import Trace
@@ -19,11 +19,11 @@ from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 from app.web.site import site_of
 
-SECONDS, CLIENTS = 2, [10, 100]  # in under a minute; the command takes its time
-NEWS_SECONDS = 0.2
+SECONDS, CLIENTS = 2, [10, 100]  # under a minute in total; the command measures longer
+UPDATE_SECONDS = 0.2
 
 router = APIRouter(prefix="/lab")
-guarded = APIRouter(prefix="/run", dependencies=[Depends(forbid_others)])
+guarded = APIRouter(prefix="/run", dependencies=[Depends(require_permission)])
 
 
 @router.get("")
@@ -44,24 +44,24 @@ async def start_run(request: Request, lab: LabDep, form: FormDep) -> Response:
 
 
 @guarded.get("/news", response_class=EventSourceResponse)
-async def tell_of_run(request: Request, lab: LabDep) -> AsyncIterator[ServerSentEvent]:
-    """From its beginning to its end."""
+async def stream_run(request: Request, lab: LabDep) -> AsyncIterator[ServerSentEvent]:
+    """Send the progress and the charts of the run, from its start to its end."""
     if run := lab.runs.current:
         async for _ in run.watch():
             context = run_context(lab)
-            yield part(request, "status", **context)
-            yield part(request, "chart", **context)
+            yield render_part(request, "status", **context)
+            yield render_part(request, "chart", **context)
     yield ServerSentEvent(event="end", raw_data="end")
 
 
 @guarded.get("/vitals", response_class=EventSourceResponse)
-async def tell_vitals(request: Request, lab: LabDep) -> AsyncIterator[ServerSentEvent]:
-    """Of this process, until it stops."""
+async def stream_vitals(request: Request, lab: LabDep) -> AsyncIterator[ServerSentEvent]:
+    """Send the vitals of this process until it stops."""
     vitals, trace = Vitals(), Trace()
     while not lab.is_stopping.is_set():
-        now = await vitals.watch_for(NEWS_SECONDS)
+        now = await vitals.watch_for(UPDATE_SECONDS)
         trace.add(now.loop_lag_ms)
-        yield part(request, "vitals", vitals=now, trace=trace, limit=limit(request))
+        yield render_part(request, "vitals", vitals=now, trace=trace, limit=thread_limit(request))
 
 
 router.include_router(guarded)
@@ -74,9 +74,9 @@ def show(request: Request, lab: Lab, form: Form | None = None, *, may_run: bool)
         form=form,
         lab=lab,
         may_run=may_run,
-        vitals=Vitals().take(),  # that there is nothing to see yet
+        vitals=Vitals().take(),  # all zero
         trace=Trace(),
-        limit=limit(request),
+        limit=thread_limit(request),
         workers=resources_of(request).settings.web_concurrency,
         **run_context(lab),
     )
@@ -96,12 +96,11 @@ def run_context(lab: Lab) -> dict[str, Any]:
     }
 
 
-def part(request: Request, name: str, **context: Any) -> ServerSentEvent:
-    """Of the page, for the script to put in its place."""
+def render_part(request: Request, name: str, **context: Any) -> ServerSentEvent:
+    """Render a part of the page, which the script replaces."""
     html = site_of(request).templates.render(f"lab/{name}.html", context)
     return ServerSentEvent(event=name, raw_data=html)
 
 
-def limit(request: Request) -> int:
-    threads: int = resources_of(request).settings.thread_limit
-    return threads
+def thread_limit(request: Request) -> int:
+    return resources_of(request).settings.thread_limit

@@ -1,5 +1,7 @@
-"""Two seconds of waiting: once on the event loop, three times not, and far too often at once. The
-page shows these functions beside their buttons."""
+"""Five ways to wait for two seconds: one blocks the event loop, and one uses every thread.
+
+The page shows these functions beside their buttons.
+"""
 
 import asyncio
 import time
@@ -9,12 +11,12 @@ from fastapi import APIRouter, Depends
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from app.features.lab.dependencies import forbid_others
+from app.features.lab.dependencies import require_permission
 from app.web.navigation import redirect
 
 SECONDS = 2
 
-router = APIRouter(prefix="/lab", dependencies=[Depends(forbid_others)])
+router = APIRouter(prefix="/lab", dependencies=[Depends(require_permission)])
 
 
 @router.post("/block_loop")

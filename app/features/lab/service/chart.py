@@ -1,4 +1,4 @@
-"""The figures as SVG. Each bar has its name and its figure beside it: there is no legend."""
+"""Draws the results as SVG. Each bar is labeled with its step and its value."""
 
 from html import escape
 
@@ -7,7 +7,7 @@ from app.features.lab.service.figures import panels
 
 TITLE = "From sync to async"
 WIDTH, ROW, BAR = 540, 22, 160
-STARTS = (60, 300)  # of the bars
+BAR_OFFSETS = (60, 300)
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 .title { font-weight: 600 }
@@ -29,23 +29,23 @@ def draw(results: Results) -> str:
         drawing.next_row(1.5)
         drawing.text(0, panel.title, "title")
         drawing.next_row()
-        for x, column in zip(STARTS, panel.columns, strict=True):
+        for x, column in zip(BAR_OFFSETS, panel.columns, strict=True):
             drawing.text(x, column.meaning, "quiet")
         for row in panel.rows:
             drawing.next_row()
             drawing.text(0, row.step)
-            for x, bar in zip(STARTS, row.bars, strict=False):  # it may not have been measured
+            for x, bar in zip(BAR_OFFSETS, row.bars, strict=False):  # a step may not be measured
                 width = round(BAR * bar.length)
                 drawing.bar(x, width, row.step)
-                drawing.text(x + width + 8, bar.shown)
-    waits, machine = f"{results.plan.query_ms:g} ms a query", results.machine
+                drawing.text(x + width + 8, bar.label)
+    delay, machine = f"{results.plan.query_ms:g} ms a query", results.machine
     drawing.next_row(1.5)
-    drawing.text(0, f"{waits}, {machine['database']}, {machine['cores']} cores", "quiet")
-    return drawing.finished()
+    drawing.text(0, f"{delay}, {machine['database']}, {machine['cores']} cores", "quiet")
+    return drawing.render()
 
 
 class Drawing:
-    """Written from the top down."""
+    """An SVG image that is written row by row, from the top down."""
 
     def __init__(self) -> None:
         self._y = 0.0
@@ -61,7 +61,7 @@ class Drawing:
         size = f'width="{max(1, width)}" height="14"'
         self._parts.append(f'<rect class="{kind}" x="{x}" y="{self._y - 12:g}" {size} rx="2"/>')
 
-    def finished(self) -> str:
+    def render(self) -> str:
         height = round(self._y + ROW / 2)
         size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
         start = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{TITLE}">'

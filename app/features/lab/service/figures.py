@@ -1,4 +1,4 @@
-"""The columns of the table, who wins each, and the bars that some are drawn as."""
+"""The columns of the table of results, their best values, and the bars of the charts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from app.features.lab.schemas import STEPS, Measurement, Operation, Plan, Results
 
-KEPT = Path(__file__).parent.parent / "figures.json"  # of the guide, by `app lab run --json`
+RESULTS_FILE = Path(__file__).parent.parent / "figures.json"  # by `app lab run --json`
 
 
 @dataclass(frozen=True)
@@ -17,17 +17,17 @@ class Column:
     meaning: str
     more_is_better: bool = False
 
-    def of(self, measurement: Measurement) -> int | None:
+    def value(self, measurement: Measurement) -> int | None:
         figure: float | None = getattr(measurement, self.name)
         return None if figure is None else round(figure)
 
-    def shown(self, measurement: Measurement) -> str:
-        figure = self.of(measurement)
+    def format(self, measurement: Measurement) -> str:
+        figure = self.value(measurement)
         return "-" if figure is None else f"{figure:,}"
 
     def winners(self, measurements: Sequence[Measurement]) -> str:
-        """Who shows the best figure; nobody when all do."""
-        figures = {each.step: self.of(each) for each in measurements}
+        """Return the names of the steps with the best value, or "-" if all steps have it."""
+        figures = {each.step: self.value(each) for each in measurements}
         known = [figure for figure in figures.values() if figure is not None]
         best = (max if self.more_is_better else min)(known, default=None)
         winners = [STEPS[step] for step, figure in figures.items() if figure == best]
@@ -45,24 +45,24 @@ COLUMNS = (
 )
 
 
-DRAWN = {
+CHARTED = {
     "items": ("requests_per_second", "light_p99_ms"),
     "report": ("p50_ms", "queries"),
 }
 
 
 class Bar(NamedTuple):
-    length: float  # 1 is the longest of its column, in all the panels of its operation
-    shown: str
+    length: float  # 1 is the longest of its column, in all panels of its operation
+    label: str
 
 
 class Row(NamedTuple):
     step: str
-    bars: list[Bar]  # none while it is not measured yet
+    bars: list[Bar]  # empty until the step is measured
 
 
 class Panel(NamedTuple):
-    """The steps under the same load."""
+    """A chart that compares the steps under the same load."""
 
     title: str
     columns: list[Column]
@@ -74,27 +74,31 @@ def panels(plan: Plan, measurements: Sequence[Measurement]) -> list[Panel]:
 
 
 def panel(operation: Operation, clients: int, measurements: Sequence[Measurement]) -> Panel:
-    columns = [column for column in COLUMNS if column.name in DRAWN[operation]]
-    alike = [each for each in measurements if each.operation == operation]
-    most = [max((column.of(each) or 0 for each in alike), default=0) or 1 for column in columns]
-    measured = {each.step: each for each in alike if each.clients == clients}
+    columns = [column for column in COLUMNS if column.name in CHARTED[operation]]
+    comparable = [each for each in measurements if each.operation == operation]
+    maxima = [
+        max((column.value(each) or 0 for each in comparable), default=0) or 1 for column in columns
+    ]
+    measured = {each.step: each for each in comparable if each.clients == clients}
     rows = []
     for step, name in STEPS.items():
         bars = [
-            Bar((column.of(measured[step]) or 0) / longest, column.shown(measured[step]))
-            for column, longest in zip(columns, most, strict=True)
+            Bar((column.value(measured[step]) or 0) / maximum, column.format(measured[step]))
+            for column, maximum in zip(columns, maxima, strict=True)
             if step in measured
         ]
         rows.append(Row(name, bars))
     return Panel(heading(operation, clients), columns, rows)
 
 
-def rounds(measurements: Sequence[Measurement]) -> dict[tuple[Operation, int], list[Measurement]]:
-    """The steps that are to be compared: those under the same load."""
-    found: dict[tuple[Operation, int], list[Measurement]] = {}
+def group_by_load(
+    measurements: Sequence[Measurement],
+) -> dict[tuple[Operation, int], list[Measurement]]:
+    """Group the measurements that are to be compared: those under the same load."""
+    groups: dict[tuple[Operation, int], list[Measurement]] = {}
     for each in measurements:
-        found.setdefault((each.operation, each.clients), []).append(each)
-    return found
+        groups.setdefault((each.operation, each.clients), []).append(each)
+    return groups
 
 
 def heading(operation: Operation, clients: int) -> str:
@@ -102,4 +106,4 @@ def heading(operation: Operation, clients: int) -> str:
 
 
 def read_results() -> Results:
-    return Results.model_validate_json(KEPT.read_text())
+    return Results.model_validate_json(RESULTS_FILE.read_text())

@@ -1,4 +1,4 @@
-"""Clients that ask a server as fast as it answers, and one that asks how it feels meanwhile."""
+"""Clients that send requests as fast as a server responds, and one that probes it meanwhile."""
 
 import asyncio
 import json
@@ -7,11 +7,11 @@ from math import inf
 from time import perf_counter
 from typing import Any
 
-LIGHT_INTERVAL_SECONDS = 0.025
+PROBE_INTERVAL_SECONDS = 0.025
 
 
 class Connection:
-    """As much HTTP/1.1 as it takes: a general client would be slower than what it measures."""
+    """A minimal HTTP/1.1 client. A general one would be slower than the server it measures."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -21,22 +21,22 @@ class Connection:
     async def open(cls, port: int) -> "Connection":
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
-    async def ask(self, method: str, path: str) -> tuple[int, bytes]:
-        request = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n"
-        self._writer.write(request.encode())
-        head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
-        _, _, after = head.partition(b"content-length:")
-        length = int(after.partition(b"\r\n")[0])
-        return int(head.split(maxsplit=2)[1]), await self._reader.readexactly(length)
+    async def request(self, method: str, path: str) -> tuple[int, bytes]:
+        head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n"
+        self._writer.write(head.encode())
+        response_head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
+        _, _, fields = response_head.partition(b"content-length:")
+        length = int(fields.partition(b"\r\n")[0])
+        return int(response_head.split(maxsplit=2)[1]), await self._reader.readexactly(length)
 
     def close(self) -> None:
         self._writer.close()
 
 
-async def ask(port: int, method: str, path: str) -> Any:
+async def request_json(port: int, method: str, path: str) -> Any:
     connection = await Connection.open(port)
     try:
-        status, body = await connection.ask(method, path)
+        status, body = await connection.request(method, path)
     finally:
         connection.close()
     if status != 200:
@@ -45,79 +45,85 @@ async def ask(port: int, method: str, path: str) -> Any:
 
 
 class Load:
-    """Latencies in seconds, of what was answered once the clock ran."""
+    """The latencies in seconds of all requests that were answered after the warm-up."""
 
     def __init__(self, port: int, path: str, clients: int) -> None:
-        self.heavy: list[float] = []
-        self.light: list[float] = []
+        self.latencies: list[float] = []
+        self.light_latencies: list[float] = []
         self.errors = 0
-        self.starts = self.ends = inf
-        self.last = 0.0  # when the last of them was answered
+        self.start = self.end = inf
+        self.last_response = 0.0
         self.is_warm = asyncio.Event()
         self._port = port
         self._path = path
-        self._cold = clients  # that have had no answer yet
+        self._cold_clients = clients  # without a response yet
 
     @property
     def requests_per_second(self) -> float:
-        """To the last answer, and not to the end of the time that was given: the trap answers
-        nobody for a while, and then a hundred at once."""
-        return len(self.heavy) / (self.last - self.starts) if self.heavy else 0
+        """Return the rate up to the last response, which can be later than the end of the run.
 
-    async def client(self) -> None:
-        """Asks, waits for the answer, and asks again."""
+        The trap responds to no client for a while, and then to a hundred at once.
+        """
+        if not self.latencies:
+            return 0
+        return len(self.latencies) / (self.last_response - self.start)
+
+    async def run_client(self) -> None:
+        """Send one request after the other, each when the previous one is answered."""
         connection = await Connection.open(self._port)
         try:
-            await self._ask(connection)
-            self._cold -= 1
-            if not self._cold:
+            await self._measure(connection)
+            self._cold_clients -= 1
+            if not self._cold_clients:
                 self.is_warm.set()
-            while perf_counter() < self.ends:
-                await self._ask(connection)
+            while perf_counter() < self.end:
+                await self._measure(connection)
         finally:
             connection.close()
 
-    async def _ask(self, connection: Connection) -> None:
-        asked = perf_counter()
-        status, _ = await connection.ask("GET", self._path)
-        answered = perf_counter()
-        if answered >= self.starts:
-            self.heavy.append(answered - asked)
-            self.last = answered
+    async def _measure(self, connection: Connection) -> None:
+        sent_at = perf_counter()
+        status, _ = await connection.request("GET", self._path)
+        answered_at = perf_counter()
+        if answered_at >= self.start:
+            self.latencies.append(answered_at - sent_at)
+            self.last_response = answered_at
             self.errors += status != 200
 
-    async def watch(self) -> None:
-        """Asks at fixed times, whether the last was answered or not: one who waits for a slow
-        answer before asking again would hardly see how slow it is."""
+    async def probe(self) -> None:
+        """Request the light endpoint at a fixed rate, whether or not the last request is answered.
+
+        A client that waited for a slow response would send few requests while the server is slow.
+        """
         idle: list[Connection] = []
 
-        async def look() -> None:
-            asked = perf_counter()
-            connection = idle.pop() if idle else await open_another()
-            await connection.ask("GET", "/lab/light")
-            self.light.append(perf_counter() - asked)
+        async def measure_light() -> None:
+            sent_at = perf_counter()
+            connection = idle.pop() if idle else await open_connection()
+            await connection.request("GET", "/lab/light")
+            self.light_latencies.append(perf_counter() - sent_at)
             idle.append(connection)
 
-        async def open_another() -> Connection:
-            return opened.enter_context(closing(await Connection.open(self._port)))
+        async def open_connection() -> Connection:
+            return connections.enter_context(closing(await Connection.open(self._port)))
 
-        with ExitStack() as opened:
-            async with asyncio.TaskGroup() as looks:
-                while perf_counter() < self.ends:
-                    looks.create_task(look())
-                    await asyncio.sleep(LIGHT_INTERVAL_SECONDS)
+        with ExitStack() as connections:
+            async with asyncio.TaskGroup() as tasks:
+                while perf_counter() < self.end:
+                    tasks.create_task(measure_light())
+                    await asyncio.sleep(PROBE_INTERVAL_SECONDS)
 
 
-async def load(port: int, path: str, clients: int, seconds: float) -> Load:
-    """Until all that was asked is answered, which can take longer."""
+async def run_load(port: int, path: str, clients: int, seconds: float) -> Load:
+    """Measure an endpoint for some seconds, and until the last request is answered."""
     result = Load(port, path, clients)
     async with asyncio.TaskGroup() as tasks:
         for _ in range(clients):
-            tasks.create_task(result.client())
-        # The clock runs when connections and threads are there: they take a while to make.
+            tasks.create_task(result.run_client())
+        # The measurement starts when the connections and threads exist, which take time to create.
         with suppress(TimeoutError):
             await asyncio.wait_for(result.is_warm.wait(), seconds)
-        result.starts = perf_counter()
-        result.ends = result.starts + seconds
-        tasks.create_task(result.watch())
+        result.start = perf_counter()
+        result.end = result.start + seconds
+        tasks.create_task(result.probe())
     return result

@@ -1,4 +1,4 @@
-"""Measures the steps, each in a server process of its own, on a database of its own."""
+"""Measures the steps, each in a server process of its own, on a temporary database."""
 
 import asyncio
 import os
@@ -15,41 +15,44 @@ from subprocess import PIPE
 
 from app.core.config import Settings
 from app.core.errors import Unavailable
-from app.features.lab.repository import LabDatabase, own_database
+from app.features.lab.repository import LabDatabase, temporary_database
 from app.features.lab.schemas import (
     STEPS,
     Event,
-    Measured,
     Measurement,
+    MeasurementDone,
     Operation,
     Plan,
     Progress,
     Results,
     ServerOptions,
 )
-from app.features.lab.service.load import ask, load
+from app.features.lab.service.load import request_json, run_load
 from app.features.lab.service.vitals import VitalsRead
 
 STOP_SECONDS = 10
 
 
 async def measure(settings: Settings, plan: Plan) -> AsyncGenerator[Event, None]:
-    """Nothing is left of it, whether it ends, fails or is given up."""
+    """Run the plan. Yield its progress, each measurement, and the results at the end.
+
+    The server and the database are removed even if the run fails or is canceled.
+    """
     total = len(STEPS) * len(plan.rounds)
     measurements: list[Measurement] = []
     check_drivers(settings)
-    async with own_database(settings) as database:
+    async with temporary_database(settings) as database:
         for step in STEPS:
-            # A process for each, so that none finds the threads and connections of another.
-            async with serving(settings, database, plan.query_ms) as port:
+            # Each step has its own process, so that it starts without threads and connections.
+            async with running_server(settings, database, plan.query_ms) as port:
                 for operation, clients in plan.rounds:
                     done = len(measurements)
                     yield Progress(
                         step=step, operation=operation, clients=clients, done=done, total=total
                     )
-                    measured = await measure_one(port, step, operation, clients, plan.seconds)
-                    measurements.append(measured)
-                    yield Measured(measurement=measured)
+                    result = await measure_step(port, step, operation, clients, plan.seconds)
+                    measurements.append(result)
+                    yield MeasurementDone(measurement=result)
         yield Results(
             measured_at=datetime.now(UTC),
             machine=await asyncio.to_thread(describe_machine, settings, database),
@@ -63,14 +66,14 @@ def check_drivers(settings: Settings) -> None:
         raise Unavailable("The lab's sync driver is missing: pip install 'psycopg[binary]'")
 
 
-async def measure_one(
+async def measure_step(
     port: int, step: str, operation: Operation, clients: int, seconds: float
 ) -> Measurement:
     path = f"/lab/{step}/{operation}"
     await take_vitals(port)
-    await ask(port, "GET", path)
-    queries = (await take_vitals(port)).queries  # of a single request, before there are more
-    result = await load(port, path, clients, seconds)
+    await request_json(port, "GET", path)
+    queries = (await take_vitals(port)).queries  # of a single request, before the load
+    result = await run_load(port, path, clients, seconds)
     vitals = await take_vitals(port)
     return Measurement(
         step=step,
@@ -78,9 +81,9 @@ async def measure_one(
         clients=clients,
         queries=queries,
         requests_per_second=result.requests_per_second,
-        p50_ms=percentile(result.heavy, 50),
-        p99_ms=percentile(result.heavy, 99),
-        light_p99_ms=percentile(result.light, 99),
+        p50_ms=percentile(result.latencies, 50),
+        p99_ms=percentile(result.latencies, 99),
+        light_p99_ms=percentile(result.light_latencies, 99),
         loop_lag_ms=vitals.loop_lag_ms,
         threads=vitals.threads,
         errors=result.errors,
@@ -88,21 +91,24 @@ async def measure_one(
 
 
 async def take_vitals(port: int) -> VitalsRead:
-    return VitalsRead.model_validate(await ask(port, "POST", "/lab/vitals"))
+    return VitalsRead.model_validate(await request_json(port, "POST", "/lab/vitals"))
 
 
 def percentile(seconds: Sequence[float], percent: int) -> float | None:
-    """In milliseconds."""
+    """Return a percentile of the durations, in milliseconds."""
     if len(seconds) < 2:
         return 1000 * seconds[0] if seconds else None
     return 1000 * quantiles(seconds, n=100, method="inclusive")[percent - 1]
 
 
 @asynccontextmanager
-async def serving(
+async def running_server(
     settings: Settings, database: LabDatabase, query_ms: float, port: int = 0
 ) -> AsyncIterator[int]:
-    """The port of a server that ends with us, in whatever way we end: its input ends then."""
+    """Start a server process and yield its port.
+
+    The server stops when its standard input closes, so it also stops if this process dies.
+    """
     options = ServerOptions(
         database_url=database.url,
         query_ms=query_ms,
@@ -113,16 +119,16 @@ async def serving(
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "app.features.lab.server",
         env=os.environ | {ServerOptions.VARIABLE: options.model_dump_json()},
-        stdin=PIPE, stdout=PIPE, start_new_session=True,  # a Ctrl-C is ours to answer
+        stdin=PIPE, stdout=PIPE, start_new_session=True,  # Ctrl-C is handled by this process
     )  # fmt: skip
-    assert isinstance(process.stdin, asyncio.StreamWriter)  # noqa: S101 - as asked for
-    assert isinstance(process.stdout, asyncio.StreamReader)  # noqa: S101 - as asked for
+    assert isinstance(process.stdin, asyncio.StreamWriter)  # noqa: S101 - because of PIPE
+    assert isinstance(process.stdout, asyncio.StreamReader)  # noqa: S101 - because of PIPE
     try:
         line = await process.stdout.readline()
         if not line:
             raise Unavailable("The lab's server did not start.")
         yield int(line)
-    except BaseException:  # it is given up, and whatever it still does is for nobody
+    except BaseException:  # nobody needs the server's results any more
         process.kill()
         raise
     finally:

@@ -1,4 +1,4 @@
-"""One run at a time, for any number of people who watch it."""
+"""Runs of the lab: one at a time, with any number of clients that watch it."""
 
 import asyncio
 import logging
@@ -10,8 +10,8 @@ from app.core.errors import AppError, Conflict
 from app.features.lab.schemas import (
     Event,
     Failed,
-    Measured,
     Measurement,
+    MeasurementDone,
     Plan,
     Progress,
     Results,
@@ -22,13 +22,13 @@ logger = logging.getLogger("app.lab")
 
 
 class Run:
-    """Goes on when nobody watches any more. Who comes late sees it from its beginning on."""
+    """A run that continues even if no client watches it. Each client receives all its events."""
 
     def __init__(self, settings: Settings, plan: Plan) -> None:
         self.plan = plan
         self._events: list[Event] = []
-        self._news = asyncio.Condition()
-        self.task = asyncio.create_task(self._follow(settings, plan))
+        self._has_events = asyncio.Condition()
+        self.task = asyncio.create_task(self._run(settings, plan))
 
     @property
     def last(self) -> Event | None:
@@ -44,37 +44,37 @@ class Run:
 
     @property
     def progress(self) -> Progress | None:
-        """None before the first measurement begins."""
+        """Return the latest progress, or None before the first measurement starts."""
         return next((each for each in reversed(self._events) if isinstance(each, Progress)), None)
 
     @property
     def measurements(self) -> list[Measurement]:
-        return [each.measurement for each in self._events if isinstance(each, Measured)]
+        return [each.measurement for each in self._events if isinstance(each, MeasurementDone)]
 
     def stop(self) -> None:
-        """Once: what tidies up after it must not be given up too."""
+        """Cancel the run, but only once, so that its cleanup is not canceled."""
         if not self.is_over and not self.task.cancelling():
             self.task.cancel()
 
     async def watch(self) -> AsyncIterator[Event]:
-        """To its end, which is its `Results` or that it has `Failed`."""
-        seen = 0
+        """Yield all events of the run. The last one is its `Results`, or `Failed`."""
+        position = 0
         while True:
-            async with self._news:
-                while len(self._events) == seen:
-                    await self._news.wait()
-            event = self._events[seen]
+            async with self._has_events:
+                while len(self._events) == position:
+                    await self._has_events.wait()
+            event = self._events[position]
             yield event
             if isinstance(event, Results | Failed):
                 return
-            seen += 1
+            position += 1
 
-    async def _follow(self, settings: Settings, plan: Plan) -> None:
+    async def _run(self, settings: Settings, plan: Plan) -> None:
         failure = "The run was canceled."
         try:
             async with aclosing(measure(settings, plan)) as events:
                 async for event in events:
-                    await self._tell(event)
+                    await self._add(event)
         except AppError as error:
             failure = error.detail
         except Exception:
@@ -82,22 +82,24 @@ class Run:
             failure = "The run failed. See the server log for the reason."
         finally:
             if not isinstance(self.last, Results):
-                await self._tell(Failed(detail=failure))
+                await self._add(Failed(detail=failure))
 
-    async def _tell(self, event: Event) -> None:
-        async with self._news:
+    async def _add(self, event: Event) -> None:
+        async with self._has_events:
             self._events.append(event)
-            self._news.notify_all()
+            self._has_events.notify_all()
 
 
 class Runs:
-    """Those of this process. On PostgreSQL only one process of all has a run: see
-    `app.features.lab.repository`."""
+    """The runs of this process.
+
+    On PostgreSQL only one process at a time can have a run: see `app.features.lab.repository`.
+    """
 
     def __init__(self, settings: Settings, results: Results) -> None:
         self._settings = settings
-        self._results = results  # until there are newer ones
-        self.current: Run | None = None  # or the last one
+        self._results = results  # until a run has newer ones
+        self.current: Run | None = None  # or the latest one
 
     @property
     def is_running(self) -> bool:
@@ -105,7 +107,7 @@ class Runs:
 
     @property
     def results(self) -> Results:
-        """The newest."""
+        """Return the newest results."""
         if self.current and isinstance(self.current.last, Results):
             return self.current.last
         return self._results
@@ -122,7 +124,7 @@ class Runs:
             self.current.stop()
 
     async def close(self) -> None:
-        """Returns when nothing is left of a run."""
+        """Stop the run, and wait until its cleanup is done."""
         self.stop()
         if self.current:
             await asyncio.wait([self.current.task])

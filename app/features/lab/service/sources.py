@@ -1,4 +1,4 @@
-"""Our own files, cut into their functions to be shown side by side."""
+"""Splits the source files of the steps into functions, to show them side by side."""
 
 import ast
 import re
@@ -10,18 +10,18 @@ from typing import NamedTuple
 from app.features.lab.schemas import STEPS
 
 FOLDER = Path(__file__).parent.parent
-CHANGED = "# changed"
+CHANGE_MARK = "# changed"
 TOKEN = re.compile(rf"""(#.*|"[^"]*"|\b(?:{"|".join(kwlist)})\b)""")
 
 
 class Line(NamedTuple):
     indent: str
-    pieces: list[tuple[str, str]]  # what it is (comment, string, keyword or nothing), and its text
+    pieces: list[tuple[str, str]]  # kind (comment, string, keyword or "") and text
     is_changed: bool
 
 
 class Part(NamedTuple):
-    """An operation, or with the name "" what comes before them or after."""
+    """The source of an operation, or with the name "" the code before or after the operations."""
 
     name: str
     lines: list[Line]
@@ -49,36 +49,36 @@ def read_functions(path: str) -> dict[str, list[Line]]:
 
 
 def read_step(path: Path, name: str) -> Step:
-    """What it is, and what is to be seen, its docstring says."""
+    """Read a step. Its docstring has the title and the description."""
     source = path.read_text()
     title, _, about = (ast.get_docstring(ast.parse(source)) or "").partition("\n\n")
     return Step(name, path.name, title, about, read_parts(source))
 
 
 def read_parts(source: str) -> list[Part]:
-    """The first is what comes before the operations, and the last what comes after."""
-    lines, body = list(marked(source.splitlines())), ast.parse(source).body
-    at = body[0].end_lineno or 0  # below the docstring
+    """Split the source into its operations and the code between them, without the docstring."""
+    lines, body = list(mark_changes(source.splitlines())), ast.parse(source).body
+    position = body[0].end_lineno or 0  # below the docstring
     parts = [Part("", [])]
     for function in body:
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and function.decorator_list:
-            starts = function.decorator_list[0].lineno - 1
-            parts[-1].lines.extend(lines[at:starts])
-            at = function.end_lineno or starts
-            parts += [Part(function.name, lines[starts:at]), Part("", [])]
-    parts[-1].lines.extend(lines[at:])
-    return [Part(part.name, lines) for part in parts if (lines := stripped(part.lines))]
+            start = function.decorator_list[0].lineno - 1
+            parts[-1].lines.extend(lines[position:start])
+            position = function.end_lineno or start
+            parts += [Part(function.name, lines[start:position]), Part("", [])]
+    parts[-1].lines.extend(lines[position:])
+    return [Part(part.name, lines) for part in parts if (lines := strip_blank_lines(part.lines))]
 
 
-def marked(lines: list[str]) -> Iterator[Line]:
-    """A comment behind a line marks it; one above it marks it too."""
-    is_below = False
+def mark_changes(lines: list[str]) -> Iterator[Line]:
+    """Parse the lines. A line is changed if it, or the comment above it, has the change mark."""
+    is_below_mark = False
     for line in lines:
-        text = line.lstrip().removesuffix(CHANGED).rstrip()  # it is marked otherwise
+        text = line.lstrip().removesuffix(CHANGE_MARK).rstrip()
         indent = line[: len(line) - len(line.lstrip())]
         pieces = [(kind_of(piece), piece) for piece in TOKEN.split(text) if piece]
-        yield Line(indent, pieces, is_below or CHANGED in line)
-        is_below = line.lstrip().startswith(CHANGED)
+        yield Line(indent, pieces, is_below_mark or CHANGE_MARK in line)
+        is_below_mark = line.lstrip().startswith(CHANGE_MARK)
 
 
 def kind_of(piece: str) -> str:
@@ -87,7 +87,7 @@ def kind_of(piece: str) -> str:
     return {"#": "comment", '"': "string"}.get(piece[0], "keyword")
 
 
-def stripped(lines: list[Line]) -> list[Line]:
-    """Without the empty ones at both ends."""
-    full = [number for number, line in enumerate(lines) if line.pieces]
-    return lines[full[0] : full[-1] + 1] if full else []
+def strip_blank_lines(lines: list[Line]) -> list[Line]:
+    """Return the lines without the blank ones at both ends."""
+    filled = [number for number, line in enumerate(lines) if line.pieces]
+    return lines[filled[0] : filled[-1] + 1] if filled else []

@@ -1,4 +1,4 @@
-"""To hear early that the server is to stop."""
+"""A callback for the signal that stops the server."""
 
 import asyncio
 import signal
@@ -11,25 +11,28 @@ Handler = Callable[[int, FrameType | None], object]
 
 
 @contextmanager
-def calling_at_stop(tell: Callable[[], None]) -> Iterator[None]:
-    """A server lets open responses finish before it ends the lifespan. A stream that waits for the
-    end of the lifespan would make it wait until its patience ends, which is 20 s."""
+def call_on_shutdown(callback: Callable[[], None]) -> Iterator[None]:
+    """Call the callback as soon as the process is asked to stop.
+
+    The server ends the lifespan only after all responses are finished. A stream that waited for the
+    end of the lifespan would delay the shutdown until the timeout of 20 s.
+    """
     loop = asyncio.get_running_loop()
 
-    def after(previous: Handler) -> Handler:
+    def call_before(previous: Handler) -> Handler:
         def handle(number: int, frame: FrameType | None) -> None:
-            loop.call_soon_threadsafe(tell)
+            loop.call_soon_threadsafe(callback)
             previous(number, frame)
 
         return handle
 
     replaced: dict[signal.Signals, Handler] = {}
-    if threading.current_thread() is threading.main_thread():  # no other may
+    if threading.current_thread() is threading.main_thread():  # others cannot set handlers
         for number in (signal.SIGINT, signal.SIGTERM):
             previous = signal.getsignal(number)
-            if callable(previous):  # whoever has one is a server, or something like it
+            if callable(previous):  # a server has set it
                 replaced[number] = previous
-                signal.signal(number, after(previous))
+                signal.signal(number, call_before(previous))
     try:
         yield
     finally:

@@ -1,30 +1,30 @@
-"""The event loop's lag of the last seconds, drawn. A stop is as wide as it is long."""
+"""Draws the event loop's lag over the last seconds as an SVG path."""
 
 from collections import deque
 from time import perf_counter
 
 SECONDS = 20
 WIDTH, HEIGHT = 400, 60
-FULL_MS = 2000  # as high as it gets, unless it gets worse
+SCALE_MS = 2000  # the height of the drawing, unless the lag is higher
 
 
 class Trace:
     def __init__(self) -> None:
-        self._seen = deque([(perf_counter(), 0.0)])
+        self._samples = deque([(perf_counter(), 0.0)])
 
     def add(self, lag_ms: float) -> None:
-        """The worst since the last."""
+        """Add the highest lag since the previous sample."""
         now = perf_counter()
-        self._seen.append((now, lag_ms))
-        while self._seen[1][0] < now - SECONDS:
-            self._seen.popleft()
+        self._samples.append((now, lag_ms))
+        while self._samples[1][0] < now - SECONDS:
+            self._samples.popleft()
 
     def path(self) -> str:
-        """Of SVG; the right edge is now."""
-        now, full = self._seen[-1][0], max(FULL_MS, *(lag for _, lag in self._seen))
+        """Return the path. Its right edge is the current time."""
+        now, highest = self._samples[-1][0], max(SCALE_MS, *(lag for _, lag in self._samples))
         points = [
-            (max(0, WIDTH * (1 - (now - at) / SECONDS)), HEIGHT * (1 - lag / full))
-            for at, lag in self._seen
+            (max(0, WIDTH * (1 - (now - time) / SECONDS)), HEIGHT * (1 - lag / highest))
+            for time, lag in self._samples
         ]
         steps = "".join(f"V{y:.1f}H{x:.1f}" for x, y in points[1:])
         return f"M{points[0][0]:.1f} {HEIGHT}{steps}V{HEIGHT}z"

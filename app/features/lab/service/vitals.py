@@ -1,4 +1,4 @@
-"""How a process is doing: what an overloaded one shows first."""
+"""Vital signs of a process: the event loop's lag, the use of threads, the number of queries."""
 
 import asyncio
 from time import perf_counter
@@ -11,9 +11,9 @@ TICK_SECONDS = 0.01
 
 
 class VitalsRead(Output):
-    loop_lag_ms: float  # the longest that the loop was late for a timer
-    threads: int  # the most that were taken at once, of THREAD_LIMIT
-    waiting: int  # the most that waited for one
+    loop_lag_ms: float  # the longest delay of a timer
+    threads: int  # the most in use at once, of THREAD_LIMIT
+    waiting: int  # the most calls that waited for a thread
     queries: int
 
 
@@ -27,8 +27,8 @@ class Vitals:
             await self._tick()
 
     async def watch_for(self, seconds: float) -> VitalsRead:
-        ends = perf_counter() + seconds
-        while perf_counter() < ends:
+        end = perf_counter() + seconds
+        while perf_counter() < end:
             await self._tick()
         return self.take()
 
@@ -41,7 +41,7 @@ class Vitals:
         self._waiting = max(self._waiting, threads.tasks_waiting)
 
     def take(self) -> VitalsRead:
-        """Since the last time."""
+        """Return the vitals since the previous call, and reset them."""
         vitals = VitalsRead(
             loop_lag_ms=1000 * self._lag,
             threads=self._threads,
