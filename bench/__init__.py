@@ -1,1 +1,1 @@
-"""The benchmark: `python -m bench --help`, and README.md on how to read it."""
+"""The benchmark. `python -m bench --help` lists the commands; README.md explains the results."""

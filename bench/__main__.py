@@ -17,8 +17,8 @@ from bench.contenders import PROJECT, ROOT
 from bench.errors import BenchError
 from bench.process import cores, pin
 from bench.results import Result
-from bench.rounds import chosen
 from bench.rounds import run as run_rounds
+from bench.rounds import select_workloads
 from bench.scale import run as run_scale
 
 SERVER_URL = os.environ.get(
@@ -27,25 +27,30 @@ SERVER_URL = os.environ.get(
 RESULTS = ROOT / "bench/results"
 
 Rounds = Annotated[int, typer.Option(min=1)]
-Seconds = Annotated[int, typer.Option(min=1, help="Of each measurement.")]
-Only = Annotated[list[str] | None, typer.Option(help="A workload; can be given again.")]
-Output = Annotated[Path | None, typer.Option(help="A folder, for the tables in Markdown and more.")]
+Seconds = Annotated[int, typer.Option(min=1, help="Duration of each measurement.")]
+Only = Annotated[list[str] | None, typer.Option(help="Workload to measure. Can be repeated.")]
+Output = Annotated[Path | None, typer.Option(help="Folder for the results.")]
 console = Console()
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @cli.callback()
 def main() -> None:
-    """What the project costs, against the same by hand."""
-    # This process and those that it starts, wrk among them, keep off the server's core.
+    """Measure the project, and compare it with hand-written implementations."""
+    # This process and its children, such as wrk, do not run on the server's core.
     pin(os.getpid(), cores()[1])
 
 
 @cli.command()
 def run(rounds: Rounds = 5, seconds: Seconds = 4, only: Only = None, output: Output = None) -> None:
-    """Measure the project against the floors."""
+    """Compare the project with the hand-written floors."""
     result = _run(rounds, seconds, only)
-    _show([report.speeds(result), report.lives(result)], output, "latest", report.origin(result))
+    _show(
+        [report.speed_table(result), report.process_table(result)],
+        output,
+        "latest",
+        report.describe_run(result),
+    )
     if output:
         (output / "latest.json").write_text(result.model_dump_json(indent=1) + "\n")
         (output / "chart.svg").write_text(draw(result))
@@ -55,25 +60,25 @@ def run(rounds: Rounds = 5, seconds: Seconds = 4, only: Only = None, output: Out
 def check(
     rounds: Annotated[int, typer.Option(min=3)] = 5, seconds: Seconds = 4, only: Only = None
 ) -> None:
-    """Measure again, and fail when a workload lost more than the noise since the kept result."""
+    """Fail if a workload is slower than in the saved result by more than the noise."""
     file = RESULTS / "latest.json"
     if not file.exists():
-        raise BenchError("There is no result to compare with: make bench")
+        raise BenchError("There is no saved result to compare with: run `make bench`.")
     before = Result.model_validate_json(file.read_text())
     found = compare(before, _run(rounds, seconds, only), PROJECT.name)
-    report.changes(found).show(console)
+    report.change_table(found).show(console)
     raise typer.Exit(any(each.verdict == "LOSS" for each in found))
 
 
 @cli.command()
 def bulk(seconds: Seconds = 4, items: int = 1_000_000, output: Output = None) -> None:
-    """Batches of 1,000, and the export of all items."""
+    """Measure batches of 1,000 items, and the export of all items."""
     _show([*run_bulk(SERVER_URL, seconds, items)], output, "bulk")
 
 
 @cli.command()
 def scale(small: int = 10_000, large: int = 1_000_000, output: Output = None) -> None:
-    """Lists and searches of one owner's items, few and many."""
+    """Measure lists and searches of an owner with few items, and of one with many."""
     with _progress() as progress:
         table = run_scale(SERVER_URL, small, large, progress)
     _show([table], output, "scale")
@@ -81,7 +86,7 @@ def scale(small: int = 10_000, large: int = 1_000_000, output: Output = None) ->
 
 def _run(rounds: int, seconds: int, only: list[str] | None) -> Result:
     with _progress() as progress:
-        return run_rounds(SERVER_URL, rounds, seconds, chosen(only or []), progress)
+        return run_rounds(SERVER_URL, rounds, seconds, select_workloads(only or []), progress)
 
 
 def _progress() -> Progress:

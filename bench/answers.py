@@ -1,4 +1,4 @@
-"""Whether a contender answers right. Nothing is measured before all of them do."""
+"""Checks that the contenders give correct responses before anything is measured."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,12 +12,16 @@ from bench.errors import BenchError
 from bench.workloads import API, NEW_ITEM, owner_of
 
 ITEM_ID = 7
-OF_ITS_OWN = ("id", "created_at", "updated_at")  # what differs from one created item to the next
+UNIQUE_FIELDS = ("id", "created_at", "updated_at")  # they differ between created items
 COUNT = "SELECT count(*) FROM items"
 
 
 class Answers:
-    """`people` own 100 items each, and `ITEM_ID` is among them; what is made here is deleted."""
+    """Checks one contender's responses.
+
+    Each of `people` owns 100 items, one of which is `ITEM_ID`. Items that a check creates are
+    deleted.
+    """
 
     def __init__(self, server: Server, database: Database, people: list[Person]) -> None:
         self._server = server
@@ -26,7 +30,7 @@ class Answers:
         self._other = owner_of(people, ITEM_ID + 1)
 
     def check(self) -> dict[str, Any]:
-        """What every contender must answer alike; raises BenchError at the first wrong one."""
+        """Return the responses that have to be equal for all contenders. Raise BenchError."""
         with httpx.Client(base_url=self._server.url, timeout=10) as self._client:
             self._expect(200, "GET", "/health/live", None)
             found = {
@@ -35,19 +39,23 @@ class Answers:
                 "created and changed": self._check_create(),
             }
             self._check_refusals()
-            self._check_that_access_ends()
+            self._check_revocation()
         return found
 
     def _check_list(self) -> Any:
         page = self._expect(200, "GET", f"{API}?limit=100", self._owner)
         ids = [item["id"] for item in page["results"]]
-        self._require(len(ids) == 100 and ids == sorted(set(ids)), "the list is not of 100")
+        self._require(
+            len(ids) == 100 and ids == sorted(set(ids)), "the list does not have 100 items"
+        )
         owners = {item["owner_id"] for item in page["results"]}
-        self._require(owners == {self._owner.id}, "the list has another's items")
-        self._require(page["next"] is None, "the last page has a next one")
+        self._require(owners == {self._owner.id}, "the list has items of another owner")
+        self._require(page["next"] is None, "the last page has a cursor")
         shorter = self._expect(200, "GET", f"{API}?limit=10", self._owner)
-        self._require(shorter["results"] == page["results"][:10], "the first 10 are others")
-        self._require(isinstance(shorter["next"], str), "the first page has no next one")
+        self._require(
+            shorter["results"] == page["results"][:10], "the first 10 items are different"
+        )
+        self._require(isinstance(shorter["next"], str), "the first page has no cursor")
         return page
 
     def _check_create(self) -> Any:
@@ -56,13 +64,13 @@ class Answers:
         row["price"] = str(row["price"])
         expected = NEW_ITEM | {"owner_id": self._owner.id, "version": 1}
         for values in (row, item):
-            self._require(expected.items() <= values.items(), f"created was {values}")
+            self._require(expected.items() <= values.items(), f"the created item is {values}")
         for wrong in ({"name": ""}, {"price": "-1"}, {"price": "1.001"}, {"colour": "red"}):
             self._expect(422, "POST", API, self._owner, NEW_ITEM | wrong)
         changed = self._check_patch(item)
         self._database.execute("DELETE FROM items WHERE id = $1", item["id"])
         return [
-            {name: value for name, value in each.items() if name not in OF_ITS_OWN}
+            {name: value for name, value in each.items() if name not in UNIQUE_FIELDS}
             for each in (item, changed)
         ]
 
@@ -71,10 +79,14 @@ class Answers:
         changes: dict[str, Any] = {"price": "0.50", "description": None}
         after = self._expect(200, "PATCH", path, self._owner, changes)
         expected = item | changes | {"version": 2, "updated_at": after["updated_at"]}
-        self._require(after == expected, f"changed was {after}")
-        self._require(after["updated_at"] > item["updated_at"], "updated_at stands still")
-        self._require(self._expect(200, "GET", path, self._owner) == after, "nothing was changed")
-        self._require(self._expect(200, "PATCH", path, self._owner, {}) == after, "{} changes")
+        self._require(after == expected, f"the changed item is {after}")
+        self._require(after["updated_at"] > item["updated_at"], "updated_at did not change")
+        self._require(
+            self._expect(200, "GET", path, self._owner) == after, "the change was not stored"
+        )
+        self._require(
+            self._expect(200, "PATCH", path, self._owner, {}) == after, "{} changed the item"
+        )
         for wrong in ({"name": None}, {"price": "-1"}, {"colour": "red"}):
             self._expect(422, "PATCH", path, self._owner, wrong)
         return after
@@ -94,8 +106,8 @@ class Answers:
         reader = tokens.issue(person.id, person.session_id, scopes)
         self._expect(403, "POST", API, Person(0, person.session_id, reader), NEW_ITEM)
 
-    def _check_that_access_ends(self) -> None:
-        """At the next request, although the token has been seen before."""
+    def _check_revocation(self) -> None:
+        """Check that the next request is refused, even if the token was accepted before."""
         revoked, deactivated = self._database.add_people(2)
         for person in (revoked, deactivated):
             self._expect(200, "GET", API, person)
@@ -107,26 +119,26 @@ class Answers:
             self._expect(401, "GET", f"{API}/{ITEM_ID}", person)
             self._expect(401, "POST", API, person, NEW_ITEM)
             self._expect(401, "PATCH", f"{API}/{ITEM_ID}", person, {"price": "1"})
-        self._require(self._database.value(COUNT) == stored, "a refused request has created")
+        self._require(self._database.value(COUNT) == stored, "a refused request created an item")
 
     def _expect(
         self, status: int, method: str, path: str, person: Person | None, body: object = None
     ) -> Any:
         headers = {"Authorization": f"Bearer {person.token}"} if person else {}
         response = self._client.request(method, path, headers=headers, json=body)
-        what = f"{method} {path} answers {response.status_code}, not {status}: {response.text}"
-        self._require(response.status_code == status, what)
+        detail = f"{method} {path} answers {response.status_code}, not {status}: {response.text}"
+        self._require(response.status_code == status, detail)
         return response.json() if response.is_success else None
 
-    def _require(self, is_so: bool, what: str) -> None:
-        if not is_so:
-            raise BenchError(f"{self._server.contender.title}: {what}")
+    def _require(self, condition: bool, detail: str) -> None:
+        if not condition:
+            raise BenchError(f"{self._server.contender.title}: {detail}")
 
 
 def require_equal(answers: Mapping[str, Any]) -> None:
-    """By contender: what each answered."""
+    """Raise BenchError unless all contenders gave the same responses."""
     (first, expected), *others = answers.items()
     for name, found in others:
-        for what in expected:
-            if found[what] != expected[what]:
-                raise BenchError(f"{first} and {name} differ in {what!r}: {found[what]}")
+        for check, response in expected.items():
+            if found[check] != response:
+                raise BenchError(f"{first} and {name} differ in {check!r}: {found[check]}")

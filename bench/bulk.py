@@ -1,4 +1,4 @@
-"""Many items at once: batches in, and all of them out."""
+"""Measures batches and exports."""
 
 import time
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from bench.contenders import PROJECT, Server, serving
-from bench.database import Database, Person, made
+from bench.contenders import PROJECT, Server, running_server
+from bench.database import Database, Person, temporary_database
 from bench.load import measure
 from bench.process import resident_mb
 from bench.report import Table
@@ -24,19 +24,21 @@ class Export:
     rows: int
     seconds: float
     first_byte_seconds: float
-    grown_mb: float  # at the most, over what was resident before
+    peak_growth_mb: float  # of the resident memory
 
 
 def run(server_url: str, seconds: int, items: int) -> Iterator[Table]:
-    with made(server_url) as database:
+    with temporary_database(server_url) as database:
         people = database.add_people(PEOPLE)
-        with serving(PROJECT, database.url) as server:
+        with running_server(PROJECT, database.url) as server:
             yield _batches(server, database, people, seconds)
         database.execute("TRUNCATE items RESTART IDENTITY")
         database.add_items(people[:1], 1, items)
         rows = []
         for format_ in FORMATS:
-            with serving(PROJECT, database.url) as server:  # memory is that of one export
+            with running_server(
+                PROJECT, database.url
+            ) as server:  # a new process for each, to measure its memory
                 rows.append([format_, *_export_cells(server, people[0], format_, items)])
         head = ("format", "rows/s", "first byte ms", "MB more than at rest")
         yield Table(f"GET /items/export of {items:,} items", head, rows)
@@ -60,35 +62,35 @@ def _batches(server: Server, database: Database, people: list[Person], seconds: 
 
 def _export_cells(server: Server, person: Person, format_: str, items: int) -> list[str]:
     path = f"{API}/export?format={format_}"
-    rest = resident_mb(server.pid)
+    memory_before = resident_mb(server.pid)
     if refusal := _refusal(server, Request("GET", f"{path}&max_price=0", person)):
         return [refusal, "", ""]
-    found = _export(server, path, person, rest)
+    found = _export(server, path, person, memory_before)
     if found.rows != items:
         return [f"wrong: {found.rows:,} rows", "", ""]
     return [
         f"{found.rows / found.seconds:,.0f}",
         f"{found.first_byte_seconds * 1000:.0f}",
-        f"{found.grown_mb:.1f}",
+        f"{found.peak_growth_mb:.1f}",
     ]
 
 
-def _export(server: Server, path: str, person: Person, rest: float) -> Export:
-    highest = rest
+def _export(server: Server, path: str, person: Person, memory_before: float) -> Export:
+    peak = memory_before
     lines, first = 0, 0.0
     started = time.perf_counter()
     with httpx.stream("GET", server.url + path, headers=_headers(person), timeout=60) as response:
         for chunk in response.iter_raw():
             first = first or time.perf_counter() - started
             lines += chunk.count(b"\n")
-            highest = max(highest, resident_mb(server.pid))
+            peak = max(peak, resident_mb(server.pid))
     seconds = time.perf_counter() - started
-    rows = lines - 1 if "csv" in path else lines  # without the line of the names
-    return Export(rows, seconds, first, highest - rest)
+    rows = lines - 1 if "csv" in path else lines  # without the header
+    return Export(rows, seconds, first, peak - memory_before)
 
 
 def _refusal(server: Server, request: Request) -> str | None:
-    """Says why there is nothing to measure."""
+    """Return why the request cannot be measured, or None if it succeeds."""
     response = httpx.request(
         request.method,
         server.url + request.path,

@@ -1,4 +1,4 @@
-"""The ratios to the floor as a picture: SVG, in the reader's light or dark mode."""
+"""Draws the ratios to the floor as SVG, for light and dark mode."""
 
 from bench.results import FLOOR, Result
 
@@ -11,7 +11,7 @@ STYLE = """
     svg { --page: #0d1117; --text: #f0f6fc; --line: #3d444d; --soft: #9198a1;
           --project: #4493f8; --fastapi: #656c76; }
   }
-  .page { fill: var(--page); }  /* a page may be dark where the reader is not */
+  .page { fill: var(--page); }  /* the page around the image may be dark in light mode */
   text { fill: var(--text); } .soft { fill: var(--soft); font-size: 12px; }
   line { stroke: var(--line); } .floor { stroke: var(--text); stroke-dasharray: 4 3; }
   .range { stroke: var(--text); } .project { fill: var(--project); }

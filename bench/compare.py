@@ -1,11 +1,11 @@
-"""Two results: what has moved by more than the noise."""
+"""Compares two results."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from bench.results import Result, Spread
 
-LEAST = 0.05  # two quiet runs can differ by a few hundredths, and each agree with itself
+MIN_CHANGE = 0.05  # two runs on a quiet machine can differ by a few hundredths
 Verdict = Literal["same", "gain", "LOSS"]
 
 
@@ -17,9 +17,12 @@ class Change:
 
     @property
     def verdict(self) -> Verdict:
-        """The rounds' own spread is the noise: it moved when no round of the one result lies
-        among those of the other. With five rounds each, chance does that once in 126 times."""
-        if abs(self.change) < LEAST:
+        """Return whether the ratio changed by more than the noise, which is the rounds' spread.
+
+        It changed if the ranges of the two results do not overlap. With five rounds each, that
+        happens by chance in one of 126 comparisons.
+        """
+        if abs(self.change) < MIN_CHANGE:
             return "same"
         if self.after.low > self.before.high:
             return "gain"
@@ -31,7 +34,7 @@ class Change:
 
 
 def compare(before: Result, after: Result, contender: str) -> list[Change]:
-    """By the ratio to the floor, so that the machine's own speed does not count."""
+    """Compare the ratios to the floor, which do not depend on the speed of the machine."""
     return [
         Change(name, before.ratio(name, contender), after.ratio(name, contender))
         for name in after.workloads

@@ -1,4 +1,4 @@
-"""What is measured: the project as it ships, and two floors. Each is a process on one core."""
+"""The contenders: the project as it ships, and two floors. Each is a process on one core."""
 
 import os
 import signal
@@ -29,14 +29,14 @@ class Contender:
     command: tuple[str, ...]
 
 
-def _floor(module: str) -> tuple[str, ...]:
-    """The server's options are those of `app serve`."""
+def _floor_command(module: str) -> tuple[str, ...]:
+    """Return the command of a floor, with the same server options as `app serve`."""
     options = ("--no-access-log", "--no-server-header", "--log-level", "warning", "--port")
     return (str(BIN / "uvicorn"), f"bench.floor.{module}:app", *options)
 
 
-FLOOR = Contender("starlette", "Starlette", _floor("starlette_asyncpg"))
-FASTAPI = Contender("fastapi", "FastAPI", _floor("fastapi_asyncpg"))
+FLOOR = Contender("starlette", "Starlette", _floor_command("starlette_asyncpg"))
+FASTAPI = Contender("fastapi", "FastAPI", _floor_command("fastapi_asyncpg"))
 PROJECT = Contender("project", "this project", (str(BIN / "app"), "serve"))
 CONTENDERS = (FLOOR, FASTAPI, PROJECT)
 
@@ -46,14 +46,14 @@ class Server:
     contender: Contender
     pid: int
     url: str
-    start_seconds: float  # from the start of Python to the first answer
+    start_seconds: float  # from the start of the process to the first response
 
 
 @contextmanager
-def serving(contender: Contender, database_url: str) -> Iterator[Server]:
-    """One worker, with the settings of production and no others: neither the shell's nor .env's.
+def running_server(contender: Contender, database_url: str) -> Iterator[Server]:
+    """Start one worker with production settings, without those of the shell and of .env.
 
-    Its log goes to a file, as a container's does.
+    Its log is written to a file, as a container's log is.
     """
     port = _free_port()
     environment = {

@@ -1,4 +1,4 @@
-"""A database for the run: made, migrated, filled, and dropped at the end."""
+"""The database of a run: created, migrated, filled, and dropped at the end."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from app.accounts.models import AuthSession, User
 from app.accounts.scopes import allowed_scopes
 from app.core.config import Settings
 from app.core.database.models import utc_now
-from app.core.database.unit_of_work import Database as Sessions
+from app.core.database.unit_of_work import Database as AppDatabase
 from app.core.security.tokens import AccessTokens
 from bench.errors import BenchError
 from bench.process import cores, pin
@@ -68,24 +68,26 @@ class Database:
         return asyncio.run(run())
 
     def pin_backends(self) -> bool:
-        """To the core of the load; False when they are not ours to pin."""
-        found = self.rows(
+        """Pin the database's processes to the core of the load. Return False without permission."""
+        rows = self.rows(
             "SELECT pid FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()"
             " AND backend_type = 'client backend'",
             self.name,
         )
-        return not [row["pid"] for row in found if not pin(row["pid"], cores()[1])]
+        return not [row["pid"] for row in rows if not pin(row["pid"], cores()[1])]
 
     def add_people(self, count: int, *, is_superuser: bool = False) -> list[Person]:
-        """Users who are signed in, by the project's own models."""
+        """Create users who are signed in, with the project's own models."""
         return asyncio.run(self._add_people(count, is_superuser))
 
     async def _add_people(self, count: int, is_superuser: bool) -> list[Person]:
         tokens = AccessTokens(SECRET_KEY, LIFETIME)
         scopes = allowed_scopes(is_superuser)
         people = []
-        sessions = Sessions(Settings(_env_file=None, environment="test", database_url=self.url))
-        async with sessions.transaction() as session:
+        app_database = AppDatabase(
+            Settings(_env_file=None, environment="test", database_url=self.url)
+        )
+        async with app_database.transaction() as session:
             for _ in range(count):
                 email = f"{uuid4().hex}@example.com"
                 user = User(
@@ -93,37 +95,37 @@ class Database:
                 )
                 session.add(user)
                 await session.flush()
-                device = AuthSession(
+                auth_session = AuthSession(
                     user_id=user.id,
                     scope=" ".join(sorted(scopes)),
                     expires_at=utc_now() + LIFETIME,
                 )
-                session.add(device)
+                session.add(auth_session)
                 await session.flush()
-                token = tokens.issue(user.id, device.id, scopes)
-                people.append(Person(user.id, device.id, token))
-        await sessions.dispose()
+                token = tokens.issue(user.id, auth_session.id, scopes)
+                people.append(Person(user.id, auth_session.id, token))
+        await app_database.dispose()
         return people
 
     def add_items(self, owners: list[Person], first: int, last: int) -> None:
-        """Item `n` is that of `owners[(n - 1) % len(owners)]`."""
+        """Create items. The owner of item `n` is `owners[(n - 1) % len(owners)]`."""
         self.execute(ITEMS, [owner.id for owner in owners], len(owners), first, last)
-        self.tidy()
+        self.vacuum()
 
-    def tidy(self) -> None:
+    def vacuum(self) -> None:
         self.execute("VACUUM (ANALYZE) items")
 
 
 @contextmanager
-def made(server_url: str) -> Iterator[Database]:
+def temporary_database(server_url: str) -> Iterator[Database]:
     server = Database(server_url)
     name = f"bench_{uuid4().hex}"
-    # The locale of compose: a search in any case knows more than ASCII.
+    # The same locale as in compose.yaml, for case-insensitive searches beyond ASCII.
     create = f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'"
     try:
         server.execute(create)
     except (OSError, asyncpg.PostgresError) as error:
-        raise BenchError(f"PostgreSQL, which BENCH_POSTGRES_URL names: {error}") from error
+        raise BenchError(f"BENCH_POSTGRES_URL: {error}") from error
     try:
         url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
         environment = os.environ | {"ENVIRONMENT": "test", "DATABASE_URL": url}

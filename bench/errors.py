@@ -1,2 +1,2 @@
 class BenchError(Exception):
-    """The run is worth nothing, or cannot begin; its text is the one line that says why."""
+    """An error that makes the run useless or impossible. Its text is shown in one line."""

@@ -1,4 +1,4 @@
-"""wrk, and what it and Linux say of a server under its load."""
+"""Runs wrk, and measures the server under its load."""
 
 import json
 import shutil
@@ -25,8 +25,8 @@ class Measurement(BaseModel):
     seconds: float
     p50_ms: float
     p99_ms: float
-    cpu_us: float  # of the server, for each request
-    pinned: bool  # whether PostgreSQL's backends were
+    cpu_us: float  # the server's CPU time for each request
+    pinned: bool  # whether PostgreSQL's processes were pinned
 
     @property
     def per_second(self) -> float:
@@ -48,20 +48,24 @@ def measure(
     written: str | None = None,
     connections: int = CONNECTIONS,
 ) -> Measurement:
-    """After a warm-up, in which the server opens its connections to PostgreSQL."""
+    """Measure the requests, after a warm-up that opens the connections to PostgreSQL.
+
+    `written` is a query for a number that each request increases by one. Raise BenchError if the
+    number of writes is too low.
+    """
     with NamedTemporaryFile("w", suffix=".requests") as file:
         file.writelines(request.line() for request in requests)
         file.flush()
         _run_wrk(server, file.name, WARM_UP_SECONDS, connections)
         pinned = database.pin_backends()
-        wrote = database.value(written) if written else 0
+        written_before = database.value(written) if written else 0
         cpu = cpu_seconds(server.pid)
         found = _run_wrk(server, file.name, seconds, connections)
         cpu = cpu_seconds(server.pid) - cpu
     if not found["requests"]:
         raise BenchError(f"{server.contender.title} answered nothing in {seconds} s.")
-    if written and database.value(written) - wrote < found["requests"]:
-        raise BenchError(f"{server.contender.title} answered writes that are not in the database.")
+    if written and database.value(written) - written_before < found["requests"]:
+        raise BenchError(f"{server.contender.title} confirmed writes that are not in the database.")
     return Measurement(cpu_us=cpu / found["requests"] * 1e6, pinned=pinned, **found)
 
 

@@ -1,4 +1,4 @@
-"""Where a result comes from."""
+"""Describes the machine and the software of a result."""
 
 import os
 import platform
@@ -35,7 +35,7 @@ def packages() -> dict[str, str]:
 
 
 def revision() -> str:
-    """Of git, "+" when files have changed since, and "unknown" without git."""
+    """Return the Git revision, with "+" if files have changed, or "unknown" without Git."""
     try:
         head = _git("rev-parse", "--short", "HEAD")
         return head + ("+" if _git("status", "--porcelain", "--", "app", "bench/*.py") else "")

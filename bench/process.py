@@ -1,4 +1,4 @@
-"""What Linux says of a process, and on which core it runs."""
+"""The CPU time, the memory and the CPU core of a process on Linux."""
 
 import os
 import sys
@@ -11,9 +11,9 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-@cache  # this process is itself pinned later
+@cache  # this process is pinned later, and then sees one core
 def cores() -> tuple[int, int]:
-    """One for the server, and one for what loads it: PostgreSQL and wrk."""
+    """Return a core for the server, and one for its load: PostgreSQL and wrk."""
     if sys.platform != "linux":
         raise BenchError("The benchmark reads /proc and pins processes to cores: it needs Linux.")
     available = sorted(os.sched_getaffinity(0))
@@ -23,7 +23,10 @@ def cores() -> tuple[int, int]:
 
 
 def pin(pid: int, core: int) -> bool:
-    """False when it is not ours to pin. One that is gone is where it should be."""
+    """Pin a process to a core. Return False without permission.
+
+    A process that has ended needs no pinning.
+    """
     try:
         os.sched_setaffinity(pid, {core})
     except ProcessLookupError:
@@ -34,7 +37,7 @@ def pin(pid: int, core: int) -> bool:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Of all its threads, in user and system mode, in steps of 10 ms."""
+    """Return the CPU time of all threads, in user and system mode, in steps of 10 ms."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 

@@ -1,4 +1,4 @@
-"""Results as tables: on the terminal, and in Markdown."""
+"""Shows results as tables on the terminal and in Markdown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ class Table:
         return f"{self.title}:\n\n{lines}"
 
 
-def speeds(result: Result) -> Table:
+def speed_table(result: Result) -> Table:
     rows = [
-        _speed(result, workload, contender)
+        _speed_row(result, workload, contender)
         for workload in result.workloads
         for contender in result.contenders
     ]
@@ -41,15 +41,15 @@ def speeds(result: Result) -> Table:
     return Table("Requests, and their ratio to the floor", head, rows)
 
 
-def _speed(result: Result, workload: str, contender: str) -> list[str]:
+def _speed_row(result: Result, workload: str, contender: str) -> list[str]:
     def figure(name: str) -> float:
-        return result.of(workload, contender, name).median
+        return result.spread(workload, contender, name).median
 
     ratio = result.ratio(workload, contender)
     return [
         f"{workload}: {result.contenders[contender].title}",
         f"{ratio.median:.2f}",
-        "" if contender == FLOOR else span(ratio),
+        "" if contender == FLOOR else format_range(ratio),
         f"{figure('per_second'):,.0f}",
         f"{figure('cpu_us'):,.0f}",
         f"{figure('p50_ms'):.1f}",
@@ -57,45 +57,45 @@ def _speed(result: Result, workload: str, contender: str) -> list[str]:
     ]
 
 
-def lives(result: Result) -> Table:
+def process_table(result: Result) -> Table:
     rows = [
         [
-            life.title,
-            f"{median(life.start_seconds):.2f}",
-            *(f"{life.resident_mb[at]:.0f}" for at in (0, 1, -1)),
-            f"{life.requests:,}",
+            process.title,
+            f"{median(process.start_seconds):.2f}",
+            *(f"{process.resident_mb[round_]:.0f}" for round_ in (0, 1, -1)),
+            f"{process.requests:,}",
         ]
-        for life in result.contenders.values()
+        for process in result.contenders.values()
     ]
     head = ("worker", "starts in s", "MB at rest", "after a round", "at the end", "after requests")
     return Table("Start and memory", head, rows)
 
 
-def changes(found: Sequence[Change]) -> Table:
+def change_table(changes: Sequence[Change]) -> Table:
     rows = [
         [
             each.workload,
             f"{each.before.median:.2f}",
-            span(each.before),
+            format_range(each.before),
             f"{each.after.median:.2f}",
-            span(each.after),
+            format_range(each.after),
             f"{each.change:+.0%}",
             each.verdict,
         ]
-        for each in found
+        for each in changes
     ]
     head = ("workload", "before", "its rounds", "now", "its rounds", "change", "verdict")
     return Table("The ratio to the floor, against the last result", head, rows)
 
 
-def span(values: Spread) -> str:
+def format_range(values: Spread) -> str:
     return f"{values.low:.2f} to {values.high:.2f}"
 
 
-def origin(result: Result) -> str:
+def describe_run(result: Result) -> str:
     machine, settings = result.machine, result.settings
     rounds = [one for each in result.workloads.values() for found in each.values() for one in found]
-    pinned = "pinned" if all(each.pinned for each in rounds) else "NOT pinned, for want of rights"
+    pinned = "pinned" if all(each.pinned for each in rounds) else "NOT pinned (no permission)"
     packages = ", ".join(f"{name} {number}" for name, number in result.packages.items())
     return (
         f"{machine['date']}, revision {machine['revision']}. {machine['cpu']}, "

@@ -1,4 +1,4 @@
-"""What a run found, as it is kept in results/latest.json, and the figures drawn from it."""
+"""The result of a run, as it is stored in results/latest.json, and the figures derived from it."""
 
 from statistics import median
 from typing import NamedTuple
@@ -11,7 +11,7 @@ FLOOR = "starlette"
 
 
 class Spread(NamedTuple):
-    """Of the rounds."""
+    """The median, the lowest and the highest value of the rounds."""
 
     median: float
     low: float
@@ -22,8 +22,8 @@ class Spread(NamedTuple):
         return cls(median(values), min(values), max(values))
 
 
-class Life(BaseModel):
-    """Of one contender's process, over all workloads."""
+class ContenderProcess(BaseModel):
+    """The process of a contender, which serves all workloads."""
 
     title: str
     start_seconds: list[float]
@@ -35,19 +35,19 @@ class Result(BaseModel):
     machine: dict[str, str]
     packages: dict[str, str]
     settings: dict[str, int]
-    contenders: dict[str, Life]
+    contenders: dict[str, ContenderProcess]
     workloads: dict[str, dict[str, list[Measurement]]]  # by workload and contender: the rounds
 
-    def of(self, workload: str, contender: str, figure: str) -> Spread:
-        """`figure` is one of Measurement's."""
+    def spread(self, workload: str, contender: str, figure: str) -> Spread:
+        """Return the spread of a figure, which is the name of an attribute of Measurement."""
         rounds = self.workloads[workload][contender]
         return Spread.of([getattr(each, figure) for each in rounds])
 
     def ratio(self, workload: str, contender: str) -> Spread:
         rounds = self.workloads[workload]
-        return Spread.of(paired(rounds[contender], rounds[FLOOR]))
+        return Spread.of(round_ratios(rounds[contender], rounds[FLOOR]))
 
 
-def paired(rounds: list[Measurement], floor: list[Measurement]) -> list[float]:
-    """Each round against the floor's of the same round: what slows the machine slows both."""
+def round_ratios(rounds: list[Measurement], floor: list[Measurement]) -> list[float]:
+    """Compare each round with the floor's in the same round, so that a slow machine slows both."""
     return [each.per_second / other.per_second for each, other in zip(rounds, floor, strict=True)]

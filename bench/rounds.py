@@ -1,4 +1,4 @@
-"""The rounds: each workload by each contender in turn, again and again."""
+"""Runs the rounds. In each round every contender serves every workload."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -6,13 +6,13 @@ from contextlib import ExitStack
 from rich.progress import Progress
 
 from bench.answers import Answers, require_equal
-from bench.contenders import CONTENDERS, Contender, Server, serving
-from bench.database import Database, Person, made
+from bench.contenders import CONTENDERS, Contender, Server, running_server
+from bench.database import Database, Person, temporary_database
 from bench.errors import BenchError
 from bench.load import CONNECTIONS, measure, require_wrk
 from bench.machine import describe, packages
 from bench.process import resident_mb
-from bench.results import Life, Result
+from bench.results import ContenderProcess, Result
 from bench.workloads import ITEMS, PEOPLE, WORKLOADS, Workload
 
 STARTS = 3
@@ -22,30 +22,30 @@ def run(
     server_url: str, rounds: int, seconds: int, workloads: Sequence[Workload], progress: Progress
 ) -> Result:
     require_wrk()
-    with made(server_url) as database, ExitStack() as stack:
+    with temporary_database(server_url) as database, ExitStack() as stack:
         task = progress.add_task(
             "starts and answers", total=rounds * len(workloads) * len(CONTENDERS)
         )
         people = database.add_people(PEOPLE)
         database.add_items(people, 1, ITEMS)
-        lives = {each.name: _start_some_times(each, database) for each in CONTENDERS}
-        servers = [stack.enter_context(serving(each, database.url)) for each in CONTENDERS]
+        processes = {each.name: _measure_start(each, database) for each in CONTENDERS}
+        servers = [stack.enter_context(running_server(each, database.url)) for each in CONTENDERS]
         _check_answers(servers, database, people)
         result = Result(
             machine=describe(database),
             packages=packages(),
             settings={"rounds": rounds, "seconds": seconds, "connections": CONNECTIONS},
-            contenders=lives,
+            contenders=processes,
             workloads={each.name: {c.name: [] for c in CONTENDERS} for each in workloads},
         )
-        _note_memory(servers, result)
+        _record_memory(servers, result)
         for number in range(rounds):
             for workload, server in _turns(workloads, servers, number):
-                what = f"round {number + 1}, {workload.name}, {server.contender.title}"
-                progress.update(task, description=what)
+                description = f"round {number + 1}, {workload.name}, {server.contender.title}"
+                progress.update(task, description=description)
                 _measure(workload, server, database, people, seconds, result)
                 progress.advance(task)
-            _note_memory(servers, result)
+            _record_memory(servers, result)
     return result
 
 
@@ -60,28 +60,28 @@ def _measure(
     found = measure(server, database, workload.requests(people), seconds, workload.written)
     result.workloads[workload.name][server.contender.name].append(found)
     result.contenders[server.contender.name].requests += found.requests
-    if workload.written:  # the next contender finds the table as this one did
+    if workload.written:  # every contender starts with the same table
         database.execute("DELETE FROM items WHERE id > $1", ITEMS)
-        database.tidy()
+        database.vacuum()
 
 
 def _turns(
     workloads: Sequence[Workload], servers: list[Server], number: int
 ) -> Iterator[tuple[Workload, Server]]:
-    """In each round another contender is the first."""
+    """Yield the workloads and servers. Each round starts with another contender."""
     first = number % len(servers)
     for workload in workloads:
         for server in servers[first:] + servers[:first]:
             yield workload, server
 
 
-def _start_some_times(contender: Contender, database: Database) -> Life:
-    """The first start reads files that later ones find in memory; it does not count."""
+def _measure_start(contender: Contender, database: Database) -> ContenderProcess:
+    """Measure the start. The first one is not counted, since it reads files from the disk."""
     seconds = []
     for _ in range(STARTS + 1):
-        with serving(contender, database.url) as server:
+        with running_server(contender, database.url) as server:
             seconds.append(server.start_seconds)
-    return Life(title=contender.title, start_seconds=seconds[1:], resident_mb=[])
+    return ContenderProcess(title=contender.title, start_seconds=seconds[1:], resident_mb=[])
 
 
 def _check_answers(servers: list[Server], database: Database, people: list[Person]) -> None:
@@ -89,13 +89,15 @@ def _check_answers(servers: list[Server], database: Database, people: list[Perso
     require_equal(answers)
 
 
-def _note_memory(servers: list[Server], result: Result) -> None:
+def _record_memory(servers: list[Server], result: Result) -> None:
     for server in servers:
         result.contenders[server.contender.name].resident_mb.append(resident_mb(server.pid))
 
 
-def chosen(names: Sequence[str]) -> list[Workload]:
+def select_workloads(names: Sequence[str]) -> list[Workload]:
     by_name = {each.name: each for each in WORKLOADS}
     if unknown := set(names) - set(by_name):
-        raise BenchError(f"No such workload: {', '.join(sorted(unknown))}. There are {[*by_name]}.")
+        raise BenchError(
+            f"Unknown workload: {', '.join(sorted(unknown))}. Choose from {', '.join(by_name)}."
+        )
     return [by_name[name] for name in names or by_name]

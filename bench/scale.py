@@ -1,4 +1,4 @@
-"""How much slower a list or a search is when its owner has a hundred times as many items."""
+"""Measures lists and searches of an owner with few items, and of one with many."""
 
 import time
 from collections.abc import Iterator
@@ -12,17 +12,17 @@ from rich.progress import Progress
 
 from app.core.database.pagination import Cursors, Sort
 from app.core.security.keys import derive_key
-from bench.contenders import PROJECT, Server, serving
-from bench.database import SECRET_KEY, Database, Person, made
+from bench.contenders import PROJECT, Server, running_server
+from bench.database import SECRET_KEY, Database, Person, temporary_database
 from bench.errors import BenchError
 from bench.report import Table
 from bench.workloads import API
 
 WARM_UPS = 3
-MOST_REQUESTS = 100
-MOST_SECONDS = 2.0
+MAX_REQUESTS = 100
+MAX_SECONDS = 2.0
 SORTS = ("id", "name", "price", "created_at", "updated_at")
-# Each filter by the sort that an index can serve with it, and the rows it lets through in SQL.
+# Filters, each with a sort that an index serves together with it, and its condition in SQL.
 FILTERS = (
     ("min_price=500", "price", "price >= 500"),
     ("max_price=500", "-price", "price <= 500"),
@@ -42,9 +42,9 @@ SEARCHES = (
 class Case:
     query: str
     sort: str
-    rows: str = "true"  # the same in SQL
+    condition: str = "true"  # the filter in SQL
     matches: str = ""
-    of_superuser: bool = False
+    is_superuser: bool = False
 
     @property
     def path(self) -> str:
@@ -54,7 +54,7 @@ class Case:
 CASES = (
     *(Case("", sign + name) for name in SORTS for sign in ("", "-")),
     *(Case(query, sort, rows) for query, sort, rows in FILTERS),
-    Case("owner_id=1", "id", of_superuser=True),
+    Case("owner_id=1", "id", is_superuser=True),
     *(Case(query, "id", matches=matches) for query, matches in SEARCHES),
 )
 
@@ -68,7 +68,7 @@ class Site:
 
 
 def run(server_url: str, small: int, large: int, progress: Progress) -> Table:
-    """Both sizes side by side, each case by the one and then by the other."""
+    """Measure each case with both sizes."""
     with ExitStack() as stack:
         task = progress.add_task("filling the databases", total=len(CASES))
         sites = [stack.enter_context(_site(server_url, size)) for size in (small, large)]
@@ -84,10 +84,10 @@ def run(server_url: str, small: int, large: int, progress: Progress) -> Table:
 
 @contextmanager
 def _site(server_url: str, size: int) -> Iterator[Site]:
-    with made(server_url) as database:
+    with temporary_database(server_url) as database:
         (owner,), (superuser,) = database.add_people(1), database.add_people(1, is_superuser=True)
         database.add_items([owner], 1, size)
-        with serving(PROJECT, database.url) as server:
+        with running_server(PROJECT, database.url) as server:
             yield Site(database, server, owner, superuser)
 
 
@@ -107,7 +107,7 @@ def _p50_ms(site: Site, case: Case, is_first: bool) -> float:
     path = case.path
     if not is_first:
         path += f"&cursor={_cursor_in_the_middle(site.database, case)}"
-    person = site.superuser if case.of_superuser else site.owner
+    person = site.superuser if case.is_superuser else site.owner
     headers = {"Authorization": f"Bearer {person.token}"}
     seconds: list[float] = []
     with httpx.Client(base_url=site.server.url, headers=headers, timeout=120) as client:
@@ -116,7 +116,7 @@ def _p50_ms(site: Site, case: Case, is_first: bool) -> float:
             if not response.is_success:
                 raise BenchError(f"GET {path} answers {response.text}")
         site.database.pin_backends()
-        while len(seconds) < MOST_REQUESTS and sum(seconds) < MOST_SECONDS:
+        while len(seconds) < MAX_REQUESTS and sum(seconds) < MAX_SECONDS:
             started = time.perf_counter()
             client.get(path)
             seconds.append(time.perf_counter() - started)
@@ -124,13 +124,13 @@ def _p50_ms(site: Site, case: Case, is_first: bool) -> float:
 
 
 def _cursor_in_the_middle(database: Database, case: Case) -> str:
-    """As the server writes it, without reading half of the pages."""
+    """Create the cursor of a page in the middle, without reading the pages before it."""
     sort = Sort(case.sort)
     direction = "DESC" if sort.descending else "ASC"
     order = ", ".join(f"{name} {direction}" for name in sort.names)
     (row,) = database.rows(
-        f"SELECT * FROM items WHERE {case.rows} ORDER BY {order} LIMIT 1"
-        f" OFFSET (SELECT count(*) / 2 FROM items WHERE {case.rows})"
+        f"SELECT * FROM items WHERE {case.condition} ORDER BY {order} LIMIT 1"
+        f" OFFSET (SELECT count(*) / 2 FROM items WHERE {case.condition})"
     )
     cursors = Cursors(derive_key(SECRET_KEY, "cursor"))
     return cursors.write(sort, SimpleNamespace(**row))

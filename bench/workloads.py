@@ -1,4 +1,4 @@
-"""What is asked of each contender: 10,000 items, 100 users, each request by the item's owner."""
+"""The workloads: 10,000 items of 100 users, each requested by its owner."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ class Request:
     body: object = None
 
     def line(self) -> str:
-        """As load.lua reads it."""
+        """Format the request as load.lua reads it."""
         body = "" if self.body is None else json.dumps(self.body)
         return f"{self.method}\t{self.path}\t{self.person.token}\t{body}\n"
 
@@ -35,7 +35,7 @@ class Workload:
     name: str
     title: str
     requests: Callable[[Sequence[Person]], Iterator[Request]]
-    written: str | None = None  # SQL of a number that every request raises by one
+    written: str | None = None  # a query for a number that every request increases by one
 
 
 def owner_of(people: Sequence[Person], item_id: int) -> Person:

@@ -1,27 +1,27 @@
-"""The same with FastAPI: its parameters, dependencies and body models, and answers in bytes."""
+"""The workloads with FastAPI and asyncpg: parameters, dependencies and body models."""
 
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Header, Query, Request, Response
 
 from bench.floor.items import ItemCreate, Items, ItemUpdate
-from bench.floor.tokens import Caller, Refused, read
+from bench.floor.tokens import Principal, Refused, read_token
 
 items = Items()
-app = FastAPI(lifespan=items.opened)
+app = FastAPI(lifespan=items.lifespan)
 Authorization = Annotated[str | None, Header()]
 
 
-async def get_reader(authorization: Authorization = None) -> Caller:
-    return read(authorization, "items:read")
+async def get_reader(authorization: Authorization = None) -> Principal:
+    return read_token(authorization, "items:read")
 
 
-async def get_writer(authorization: Authorization = None) -> Caller:
-    return read(authorization, "items:write")
+async def get_writer(authorization: Authorization = None) -> Principal:
+    return read_token(authorization, "items:write")
 
 
-Reader = Annotated[Caller, Depends(get_reader)]
-Writer = Annotated[Caller, Depends(get_writer)]
+Reader = Annotated[Principal, Depends(get_reader)]
+Writer = Annotated[Principal, Depends(get_writer)]
 
 
 def json(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -39,21 +39,23 @@ async def read_liveness() -> Response:
 
 
 @app.get("/api/v1/items")
-async def list_items(caller: Reader, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Response:
-    return json(await items.list(caller, limit))
+async def list_items(
+    principal: Reader, limit: Annotated[int, Query(ge=1, le=100)] = 20
+) -> Response:
+    return json(await items.list(principal, limit))
 
 
 @app.post("/api/v1/items")
-async def create_item(caller: Writer, data: ItemCreate, request: Request) -> Response:
-    item_id, body = await items.create(caller, data)
+async def create_item(principal: Writer, data: ItemCreate, request: Request) -> Response:
+    item_id, body = await items.create(principal, data)
     return json(body, 201, {"Location": f"{request.scope['path']}/{item_id}"})
 
 
 @app.get("/api/v1/items/{item_id}")
-async def read_item(item_id: int, caller: Reader) -> Response:
-    return json(await items.read(caller, item_id))
+async def read_item(item_id: int, principal: Reader) -> Response:
+    return json(await items.read(principal, item_id))
 
 
 @app.patch("/api/v1/items/{item_id}")
-async def update_item(item_id: int, caller: Writer, changes: ItemUpdate) -> Response:
-    return json(await items.update(caller, item_id, changes))
+async def update_item(item_id: int, principal: Writer, changes: ItemUpdate) -> Response:
+    return json(await items.update(principal, item_id, changes))

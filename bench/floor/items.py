@@ -1,5 +1,8 @@
-"""Items with asyncpg, by hand: one statement does the work and checks the caller, and is committed
-when it returns. Answers are bytes, ready to be sent."""
+"""Items with asyncpg, without an ORM.
+
+Each operation is one statement, which also checks the session, and is committed when it returns.
+The results are JSON in bytes.
+"""
 
 import os
 from base64 import urlsafe_b64encode
@@ -13,22 +16,25 @@ import asyncpg
 from pydantic import MISSING, BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
-from bench.floor.tokens import Caller, Refused
+from bench.floor.tokens import Principal, Refused
 
 POOL_SIZE = 10  # the project's default
-LIVE = """EXISTS (
+SESSION_IS_ACTIVE = """EXISTS (
     SELECT FROM users u JOIN auth_sessions s ON s.user_id = u.id
     WHERE u.id = $1 AND u.is_active AND s.id = $2 AND s.expires_at > now())"""
 COLUMNS = "id, name, description, price, is_offer, owner_id, created_at, updated_at, version"
-CHECK = f"SELECT {LIVE}"
-READ = f"SELECT {COLUMNS} FROM items WHERE id = $3 AND owner_id = $1 AND {LIVE}"
-LIST = f"SELECT {COLUMNS} FROM items WHERE owner_id = $1 AND {LIVE} ORDER BY id LIMIT $3"
+CHECK = f"SELECT {SESSION_IS_ACTIVE}"
+READ = f"SELECT {COLUMNS} FROM items WHERE id = $3 AND owner_id = $1 AND {SESSION_IS_ACTIVE}"
+LIST = (
+    f"SELECT {COLUMNS} FROM items WHERE owner_id = $1 AND {SESSION_IS_ACTIVE} ORDER BY id LIMIT $3"
+)
 CREATE = f"""INSERT INTO items
     (name, description, price, is_offer, owner_id, created_at, updated_at, version)
-    SELECT $3::text, $4::text, $5::numeric, $6::boolean, $1, now(), now(), 1 WHERE {LIVE}
+    SELECT $3::text, $4::text, $5::numeric, $6::boolean, $1, now(), now(), 1
+    WHERE {SESSION_IS_ACTIVE}
     RETURNING {COLUMNS}"""
 UPDATE = f"""UPDATE items SET %s, updated_at = now(), version = version + 1
-    WHERE id = $3 AND owner_id = $1 AND {LIVE} RETURNING {COLUMNS}"""
+    WHERE id = $3 AND owner_id = $1 AND {SESSION_IS_ACTIVE} RETURNING {COLUMNS}"""
 
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
 Description = Annotated[str, Field(max_length=10_000, pattern=r"^[^\x00]*$")]
@@ -55,30 +61,30 @@ class Items:
     _pool: Any
 
     @asynccontextmanager
-    async def opened(self, _: object) -> AsyncIterator[None]:
+    async def lifespan(self, _: object) -> AsyncIterator[None]:
         url = os.environ["DATABASE_URL"].replace("+asyncpg", "")
         async with asyncpg.create_pool(
-            url, min_size=POOL_SIZE, max_size=POOL_SIZE, reset=_keep
+            url, min_size=POOL_SIZE, max_size=POOL_SIZE, reset=_skip_reset
         ) as self._pool:
             yield
 
-    async def read(self, caller: Caller, item_id: int) -> bytes:
-        return await self._one(READ, caller, item_id)
+    async def read(self, principal: Principal, item_id: int) -> bytes:
+        return await self._one(READ, principal, item_id)
 
-    async def list(self, caller: Caller, limit: int) -> bytes:
-        """The first page."""
-        rows = await self._pool.fetch(LIST, caller.user_id, caller.session_id, limit + 1)
+    async def list(self, principal: Principal, limit: int) -> bytes:
+        """Return the first page."""
+        rows = await self._pool.fetch(LIST, principal.user_id, principal.session_id, limit + 1)
         if not rows:
-            await self._check(caller)
+            await self._check(principal)
         page = [dict(row) for row in rows[:limit]]
         following = _cursor(page[-1]["id"]) if len(rows) > limit else None
         return to_json({"results": page, "next": following})
 
-    async def create(self, caller: Caller, item: ItemCreate) -> tuple[int, bytes]:
+    async def create(self, principal: Principal, item: ItemCreate) -> tuple[int, bytes]:
         row = await self._pool.fetchrow(
             CREATE,
-            caller.user_id,
-            caller.session_id,
+            principal.user_id,
+            principal.session_id,
             item.name,
             item.description,
             item.price,
@@ -88,30 +94,32 @@ class Items:
             raise Refused(401)
         return row["id"], to_json(dict(row))
 
-    async def update(self, caller: Caller, item_id: int, changes: ItemUpdate) -> bytes:
+    async def update(self, principal: Principal, item_id: int, changes: ItemUpdate) -> bytes:
         names = sorted(changes.model_fields_set)
         if not names:
-            return await self.read(caller, item_id)
+            return await self.read(principal, item_id)
         # The names are the model's own: it forbids all others.
         assignments = ", ".join(f"{name} = ${place}" for place, name in enumerate(names, start=4))
         values = [getattr(changes, name) for name in names]
-        return await self._one(UPDATE % assignments, caller, item_id, *values)
+        return await self._one(UPDATE % assignments, principal, item_id, *values)
 
-    async def _one(self, statement: str, caller: Caller, *arguments: object) -> bytes:
-        row = await self._pool.fetchrow(statement, caller.user_id, caller.session_id, *arguments)
+    async def _one(self, statement: str, principal: Principal, *arguments: object) -> bytes:
+        row = await self._pool.fetchrow(
+            statement, principal.user_id, principal.session_id, *arguments
+        )
         if row is None:
-            await self._check(caller)
+            await self._check(principal)
             raise Refused(404)
         return to_json(dict(row))
 
-    async def _check(self, caller: Caller) -> None:
-        """Nothing was found: was it the session?"""
-        if not await self._pool.fetchval(CHECK, caller.user_id, caller.session_id):
+    async def _check(self, principal: Principal) -> None:
+        """Raise Refused(401) if the session has ended, after a statement that found no row."""
+        if not await self._pool.fetchval(CHECK, principal.user_id, principal.session_id):
             raise Refused(401)
 
 
-async def _keep(_: object) -> None:
-    """No statement here changes the connection: resetting it would be a second round trip."""
+async def _skip_reset(_: object) -> None:
+    """Skip the reset of a connection, which needs a round trip. No statement changes its state."""
 
 
 def _cursor(last_id: int) -> str:

@@ -1,4 +1,4 @@
-"""The floor: what the five workloads cost with Starlette and asyncpg, and nothing else."""
+"""The floor: the five workloads with Starlette and asyncpg, and nothing else."""
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bench.floor.items import ItemCreate, Items, ItemUpdate
-from bench.floor.tokens import Refused, read
+from bench.floor.tokens import Refused, read_token
 
 items = Items()
 
@@ -25,32 +25,32 @@ async def live(_: Request) -> Response:
 
 
 async def list_items(request: Request) -> Response:
-    caller = read(request.headers.get("authorization"), "items:read")
+    principal = read_token(request.headers.get("authorization"), "items:read")
     try:
         limit = int(request.query_params.get("limit", "20"))
     except ValueError:
         limit = 0
     if not 1 <= limit <= 100:
         raise Refused(422)
-    return json(await items.list(caller, limit))
+    return json(await items.list(principal, limit))
 
 
 async def create_item(request: Request) -> Response:
-    caller = read(request.headers.get("authorization"), "items:write")
+    principal = read_token(request.headers.get("authorization"), "items:write")
     data = ItemCreate.model_validate_json(await request.body())
-    item_id, body = await items.create(caller, data)
+    item_id, body = await items.create(principal, data)
     return json(body, 201, {"Location": f"{request.scope['path']}/{item_id}"})
 
 
 async def read_item(request: Request) -> Response:
-    caller = read(request.headers.get("authorization"), "items:read")
-    return json(await items.read(caller, request.path_params["item_id"]))
+    principal = read_token(request.headers.get("authorization"), "items:read")
+    return json(await items.read(principal, request.path_params["item_id"]))
 
 
 async def update_item(request: Request) -> Response:
-    caller = read(request.headers.get("authorization"), "items:write")
+    principal = read_token(request.headers.get("authorization"), "items:write")
     changes = ItemUpdate.model_validate_json(await request.body())
-    return json(await items.update(caller, request.path_params["item_id"], changes))
+    return json(await items.update(principal, request.path_params["item_id"], changes))
 
 
 app = Starlette(
@@ -62,5 +62,5 @@ app = Starlette(
         Route("/api/v1/items/{item_id:int}", update_item, methods=["PATCH"]),
     ],
     exception_handlers={Refused: refuse, ValidationError: refuse},
-    lifespan=items.opened,
+    lifespan=items.lifespan,
 )

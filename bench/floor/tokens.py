@@ -1,4 +1,4 @@
-"""The project's access tokens, read by hand: HS256, the claims, a cache of what was verified."""
+"""Verifies the project's access tokens without a library, and caches the verified ones."""
 
 import hmac
 import json
@@ -8,8 +8,8 @@ from base64 import urlsafe_b64decode
 from typing import Any, NamedTuple
 from uuid import UUID
 
-CACHED = 10_000
-EXPECTED = {"iss": "app", "aud": "app", "typ": "access"}
+CACHE_SIZE = 10_000
+REQUIRED_CLAIMS = {"iss": "app", "aud": "app", "typ": "access"}
 
 
 class Refused(Exception):
@@ -17,7 +17,7 @@ class Refused(Exception):
         self.status = status
 
 
-class Caller(NamedTuple):
+class Principal(NamedTuple):
     user_id: int
     session_id: UUID
     scopes: frozenset[str]
@@ -25,34 +25,37 @@ class Caller(NamedTuple):
 
 
 _key = os.environ["SECRET_KEY"].encode()
-_verified: dict[str, Caller] = {}
+_verified: dict[str, Principal] = {}
 
 
-def read(authorization: str | None, scope: str) -> Caller:
-    """Whether the session still stands is the statement's to say."""
-    caller = _verified.get(authorization or "") or _verify(authorization or "")
-    if caller.expires_at <= time.time():
+def read_token(authorization: str | None, scope: str) -> Principal:
+    """Return the principal of a token with the scope. Raise Refused.
+
+    The statements check the session.
+    """
+    principal = _verified.get(authorization or "") or _verify(authorization or "")
+    if principal.expires_at <= time.time():
         raise Refused(401)
-    if scope not in caller.scopes:
+    if scope not in principal.scopes:
         raise Refused(403)
-    return caller
+    return principal
 
 
-def _verify(authorization: str) -> Caller:
+def _verify(authorization: str) -> Principal:
     try:
         scheme, token = authorization.split()
         signed, _, signature = token.rpartition(".")
         header, payload = signed.split(".")
         claims = _decode(payload)
-        right = hmac.digest(_key, signed.encode(), "sha256")
+        expected = hmac.digest(_key, signed.encode(), "sha256")
         if (
             scheme.lower() != "bearer"
-            or not hmac.compare_digest(right, _bytes(signature))
+            or not hmac.compare_digest(expected, _bytes(signature))
             or _decode(header)["alg"] != "HS256"
-            or EXPECTED.items() - claims.items()
+            or REQUIRED_CLAIMS.items() - claims.items()
         ):
             raise Refused(401)
-        caller = Caller(
+        principal = Principal(
             int(claims["sub"]),
             UUID(claims["sid"]),
             frozenset(claims["scope"].split()),
@@ -60,10 +63,10 @@ def _verify(authorization: str) -> Caller:
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refused(401) from error
-    if len(_verified) >= CACHED:
+    if len(_verified) >= CACHE_SIZE:
         _verified.clear()
-    _verified[authorization] = caller
-    return caller
+    _verified[authorization] = principal
+    return principal
 
 
 def _bytes(text: str) -> bytes:
