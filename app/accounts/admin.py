@@ -22,7 +22,6 @@ class UserAdmin(AdminView, model=User):
     column_list = ("id", "email", "full_name", "is_active", "is_superuser", "created_at")
     column_searchable_list = ("email", "full_name")
     column_sortable_list = ("id", "email", "full_name", "created_at")
-    column_labels: ClassVar = {"id": "ID"}
     column_filters: ClassVar = [
         BooleanFilter(User.is_active, "Active"),
         BooleanFilter(User.is_superuser, "Superuser"),
@@ -62,7 +61,7 @@ class SessionAdmin(AdminView, model=AuthSession):
     column_searchable_list = ("user_agent", "address")
     column_sortable_list = ("user_id", "created_at", "last_used_at", "expires_at")
     column_default_sort = ("last_used_at", True)
-    column_labels: ClassVar = {"id": "ID", "user_id": "User", "user_agent": "Device"}
+    column_labels: ClassVar = {"user_agent": "Device"}
     column_filters: ClassVar = [ValueFilter(AuthSession.user_id, "User", int)]
 
     async def delete(self, request: Request, pks: Sequence[UUID]) -> None:

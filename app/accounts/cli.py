@@ -1,13 +1,19 @@
 """`app users ...` and `app auth ...`."""
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 from pydantic import ValidationError
 
 from app.accounts.schemas import UserAdminUpdate, UserCreate, UserQuery
 from app.core.commands import run
+from app.core.errors import NotFound
 from app.core.resources import Resources
+from app.core.schemas import Input
+from app.core.security.principal import Principal
 
 cli = typer.Typer()
 users = typer.Typer(no_args_is_help=True, help="Manage accounts.")
@@ -15,9 +21,17 @@ auth = typer.Typer(no_args_is_help=True, help="Manage sessions.")
 cli.add_typer(users, name="users")
 cli.add_typer(auth, name="auth")
 
+BATCH_SIZE = 1000
+NO_SESSION = UUID(int=0)
+
 Email = Annotated[str, typer.Argument(help="The email address.")]
 Password = Annotated[
     str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, envvar="PASSWORD")
+]
+
+Count = Annotated[int, typer.Option(min=1, help="Number of rows.")]
+Owner = Annotated[
+    str | None, typer.Option(metavar="EMAIL", help="Owner of the rows. By default the first user.")
 ]
 
 
@@ -81,6 +95,33 @@ def cleanup(context: typer.Context) -> None:
         return await resources.accounts.auth.clean_up()
 
     typer.echo(f"Deleted: {run(context, work)}")
+
+
+async def seed_rows(
+    resources: Resources,
+    service: Callable[[Principal, Resources], AbstractAsyncContextManager[Any]],
+    sample: Callable[[int], Input],
+    count: int,
+    email: str | None,
+) -> None:
+    """Create sample rows of a feature, for the user with the address or for the first one.
+
+    `service` builds a service with `create_many`, whose changes are committed batch by batch.
+    """
+    principal = Principal(await find_user_id(resources, email), NO_SESSION, frozenset(), False)
+    with typer.progressbar(range(0, count, BATCH_SIZE), label="Rows") as starts:
+        for start in starts:
+            batch = range(start, min(start + BATCH_SIZE, count))
+            async with service(principal, resources) as rows:
+                await rows.create_many([sample(number) for number in batch])
+
+
+async def find_user_id(resources: Resources, email: str | None) -> int:
+    if email is not None:
+        return (await resources.accounts.users.get_by_email(email)).id
+    for user in (await resources.accounts.users.list(UserQuery(limit=1))).results:
+        return user.id
+    raise NotFound("There is no account yet. Create one with `app users create`.")
 
 
 def checked(**values: str) -> UserCreate:

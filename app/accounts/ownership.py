@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Generic, TypeVar
 
+from pydantic import Field
 from sqlalchemy import (
     ColumnElement,
     ForeignKey,
@@ -17,6 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
+from app.core.database.events import Event
 from app.core.database.filters import Filter
 from app.core.database.models import Base, utc_now
 from app.core.database.pagination import Position, Sort
@@ -44,6 +46,23 @@ class Owned:
     @classmethod
     def owner_id(cls) -> Mapped[int]:
         return mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+
+
+class OwnedEvent(Event):
+    """An event about a row, which is published to the owner's feed of such events."""
+
+    feed: ClassVar[str]
+
+    owner_id: int = Field(exclude=True)
+
+    @classmethod
+    def topic_of(cls, owner_id: int) -> str:
+        """Return the topic of the owner's feed."""
+        return f"{cls.feed}/{owner_id}"
+
+    @property
+    def topic(self) -> str:
+        return self.topic_of(self.owner_id)
 
 
 class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):

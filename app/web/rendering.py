@@ -54,9 +54,13 @@ def render(
     form: Form | None = None,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
+    notices: Mapping[str, str] | None = None,
     **context: Any,
 ) -> HTMLResponse:
-    """Render a page. It is not cached, so that "back" shows nothing after signing out."""
+    """Render a page. It is not cached, so that "back" shows nothing after signing out.
+
+    The query parameter `notice` selects one of the notices, which a redirect leads to.
+    """
     form = form or Form()
     theme = request.cookies.get("theme")
     shared = {
@@ -64,7 +68,7 @@ def render(
         "principal": getattr(request.state, "principal", None),
         "path": request.url.path,
         "theme": theme if theme in THEMES else None,
-        "notice": None,
+        "notice": (notices or {}).get(request.query_params.get("notice", "")),
     }
     html = site_of(request).templates.render(template, shared | context)
     return HTMLResponse(

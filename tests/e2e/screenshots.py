@@ -1,4 +1,4 @@
-"""The README's pictures: `make screenshots`."""
+"""Takes the screenshots of the README: `make screenshots`."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -6,14 +6,14 @@ from tempfile import TemporaryDirectory
 import httpx
 from playwright.sync_api import ViewportSize, sync_playwright
 
-from app.features.items.cli import sample
+from app.features.items.cli import sample_item
 from tests.conftest import CHROMIUM
 from tests.databases import ROOT, Sqlite, alembic
 from tests.e2e.conftest import sign_in
 from tests.server import serving, sign_up
 
 FOLDER = ROOT / "docs"
-EMAIL = "ann@example.com"  # of `sign_up`
+EMAIL = "ann@example.com"  # the account that `sign_up` creates
 WINDOW: ViewportSize = {"width": 1280, "height": 800}
 
 
@@ -32,7 +32,7 @@ def take(address: str) -> None:
 
 def seed(client: httpx.Client) -> None:
     sign_up(client)
-    items = [sample(n).model_dump(mode="json") for n in range(60)]
+    items = [sample_item(n).model_dump(mode="json") for n in range(60)]
     client.post("/api/v1/items/batch", json=items).raise_for_status()
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData, Numeric, String
+from sqlalchemy import BigInteger, DateTime, Dialect, Index, Integer, MetaData, Numeric, String
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.sql.expression import FunctionElement
@@ -92,6 +92,17 @@ class Timestamps:
 
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_created_at, onupdate=utc_now)
+
+
+class Versioned:
+    """A mixin of models whose rows count their changes from 1."""
+
+    version: Mapped[int] = mapped_column(BigInteger, default=1)
+
+
+def sort_indexes(owner: str, *sorts: str) -> list[Index]:
+    """Return an index for each sort of a list, which reads a page of an owner from it."""
+    return [Index(None, owner, "id"), *(Index(None, owner, sort, "id") for sort in sorts)]
 
 
 class lowered(FunctionElement[str]):

@@ -1,39 +1,15 @@
-"""What happens to items. The owner's sockets get it as JSON."""
+from typing import ClassVar, Literal
 
-from typing import Literal
+from app.accounts.ownership import OwnedEvent
 
-from pydantic import Field
-
-from app.core.database.events import Event
+ItemEventType = Literal["item.created", "item.updated", "item.deleted"]
 
 
-def items_of(owner_id: int) -> str:
-    return f"items/{owner_id}"
+class ItemEvent(OwnedEvent):
+    """A change of an item. The owner's WebSockets receive it as JSON."""
 
+    feed: ClassVar = "items"
 
-class ItemEvent(Event):
-    type: str
+    type: ItemEventType
     item_id: int
-    version: int
-    owner_id: int = Field(exclude=True)
-
-    @property
-    def topic(self) -> str:
-        return items_of(self.owner_id)
-
-
-class ItemCreated(ItemEvent):
-    type: Literal["item.created"] = "item.created"
-
-
-class ItemUpdated(ItemEvent):
-    type: Literal["item.updated"] = "item.updated"
-
-
-class ItemDeleted(ItemEvent):
-    """With the last version that there was."""
-
-    type: Literal["item.deleted"] = "item.deleted"
-
-
-ItemChange = ItemCreated | ItemUpdated | ItemDeleted
+    version: int  # of a deleted item the last one

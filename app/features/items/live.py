@@ -5,7 +5,7 @@ from fastapi import APIRouter, Security, WebSocket
 from app.accounts.dependencies import get_live_principal
 from app.core.realtime.sockets import SocketsDep
 from app.core.security.principal import Principal
-from app.features.items.events import items_of
+from app.features.items.events import ItemEvent
 
 router = APIRouter(prefix="/items")
 
@@ -16,8 +16,8 @@ ItemsWatcher = Annotated[Principal, Security(get_live_principal, scopes=["items:
 async def watch_items(websocket: WebSocket, principal: ItemsWatcher, sockets: SocketsDep) -> None:
     """Receive the changes of your items as they are committed.
 
-    Connect first, then list: a change may be told twice, but none is missed. Two changes of an
-    item can arrive in the wrong order when two processes made them: the lower version is older,
-    and nothing follows a deletion. When the socket closes, begin anew.
+    Connect first, then list the items: no change is missed, but one can be sent twice. Changes by
+    two processes can arrive in the wrong order: the lower version is older, and nothing follows a
+    deletion. When the socket closes, start again.
     """
-    await sockets.serve(websocket, principal, items_of(principal.user_id))
+    await sockets.serve(websocket, principal, ItemEvent.topic_of(principal.user_id))

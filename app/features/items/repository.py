@@ -5,7 +5,7 @@ from app.features.items.schemas import ItemRead
 
 
 class ItemRepository(OwnedRepository[Item, ItemRead]):
-    """The items of the principal; of everybody for a superuser."""
+    """The items that the principal can see. A superuser sees all items."""
 
     model = Item
     schema = ItemRead

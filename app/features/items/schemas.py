@@ -23,7 +23,7 @@ class ItemCreate(Input):
 
 
 class ItemUpdate(Input):
-    """What is absent stays as it is; null is a value, where one is allowed."""
+    """The fields to change. Omitted fields stay as they are; `null` is a value."""
 
     name: Name | MISSING = MISSING
     description: Description | MISSING | None = MISSING

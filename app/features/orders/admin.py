@@ -14,7 +14,7 @@ def describe_lines(order: Order, _: str) -> str:
 
 
 class OrderAdmin(AdminView, model=Order):
-    """Read-only: orders are changed by the API and the pages."""
+    """The read-only view of orders, which only the API and the pages change."""
 
     icon = "fa-solid fa-cart-shopping"
     can_create = can_edit = can_delete = False
@@ -23,12 +23,12 @@ class OrderAdmin(AdminView, model=Order):
     column_list = ("id", "number", "status", "total", "owner_id", "created_at")
     column_sortable_list = ("id", "number", "status", "owner_id", "created_at")
     column_default_sort = ("id", True)
-    column_labels: ClassVar = {"id": "ID", "owner_id": "Owner", "contents": "Lines"}
+    column_labels: ClassVar = {"contents": "Lines"}
     column_filters: ClassVar = [
         ChoiceFilter(Order.status, "Status", OrderStatus),
         ValueFilter(Order.owner_id, "Owner", int),
     ]
-    # Not by the relationship's name: sqladmin shows those as links, and lines have no pages.
+    # Not the name of the relationship, which sqladmin would show as links to pages of lines.
     column_formatters_detail: ClassVar = {"contents": describe_lines}
 
     def get_details_columns(self) -> Any:

@@ -5,17 +5,25 @@ from fastapi import Depends, Security
 from app.accounts.dependencies import Member, PrincipalDep
 from app.core.database.dependencies import SessionDep
 from app.core.database.repository import UnitsOfWork
-from app.core.database.session import Session
 from app.core.jobs.queue import JobQueue
 from app.core.resources import Resources, ResourcesDep
-from app.core.security.principal import Principal
 from app.features.orders.repository import OrderMailRepository, OrderRepository
 from app.features.orders.service import OrderMails, OrderService
 
 
-def build_service(session: Session, principal: Principal, resources: Resources) -> OrderService:
+async def get_order_service(
+    session: SessionDep, principal: PrincipalDep, resources: ResourcesDep
+) -> OrderService:
+    """Build the service for a request of the API, with an access token."""
     orders = OrderRepository(session, principal)
     return OrderService(orders, resources.cursors, JobQueue(session))
+
+
+async def get_member_orders(
+    session: SessionDep, member: Member, resources: ResourcesDep
+) -> OrderService:
+    """Build the service for a page, whose user is signed in by a cookie."""
+    return await get_order_service(session, member, resources)
 
 
 def build_mails(resources: Resources) -> OrderMails:
@@ -23,19 +31,6 @@ def build_mails(resources: Resources) -> OrderMails:
     return OrderMails(orders, resources.mailer, resources.settings.public_url)
 
 
-async def get_order_service(
-    session: SessionDep, principal: PrincipalDep, resources: ResourcesDep
-) -> OrderService:
-    return build_service(session, principal, resources)
-
-
-async def get_member_orders(
-    session: SessionDep, member: Member, resources: ResourcesDep
-) -> OrderService:
-    return build_service(session, member, resources)
-
-
 ReadOrders = Annotated[OrderService, Security(get_order_service, scopes=["orders:read"])]
 WriteOrders = Annotated[OrderService, Security(get_order_service, scopes=["orders:write"])]
-# For the pages, where the cookie names the principal.
 MemberOrders = Annotated[OrderService, Depends(get_member_orders)]

@@ -1,4 +1,4 @@
-"""The slice's background jobs. They carry ids, and may run twice: see `app/core/jobs/queue.py`."""
+"""Background jobs of orders. Their arguments are ids, and a job can run twice."""
 
 from app.core.resources import Resources
 from app.features.orders.dependencies import build_mails

@@ -62,7 +62,7 @@ class Order(Owned, Timestamps, Base):
         passive_deletes=True,
     )
 
-    # SQLAlchemy counts the version up from 1 with each UPDATE of the row.
+    # SQLAlchemy increases the version with each UPDATE of the row.
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - an instance variable of Base
 
     @property
@@ -71,7 +71,7 @@ class Order(Owned, Timestamps, Base):
 
 
 class OrderLine(Owned, Base):
-    """A number of one item, at the price that the item had when the line was added.
+    """A quantity of one item, at the price that the item had when the line was added.
 
     A line has an owner as well. When an account is deleted, PostgreSQL deletes in turn from each
     table that refers to the account, and only then checks that no line refers to a deleted item. A
@@ -106,5 +106,5 @@ class OrderLine(Owned, Base):
         return self.quantity * self.unit_price
 
 
-# What an order is read with: two statements, however many orders there are.
+# Loads the lines and items of any number of orders with one more statement.
 WITH_LINES = selectinload(Order.lines).joinedload(OrderLine.item)

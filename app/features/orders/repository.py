@@ -12,7 +12,7 @@ from app.features.orders.models import WITH_LINES, Order, OrderStatus
 
 
 class OrderRepository(Repository[Order]):
-    """The orders of the principal; of everybody for a superuser."""
+    """The orders that the principal can see. A superuser sees all orders."""
 
     model = Order
 
@@ -21,15 +21,15 @@ class OrderRepository(Repository[Order]):
         self.principal = principal
 
     async def get(self, order_id: int) -> Order:
-        """Return the order with its lines. Raise NotFound when there is none that is visible."""
+        """Return the order with its lines. Raise NotFound if the principal cannot see it."""
         return self.require_found(
             await self.one_or_none(self._visible().where(Order.id == order_id)), order_id
         )
 
     async def lock(self, order_id: int, expected: Versions) -> Order:
-        """Return the order, which nobody else changes until the commit.
+        """Return the order, locked until the commit.
 
-        Raise NotFound, or Stale when the version is none of those expected.
+        Raise NotFound, or Stale if the version is none of those expected.
         """
         statement = self._visible().where(Order.id == order_id).with_for_update()
         order = self.require_found(await self.one_or_none(statement), order_id)
@@ -39,14 +39,14 @@ class OrderRepository(Repository[Order]):
     async def list(
         self, status: OrderStatus | None, sort: Sort, after: Position | None, limit: int
     ) -> Sequence[Order]:
-        """Return the orders after a position, or the first ones, with their lines."""
+        """Return the orders after a position, or the first orders, with their lines."""
         return await self.page(self._visible(status), sort, after, limit)
 
     async def total(self, status: OrderStatus | None) -> int:
         return await self.count(self._visible(status))
 
     async def save(self, order: Order) -> Order:
-        """Write the changes now, so that a constraint's error is raised here."""
+        """Write the changes now, so that a violated constraint is raised here."""
         return await self.add(order)
 
     async def delete(self, order: Order) -> None:
@@ -54,7 +54,7 @@ class OrderRepository(Repository[Order]):
         await self._session.flush()
 
     async def next_number(self) -> int:
-        """Return the principal's next order number. Orders that are created at once take turns."""
+        """Return the principal's next order number. Concurrent calls wait for each other."""
         owner_id = self.principal.user_id
         # key_share: the owner's other rows, which refer to the same account, need not wait.
         owner = select(User.id).where(User.id == owner_id).with_for_update(key_share=True)
@@ -63,7 +63,7 @@ class OrderRepository(Repository[Order]):
         return (await self._session.scalar(last) or 0) + 1
 
     async def items_by_id(self, owner_id: int, item_ids: Collection[int]) -> Mapping[int, Item]:
-        """Return those of the items that are the owner's."""
+        """Return the items with the ids, as far as they are the owner's."""
         statement = select(Item).where(Item.owner_id == owner_id, Item.id.in_(item_ids))
         return {item.id: item for item in await self._session.scalars(statement)}
 
@@ -82,12 +82,12 @@ class OrderRepository(Repository[Order]):
 
 
 class OrderMailRepository(Repository[Order]):
-    """The orders of everybody, for background jobs."""
+    """The orders of all users, for background jobs."""
 
     model = Order
 
     async def get_with_email(self, order_id: int) -> tuple[Order, str] | None:
-        """Return the order and its owner's email address, or None when it is gone."""
+        """Return the order and its owner's email address, or None if it was deleted."""
         statement = select(Order, User.email).join(User, Order.owner_id == User.id)
         statement = statement.where(Order.id == order_id).options(WITH_LINES)
         row = (await self._session.execute(statement)).one_or_none()

@@ -1,6 +1,6 @@
 from typing import Annotated
 
-from fastapi import Query, Response, status
+from fastapi import Query, Response
 
 from app.core.database.pagination import Page
 from app.core.errors import WrongStatus
@@ -16,7 +16,7 @@ WRONG_STATUS = problem_response(WrongStatus, "The status of the order does not a
 router = ApiRouter(prefix="/orders", tags=["orders"])
 
 
-@router.post("", status_code=status.HTTP_201_CREATED, dependencies=[idempotent])
+@router.post("", status_code=201, dependencies=[idempotent])
 async def create_order(data: OrderCreate, orders: WriteOrders) -> OrderRead:
     """Create a draft of your items, at their current prices."""
     return await orders.create(data)
@@ -54,12 +54,7 @@ async def ship_order(order_id: int, orders: WriteOrders, expected: IfMatch) -> O
     return await orders.ship(order_id, expected)
 
 
-@router.delete(
-    "/{order_id}",
-    status_code=status.HTTP_204_NO_CONTENT,
-    response_class=Response,
-    responses=WRONG_STATUS,
-)
+@router.delete("/{order_id}", status_code=204, response_class=Response, responses=WRONG_STATUS)
 async def delete_order(order_id: int, orders: WriteOrders, expected: IfMatch) -> None:
     """Delete a draft."""
     await orders.delete(order_id, expected)

@@ -34,8 +34,10 @@ class OrderCreate(Input):
 
 
 class OrderUpdate(Input):
-    """Omitted fields stay as they are. `lines` replaces all lines: those of the same items keep
-    their price."""
+    """Omitted fields stay as they are. `lines` replaces all lines.
+
+    Lines of items that were in the order before keep their price.
+    """
 
     note: Note | MISSING | None = MISSING
     lines: Lines | MISSING = MISSING

@@ -21,7 +21,7 @@ from app.features.orders.schemas import (
 
 
 class OrderService:
-    """Rules of orders: a draft is changed and deleted, then placed, then shipped."""
+    """Rules of orders. A draft can be changed and deleted until it is placed, and then shipped."""
 
     def __init__(self, orders: OrderRepository, cursors: Cursors, jobs: JobQueue) -> None:
         self._orders = orders
@@ -39,7 +39,7 @@ class OrderService:
         return OrderRead.model_validate(await self._orders.get(order_id))
 
     async def create(self, data: OrderCreate) -> OrderRead:
-        """Create a draft. Raise Invalid when a line's item is not one of the principal's."""
+        """Create a draft. Raise Invalid if the item of a line is not one of the principal's."""
         owner_id, number = self._orders.principal.user_id, await self._orders.next_number()
         order = Order(owner_id=owner_id, number=number, note=data.note, lines=[])
         await self._set_lines(order, data.lines)
@@ -109,7 +109,7 @@ class OrderService:
 
 
 class OrderMails:
-    """Mail about orders. Background jobs call it."""
+    """Sends mail about orders, in background jobs."""
 
     def __init__(
         self, orders: UnitsOfWork[OrderMailRepository], mailer: Mailer, public_url: str
@@ -119,7 +119,7 @@ class OrderMails:
         self._public_url = public_url
 
     async def send_placed(self, order_id: int) -> None:
-        """Tell the owner that the order is placed, unless the account is deleted by now."""
+        """Send the owner a mail that the order is placed, unless the order has been deleted."""
         async with self._orders.reading() as orders:
             found = await orders.get_with_email(order_id)
         if found is not None:

@@ -1,6 +1,7 @@
 """The base of the admin views in the `admin.py` of the slices."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -16,9 +17,10 @@ from starlette.requests import Request
 from app.core.database.models import lowered, simple_lower
 from app.core.errors import NotFound
 from app.core.http.export import FORMATS
+from app.core.resources import Resources, resources_of
 from app.core.schemas import Output
 from app.core.security.principal import Principal
-from app.web.forms import ErrorFields, Form
+from app.web.forms import ErrorFields, Form, expected_version
 from app.web.rendering import time_tag
 
 EXPORT_PAGE_SIZE = 1000
@@ -175,5 +177,34 @@ class AdminView(ModelView):
             return rows
 
 
+class ServiceView(AdminView):
+    """The admin's pages for a resource whose service has `create`, `update` and `delete`."""
+
+    service: ClassVar[Callable[[Principal, Resources], AbstractAsyncContextManager[Any]]]
+    """Build the service, whose changes are committed at the end of the block."""
+
+    hidden = ("version",)
+    column_default_sort = ("id", True)
+
+    async def create(self, request: Request, form: Form) -> Any:
+        async with self._service(request) as service:
+            return await service.create(form.read(self.create_schema))
+
+    async def edit(self, request: Request, pk: Any, form: Form) -> Any:
+        async with self._service(request) as service:
+            data = form.read(self.edit_schema)
+            return await service.update(pk, data, expected_version(form))
+
+    async def delete(self, request: Request, pks: Sequence[Any]) -> None:
+        async with self._service(request) as service:
+            for pk in pks:
+                await service.delete(pk, None)
+
+    def _service(self, request: Request) -> AbstractAsyncContextManager[Any]:
+        return type(self).service(principal_of(request), resources_of(request))
+
+
 def _label(name: str) -> str:
-    return name.removeprefix("is_").replace("_", " ").capitalize()
+    if name == "id":
+        return "ID"
+    return name.removeprefix("is_").removesuffix("_id").replace("_", " ").capitalize()

@@ -1,4 +1,4 @@
-"""The items in the admin."""
+"""Items in the admin."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.features.items.events import items_of
+from app.features.items.events import ItemEvent
 from tests.admin import alert, error_of
 from tests.conftest import Person, counted_statements
 from tests.features.items.test_crud import make
@@ -26,7 +26,7 @@ def value(page: httpx.Response, name: str) -> str:
     return "".join(re.findall('value="([^"]*)"', tag))
 
 
-async def test_an_item_from_its_making_to_its_end(
+async def test_item_is_created_changed_and_deleted(
     admin: httpx.AsyncClient, root: Person, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "app.admin")
@@ -58,9 +58,7 @@ async def test_an_item_from_its_making_to_its_end(
     ]
 
 
-async def test_what_has_changed_meanwhile_is_not_overwritten(
-    admin: httpx.AsyncClient, ann: Person
-) -> None:
+async def test_stale_version_is_not_overwritten(admin: httpx.AsyncClient, ann: Person) -> None:
     item = await make_item(ann)
     await ann.client.patch(f"/api/v1/items/{item['id']}", json={"price": "1"})
     page = await admin.post(f"/admin/item/edit/{item['id']}", data=LAMP | {"version": "1"})
@@ -70,11 +68,11 @@ async def test_what_has_changed_meanwhile_is_not_overwritten(
     assert (now["price"], now["version"]) == ("1.00", 2)
 
 
-async def test_the_owners_sockets_hear_of_it(
+async def test_changes_are_published_to_the_owner(
     app: FastAPI, admin: httpx.AsyncClient, ann: Person
 ) -> None:
     item, told = await make_item(ann), list[str]()
-    with app.state.resources.broadcast.subscribed(items_of(ann.id), told.append):
+    with app.state.resources.broadcast.subscribed(ItemEvent.topic_of(ann.id), told.append):
         await admin.post(f"/admin/item/edit/{item['id']}", data=LAMP | {"version": "1"})
         await admin.delete(f"/admin/item/delete?pks={item['id']}")
     assert [(event["type"], event["version"]) for event in map(json.loads, told)] == [
@@ -95,7 +93,7 @@ async def test_the_owners_sockets_hear_of_it(
         ("description", "x" * 10_001, "At most 10000 characters."),
     ],
 )
-async def test_a_field_that_is_refused(
+async def test_invalid_field_is_refused_beside_it(
     admin: httpx.AsyncClient, root: Person, name: str, sent: str, words: str
 ) -> None:
     item = await make_item(root)
@@ -106,7 +104,7 @@ async def test_a_field_that_is_refused(
     assert (await root.client.get("/api/v1/items")).json()["results"] == [item]
 
 
-async def test_all_of_the_chosen_are_deleted_or_none(
+async def test_selected_items_are_deleted_all_or_none(
     admin: httpx.AsyncClient, root: Person
 ) -> None:
     one, two = (await make_item(root))["id"], (await make_item(root))["id"]
@@ -122,7 +120,9 @@ def ids(page: httpx.Response) -> list[int]:
     return [int(each) for each in re.findall(r'<input type="hidden" value="(\d+)">', page.text)]
 
 
-async def test_search_filter_and_sort(admin: httpx.AsyncClient, ann: Person, bob: Person) -> None:
+async def test_list_is_searched_filtered_and_sorted(
+    admin: httpx.AsyncClient, ann: Person, bob: Person
+) -> None:
     lamp = (await make_item(ann, name="Lämp 100%", price="20"))["id"]
     desk = (await make_item(ann, name="Desk", price="5", is_offer=True))["id"]
     chair = (await make_item(bob, name="Chair", price="9.99"))["id"]
@@ -156,7 +156,7 @@ async def test_search_filter_and_sort(admin: httpx.AsyncClient, ann: Person, bob
         assert (await admin.get(f"/admin/item/list?{query}")).status_code == 400, query
 
 
-async def test_a_list_costs_as_many_queries_as_it_has_to(
+async def test_list_takes_two_statements(
     app: FastAPI, admin: httpx.AsyncClient, root: Person
 ) -> None:
     batch = [LAMP | {"name": f"Lamp {n}"} for n in range(50)]
@@ -164,11 +164,11 @@ async def test_a_list_costs_as_many_queries_as_it_has_to(
     async with counted_statements(app) as seen:
         page = await admin.get("/admin/item/list?pageSize=50&sortBy=name&sort=asc")
     assert len(ids(page)) == 50
-    assert len(seen) == 2  # how many there are, and those of the page
+    assert len(seen) == 2  # the count and the page
     assert "ORDER BY" not in next(each for each in seen if "count(" in each)
 
 
-async def test_an_export_is_of_what_the_list_shows(admin: httpx.AsyncClient, root: Person) -> None:
+async def test_export_has_the_filters_of_the_list(admin: httpx.AsyncClient, root: Person) -> None:
     await make_item(root, name="=1+1", price="5")
     await make_item(root, name="Desk", price="50")
     file = await admin.get("/admin/item/export/csv?price=10&price_op=less_than")
@@ -180,7 +180,7 @@ async def test_an_export_is_of_what_the_list_shows(admin: httpx.AsyncClient, roo
     assert len(lines) == 2
 
 
-async def test_a_long_export(
+async def test_export_of_several_pages_is_complete(
     app: FastAPI, admin: httpx.AsyncClient, root: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.web.admin_site.view.EXPORT_PAGE_SIZE", 2)

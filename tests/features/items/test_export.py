@@ -1,4 +1,4 @@
-"""The whole list as a file. `pages_of_two` makes the service read two rows at a time."""
+"""Exports of the list. With `pages_of_two` an export reads two rows at a time."""
 
 import asyncio
 import csv
@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 from starlette.types import Message
 
 from app.core.security.principal import Principal
-from app.features.items.dependencies import build_bulk
+from app.features.items.repository import ItemRepository
 from app.features.items.schemas import ItemCreate
 from tests.conftest import (
     POSTGRES_URL,
@@ -42,7 +42,7 @@ FIELDS += ["created_at", "updated_at", "version"]
 
 @pytest.fixture
 def pages_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.features.items.service.ROWS_OF_A_PAGE", 2)
+    monkeypatch.setattr("app.accounts.listing.EXPORT_PAGE_SIZE", 2)
 
 
 async def lines_of(person: Person, **params: Any) -> list[dict[str, Any]]:
@@ -63,13 +63,14 @@ async def cells_of(person: Person, **params: Any) -> list[list[str]]:
 async def add(app: FastAPI, person: Person, count: int, **values: Any) -> None:
     item = ItemCreate.model_validate(LAMP | values)
     principal = Principal(person.id, UUID(int=0), frozenset(), is_superuser=False)
-    await build_bulk(principal, app.state.resources).create([item] * count)
+    async with app.state.resources.database.transaction() as session:
+        await ItemRepository(session, principal).create_many([item.model_dump()] * count)
 
 
-async def test_csv_to_the_letter(ann: Person) -> None:
+async def test_csv_is_exact(ann: Person) -> None:
     one = await make(ann, name='A "good", old lamp', description="two\r\nlines")
     two = await make(ann, description=None, is_offer=False, price="0.10")
-    response = await ann.client.get(URL)  # CSV without being told
+    response = await ann.client.get(URL)  # CSV is the default
     assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
     assert response.headers["Content-Disposition"] == 'attachment; filename="items.csv"'
     ends = [f"{ann.id},{item['created_at']},{item['updated_at']},1\r\n" for item in (one, two)]
@@ -80,22 +81,22 @@ async def test_csv_to_the_letter(ann: Person) -> None:
     )
 
 
-async def test_a_line_of_ndjson_is_what_the_api_answers(ann: Person) -> None:
+async def test_ndjson_line_equals_the_response_of_the_api(ann: Person) -> None:
     items = [await make(ann), await make(ann, description=None, name="two\nlines\u2028")]
     response = await ann.client.get(URL, params={"format": "ndjson"})
     assert response.headers["Content-Disposition"] == 'attachment; filename="items.ndjson"'
     assert [json.loads(line) for line in response.text.split("\n")[:-1]] == items
 
 
-async def test_nothing_yet(ann: Person) -> None:
+async def test_export_without_items_is_empty(ann: Person) -> None:
     assert await lines_of(ann) == []
     assert await cells_of(ann) == [FIELDS]
 
 
 @pytest.mark.usefixtures("pages_of_two")
 @pytest.mark.parametrize("sort", [*SORTS, *(f"-{name}" for name in SORTS)])
-async def test_every_sort(ann: Person, sort: str) -> None:
-    """With values that many share, so that the tie-break counts."""
+async def test_export_has_the_order_of_the_list(ann: Person, sort: str) -> None:
+    """Many items share a value, so that the tie-break matters."""
     for n in range(5):
         await make(ann, name=f"n{n % 3}", price=f"{n % 2}.10")
     ((*listed,),) = await pages(ann, sort=sort, limit=100)
@@ -106,7 +107,9 @@ async def test_every_sort(ann: Person, sort: str) -> None:
 
 @pytest.mark.usefixtures("pages_of_two")
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
-async def test_an_end_on_and_off_a_pages(app: FastAPI, ann: Person, count: int) -> None:
+async def test_export_is_complete_for_every_last_page(
+    app: FastAPI, ann: Person, count: int
+) -> None:
     await add(app, ann, count)
     assert len({item["id"] for item in await lines_of(ann)}) == count
     assert len(await cells_of(ann)) == 1 + count
@@ -123,7 +126,9 @@ async def test_an_end_on_and_off_a_pages(app: FastAPI, ann: Person, count: int) 
         ({"q": "nothing"}, []),
     ],
 )
-async def test_filters(ann: Person, params: dict[str, Any], prices: list[str]) -> None:
+async def test_filters_limit_the_export(
+    ann: Person, params: dict[str, Any], prices: list[str]
+) -> None:
     for price in ("0.10", "2", "10", "11", "12"):
         await make(ann, price=price, is_offer=price == "2")
     assert [item["price"] for item in await lines_of(ann, **params)] == prices
@@ -144,7 +149,7 @@ async def test_filters(ann: Person, params: dict[str, Any], prices: list[str]) -
         "-",
     ],
 )
-async def test_a_cell_that_a_spreadsheet_would_run(ann: Person, name: str) -> None:
+async def test_formula_is_escaped_in_csv(ann: Person, name: str) -> None:
     await make(ann, name=name, description=name)
     (_, cells) = await cells_of(ann)
     assert cells[1] == cells[2] == f"'{name}"
@@ -155,7 +160,7 @@ async def test_a_cell_that_a_spreadsheet_would_run(ann: Person, name: str) -> No
 @pytest.mark.parametrize(
     "name", ["a=1", " =1", "'", "🦉 Ünï", "שלום", "a,b;c\td", '"', "\\", "1-1"]
 )
-async def test_other_text_is_left_alone(ann: Person, name: str) -> None:
+async def test_other_text_is_not_escaped_in_csv(ann: Person, name: str) -> None:
     await make(ann, name=name, description="")
     (_, cells) = await cells_of(ann)
     assert cells[1:3] == [name, ""]
@@ -167,14 +172,16 @@ async def test_other_text_is_left_alone(ann: Person, name: str) -> None:
     + [({name: "1"}, name) for name in ("limit", "cursor", "with_total", "colour")]
     + [({"sort": "owner_id"}, "sort"), ({"owner_id": "0"}, "owner_id")],
 )
-async def test_what_cannot_be(root: Person, params: dict[str, str], loc: str) -> None:
+async def test_invalid_parameter_returns_422(
+    root: Person, params: dict[str, str], loc: str
+) -> None:
     response = await root.client.get(URL, params=params)
     assert response.status_code == 422
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.json()["errors"][0]["loc"] == ["query", loc]
 
 
-async def test_each_exports_their_own(
+async def test_user_exports_only_visible_items(
     ann: Person, bob: Person, root: Person, client: httpx.AsyncClient
 ) -> None:
     mine, theirs = await make(ann), await make(bob)
@@ -185,13 +192,13 @@ async def test_each_exports_their_own(
     assert (await client.get(URL)).status_code == 401
 
 
-async def test_other_methods(ann: Person) -> None:
+async def test_post_returns_405(ann: Person) -> None:
     response = await ann.client.post(URL)
     assert response.status_code == 405
     assert "GET" in response.headers["Allow"]
 
 
-async def test_gzip(app: FastAPI, ann: Person) -> None:
+async def test_export_is_compressed(app: FastAPI, ann: Person) -> None:
     await add(app, ann, 250)
     response = await ann.client.get(URL, headers={"Accept-Encoding": "gzip"})
     assert response.headers["Content-Encoding"] == "gzip"
@@ -213,8 +220,10 @@ async def test_head_reads_one_page(app: FastAPI, ann: Person) -> None:
 
 
 async def call(app: FastAPI, token: str, on_chunk: Callable[[], Any], gone: asyncio.Event) -> None:
-    """The app as a server calls it. `on_chunk` is awaited at each piece of the body; the client
-    has gone away as soon as `gone` is set."""
+    """Call the application as a server does.
+
+    `on_chunk` is awaited for each chunk of the body. The client disconnects when `gone` is set.
+    """
 
     async def receive() -> Message:
         await gone.wait()
@@ -243,7 +252,7 @@ async def call(app: FastAPI, token: str, on_chunk: Callable[[], Any], gone: asyn
 
 
 @pytest.mark.usefixtures("pages_of_two")
-async def test_a_client_that_goes_away_ends_it(app: FastAPI, ann: Person) -> None:
+async def test_export_ends_when_the_client_disconnects(app: FastAPI, ann: Person) -> None:
     await add(app, ann, 50)
     gone = asyncio.Event()
 
@@ -263,7 +272,7 @@ async def app_with_one_connection(database_url: str) -> AsyncIterator[FastAPI]:
 
 
 @pytest.mark.usefixtures("pages_of_two")
-async def test_a_client_that_is_slow_holds_no_connection(
+async def test_slow_client_holds_no_connection(
     app_with_one_connection: FastAPI, password_hash: str
 ) -> None:
     app = app_with_one_connection
@@ -285,7 +294,7 @@ async def test_a_client_that_is_slow_holds_no_connection(
     await ann.client.aclose()
 
 
-# More than what lies between the server and a client that does not read, and three pages.
+# More data than the network buffers hold for a client that does not read, in three pages.
 LARGE_ITEMS = f"""
     INSERT INTO items (name, description, price, is_offer, owner_id, version,
         created_at, updated_at)
@@ -297,8 +306,11 @@ LARGE_ITEMS = f"""
 
 @contextmanager
 def half_an_export(databases: Databases, database_url: str) -> Iterator[httpx.Response]:
-    """Of a real server, which waits for its client. At the end the rest is asked for,
-    and then the whole once more: an error at the first page is a problem."""
+    """Start an export of a real server, which waits for the client to read.
+
+    At the end of the block, expect that the rest fails with a broken connection, and that another
+    export fails with a problem document, since it fails at the first page.
+    """
     with serving(database_url) as client:
         sign_up(client)
         databases.execute(database_url, LARGE_ITEMS)
@@ -315,7 +327,7 @@ def half_an_export(databases: Databases, database_url: str) -> Iterator[httpx.Re
     assert "Content-Disposition" not in at_the_first_page.headers
 
 
-def test_an_error_on_the_way_is_seen_by_the_client(
+def test_error_after_the_first_page_breaks_the_connection(
     databases: Databases, own_database_url: str
 ) -> None:
     with half_an_export(databases, own_database_url) as response:
@@ -324,7 +336,9 @@ def test_an_error_on_the_way_is_seen_by_the_client(
 
 
 @only("postgresql")
-def test_a_database_that_goes_away_on_the_way(databases: Databases, own_database_url: str) -> None:
+def test_lost_database_after_the_first_page_breaks_the_connection(
+    databases: Databases, own_database_url: str
+) -> None:
     name = make_url(own_database_url).database
     with half_an_export(databases, own_database_url):
         databases.execute(

@@ -1,4 +1,4 @@
-"""What the owner's sockets are told, in one process; `test_live_server.py` has real servers."""
+"""The live feed in one process; `test_live_server.py` tests it on real servers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ from app.core.database.models import utc_now
 from app.core.errors import Unauthenticated, Unavailable
 from app.core.realtime import sockets
 from app.core.security.tokens import AccessTokens
-from app.features.items.events import ItemCreated
+from app.features.items.events import ItemEvent
 from tests.conftest import PASSWORD, SECRET_KEY, Person, make_person
 from tests.features.items.feed import connected, connecting, refused
 from tests.isolation import DEADLINE_SECONDS
@@ -25,12 +25,12 @@ ITEMS = "/api/v1/items"
 LAMP = {"name": "Lamp", "price": "19.99"}
 
 
-def told(what: str, item_id: int, version: int) -> dict[str, Any]:
-    return {"type": f"item.{what}", "item_id": item_id, "version": version}
+def message(event: str, item_id: int, version: int) -> dict[str, Any]:
+    return {"type": f"item.{event}", "item_id": item_id, "version": version}
 
 
 def token_of(person: Person, **changes: Any) -> str:
-    """A new token of the same session."""
+    """Return a new token of the same session."""
     claims = AccessTokens(SECRET_KEY, timedelta(minutes=15)).read(person.token)
     lifetime = changes.get("lifetime", timedelta(minutes=15))
     scopes = changes.get("scopes", frozenset(claims.scope.split()))
@@ -46,21 +46,21 @@ def checked_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets, "CHECK_SECONDS", 0.05)
 
 
-async def test_every_change_in_its_order(app: FastAPI, ann: Person) -> None:
+async def test_changes_are_sent_in_their_order(app: FastAPI, ann: Person) -> None:
     async with connected(app, ann.token) as socket:
         url = (await ann.client.post(ITEMS, json=LAMP)).headers["Location"]
         item_id = int(url.rpartition("/")[2])
         await ann.client.patch(url, json={"price": "5"})
         await ann.client.put(url, json=LAMP)
         await ann.client.delete(url)
-        assert await socket.receive() == told("created", item_id, 1)
-        assert await socket.receive() == told("updated", item_id, 2)
-        assert await socket.receive() == told("updated", item_id, 3)
-        assert await socket.receive() == told("deleted", item_id, 3)
+        assert await socket.receive() == message("created", item_id, 1)
+        assert await socket.receive() == message("updated", item_id, 2)
+        assert await socket.receive() == message("updated", item_id, 3)
+        assert await socket.receive() == message("deleted", item_id, 3)
         assert socket.sent.empty()
 
 
-async def test_the_change_is_committed_when_it_is_told(app: FastAPI, ann: Person) -> None:
+async def test_change_is_committed_before_it_is_sent(app: FastAPI, ann: Person) -> None:
     async with connected(app, ann.token) as socket:
         creating = asyncio.create_task(ann.client.post(ITEMS, json=LAMP))
         item_id = (await socket.receive())["item_id"]
@@ -69,7 +69,7 @@ async def test_the_change_is_committed_when_it_is_told(app: FastAPI, ann: Person
 
 
 @pytest.mark.parametrize("changers", [20])
-async def test_changes_at_once_are_told_in_the_order_of_their_commits(
+async def test_concurrent_changes_are_sent_in_the_order_of_their_commits(
     app: FastAPI, ann: Person, changers: int
 ) -> None:
     url = (await ann.client.post(ITEMS, json=LAMP)).headers["Location"]
@@ -81,7 +81,9 @@ async def test_changes_at_once_are_told_in_the_order_of_their_commits(
     assert versions == list(range(2, changers + 2))
 
 
-async def test_what_changes_nothing_tells_nothing(app: FastAPI, ann: Person, bob: Person) -> None:
+async def test_request_that_changes_nothing_sends_nothing(
+    app: FastAPI, ann: Person, bob: Person
+) -> None:
     url = (await ann.client.post(ITEMS, json=LAMP)).headers["Location"]
     async with connected(app, ann.token) as socket:
         assert (await ann.client.patch(url, json={})).status_code == 200
@@ -92,7 +94,9 @@ async def test_what_changes_nothing_tells_nothing(app: FastAPI, ann: Person, bob
         assert socket.sent.empty()
 
 
-async def test_only_the_owner_is_told(app: FastAPI, ann: Person, bob: Person, root: Person) -> None:
+async def test_change_is_sent_only_to_the_owner(
+    app: FastAPI, ann: Person, bob: Person, root: Person
+) -> None:
     url = (await ann.client.post(ITEMS, json=LAMP)).headers["Location"]
     async with (
         connected(app, ann.token) as one,
@@ -101,12 +105,12 @@ async def test_only_the_owner_is_told(app: FastAPI, ann: Person, bob: Person, ro
         connected(app, root.token) as of_root,
     ):
         assert (await root.client.patch(url, json={"price": "5"})).status_code == 200
-        assert await one.receive() == await two.receive() == told("updated", 1, 2)
+        assert await one.receive() == await two.receive() == message("updated", 1, 2)
         assert of_bob.sent.empty()
         assert of_root.sent.empty()
 
 
-async def test_a_client_that_goes_away_is_forgotten(app: FastAPI, ann: Person) -> None:
+async def test_disconnected_client_is_removed(app: FastAPI, ann: Person) -> None:
     listeners = app.state.resources.broadcast._listeners
     async with connected(app, ann.token) as socket:
         assert listeners
@@ -117,7 +121,9 @@ async def test_a_client_that_goes_away_is_forgotten(app: FastAPI, ann: Person) -
     assert not app.state.resources.sockets._by_user
 
 
-async def test_the_access_log(app: FastAPI, ann: Person, caplog: pytest.LogCaptureFixture) -> None:
+async def test_handshake_is_in_the_access_log(
+    app: FastAPI, ann: Person, caplog: pytest.LogCaptureFixture
+) -> None:
     async with connected(app, ann.token):
         pass
     await refused(app)
@@ -127,7 +133,7 @@ async def test_the_access_log(app: FastAPI, ann: Person, caplog: pytest.LogCaptu
     assert (opened.__dict__["status"], refusal.__dict__["status"]) == (101, 401)
 
 
-async def test_who_may_not_listen(app: FastAPI, ann: Person) -> None:
+async def test_handshake_without_permission_is_refused(app: FastAPI, ann: Person) -> None:
     problem = await refused(app)
     assert (problem["status"], problem["detail"]) == (
         401,
@@ -146,7 +152,7 @@ async def test_who_may_not_listen(app: FastAPI, ann: Person) -> None:
     assert (await refused(app, ann.token))["status"] == 401
 
 
-async def test_a_token_as_a_browser_can_send_it(app: FastAPI, ann: Person) -> None:
+async def test_token_is_accepted_as_a_subprotocol(app: FastAPI, ann: Person) -> None:
     other_site = {"Origin": "https://app.example"}
     options: dict[str, Any] = {"subprotocols": ("bearer", ann.token), "headers": other_site}
     async with connecting(app, **options) as socket:
@@ -156,7 +162,7 @@ async def test_a_token_as_a_browser_can_send_it(app: FastAPI, ann: Person) -> No
         assert (await socket.next())["subprotocol"] is None
 
 
-async def test_an_open_socket_outlives_its_token(
+async def test_open_socket_outlives_its_token(
     checked_often: None, app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     active_session_ids, checked = (
@@ -178,8 +184,9 @@ async def test_an_open_socket_outlives_its_token(
         monkeypatch.setattr(app.state.resources.sockets, "_active_sessions", check)
         assert (await ann.client.get(ITEMS)).status_code == 401
         await asyncio.wait_for(checked.wait(), DEADLINE_SECONDS)
-        app.state.resources.broadcast.publish([ItemCreated(item_id=7, version=1, owner_id=ann.id)])
-        assert await socket.receive() == told("created", 7, 1)
+        event = ItemEvent(type="item.created", item_id=7, version=1, owner_id=ann.id)
+        app.state.resources.broadcast.publish([event])
+        assert await socket.receive() == message("created", 7, 1)
 
 
 async def revoke(ann: Person, root: Person) -> httpx.Response:
@@ -204,7 +211,7 @@ async def delete_account(ann: Person, root: Person) -> httpx.Response:
 
 
 @pytest.mark.parametrize("end", [revoke, delete_session, deactivate, delete_user, delete_account])
-async def test_the_end_of_the_session_ends_the_socket(
+async def test_end_of_the_session_closes_the_socket(
     app: FastAPI,
     ann: Person,
     root: Person,
@@ -213,13 +220,13 @@ async def test_the_end_of_the_session_ends_the_socket(
     async with connected(app, ann.token) as socket, connected(app, root.token) as other:
         assert (await end(ann, root)).is_success
         message = await socket.next()
-        if message["type"] == "websocket.send":  # the item of the account that is deleted then
+        if message["type"] == "websocket.send":  # about the item, which is deleted with the account
             message = await socket.next()
         assert (message["type"], message["code"]) == ("websocket.close", 4401)
         assert other.sent.empty()
 
 
-async def test_a_new_password_ends_the_other_sockets(
+async def test_new_password_closes_the_other_sockets(
     app: FastAPI, ann: Person, client: httpx.AsyncClient
 ) -> None:
     form = {"grant_type": "password", "username": ann.email, "password": PASSWORD}
@@ -232,10 +239,10 @@ async def test_a_new_password_ends_the_other_sockets(
         assert kept.sent.empty()
 
 
-async def test_a_session_that_ends_during_the_handshake(
+async def test_session_that_ends_during_the_handshake_is_refused(
     app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After its token was read, and before anybody listens for its end."""
+    """The session ends after its token is read, and before the socket listens for its end."""
     authenticate = app.state.resources.accounts.auth.authenticate
 
     async def authenticate_and_end(token: str) -> Any:
@@ -247,7 +254,9 @@ async def test_a_session_that_ends_during_the_handshake(
     assert (await refused(app, ann.token))["status"] == 401
 
 
-async def test_a_session_that_expires(checked_often: None, app: FastAPI, ann: Person) -> None:
+async def test_expired_session_closes_the_socket(
+    checked_often: None, app: FastAPI, ann: Person
+) -> None:
     async with connected(app, ann.token) as socket:
         async with app.state.resources.database.transaction() as session:
             expired = utc_now() - timedelta(seconds=1)
@@ -255,7 +264,7 @@ async def test_a_session_that_expires(checked_often: None, app: FastAPI, ann: Pe
         assert await socket.closed() == 4401
 
 
-async def test_a_database_that_is_away_ends_no_socket(
+async def test_unavailable_database_closes_no_socket(
     checked_often: None, app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     active_session_ids, asked = app.state.resources.sockets._active_sessions, asyncio.Event()
@@ -272,7 +281,7 @@ async def test_a_database_that_is_away_ends_no_socket(
         assert (await socket.receive())["type"] == "item.created"
 
 
-async def test_who_does_not_read_is_dropped(
+async def test_client_that_does_not_read_is_closed(
     app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sockets, "MAX_QUEUED_MESSAGES", 3)
@@ -280,7 +289,7 @@ async def test_who_does_not_read_is_dropped(
         slow.reads.clear()
         for n in range(10):
             await ann.client.post(ITEMS, json=LAMP)
-            assert await quick.receive() == told("created", n + 1, 1)
+            assert await quick.receive() == message("created", n + 1, 1)
         (dropped,) = [
             each for each in app.state.resources.sockets._all() if each._close_code.done()
         ]
@@ -289,7 +298,7 @@ async def test_who_does_not_read_is_dropped(
         assert await slow.closed() == 1013
 
 
-async def test_a_user_has_so_many_sockets_and_no_more(
+async def test_number_of_sockets_of_a_user_is_limited(
     app: FastAPI, ann: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sockets, "MAX_PER_USER", 2)
@@ -301,25 +310,25 @@ async def test_a_user_has_so_many_sockets_and_no_more(
         pass
 
 
-async def test_a_stop_closes_the_sockets(app: FastAPI, ann: Person) -> None:
+async def test_shutdown_closes_the_sockets(app: FastAPI, ann: Person) -> None:
     async with connected(app, ann.token) as socket:
         await app.state.resources.sockets.close()
         assert await socket.closed() == 1012
 
 
-async def test_a_socket_holds_no_connection(app: FastAPI, ann: Person) -> None:
+async def test_socket_holds_no_database_connection(app: FastAPI, ann: Person) -> None:
     async with connected(app, ann.token):
         assert app.state.resources.database.engine.pool.checkedout() == 0
         assert app.state.resources.database.reader.pool.checkedout() == 0
 
 
-async def test_nothing_is_open_to_a_session_that_never_was(app: FastAPI, ann: Person) -> None:
+async def test_unknown_session_is_refused(app: FastAPI, ann: Person) -> None:
     stranger = AccessTokens(SECRET_KEY, timedelta(minutes=15))
     token = stranger.issue(ann.id, uuid4(), frozenset({"items:read"}))
     assert (await refused(app, token))["status"] == 401
 
 
-async def test_many_sessions_at_once(app: FastAPI, password_hash: str) -> None:
+async def test_many_sessions_are_checked_at_once(app: FastAPI, password_hash: str) -> None:
     person = await make_person(app, password_hash, "one")
     async with person.client:
         ids = [uuid4() for _ in range(25_000)]

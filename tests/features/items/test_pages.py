@@ -1,4 +1,4 @@
-"""The items in a browser; the service behind them has its own tests."""
+"""The pages of items. The service has tests of its own."""
 
 import asyncio
 import re
@@ -51,14 +51,14 @@ async def stored(person: Person, item_id: int) -> dict[str, Any]:
     return found
 
 
-async def test_signing_in_leads_there(browser: httpx.AsyncClient) -> None:
+async def test_sign_in_leads_to_the_items(browser: httpx.AsyncClient) -> None:
     assert (await browser.get("/")).headers["Location"] == "/items"
     page = await browser.get("/items")
     assert '<a href="/items" aria-current="page">Items</a>' in page.text
     assert "No items yet" in page.text
 
 
-async def test_create_edit_and_delete(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_item_is_created_edited_and_deleted(browser: httpx.AsyncClient, ann: Person) -> None:
     new = await browser.get("/items/new")
     for words in ("Name", "Price", "Description", "On offer"):
         assert f"{words}</label>" in new.text
@@ -107,7 +107,7 @@ async def test_create_edit_and_delete(browser: httpx.AsyncClient, ann: Person) -
         ("price", "12345678901", "At most 10 digits before the point."),
     ],
 )
-async def test_a_field_that_is_refused(
+async def test_invalid_field_is_refused_beside_it(
     browser: httpx.AsyncClient, ann: Person, name: str, sent: str, words: str
 ) -> None:
     item = await make(ann)
@@ -122,21 +122,23 @@ async def test_a_field_that_is_refused(
     assert (await ann.client.get(ITEMS)).json()["results"] == [item]
 
 
-async def test_several_errors(browser: httpx.AsyncClient) -> None:
+async def test_every_invalid_field_has_an_error(browser: httpx.AsyncClient) -> None:
     form = {"name": "", "price": "x", "description": "d" * 10_001, "is_offer": "perhaps"}
     page = await browser.post("/items/new", data=form)
     assert (page.status_code, page.text.count('class="error"')) == (422, 4)
     assert focused(page.text) == ["name"]
 
 
-async def test_sent_twice_makes_one(browser: httpx.AsyncClient, ann: Person, bob: Person) -> None:
+async def test_form_submitted_twice_creates_one_item(
+    browser: httpx.AsyncClient, ann: Person, bob: Person
+) -> None:
     form = FORM | {"once": value(await browser.get("/items/new"), "once")}
     refused = await browser.post("/items/new", data=form | {"price": ""})
     assert value(refused, "once") == form["once"]
     for posted in await asyncio.gather(*(browser.post("/items/new", data=form) for _ in range(5))):
         assert (posted.status_code, posted.headers["Location"]) == (303, "/items?notice=created")
     assert names(await browser.get("/items")) == ["Lamp"]
-    # What differs is another: from the same page, from the page again, and of somebody else.
+    # Another item is created with other values, from a reloaded page, or by another user.
     await browser.post("/items/new", data=form | {"name": "Desk"})
     await browser.post(
         "/items/new", data=form | {"once": value(await browser.get("/items/new"), "once")}
@@ -148,7 +150,7 @@ async def test_sent_twice_makes_one(browser: httpx.AsyncClient, ann: Person, bob
     assert names(await browser.get("/items")) == ["Lamp"]
 
 
-async def test_when_the_first_fails_the_second_is_made(
+async def test_form_submitted_again_after_an_error_creates_the_item(
     browser: httpx.AsyncClient, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     form = FORM | {"once": "a key"}
@@ -164,8 +166,10 @@ async def failing(*_: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["\U0001f989" * 10_000, "two\nlines\n" * 1000])
-async def test_the_longest_description(browser: httpx.AsyncClient, ann: Person, text: str) -> None:
-    """As a browser sends it: in parts, and with two characters at the end of a line."""
+async def test_longest_description_is_accepted(
+    browser: httpx.AsyncClient, ann: Person, text: str
+) -> None:
+    """It is sent as browsers do: as multipart, and with CRLF as a line break."""
     parts = {name: (None, sent) for name, sent in FORM.items()}
     parts["description"] = (None, text.replace("\n", "\r\n"))
     assert (await browser.post("/items/new", files=parts)).status_code == 303
@@ -173,7 +177,7 @@ async def test_the_longest_description(browser: httpx.AsyncClient, ann: Person, 
     assert item["description"] == text
 
 
-async def test_a_version_that_has_changed(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_stale_version_shows_both_versions(browser: httpx.AsyncClient, ann: Person) -> None:
     item = await make(ann)
     path = f"/items/{item['id']}/edit"
     await ann.client.patch(f"{ITEMS}/{item['id']}", json={"name": "Theirs", "price": "7"})
@@ -185,7 +189,7 @@ async def test_a_version_that_has_changed(browser: httpx.AsyncClient, ann: Perso
     assert "7.00</dd>" in page.text
     assert link(page, "Keep the current version") == path
     assert (await stored(ann, item["id"]))["name"] == "Theirs"
-    # Reading the page and saving mine is a choice, of what the page has shown.
+    # The page has the current version, so that saving it again overwrites what the page shows.
     assert value(page, "version") == "2"
     await ann.client.patch(f"{ITEMS}/{item['id']}", json={"name": "Theirs again"})
     again = await browser.post(path, data=mine | {"version": "2"})
@@ -195,7 +199,7 @@ async def test_a_version_that_has_changed(browser: httpx.AsyncClient, ann: Perso
     assert (await stored(ann, item["id"])).items() >= {"name": "Mine", "version": 4}.items()
 
 
-async def test_saving_twice_is_no_conflict(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_form_saved_twice_is_no_conflict(browser: httpx.AsyncClient, ann: Person) -> None:
     item = await make(ann)
     for _ in range(2):
         form = FORM | {"name": "Mine", "version": "1"}
@@ -205,7 +209,7 @@ async def test_saving_twice_is_no_conflict(browser: httpx.AsyncClient, ann: Pers
 
 
 @pytest.mark.parametrize("version", [None, "", "0", "-1", "2", "1.0", "*", "9" * 30, "\x00"])
-async def test_a_version_that_there_is_not(
+async def test_invalid_version_changes_nothing(
     browser: httpx.AsyncClient, ann: Person, version: str | None
 ) -> None:
     item = await make(ann)
@@ -216,7 +220,7 @@ async def test_a_version_that_there_is_not(
     assert await stored(ann, item["id"]) == item
 
 
-async def test_deleting_what_has_changed(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_stale_version_is_not_deleted(browser: httpx.AsyncClient, ann: Person) -> None:
     item = await make(ann)
     await ann.client.patch(f"{ITEMS}/{item['id']}", json={"name": "Theirs"})
     page = await browser.post(f"/items/{item['id']}/delete", data={"version": "1"})
@@ -225,7 +229,7 @@ async def test_deleting_what_has_changed(browser: httpx.AsyncClient, ann: Person
     assert "Theirs" in page.text
 
 
-async def test_what_is_not_yours_does_not_exist(
+async def test_other_users_item_returns_404(
     browser: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
     item = await make(bob, name="A secret")
@@ -242,7 +246,7 @@ async def test_what_is_not_yours_does_not_exist(
     assert (await browser.get("/items", params={"owner_id": bob.id})).status_code == 422
 
 
-async def test_a_superuser_sees_whose_it_is(app: FastAPI, ann: Person, root: Person) -> None:
+async def test_superuser_sees_the_owners(app: FastAPI, ann: Person, root: Person) -> None:
     await make(ann)
     await make(root, name="Own")
     async with browser_of(app) as browser:
@@ -252,7 +256,7 @@ async def test_a_superuser_sees_whose_it_is(app: FastAPI, ann: Person, root: Per
     assert re.findall(r"Account (\d+)", page.text) == [str(ann.id)]
 
 
-async def test_who_is_not_signed_in(app: FastAPI, ann: Person) -> None:
+async def test_visitor_is_led_to_the_sign_in(app: FastAPI, ann: Person) -> None:
     item = await make(ann)
     async with browser_of(app) as stranger:
         page = await stranger.get("/items?q=a&sort=name")
@@ -266,7 +270,7 @@ async def test_who_is_not_signed_in(app: FastAPI, ann: Person) -> None:
 
 
 @pytest.mark.parametrize("origin", [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": ""}])
-async def test_forms_of_other_sites(
+async def test_form_of_another_site_returns_403(
     browser: httpx.AsyncClient, ann: Person, origin: dict[str, str]
 ) -> None:
     item = await make(ann)
@@ -280,9 +284,7 @@ async def test_forms_of_other_sites(
 @pytest.mark.parametrize(
     "text", [SCRIPT, '" onmouseover="alert(1)', "</textarea><script>", "{{ 7*7 }}"]
 )
-async def test_what_is_in_an_item_is_text(
-    browser: httpx.AsyncClient, ann: Person, text: str
-) -> None:
+async def test_text_of_items_is_escaped(browser: httpx.AsyncClient, ann: Person, text: str) -> None:
     item = await make(ann, name=text, description=text)
     path = f"/items/{item['id']}"
     form = {"name": text, "price": text, "description": text, "is_offer": text, "version": text}
@@ -305,24 +307,26 @@ async def test_what_is_in_an_item_is_text(
     for page in pages:
         assert page.status_code in (200, 409, 422)
         assert not re.search(r"<script>|<[^>]* onmouseover=\"|>49<", page.text)
-        # Each tag is one of ours: quotes in it come in pairs.
+        # No text has broken out of an attribute: the quotes in each tag come in pairs.
         assert all(tag.count('"') % 2 == 0 for tag in re.findall("<[^>]*>", page.text))
     assert names(pages[0]) == names(pages[1]) == [text]
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "  ", "שלום", "\U0001f989" * 255, "a\nb\t'\"\\%_"])
-async def test_odd_names(browser: httpx.AsyncClient, ann: Person, name: str) -> None:
+async def test_unusual_name_is_shown_unchanged(
+    browser: httpx.AsyncClient, ann: Person, name: str
+) -> None:
     item = await make(ann, name=name)
     assert names(await browser.get("/items")) == [name if name.strip() else "No name"]
     assert value(await browser.get(f"/items/{item['id']}/edit"), "name") == name
 
 
-async def test_search_and_filters(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_list_is_searched_and_filtered(browser: httpx.AsyncClient, ann: Person) -> None:
     await make(ann, name="Lamp", price="10", is_offer=True)
     await make(ann, name="Desk", price="20", is_offer=False, description=None)
     for query, found in (
         ("q=LAMP", ["Lamp"]),
-        ("q=&min_price=&max_price=&is_offer=", ["Desk", "Lamp"]),  # of an empty form
+        ("q=&min_price=&max_price=&is_offer=", ["Desk", "Lamp"]),  # an empty form
         ("min_price=11", ["Desk"]),
         ("max_price=10.00&q=", ["Lamp"]),
         ("is_offer=false", ["Desk"]),
@@ -345,7 +349,9 @@ async def test_search_and_filters(browser: httpx.AsyncClient, ann: Person) -> No
         ("q=%00", "Remove the characters"),
     ],
 )
-async def test_a_filter_that_cannot_be(browser: httpx.AsyncClient, query: str, words: str) -> None:
+async def test_invalid_filter_is_refused_beside_its_field(
+    browser: httpx.AsyncClient, query: str, words: str
+) -> None:
     page = await browser.get(f"/items?{query}")
     assert page.status_code == 422
     assert words in described(page.text, query.partition("=")[0])
@@ -356,12 +362,12 @@ async def test_a_filter_that_cannot_be(browser: httpx.AsyncClient, query: str, w
     "query",
     ["sort=colour", "sort=--id&before=x", "cursor=x", "before=a.b", "limit=0", "owner_id=x"],
 )
-async def test_a_list_that_cannot_be(browser: httpx.AsyncClient, query: str) -> None:
+async def test_invalid_list_returns_422(browser: httpx.AsyncClient, query: str) -> None:
     page = await browser.get(f"/items?{query}")
     assert (page.status_code, 'role="alert"' in page.text) == (422, True)
 
 
-async def test_the_heads_sort(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_column_headings_sort(browser: httpx.AsyncClient, ann: Person) -> None:
     for name, price in (("B", "3"), ("C", "1"), ("A", "2")):
         await make(ann, name=name, price=price)
     page = await browser.get("/items?q=brass")
@@ -378,16 +384,18 @@ async def test_the_heads_sort(browser: httpx.AsyncClient, ann: Person) -> None:
         if head == "Added":
             page = await browser.get(link(page, head))
         assert "".join(names(page)) == first
-        ways = re.findall('aria-sort="([^"]+)"', page.text)
+        orders = re.findall('aria-sort="([^"]+)"', page.text)
         page = await browser.get(link(page, head))
         assert "".join(names(page)) == second
-        ways += re.findall('aria-sort="([^"]+)"', page.text)
-        assert sorted(ways) == ["ascending", "descending"]
+        orders += re.findall('aria-sort="([^"]+)"', page.text)
+        assert sorted(orders) == ["ascending", "descending"]
         assert value(page, "q") == "brass"
 
 
 @pytest.mark.parametrize("sort", ["", "id", "name", "-price", "updated_at", "-created_at"])
-async def test_there_and_back(browser: httpx.AsyncClient, ann: Person, sort: str) -> None:
+async def test_pages_lead_forward_and_back(
+    browser: httpx.AsyncClient, ann: Person, sort: str
+) -> None:
     batch = [LAMP | {"name": f"{n:02}", "price": str(n % 3)} for n in range(45)]
     await ann.client.post(f"{ITEMS}/batch", json=batch)
     page = await browser.get(f"/items?sort={sort}&q=brass")
@@ -412,7 +420,9 @@ async def test_there_and_back(browser: httpx.AsyncClient, ann: Person, sort: str
     assert names(await browser.get(link(page, "Next page"))) == there[1]
 
 
-async def test_back_to_what_has_changed(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_previous_page_that_was_deleted_shows_the_current_one(
+    browser: httpx.AsyncClient, ann: Person
+) -> None:
     for n in range(3):
         await make(ann, name=str(n))
     first = await browser.get("/items?sort=name&limit=2")
@@ -431,7 +441,7 @@ async def test_back_to_what_has_changed(browser: httpx.AsyncClient, ann: Person)
     )
 
 
-async def test_the_list_costs_what_the_apis_does(
+async def test_list_takes_one_statement(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person
 ) -> None:
     await ann.client.post(f"{ITEMS}/batch", json=[LAMP] * 25)
@@ -446,8 +456,8 @@ async def test_the_list_costs_what_the_apis_does(
     assert len(of_api) == len(of_page) == len(of_next) == len(of_previous) == 1
 
 
-async def test_it_is_light(browser: httpx.AsyncClient, ann: Person) -> None:
-    """With all that it loads, of which browsers keep the files for a year (tests/web)."""
+async def test_list_is_small(browser: httpx.AsyncClient, ann: Person) -> None:
+    """The limit includes all files that the page loads."""
     long = [
         LAMP | {"name": f"{n} {SCRIPT}" * 3, "description": f"{n} Brass" * 30} for n in range(21)
     ]
@@ -463,7 +473,9 @@ async def test_it_is_light(browser: httpx.AsyncClient, ann: Person) -> None:
     assert sum(sizes) < 40_000
 
 
-async def test_export(browser: httpx.AsyncClient, ann: Person, bob: Person) -> None:
+async def test_export_equals_that_of_the_api(
+    browser: httpx.AsyncClient, ann: Person, bob: Person
+) -> None:
     await make(ann, name="Lamp")
     await make(ann, name="Desk", description=None)
     await make(bob, name="A secret")
@@ -483,7 +495,7 @@ async def cookie_of(browser: httpx.AsyncClient) -> dict[str, str]:
 
 
 @needs("items/live.py")
-async def test_the_feed_takes_the_cookie(
+async def test_feed_accepts_the_cookie(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person
 ) -> None:
     cookie = await cookie_of(browser)
@@ -511,12 +523,12 @@ async def test_the_feed_takes_the_cookie(
         {"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"},
     ],
 )
-async def test_the_feed_is_not_for_other_sites(
+async def test_feed_refuses_the_cookie_from_other_sites(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person, headers: dict[str, str]
 ) -> None:
     cookie = await cookie_of(browser)
     assert (await refused(app, headers=cookie | headers))["status"] == 403
-    # A token that is sent is the one that counts, wherever it comes from.
+    # A token takes precedence over the cookie, and is accepted from any origin.
     assert (await refused(app, "nonsense", headers=cookie | HERE))["status"] == 401
     async with connecting(app, ann.token, headers=cookie | headers) as socket:
         assert (await socket.next())["type"] == "websocket.accept"

@@ -49,9 +49,9 @@ async def show_form(request: Request, orders: OrderService, form: Form) -> Respo
 
 
 def draft_of(form: Form) -> OrderCreate:
-    """Return the draft that the form describes: a line for each item with a quantity."""
-    sent = {name: value for name, value in form.values.items() if name.startswith(PREFIX)}
-    filled = {name: value for name, value in sent.items() if value.strip()}
+    """Return the draft of the form: a line for each item with a quantity."""
+    submitted = {name: value for name, value in form.values.items() if name.startswith(PREFIX)}
+    filled = {name: value for name, value in submitted.items() if value.strip()}
     quantities = QUANTITIES.validate_python(filled)
     lines = [
         {"item_id": name.removeprefix(PREFIX), "quantity": quantity}

@@ -1,0 +1,64 @@
+"""Lists of owned rows: a page at a time, or all rows for an export."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from app.accounts.ownership import OwnedRepository
+from app.core.database.pagination import Page, Sort
+from app.core.database.repository import UnitsOfWork
+from app.core.resources import Resources
+from app.core.schemas import Output
+from app.core.security.principal import Principal
+
+ReadT = TypeVar("ReadT", bound=Output)
+EXPORT_PAGE_SIZE = 1000
+
+
+class OwnedListing(Generic[ReadT]):
+    """Lists the rows that a principal can see.
+
+    The number of concurrent searches and exports of each user is limited, since they can read every
+    row of the table.
+    """
+
+    def __init__(
+        self,
+        repository: type[OwnedRepository[Any, ReadT]],
+        principal: Principal,
+        resources: Resources,
+    ) -> None:
+        self._page_type: type[Page[ReadT]] = Page[repository.schema]  # type: ignore[name-defined]  # known when it runs
+        self._rows = UnitsOfWork(partial(repository, principal=principal), resources.database)
+        self._user_id = principal.user_id
+        self._cursors = resources.cursors
+        self._searches = resources.searches
+
+    async def page(self, rows: OwnedRepository[Any, ReadT], query: Any) -> Page[ReadT]:
+        """Return the page of a query, which is a PageQuery with a sort and filters.
+
+        No connection is held while a search waits for its turn.
+        """
+        is_search = query.with_total or getattr(query, "q", None) is not None
+        async with self._searches.hold(self._user_id) if is_search else nullcontext():
+            sort = Sort(query.sort)
+            after = self._cursors.read(query.cursor, sort)
+            page = await rows.list(query, sort, after, query.limit + 1)
+            total = await rows.total(query) if query.with_total else None
+        return self._cursors.page(self._page_type, page, query.limit, sort, total)
+
+    async def pages(self, query: Any) -> AsyncIterator[Sequence[ReadT]]:
+        """Yield all rows that match the filters of a query, a thousand at a time.
+
+        No connection is held between two pages, so changes made meanwhile show from the next page
+        on.
+        """
+        sort, after, is_last = Sort(query.sort), None, False
+        while not is_last:
+            async with self._searches.hold(self._user_id), self._rows.reading() as rows:
+                page = await rows.list(query, sort, after, EXPORT_PAGE_SIZE)
+            is_last = len(page) < EXPORT_PAGE_SIZE
+            after = None if is_last else sort.position(page[-1])
+            yield page
+            del page  # frees the memory before the next page is read

@@ -1,0 +1,155 @@
+"""The pages that every resource has: its list, and the forms that create, edit and delete it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.core.database.pagination import PageQuery
+from app.core.errors import AppError, Stale
+from app.core.resources import resources_of
+from app.core.security.principal import Principal
+from app.web.forms import FORM_ERRORS, Form, expected_version
+from app.web.navigation import ResponseException, redirect
+from app.web.once import SubmitOnce, new_form
+from app.web.paging import page_with_previous
+from app.web.rendering import render
+
+NEWEST_FIRST = "-id"
+
+
+class ResourcePages:
+    """The pages of a resource, for the user who is signed in.
+
+    A subclass names the record as its templates do, the path of its pages, which is the folder of
+    its templates too, and the schemas of its list's query and of its form. `service` has the
+    methods `list`, `get`, `create`, `update` and `delete`, as far as the pages are used.
+
+    A form that fails is raised as a ResponseException, so that nothing is committed.
+    """
+
+    name: ClassVar[str]
+    path: ClassVar[str]
+    query: ClassVar[type[BaseModel]]
+    schema: ClassVar[type[BaseModel]]
+    notices: ClassVar[dict[str, str]] = {}
+    """Messages in addition to those of `render`."""
+    conflicts: ClassVar[tuple[type[AppError], ...]] = (Stale,)
+    """The errors that a page shows beside the current state of the record. An error that comes from
+    the database cannot be among them, since it ends the transaction."""
+
+    def __init__(self, request: Request, principal: Principal, service: Any) -> None:
+        self._request = request
+        self._principal = principal
+        self._service = service
+
+    def render(self, template: str, form: Form | None = None, **context: Any) -> Response:
+        name, path = self.name.capitalize(), f"{self.path}/{template}.html"
+        notices = {
+            "created": f"{name} created.",
+            "saved": "Changes saved.",
+            "deleted": f"{name} deleted.",
+        } | self.notices
+        return render(self._request, path, form=form, notices=notices, **context)
+
+    async def show(self, template: str, id_: int, form: Form | None = None) -> Response:
+        """Render a page of a record. Raise NotFound."""
+        return self.render(template, form, **{self.name: await self._service.get(id_)})
+
+    async def show_list(self, **context: Any) -> Response:
+        """Render the page of the list that the query parameters ask for, newest first by default.
+
+        The template gets the page, or None when a parameter is not valid, and `list_url`, which
+        returns the URL of the same list with other parameters.
+        """
+        form, page = Form(self._request.query_params), None
+        cursors = resources_of(self._request).cursors
+        try:
+            query = form.read(self.query, sort=form.get("sort") or NEWEST_FIRST)
+            page = await page_with_previous(self._service.list, query, form.get("before"), cursors)
+        except FORM_ERRORS as error:
+            form.add_error(error)
+        list_url = partial(self._list_url, form)
+        return self.render("list", form, page=page, list_url=list_url, **context)
+
+    def show_new(self) -> Response:
+        return self.render("new", new_form())
+
+    async def create(self, form: Form, once: SubmitOnce) -> Response:
+        """Create a record, once for a form that is submitted again."""
+        try:
+            data = form.read(self.schema)
+            if await once.is_first(self._principal, form):
+                await self._service.create(data)
+        except FORM_ERRORS as error:
+            form.add_error(error)
+            raise ResponseException(self.render("new", form)) from error
+        return redirect(f"/{self.path}?notice=created")
+
+    async def show_edit(self, id_: int) -> Response:
+        record = await self._service.get(id_)
+        return self.render("edit", form_of(record, self.schema), **{self.name: record})
+
+    async def edit(self, id_: int, form: Form) -> Response:
+        """Update a record. A conflict shows the submitted values beside the current ones."""
+        try:
+            await self._update(id_, form)
+        except Stale as error:
+            form.status = 409
+            raise ResponseException(await self.show("conflict", id_, form)) from error
+        except FORM_ERRORS as error:
+            form.add_error(error)
+            raise ResponseException(await self.show("edit", id_, form)) from error
+        return redirect(f"/{self.path}?notice=saved")
+
+    async def delete(self, id_: int, form: Form) -> Response:
+        async with self.show_conflicts("delete", id_, form):
+            await self._service.delete(id_, expected_version(form))
+        return redirect(f"/{self.path}?notice=deleted")
+
+    @asynccontextmanager
+    async def show_conflicts(self, template: str, id_: int, form: Form) -> AsyncIterator[None]:
+        """Show the current state of the record, and why the block could not change it."""
+        try:
+            yield
+        except self.conflicts as error:
+            form.status, form.alert = 409, error.detail
+            if isinstance(error, Stale):
+                form.alert = (
+                    f"The {self.name} has changed since you opened it. This is the current version."
+                )
+            raise ResponseException(await self.show(template, id_, form)) from error
+
+    async def _update(self, id_: int, form: Form) -> None:
+        data = form.read(self.schema)
+        try:
+            await self._service.update(id_, data, expected_version(form))
+        except Stale:
+            # A form that is submitted twice finds its own changes, which is no conflict.
+            record = await self._service.get(id_)
+            if self.schema.model_validate(record, from_attributes=True) != data:
+                raise
+
+    def _list_url(self, form: Form, path: str = "", **params: str) -> str:
+        names = [name for name in self.query.model_fields if name not in PageQuery.model_fields]
+        values = {name: form.get(name) for name in names} | params
+        query = {name: value for name, value in values.items() if value}
+        return f"/{self.path}{path}?{urlencode(query)}"
+
+
+def form_of(record: Any, schema: type[BaseModel]) -> Form:
+    """Return a form with the values of a record and its version."""
+    values = {name: getattr(record, name) for name in (*schema.model_fields, "version")}
+    return Form({name: format_value(value) for name, value in values.items()})
+
+
+def format_value(value: object) -> str:
+    """Format a value as a form submits it. An empty value and an unset checkbox are empty."""
+    if value is None or isinstance(value, bool):
+        return "true" if value else ""
+    return str(value)
