@@ -1,11 +1,11 @@
-"""What axe-core and a narrow window find on a page."""
+"""Checks the accessibility of a page with axe-core, and in a narrow window."""
 
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-axe = Axe()  # what it runs comes by the debugger's way, which no policy forbids
+axe = Axe()  # its script is run by the debugger, which the policy allows
 
 
 def check_room_and_schemes(page: Page) -> None:
@@ -18,7 +18,7 @@ def check_room_and_schemes(page: Page) -> None:
 
 
 def serious(page: Page, **options: Any) -> list[tuple[str, str]]:
-    """Of what axe finds: the rule, and the element."""
+    """Format the violations: the rule and the element."""
     found = axe.run(page, options={"resultTypes": ["violations"], **options}).response
     return [
         (violation["id"], node["html"])

@@ -1,5 +1,8 @@
-"""A real browser on a real server. Whatever a test does there, `open_page` sees to it that nothing
-is asked of another host, and that the browser has nothing to complain of."""
+"""A real browser on a real server.
+
+`open_page` checks in every test that the page requests nothing from other hosts, and that the
+browser reports no errors.
+"""
 
 import re
 from collections.abc import Callable, Iterator
@@ -43,7 +46,7 @@ class Site:
     inbox: Inbox
 
     def new_email(self) -> str:
-        """Of nobody yet."""
+        """Return an email address that no account has."""
         return f"ann{next(numbers)}@example.com"
 
     def link_mailed_to(self, email: str) -> str:
@@ -58,7 +61,7 @@ class Site:
 
     @contextmanager
     def api(self, email: str) -> Iterator[httpx.Client]:
-        """The API, as another device of theirs."""
+        """Return a client of the API, which is another device of the user."""
         with httpx.Client(base_url=f"{self.url}/api/v1", timeout=DEADLINE_SECONDS) as client:
             form = {"grant_type": "password", "username": email, "password": PASSWORD}
             token = client.post("/auth/token", data=form).json()["access_token"]
@@ -91,7 +94,7 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
             timeout=DEADLINE_SECONDS * 1000,
-            # As people have it: "back" shows what was kept in memory.
+            # As in normal use: "back" shows a page from memory.
             ignore_default_args=["--disable-back-forward-cache"],
         )
         yield browser
@@ -100,8 +103,11 @@ def chromium() -> Iterator[Browser]:
 
 @dataclass
 class Complaints:
-    """What nobody should ever see. An answer of 400 and more is in the console too: a test names
-    those that it asks for in `expected`."""
+    """Errors that a browser reports.
+
+    The console also reports responses with a status of 400 and more. A test names those that it
+    provokes in `expected`.
+    """
 
     host: str
     expected: set[int] = field(default_factory=set)
@@ -120,7 +126,7 @@ class Complaints:
             self.found.append(f"request: {request.url}")
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        """What breaks the content security policy is told here."""
+        """Collect messages of the console, such as violations of the content security policy."""
         status = re.search(r"responded with a status of (\d+)", message.text)
         is_expected = status and int(status[1]) in self.expected
         if message.type in ("error", "warning") and not is_expected:
@@ -137,11 +143,11 @@ OpenPage = Callable[..., Page]
 
 @pytest.fixture
 def open_page(chromium: Browser, site: Site, complaints: Complaints) -> Iterator[OpenPage]:
-    """Makes a page of a browser that has been nowhere yet; takes Playwright's options of one."""
+    """Return a function that opens a page in a new browser context, with Playwright's options."""
     contexts: list[BrowserContext] = []
 
     def open_(**options: Any) -> Page:
-        # Of Europe, where numbers are enough for a date; the clock of another continent.
+        # A European locale, whose dates are numeric, with the time zone of another continent.
         given = {"base_url": site.url, "locale": "de-DE", "timezone_id": "Asia/Seoul"}
         context = chromium.new_context(**given | options)
         context.set_default_timeout(DEADLINE_SECONDS * 1000)
@@ -157,7 +163,7 @@ def open_page(chromium: Browser, site: Site, complaints: Complaints) -> Iterator
 
 @pytest.fixture
 def member(site: Site) -> str:
-    """The email address of somebody with an account, and nothing in it."""
+    """Return the email address of a new account without items."""
     email = site.new_email()
     account = {"email": email, "password": PASSWORD}
     url = f"{site.url}/api/v1/users"
@@ -166,7 +172,7 @@ def member(site: Site) -> str:
 
 
 def sign_in(page: Page, email: str) -> None:
-    """Sign in and show the items. `test_journey` does it by the form."""
+    """Sign in and show the items. `test_journey.py` fills in the form."""
     page.context.request.post(
         "/login",
         form={"email": email, "password": PASSWORD},

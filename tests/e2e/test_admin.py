@@ -1,4 +1,4 @@
-"""The admin in a browser: it works under its policy, and asks no other host for anything."""
+"""The admin in a browser: it works under its content security policy, without other hosts."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def admin(open_page: OpenPage) -> Page:
     return page
 
 
-def test_an_item_from_its_making_to_its_end(admin: Page, complaints: Complaints) -> None:
+def test_item_is_created_changed_and_deleted(admin: Page, complaints: Complaints) -> None:
     admin.get_by_role("link", name="Items").click()
     admin.get_by_role("link", name="New item").click()
     admin.get_by_label("Name").fill(HOSTILE)
@@ -55,14 +55,16 @@ def test_an_item_from_its_making_to_its_end(admin: Page, complaints: Complaints)
     expect(admin.locator("tbody tr")).to_have_count(0)
 
 
-def test_filters_and_sorts(admin: Page) -> None:
+def test_list_is_filtered_and_sorted(admin: Page) -> None:
     admin.locator("#filter-sidebar").get_by_role("link", name="Yes").last.click()
     expect(admin.locator("tbody tr")).to_have_count(1)
     admin.get_by_role("link", name="Email", exact=True).click()
     expect(admin.locator("tbody")).to_contain_text(SUPERUSER)
 
 
-def test_a_session_is_ended(site: Site, admin: Page, open_page: OpenPage, member: str) -> None:
+def test_deleted_session_is_signed_out(
+    site: Site, admin: Page, open_page: OpenPage, member: str
+) -> None:
     theirs = open_page(user_agent=f"The device of {member}")
     sign_in(theirs, member)
     admin.get_by_role("link", name="Sessions").click()
@@ -71,11 +73,13 @@ def test_a_session_is_ended(site: Site, admin: Page, open_page: OpenPage, member
     admin.locator("tbody").get_by_role("link", name="Delete").click()
     with admin.expect_navigation():
         admin.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    # The page hears of it, and leaves by itself.
+    # The socket of the page is closed, and the page redirects to the sign-in.
     expect(theirs.get_by_role("heading", name="Welcome back")).to_be_visible()
 
 
-def test_a_user_is_refused(open_page: OpenPage, complaints: Complaints, member: str) -> None:
+def test_user_without_permission_is_refused(
+    open_page: OpenPage, complaints: Complaints, member: str
+) -> None:
     complaints.expected = {403}
     page = open_page()
     sign_in(page, member)
@@ -83,14 +87,14 @@ def test_a_user_is_refused(open_page: OpenPage, complaints: Complaints, member: 
     expect(page.get_by_role("heading", name="Access denied")).to_be_visible()
 
 
-def test_after_a_sign_out_back_shows_nothing(admin: Page) -> None:
+def test_back_after_sign_out_shows_nothing(admin: Page) -> None:
     admin.get_by_role("button", name="Sign out").click()
     expect(admin.get_by_text("You are signed out.")).to_be_visible()
     admin.go_back()
     expect(admin.get_by_role("heading", name="Welcome back")).to_be_visible()
 
 
-def test_everybody_can_read_it(open_page: OpenPage) -> None:
+def test_admin_is_accessible(open_page: OpenPage) -> None:
     page = open_page(viewport={"width": 390, "height": 844}, reduced_motion="reduce")
     sign_in(page, SUPERUSER)
     for path in ("user/list", "item/create", "auth-session/list"):

@@ -1,4 +1,4 @@
-"""The documentation's own programs, under our policy."""
+"""Swagger UI and Redoc in a browser, under the content security policy."""
 
 import httpx
 from playwright.sync_api import expect
@@ -10,7 +10,7 @@ from tests.isolation import DEADLINE_SECONDS
 pytestmark = only("sqlite")
 
 
-def test_swagger_ui_signs_in_and_makes_an_item(open_page: OpenPage, member: str) -> None:
+def test_swagger_ui_signs_in_and_creates_an_item(open_page: OpenPage, member: str) -> None:
     page = open_page()
     page.goto("/docs")
     page.get_by_role("button", name="Authorize").click()
@@ -33,5 +33,5 @@ def test_redoc_shows_every_operation_and_searches(site: Site, open_page: OpenPag
     page = open_page()
     page.goto("/redoc")
     expect(page.locator("h2 a[href*='/operation/']")).to_have_count(sum(map(len, paths)))
-    page.get_by_placeholder("Search").fill("batch")  # in a worker
+    page.get_by_placeholder("Search").fill("batch")  # the search runs in a web worker
     expect(page.get_by_role("search").get_by_text("Create Items")).to_be_visible()

@@ -1,5 +1,4 @@
-"""What holds on every page, in both themes: it can be read and used by everybody (axe-core finds
-nothing serious), and it fits a small telephone."""
+"""Every page, in both themes, is accessible and fits a small phone."""
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -22,7 +21,7 @@ def page(open_page: OpenPage) -> Page:
     return open_page(viewport={"width": 320, "height": 640}, reduced_motion="reduce")
 
 
-def test_signed_out(page: Page, complaints: Complaints) -> None:
+def test_pages_for_visitors_are_accessible(page: Page, complaints: Complaints) -> None:
     complaints.expected = {404, 422}
     for path in (
         "/",
@@ -47,7 +46,9 @@ def test_signed_out(page: Page, complaints: Complaints) -> None:
     check(page)
 
 
-def test_signed_in(site: Site, page: Page, complaints: Complaints, member: str) -> None:
+def test_pages_for_users_are_accessible(
+    site: Site, page: Page, complaints: Complaints, member: str
+) -> None:
     complaints.expected = {404, 422, 409}
     sign_in(page, member)
     check(page)  # an empty list
@@ -82,7 +83,9 @@ def test_signed_in(site: Site, page: Page, complaints: Complaints, member: str) 
         check(page)
 
 
-def test_orders(site: Site, page: Page, complaints: Complaints, member: str) -> None:
+def test_pages_of_orders_are_accessible(
+    site: Site, page: Page, complaints: Complaints, member: str
+) -> None:
     complaints.expected = {404, 409, 422}
     sign_in(page, member)
     for path in ("/orders", "/orders/new"):

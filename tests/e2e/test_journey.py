@@ -1,4 +1,4 @@
-"""From the front page to the way out, as somebody does it, with the script and without."""
+"""The journey of a new user, with JavaScript and without."""
 
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ HOSTILE = "<img src=x onerror=alert(1)> \N{OWL}"
 
 
 @pytest.mark.parametrize("has_script", [True, False], ids=["with the script", "without"])
-def test_a_first_day(
+def test_new_user_signs_up_works_and_signs_out(
     site: Site, open_page: OpenPage, complaints: Complaints, has_script: bool
 ) -> None:
     page, email = open_page(java_script_enabled=has_script), site.new_email()

@@ -1,4 +1,4 @@
-"""Who may post to the pages."""
+"""Protection of the pages against cross-site request forgery."""
 
 import httpx
 import pytest
@@ -35,7 +35,7 @@ def is_refused(response: httpx.Response) -> bool:
         ({}, True),
     ],
 )
-async def test_what_comes_from_a_page_of_this_site(
+async def test_form_is_accepted_only_from_this_site(
     client: httpx.AsyncClient, headers: dict[str, str], refused: bool
 ) -> None:
     response = await client.post("/logout", headers=headers)
@@ -44,14 +44,16 @@ async def test_what_comes_from_a_page_of_this_site(
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_no_page_is_left_out(client: httpx.AsyncClient, path: str) -> None:
+async def test_every_page_refuses_forms_of_other_sites(
+    client: httpx.AsyncClient, path: str
+) -> None:
     for method in UNSAFE:
         evil = await client.request(method, path, headers={"Origin": "https://evil.example"})
         assert is_refused(evil)
         assert is_refused(await client.request(method, path))
 
 
-async def test_a_refused_sign_in_sets_no_cookie(client: httpx.AsyncClient, ann: Person) -> None:
+async def test_refused_sign_in_sets_no_cookie(client: httpx.AsyncClient, ann: Person) -> None:
     form = {"email": ann.email, "password": PASSWORD}
     response = await client.post("/login", data=form, headers={"Origin": "https://evil.example"})
     assert is_refused(response)
@@ -59,14 +61,14 @@ async def test_a_refused_sign_in_sets_no_cookie(client: httpx.AsyncClient, ann: 
 
 
 @needs("items")
-async def test_the_api_has_no_cookie_to_be_misused(ann: Person) -> None:
+async def test_api_ignores_the_cookie(ann: Person) -> None:
     item = {"name": "Lamp", "price": "1"}
     headers = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     response = await ann.client.post("/api/v1/items", json=item, headers=headers)
     assert response.status_code == 201
 
 
-async def test_behind_a_proxy_that_ends_tls(database_url: str) -> None:
+async def test_form_behind_a_tls_proxy_is_accepted(database_url: str) -> None:
     settings = make_settings(database_url, public_url="https://Example.com")
     async with running(settings) as app, client_of(app) as client:
         for origin, status in (("https://example.com", 303), ("http://example.com", 403)):

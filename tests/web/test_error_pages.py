@@ -35,7 +35,7 @@ def assert_is_page(response: httpx.Response, status: int) -> None:
 
 
 @pytest.mark.parametrize("name", ERRORS)
-async def test_errors_in_the_dress_of_the_pages(browser: httpx.AsyncClient, name: str) -> None:
+async def test_errors_are_shown_as_pages(browser: httpx.AsyncClient, name: str) -> None:
     response = await browser.get(f"/fails/{name}")
     _, status, words = ERRORS[name]
     assert_is_page(response, status)
@@ -44,20 +44,22 @@ async def test_errors_in_the_dress_of_the_pages(browser: httpx.AsyncClient, name
     assert response.headers.get("Retry-After") == {429: "42", 503: "5"}.get(status)
 
 
-async def test_a_page_that_is_not_there(browser: httpx.AsyncClient) -> None:
+async def test_unknown_page_returns_404(browser: httpx.AsyncClient) -> None:
     for path in ("/nowhere", "/%00", "/items/7/", "/<script>alert(1)</script>"):
         response = await browser.get(path)
         assert_is_page(response, 404)
         assert "<script>" not in response.text
 
 
-async def test_what_starlette_refuses_in_plain_text(browser: httpx.AsyncClient) -> None:
+async def test_plain_text_error_is_shown_as_a_page(browser: httpx.AsyncClient) -> None:
     assert_is_page(await browser.get("/", headers={"Host": "evil.example"}), 400)
     assert_is_page(await browser.post("/login", content=b"x" * 2_000_000), 413)
     assert_is_page(await browser.request("DELETE", "/docs"), 405)
 
 
-async def test_a_compressed_problem(app: FastAPI, browser: httpx.AsyncClient) -> None:
+async def test_compressed_problem_is_shown_as_a_page(
+    app: FastAPI, browser: httpx.AsyncClient
+) -> None:
     @app.get("/long")
     async def long() -> None:
         raise Forbidden("x" * 5000)
@@ -67,7 +69,7 @@ async def test_a_compressed_problem(app: FastAPI, browser: httpx.AsyncClient) ->
 
 
 @needs("items")
-async def test_the_api_and_its_clients_keep_their_shape(
+async def test_api_returns_problem_documents(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     assert_is_problem(await browser.get("/api/v1/nowhere"), 404)
@@ -76,7 +78,7 @@ async def test_the_api_and_its_clients_keep_their_shape(
     assert_is_problem(await client.get("/nowhere", headers={"Accept": "application/json"}), 404)
 
 
-async def test_the_log_tells_the_status(
+async def test_access_log_has_the_status_of_the_page(
     browser: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

@@ -1,4 +1,4 @@
-"""What every page is made of."""
+"""The parts that all pages share."""
 
 import re
 from pathlib import Path
@@ -17,19 +17,19 @@ TEMPLATES = [
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
-def test_nothing_is_inline(path: Path) -> None:
+def test_templates_have_no_inline_scripts_or_styles(path: Path) -> None:
     html = path.read_text()
     assert not re.search(r"\sstyle=|<style|\son\w+=|javascript:|\|safe", html)
     for script in re.findall("<script[^>]*>", html):
         assert "src=" in script
 
 
-def test_the_style_and_the_script_are_small() -> None:
+def test_style_and_script_are_small() -> None:
     assert len((assets.FOLDER / "style.css").read_text().splitlines()) < 400
     assert len((assets.FOLDER / "script.js").read_text().splitlines()) < 200
 
 
-async def test_files_are_kept_for_as_long_as_they_are_the_same(browser: httpx.AsyncClient) -> None:
+async def test_static_files_are_cached_by_version(browser: httpx.AsyncClient) -> None:
     page = await browser.get("/")
     links = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
     assert {Path(link).suffix.partition("?")[0] for link in links} == {".css", ".js", ".svg"}
@@ -53,11 +53,11 @@ async def test_files_are_kept_for_as_long_as_they_are_the_same(browser: httpx.As
 
 
 @pytest.mark.parametrize("name", ["nothing.css", "..%2Fassets.py", "../assets.py", "%00"])
-async def test_there_is_no_other_file(browser: httpx.AsyncClient, name: str) -> None:
+async def test_unknown_static_file_returns_404(browser: httpx.AsyncClient, name: str) -> None:
     assert (await browser.get(f"/static/{name}")).status_code == 404
 
 
-async def test_the_icon_that_browsers_ask_for(browser: httpx.AsyncClient) -> None:
+async def test_favicon_is_served(browser: httpx.AsyncClient) -> None:
     icon = await browser.get("/favicon.ico")
     assert (icon.status_code, icon.headers["Content-Type"]) == (200, "image/svg+xml")
 
@@ -71,21 +71,19 @@ async def test_the_icon_that_browsers_ask_for(browser: httpx.AsyncClient) -> Non
         ("", ""),
     ],
 )
-async def test_the_theme_is_remembered(
-    browser: httpx.AsyncClient, theme: str, attribute: str
-) -> None:
+async def test_theme_is_remembered(browser: httpx.AsyncClient, theme: str, attribute: str) -> None:
     page = await browser.get("/", headers={"Cookie": f"theme={theme}"})
     assert f'<html lang="en"{attribute}>' in page.text
 
 
-async def test_the_ways_in_are_those_that_there_are(
+async def test_links_are_those_of_enabled_features(
     database_url: str, browser: httpx.AsyncClient
 ) -> None:
     page = await browser.get("/")
-    ways = set(re.findall(r'<a[^>]* href="(/[^"]+)"', page.text))
-    assert {"/docs", "/redoc", "/login", "/signup"} <= ways
-    for way in ways:
-        assert (await browser.get(way, follow_redirects=True)).status_code == 200
+    links = set(re.findall(r'<a[^>]* href="(/[^"]+)"', page.text))
+    assert {"/docs", "/redoc", "/login", "/signup"} <= links
+    for link in links:
+        assert (await browser.get(link, follow_redirects=True)).status_code == 200
     closed = make_settings(database_url, signup_enabled=False)
     async with running(closed) as app, browser_of(app) as other:
         for path in ("/", "/login"):
@@ -93,7 +91,7 @@ async def test_the_ways_in_are_those_that_there_are(
 
 
 @pytest.mark.parametrize("path", ["/", "/items", "/items?q=a&sort=-name#x", "/käse", "/a%20b"])
-def test_paths_of_this_site(path: str) -> None:
+def test_local_path_is_kept(path: str) -> None:
     assert local_path(path) == path
 
 
@@ -108,5 +106,5 @@ def test_paths_of_this_site(path: str) -> None:
         "/\u2028x", "/\ufeff/x", "", None, "/" + "x" * 2000,
     ],
 )  # fmt: skip
-def test_paths_of_other_sites(path: str | None) -> None:
+def test_path_of_another_site_is_replaced(path: str | None) -> None:
     assert local_path(path) == "/"

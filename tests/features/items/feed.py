@@ -1,4 +1,4 @@
-"""The clients of the items' live feed."""
+"""Clients of the live feed of items."""
 
 from functools import partial
 

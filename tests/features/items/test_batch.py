@@ -15,7 +15,7 @@ async def names(person: Person) -> list[str]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 1000])
-async def test_all_are_made_in_their_order(ann: Person, count: int) -> None:
+async def test_items_are_created_in_the_order_given(ann: Person, count: int) -> None:
     batch = [LAMP | {"name": f"n{n}", "price": n} for n in range(count)]
     response = await ann.client.post(URL, json=batch)
     assert response.status_code == 201
@@ -30,7 +30,7 @@ async def test_all_are_made_in_their_order(ann: Person, count: int) -> None:
     assert total == count
 
 
-async def test_a_thousand_cost_ten_statements(app: FastAPI, ann: Person) -> None:
+async def test_thousand_items_take_ten_statements(app: FastAPI, ann: Person) -> None:
     async with counted_statements(app) as statements:
         await ann.client.post(URL, json=[LAMP, LAMP | {"description": None}] * 500)
     work = [statement for statement in statements if statement != "BEGIN IMMEDIATE"]
@@ -38,14 +38,14 @@ async def test_a_thousand_cost_ten_statements(app: FastAPI, ann: Person) -> None
 
 
 @pytest.mark.parametrize("count", [0, 1001])
-async def test_too_few_and_too_many(ann: Person, count: int) -> None:
+async def test_wrong_number_of_items_returns_422(ann: Person, count: int) -> None:
     response = await ann.client.post(URL, json=[LAMP] * count)
     assert response.status_code == 422
     assert response.json()["errors"][0]["loc"] == ["body"]
     assert await names(ann) == []
 
 
-async def test_every_bad_one_is_named_and_none_is_made(ann: Person) -> None:
+async def test_every_invalid_item_is_named_and_none_is_created(ann: Person) -> None:
     batch: list[Any] = [LAMP] * 1000
     batch[3] = LAMP | {"price": -1}
     batch[500] = LAMP | {"name": "", "colour": "red"}
@@ -62,7 +62,7 @@ async def test_every_bad_one_is_named_and_none_is_made(ann: Person) -> None:
     assert await names(ann) == []
 
 
-async def test_a_thousand_bad_ones_are_all_named(ann: Person) -> None:
+async def test_thousand_invalid_items_are_all_named(ann: Person) -> None:
     response = await ann.client.post(URL, json=[{"name": "", "colour": "red"}] * 1000)
     assert response.status_code == 422
     found = [error["loc"][1] for error in response.json()["errors"]]
@@ -70,14 +70,14 @@ async def test_a_thousand_bad_ones_are_all_named(ann: Person) -> None:
 
 
 @pytest.mark.parametrize("body", [LAMP, None, "x", {"0": LAMP}], ids=str)
-async def test_what_is_no_list(ann: Person, body: Any) -> None:
+async def test_body_that_is_no_list_returns_422(ann: Person, body: Any) -> None:
     assert (await ann.client.post(URL, json=body)).status_code == 422
 
 
-async def test_the_last_one_that_the_database_refuses_takes_the_others_along(
+async def test_item_that_the_database_refuses_rolls_back_all(
     app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a bug in the validation would have it."""
+    """Skip the validation, so that the database refuses an item."""
     service = "app.features.items.service.ItemCreate.model_dump"
     monkeypatch.setattr(service, lambda each: vars(each) | {"price": 1 - len(each.name)})
     batch = [LAMP | {"name": "x"}, LAMP | {"name": "xx"}]
@@ -86,7 +86,7 @@ async def test_the_last_one_that_the_database_refuses_takes_the_others_along(
     assert await names(ann) == []
 
 
-async def test_a_retry_with_the_same_key_makes_nothing(ann: Person) -> None:
+async def test_retry_with_the_same_key_creates_nothing(ann: Person) -> None:
     headers, batch = {"Idempotency-Key": "k"}, [LAMP | {"name": f"n{n}"} for n in range(3)]
     first = await ann.client.post(URL, json=batch, headers=headers)
     assert first.status_code == 201

@@ -1,4 +1,4 @@
-"""ETag, If-None-Match and If-Match (RFC 9110, section 13)."""
+"""ETag, If-None-Match and If-Match of items (RFC 9110, section 13)."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,7 +20,7 @@ def writes(item: dict[str, Any]) -> list[tuple[str, Any]]:
     return [("PUT", DESK), ("PATCH", {"price": 1}), ("PATCH", {}), ("DELETE", None)]
 
 
-async def test_every_answer_of_one_item_has_its_tag(ann: Person) -> None:
+async def test_response_with_one_item_has_its_etag(ann: Person) -> None:
     created = await ann.client.post(URL, json=LAMP)
     url = created.headers["Location"]
     assert created.headers["ETag"] == '"1"'
@@ -47,7 +47,9 @@ async def test_every_answer_of_one_item_has_its_tag(ann: Person) -> None:
         ("", 200),
     ],
 )
-async def test_if_none_match(ann: Person, known: str, status: int) -> None:
+async def test_if_none_match_returns_304_for_a_known_version(
+    ann: Person, known: str, status: int
+) -> None:
     item = await make(ann)
     headers = {"If-None-Match": known}
     for method in ("GET", "HEAD"):
@@ -80,7 +82,7 @@ async def test_weak_tag_of_a_proxy_is_taken_when_the_setting_says_so(
 
 
 @pytest.mark.parametrize("expected", ['"1"', '"7", "1"', "*", ' "1" ,'])
-async def test_if_match_that_holds(ann: Person, expected: str) -> None:
+async def test_if_match_with_the_current_version_succeeds(ann: Person, expected: str) -> None:
     for method, body in writes(LAMP):
         item = await make(ann)
         url, headers = f"{URL}/{item['id']}", {"If-Match": expected}
@@ -89,7 +91,7 @@ async def test_if_match_that_holds(ann: Person, expected: str) -> None:
 
 
 @pytest.mark.parametrize("expected", ['"2"', '"a"', '"1 "'[:-2] + '0"', "", '"' + "9" * 40 + '"'])
-async def test_if_match_that_is_stale(ann: Person, expected: str) -> None:
+async def test_if_match_with_a_stale_version_returns_412(ann: Person, expected: str) -> None:
     item = await make(ann)
     url, headers = f"{URL}/{item['id']}", {"If-Match": expected}
     for method, body in writes(item):
@@ -103,7 +105,7 @@ async def test_if_match_that_is_stale(ann: Person, expected: str) -> None:
 @pytest.mark.parametrize(
     "tag", ["1", '"1', '1"', '"1" "2"', '"a b"', "W/1", '*, "1"', "w/" + '"1"']
 )
-async def test_what_is_no_tag(ann: Person, tag: str) -> None:
+async def test_invalid_etag_returns_422(ann: Person, tag: str) -> None:
     item = await make(ann)
     url = f"{URL}/{item['id']}"
     for method, body in writes(item):
@@ -125,7 +127,7 @@ async def test_more_than_50_tags_return_431(ann: Person, field: str) -> None:
 
 
 async def test_statements_do_not_vary_with_the_number_of_tags(ann: Person) -> None:
-    """Else clients fill the caches of the compiled and the prepared ones."""
+    """Otherwise clients could fill the caches of compiled and of prepared statements."""
     item = await make(ann)
     update_query.cache_clear()
     for count in range(1, 51):
@@ -136,7 +138,7 @@ async def test_statements_do_not_vary_with_the_number_of_tags(ann: Person) -> No
     assert update_query.cache_info().currsize == 2
 
 
-async def test_if_none_match_is_for_reading(ann: Person) -> None:
+async def test_if_none_match_on_a_write_is_refused(ann: Person) -> None:
     item = await make(ann)
     url, headers = f"{URL}/{item['id']}", {"If-None-Match": "*"}
     for method, body in writes(item):
@@ -145,7 +147,7 @@ async def test_if_none_match_is_for_reading(ann: Person) -> None:
     assert (await ann.client.get(url)).json() == item
 
 
-async def test_what_does_not_exist_is_404_whatever_is_expected(ann: Person, bob: Person) -> None:
+async def test_unknown_item_returns_404_for_any_if_match(ann: Person, bob: Person) -> None:
     item = await make(ann)
     for item_id in (item["id"], item["id"] + 1):
         for method, body in writes(item):
@@ -156,7 +158,7 @@ async def test_what_does_not_exist_is_404_whatever_is_expected(ann: Person, bob:
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-def test_of_20_writers_with_one_tag_one_wins(two_workers: httpx.Client, method: str) -> None:
+def test_one_of_20_writers_with_one_etag_wins(two_workers: httpx.Client, method: str) -> None:
     sign_up(two_workers)
     created = two_workers.post(URL, json=LAMP)
     url, headers = created.headers["Location"], {"If-Match": created.headers["ETag"]}

@@ -15,7 +15,7 @@ async def make(person: Person, **values: Any) -> dict[str, Any]:
     return item
 
 
-async def test_create(ann: Person) -> None:
+async def test_created_item_is_returned_and_stored(ann: Person) -> None:
     response = await ann.client.post("/api/v1/items", json=LAMP)
     assert response.status_code == 201
     item = response.json()
@@ -26,7 +26,7 @@ async def test_create(ann: Person) -> None:
     assert (await ann.client.get(response.headers["Location"])).json() == item
 
 
-async def test_defaults(ann: Person) -> None:
+async def test_omitted_fields_get_their_defaults(ann: Person) -> None:
     response = await ann.client.post("/api/v1/items", json={"name": "x", "price": 0})
     assert response.json().items() >= {"description": None, "is_offer": False}.items()
 
@@ -43,20 +43,20 @@ async def test_defaults(ann: Person) -> None:
         ("1e3", "1000.00"),
     ],
 )
-async def test_money_is_exact(ann: Person, sent: Any, stored: str) -> None:
+async def test_price_is_exact(ann: Person, sent: Any, stored: str) -> None:
     item = await make(ann, price=sent)
     assert item["price"] == stored
     assert (await ann.client.get(f"/api/v1/items/{item['id']}")).json()["price"] == stored
 
 
 @pytest.mark.parametrize("name", ["x", "x" * 255, "🦉" * 255, "  ", "שלום", "a\nb\t'\"\\%_"])
-async def test_names_come_back_as_they_went(ann: Person, name: str) -> None:
+async def test_name_is_returned_unchanged(ann: Person, name: str) -> None:
     item = await make(ann, name=name, description=name)
     read = (await ann.client.get(f"/api/v1/items/{item['id']}")).json()
     assert read["name"] == read["description"] == name
 
 
-async def test_replace_sets_the_defaults_of_what_is_absent(ann: Person) -> None:
+async def test_replace_sets_omitted_fields_to_their_defaults(ann: Person) -> None:
     item = await make(ann)
     response = await ann.client.put(
         f"/api/v1/items/{item['id']}", json={"name": "Desk", "price": "5"}
@@ -78,7 +78,9 @@ async def test_replace_sets_the_defaults_of_what_is_absent(ann: Person) -> None:
         {"name": "Desk", "price": "1.00", "description": "", "is_offer": False},
     ],
 )
-async def test_update_changes_what_is_sent(ann: Person, changes: dict[str, Any]) -> None:
+async def test_update_changes_only_the_fields_that_are_sent(
+    ann: Person, changes: dict[str, Any]
+) -> None:
     item = await make(ann)
     response = await ann.client.patch(f"/api/v1/items/{item['id']}", json=changes)
     assert response.status_code == 200
@@ -88,13 +90,13 @@ async def test_update_changes_what_is_sent(ann: Person, changes: dict[str, Any])
     }
 
 
-async def test_an_empty_update_changes_nothing(ann: Person) -> None:
+async def test_empty_update_changes_nothing(ann: Person) -> None:
     item = await make(ann)
     response = await ann.client.patch(f"/api/v1/items/{item['id']}", json={})
     assert response.json() == item
 
 
-async def test_delete(ann: Person) -> None:
+async def test_deleted_item_is_gone(ann: Person) -> None:
     item = await make(ann)
     url = f"/api/v1/items/{item['id']}"
     response = await ann.client.delete(url)
@@ -110,14 +112,14 @@ def every_method(url: str) -> list[tuple[str, str, Any]]:
 
 
 @pytest.mark.parametrize("item_id", [-1, 0, 7, 2**31, 2**63 - 1, 2**63, 10**39])
-async def test_an_id_that_nobody_has(ann: Person, item_id: int) -> None:
+async def test_unknown_id_returns_404(ann: Person, item_id: int) -> None:
     for method, url, body in every_method(f"/api/v1/items/{item_id}"):
         response = await ann.client.request(method, url, json=body)
         assert response.status_code == 404, method
         assert response.json()["detail"] == f"Item Not Found (id: {item_id})"
 
 
-async def test_what_is_not_yours_does_not_exist(ann: Person, bob: Person) -> None:
+async def test_other_users_item_returns_404(ann: Person, bob: Person) -> None:
     item = await make(ann, name="Ann's")
     for method, url, body in every_method(f"/api/v1/items/{item['id']}"):
         response = await bob.client.request(method, url, json=body)
@@ -125,7 +127,7 @@ async def test_what_is_not_yours_does_not_exist(ann: Person, bob: Person) -> Non
     assert (await ann.client.get("/api/v1/items")).json()["results"] == [item]
 
 
-async def test_a_superuser_sees_and_changes_all(ann: Person, root: Person) -> None:
+async def test_superuser_sees_and_changes_every_item(ann: Person, root: Person) -> None:
     item = await make(ann)
     url = f"/api/v1/items/{item['id']}"
     assert (await root.client.get(url)).json() == item
@@ -160,7 +162,7 @@ BAD_VALUES = [
 
 
 @pytest.mark.parametrize("bad", BAD_VALUES, ids=str)
-async def test_a_bad_value_is_named_and_changes_nothing(ann: Person, bad: dict[str, Any]) -> None:
+async def test_invalid_value_is_named_and_changes_nothing(ann: Person, bad: dict[str, Any]) -> None:
     item = await make(ann)
     url = f"/api/v1/items/{item['id']}"
     for method, target, body in (
@@ -194,7 +196,7 @@ async def test_a_bad_value_is_named_and_changes_nothing(ann: Person, bad: dict[s
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_a_body_that_makes_no_sense(ann: Person, body: Any, status: int) -> None:
+async def test_malformed_body_is_refused(ann: Person, body: Any, status: int) -> None:
     headers = {"Content-Type": "application/json"}
     response = await ann.client.post("/api/v1/items", content=body, headers=headers)
     assert response.status_code == status, response.text
@@ -202,7 +204,7 @@ async def test_a_body_that_makes_no_sense(ann: Person, body: Any, status: int) -
     assert (await ann.client.get("/api/v1/items")).json()["results"] == []
 
 
-async def test_another_media_type(ann: Person) -> None:
+async def test_other_media_type_is_refused(ann: Person) -> None:
     response = await ann.client.post("/api/v1/items", content=b"name=x")
     assert response.status_code == 415
     response = await ann.client.post("/api/v1/items", data={"name": "x"})
@@ -210,13 +212,13 @@ async def test_another_media_type(ann: Person) -> None:
 
 
 @pytest.mark.parametrize("url", ["/api/v1/items/7?verbose=1", "/api/v1/items?color=red"])
-async def test_an_unknown_parameter(ann: Person, url: str) -> None:
+async def test_unknown_parameter_returns_422(ann: Person, url: str) -> None:
     response = await ann.client.get(url)
     assert response.status_code == 422
     assert response.json()["errors"][0]["loc"][0] == "query"
 
 
-async def test_scopes(app: FastAPI, ann: Person) -> None:
+async def test_missing_scope_returns_403(app: FastAPI, ann: Person) -> None:
     form = {"grant_type": "password", "username": ann.email, "password": "correct horse battery"}
     response = await ann.client.post("/api/v1/auth/token", data=form | {"scope": "items:read"})
     async with client_of(app, response.json()["access_token"]) as reader:
@@ -227,7 +229,7 @@ async def test_scopes(app: FastAPI, ann: Person) -> None:
     assert "items:write" in response.json()["detail"]
 
 
-async def test_a_read_costs_one_query(app: FastAPI, ann: Person) -> None:
+async def test_read_takes_one_statement(app: FastAPI, ann: Person) -> None:
     item = await make(ann)
     for url in ("/api/v1/items?limit=100", f"/api/v1/items/{item['id']}"):
         async with counted_statements(app) as statements:
@@ -235,7 +237,7 @@ async def test_a_read_costs_one_query(app: FastAPI, ann: Person) -> None:
         assert len(statements) == 1, statements
 
 
-async def test_a_write_costs_one_statement(app: FastAPI, ann: Person) -> None:
+async def test_write_takes_one_statement(app: FastAPI, ann: Person) -> None:
     async with counted_statements(app) as statements:
         item = await make(ann)
         await ann.client.patch(f"/api/v1/items/{item['id']}", json={"price": 1})

@@ -33,7 +33,7 @@ from tests.waiting import eventually, eventually_async
 
 ITEMS = "/api/v1/items"
 
-# A foreign key that is checked at the commit, and a trigger that breaks it at each new item.
+# A foreign key that is checked at the commit, and a trigger that violates it for each new item.
 FAILING_COMMIT = {
     "sqlite": (
         "CREATE TABLE broken (id INTEGER REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED)",
@@ -64,7 +64,7 @@ async def records_in(app: FastAPI) -> int | None:
     return count
 
 
-async def test_a_retry_makes_nothing_and_gets_the_first_answer(ann: Person) -> None:
+async def test_retry_creates_nothing_and_returns_the_first_response(ann: Person) -> None:
     first = await post(ann, "k")
     assert first.status_code == 201
     assert "Idempotency-Replayed" not in first.headers
@@ -78,7 +78,7 @@ async def test_a_retry_makes_nothing_and_gets_the_first_answer(ann: Person) -> N
     assert await items_of(ann) == []
 
 
-async def test_the_same_key_with_another_body(ann: Person) -> None:
+async def test_key_with_another_body_returns_422(ann: Person) -> None:
     first = (await post(ann, "k")).json()
     response = await post(ann, "k", name="Desk")
     assert response.status_code == 422
@@ -88,7 +88,7 @@ async def test_the_same_key_with_another_body(ann: Person) -> None:
     assert await items_of(ann) == [first]
 
 
-async def test_the_same_key_of_another_user(ann: Person, bob: Person) -> None:
+async def test_key_of_another_user_is_another_key(ann: Person, bob: Person) -> None:
     mine, theirs = await post(ann, "k"), await post(bob, "k", name="Bob's")
     assert (mine.status_code, theirs.status_code) == (201, 201)
     assert "Idempotency-Replayed" not in theirs.headers
@@ -97,7 +97,7 @@ async def test_the_same_key_of_another_user(ann: Person, bob: Person) -> None:
 
 
 @pytest.mark.parametrize("key", [key for key in BAD_KEYS if key.strip() == key])
-async def test_a_bad_key_writes_nothing(app: FastAPI, ann: Person, key: str) -> None:
+async def test_invalid_key_writes_nothing(app: FastAPI, ann: Person, key: str) -> None:
     response = await post(ann, key)
     assert response.status_code == 422
     (error,) = response.json()["errors"]
@@ -106,9 +106,7 @@ async def test_a_bad_key_writes_nothing(app: FastAPI, ann: Person, key: str) -> 
     assert await records_in(app) == 0
 
 
-async def test_without_a_key_each_is_another_and_no_statement_more(
-    app: FastAPI, ann: Person
-) -> None:
+async def test_request_without_a_key_takes_no_more_statements(app: FastAPI, ann: Person) -> None:
     async with counted_statements(app) as statements:
         for _ in range(2):
             assert (await ann.client.post(ITEMS, json=LAMP)).status_code == 201
@@ -117,7 +115,7 @@ async def test_without_a_key_each_is_another_and_no_statement_more(
     assert len(await items_of(ann)) == 2
 
 
-async def test_after_a_day_the_key_is_new(app: FastAPI, ann: Person) -> None:
+async def test_key_expires_after_a_day(app: FastAPI, ann: Person) -> None:
     first = await post(ann, "k")
     async with app.state.resources.database.transaction() as session:
         record = (await session.scalars(select(IdempotencyRecord))).one()
@@ -131,7 +129,7 @@ async def test_after_a_day_the_key_is_new(app: FastAPI, ann: Person) -> None:
     assert everything(await post(ann, "k", name="Desk")) == everything(second)
 
 
-async def test_the_records_go_with_the_account(app: FastAPI, ann: Person) -> None:
+async def test_records_are_deleted_with_the_account(app: FastAPI, ann: Person) -> None:
     await post(ann, "k")
     assert await records_in(app) == 1
     response = await ann.client.request(
@@ -141,7 +139,7 @@ async def test_the_records_go_with_the_account(app: FastAPI, ann: Person) -> Non
     assert await records_in(app) == 0
 
 
-async def test_the_document_tells_of_it(app: FastAPI) -> None:
+async def test_openapi_document_describes_the_key(app: FastAPI) -> None:
     paths = (await asyncio.to_thread(app.openapi))["paths"]
     operation = paths[ITEMS]["post"]
     (parameter,) = operation["parameters"]
@@ -165,12 +163,12 @@ async def assert_the_key_is_new(app: FastAPI, person: Person) -> None:
     assert await items_of(person) == [response.json()]
 
 
-async def test_a_refused_body_leaves_no_record(app: FastAPI, ann: Person) -> None:
+async def test_invalid_body_leaves_no_record(app: FastAPI, ann: Person) -> None:
     assert (await post(ann, "k", price=-1)).status_code == 422
     await assert_the_key_is_new(app, ann)
 
 
-async def test_an_error_after_the_insert_leaves_no_record(
+async def test_error_after_the_insert_leaves_no_record(
     app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(items: ItemRepository, *arguments: Any) -> ItemRead:
@@ -184,7 +182,7 @@ async def test_an_error_after_the_insert_leaves_no_record(
     await assert_the_key_is_new(app, ann)
 
 
-async def test_a_commit_that_fails_leaves_no_record(
+async def test_failed_commit_leaves_no_record(
     databases: Databases, own_database_url: str, password_hash: str
 ) -> None:
     statements = FAILING_COMMIT[own_database_url.partition("+")[0]]
@@ -200,7 +198,7 @@ async def test_a_commit_that_fails_leaves_no_record(
             await assert_the_key_is_new(app, ann)
 
 
-async def test_when_the_first_fails_one_of_those_who_wait_is_the_first(
+async def test_waiting_request_succeeds_after_the_first_one_fails(
     app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started, fails = asyncio.Event(), asyncio.Event()
@@ -220,7 +218,7 @@ async def test_when_the_first_fails_one_of_those_who_wait_is_the_first(
     others = [asyncio.create_task(post(ann, "k")) for _ in range(3)]
     if (
         not app.state.resources.database.is_sqlite
-    ):  # there, they wait for the one connection that writes
+    ):  # on SQLite they wait for the only connection that writes
         await until_waiting(app, 3)
     fails.set()
     assert (await first).status_code == 500
@@ -245,11 +243,13 @@ async def until_waiting(app: FastAPI, many: int) -> None:
         await eventually_async(are_waiting)
 
 
-def test_of_16_at_once_one_makes_the_item(server: httpx.Client) -> None:
+def test_one_of_16_concurrent_requests_creates_the_item(server: httpx.Client) -> None:
     check_that_one_makes_the_item(server)
 
 
-def test_of_16_at_once_one_makes_the_item_on_two_workers(two_workers: httpx.Client) -> None:
+def test_one_of_16_concurrent_requests_on_two_workers_creates_the_item(
+    two_workers: httpx.Client,
+) -> None:
     check_that_one_makes_the_item(two_workers)
 
 
@@ -260,7 +260,7 @@ def check_that_one_makes_the_item(client: httpx.Client) -> None:
     url = client.base_url.join(ITEMS)
 
     def send(_: int) -> httpx.Response:
-        """Use a connection of its own, so that each worker gets some."""
+        """Send it on a connection of its own, so that both workers get requests."""
         return httpx.post(url, json=LAMP, headers=headers, timeout=DEADLINE_SECONDS)
 
     with ThreadPoolExecutor(16) as threads:
@@ -272,7 +272,7 @@ def check_that_one_makes_the_item(client: httpx.Client) -> None:
     assert client.get(ITEMS).json()["results"] == [responses[0].json()]
 
 
-# A trigger that keeps the item's insertion from ending.
+# A trigger that never lets the insertion of an item end.
 STUCK = {
     "sqlite": (
         """CREATE TRIGGER stuck AFTER INSERT ON items BEGIN
@@ -302,9 +302,7 @@ def killed_at_the_end(database_url: str) -> Iterator[httpx.Client]:
         process.wait()
 
 
-def test_a_server_that_is_killed_in_the_middle_leaves_nothing(
-    databases: Databases, own_database_url: str
-) -> None:
+def test_killed_server_leaves_nothing(databases: Databases, own_database_url: str) -> None:
     url = own_database_url
     is_sqlite = url.startswith("sqlite")
     databases.execute(url, *STUCK[url.partition("+")[0]])
@@ -319,7 +317,7 @@ def test_a_server_that_is_killed_in_the_middle_leaves_nothing(
             eventually(lambda: is_stuck(url))
         with pytest.raises(httpx.TransportError):
             future.result()
-    if not is_sqlite:  # which does not look whether its client is there, as long as it works
+    if not is_sqlite:  # PostgreSQL checks for a client only between statements
         databases.execute(url, f"SELECT pg_terminate_backend(pid) FROM ({SLEEPERS}) AS sleepers")
     databases.execute(url, "DROP TRIGGER stuck" + ("" if is_sqlite else " ON items"))
     with serving(url) as client:
@@ -332,7 +330,7 @@ def test_a_server_that_is_killed_in_the_middle_leaves_nothing(
 
 
 def is_stuck(url: str) -> bool:
-    if url.startswith("sqlite"):  # the one that writes is stuck
+    if url.startswith("sqlite"):  # the connection that writes is blocked
         with closing(sqlite3.connect(make_url(url).database or "", timeout=0)) as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")

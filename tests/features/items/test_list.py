@@ -13,7 +13,7 @@ SORTS = ["id", "name", "price", "created_at", "updated_at"]
 
 
 async def pages(person: Person, **params: Any) -> list[list[dict[str, Any]]]:
-    """All of them, by the cursors."""
+    """Return all pages, by following the cursors."""
     found = []
     while True:
         response = await person.client.get(URL, params=params)
@@ -32,11 +32,11 @@ async def pages(person: Person, **params: Any) -> list[list[dict[str, Any]]]:
         assert next_page == (await person.client.get(URL, params=params)).json()
 
 
-async def test_nothing_yet(ann: Person) -> None:
+async def test_list_without_items_is_empty(ann: Person) -> None:
     assert (await ann.client.get(URL)).json() == {"results": [], "next": None}
 
 
-async def test_each_sees_their_own(ann: Person, bob: Person, root: Person) -> None:
+async def test_user_lists_only_visible_items(ann: Person, bob: Person, root: Person) -> None:
     mine, theirs = await make(ann), await make(bob)
     assert (await ann.client.get(URL)).json()["results"] == [mine]
     assert (await bob.client.get(URL)).json()["results"] == [theirs]
@@ -44,8 +44,8 @@ async def test_each_sees_their_own(ann: Person, bob: Person, root: Person) -> No
 
 
 @pytest.mark.parametrize("sort", [*SORTS, *(f"-{name}" for name in SORTS)])
-async def test_pages_in_every_sort(ann: Person, sort: str) -> None:
-    """With values that many share, so that the tie-break counts."""
+async def test_pages_hold_every_item_once_in_every_sort(ann: Person, sort: str) -> None:
+    """Many items share a value, so that the tie-break matters."""
     items = [await make(ann, name=f"n{n % 3}", price=f"{n % 2}.10") for n in range(7)]
     name = sort.removeprefix("-")
     found = await pages(ann, sort=sort, limit=2)
@@ -55,25 +55,25 @@ async def test_pages_in_every_sort(ann: Person, sort: str) -> None:
     assert flat == expected
 
 
-async def test_pages_while_others_write(ann: Person) -> None:
+async def test_pages_are_complete_while_others_write(ann: Person) -> None:
     for n in range(4):
         await make(ann, name=f"n{n}")
     first = (await ann.client.get(URL, params={"sort": "-name", "limit": 2})).json()
     await make(ann, name="n9")  # before the cursor
-    await ann.client.delete(f"{URL}/{first['results'][-1]['id']}")  # the cursor's own row
+    await ann.client.delete(f"{URL}/{first['results'][-1]['id']}")  # the row of the cursor
     params = {"sort": "-name", "limit": 2, "cursor": first["next"]}
     second = (await ann.client.get(URL, params=params)).json()
     assert [item["name"] for item in second["results"]] == ["n1", "n0"]
 
 
 @pytest.mark.parametrize("limit", [0, 101, -1, "x", 10**39])
-async def test_a_limit_that_cannot_be(ann: Person, limit: Any) -> None:
+async def test_invalid_limit_returns_422(ann: Person, limit: Any) -> None:
     response = await ann.client.get(URL, params={"limit": limit})
     assert response.status_code == 422
     assert response.json()["errors"][0]["loc"] == ["query", "limit"]
 
 
-async def test_a_cursor_with_any_one_character_changed(ann: Person) -> None:
+async def test_changed_cursor_returns_422(ann: Person) -> None:
     for n in range(2):
         await make(ann, name=f"n{n}")
     cursor = (await ann.client.get(URL, params={"limit": 1})).json()["next"]
@@ -86,11 +86,11 @@ async def test_a_cursor_with_any_one_character_changed(ann: Person) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["", ".", "x", "é", "W10.", "x" * 5000, "\x00"])
-async def test_a_made_up_cursor(ann: Person, cursor: str) -> None:
+async def test_forged_cursor_returns_422(ann: Person, cursor: str) -> None:
     assert (await ann.client.get(URL, params={"cursor": cursor})).status_code == 422
 
 
-async def test_a_cursor_of_another_sort(ann: Person) -> None:
+async def test_cursor_of_another_sort_returns_422(ann: Person) -> None:
     for _ in range(2):
         await make(ann)
     cursor = (await ann.client.get(URL, params={"limit": 1})).json()["next"]
@@ -98,7 +98,7 @@ async def test_a_cursor_of_another_sort(ann: Person) -> None:
     assert response.status_code == 422
 
 
-async def test_a_cursor_of_the_longest_name(ann: Person) -> None:
+async def test_cursor_of_the_longest_name_is_accepted(ann: Person) -> None:
     for _ in range(2):
         await make(ann, name="\x01" * 255)
     found = await pages(ann, sort="name", limit=1)
@@ -106,7 +106,7 @@ async def test_a_cursor_of_the_longest_name(ann: Person) -> None:
 
 
 @pytest.mark.parametrize("sort", ["owner_id", "--id", "", "password_hash", "id "])
-async def test_an_unknown_sort(ann: Person, sort: str) -> None:
+async def test_unknown_sort_returns_422(ann: Person, sort: str) -> None:
     response = await ann.client.get(URL, params={"sort": sort})
     assert response.status_code == 422
     assert response.json()["errors"][0]["loc"] == ["query", "sort"]
@@ -127,7 +127,9 @@ async def test_an_unknown_sort(ann: Person, sort: str) -> None:
         ("", ["Lamp", "old lamp", "Ünï", "οδοσ", "100%", "a_b", "axb", "back\\slash"]),
     ],
 )
-async def test_search_is_literal_and_of_any_case(ann: Person, q: str, names: list[str]) -> None:
+async def test_search_is_literal_and_case_insensitive(
+    ann: Person, q: str, names: list[str]
+) -> None:
     await make(ann, name="Lamp", description="BRASS")
     for name in ("old lamp", "Ünï", "οδοσ", "100%", "a_b", "axb", "back\\slash"):
         await make(ann, name=name, description=None)
@@ -136,7 +138,7 @@ async def test_search_is_literal_and_of_any_case(ann: Person, q: str, names: lis
 
 
 @pytest.mark.parametrize("q", ["\x00", "x" * 256])
-async def test_a_search_that_cannot_be(ann: Person, q: str) -> None:
+async def test_invalid_search_returns_422(ann: Person, q: str) -> None:
     assert (await ann.client.get(URL, params={"q": q})).status_code == 422
 
 
@@ -151,7 +153,9 @@ async def test_a_search_that_cannot_be(ann: Person, q: str) -> None:
         ({"is_offer": "false", "q": "lamp"}, ["0.10", "10.00"]),
     ],
 )
-async def test_filters(ann: Person, params: dict[str, Any], prices: list[str]) -> None:
+async def test_filters_limit_the_list(
+    ann: Person, params: dict[str, Any], prices: list[str]
+) -> None:
     for price in ("0.10", "2", "10"):
         await make(ann, price=price, is_offer=price == "2")
     response = await ann.client.get(URL, params=params | {"with_total": True})
@@ -165,20 +169,20 @@ async def test_filters(ann: Person, params: dict[str, Any], prices: list[str]) -
     + [{"owner_id": value} for value in (0, -1, 2**63, "x")],
     ids=str,
 )
-async def test_a_filter_that_cannot_be(root: Person, params: dict[str, Any]) -> None:
+async def test_invalid_filter_returns_422(root: Person, params: dict[str, Any]) -> None:
     response = await root.client.get(URL, params=params)
     assert response.status_code == 422
     assert response.json()["errors"][0]["loc"] == ["query", *params]
 
 
-async def test_total_counts_what_matches_and_not_the_page(ann: Person) -> None:
+async def test_total_counts_all_matches(ann: Person) -> None:
     for n in range(3):
         await make(ann, name=f"n{n}")
     params: dict[str, Any] = {"limit": 1, "q": "N", "with_total": True}
     assert (await ann.client.get(URL, params=params)).json()["total"] == 3
 
 
-async def test_owner_is_for_superusers(ann: Person, bob: Person, root: Person) -> None:
+async def test_owner_filter_is_for_superusers(ann: Person, bob: Person, root: Person) -> None:
     await make(ann)
     theirs = await make(bob)
     response = await root.client.get(URL, params={"owner_id": bob.id})
@@ -187,10 +191,10 @@ async def test_owner_is_for_superusers(ann: Person, bob: Person, root: Person) -
     assert (await ann.client.get(URL, params={"owner_id": bob.id})).status_code == 403
 
 
-async def test_searches_of_one_user_do_not_hold_up_others(
+async def test_searches_of_one_user_do_not_block_others(
     app: FastAPI, ann: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A search for two letters reads every item there is."""
+    """A search for two letters reads every item."""
     searching, end, read = 0, asyncio.Event(), ItemRepository.list
 
     async def read_slowly(self: ItemRepository, *arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""WS /items/live on real servers: with several workers, many sockets, and as they stop."""
+"""The live feed on real servers: several workers, many sockets, and shutdown."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ def closed(connection: ClientConnection) -> int:
     return connection.close_code
 
 
-def test_two_workers(database_url: str, redis_url: str) -> None:
+def test_changes_reach_the_sockets_of_other_workers(database_url: str, redis_url: str) -> None:
     workers = {"WEB_CONCURRENCY": "2", "REDIS_URL": redis_url}
     with serving(database_url, **workers) as client, ExitStack() as sockets:
         sign_up(client, "bob")
@@ -64,13 +64,15 @@ def test_two_workers(database_url: str, redis_url: str) -> None:
             list(threads.map(lambda n: client.patch(url, json={"price": n}), range(20)))
         for each in connections:
             messages = [receive(each) for _ in range(20)]
-            if any(message["version"] == 1 for message in messages):  # the other worker heard late
+            if any(
+                message["version"] == 1 for message in messages
+            ):  # the other worker subscribed late
                 messages = [*(m for m in messages if m["version"] > 1), receive(each)]
             assert {message["type"] for message in messages} == {"item.updated"}
             assert sorted(message["version"] for message in messages) == list(range(2, 22))
 
         client.post(ITEMS, json=LAMP, headers={"Authorization": bob})
-        assert receive(of_bob)["type"] == "item.created"  # the first thing that he hears
+        assert receive(of_bob)["type"] == "item.created"  # the first message
 
         token = client.headers["Authorization"].removeprefix("Bearer ")
         client.post("/api/v1/auth/revoke", data={"token": token})
@@ -78,7 +80,7 @@ def test_two_workers(database_url: str, redis_url: str) -> None:
         assert of_bob.ping().wait(DEADLINE_SECONDS)
 
 
-def test_a_command_ends_sockets(database_url: str, redis_url: str) -> None:
+def test_command_that_ends_a_session_closes_its_sockets(database_url: str, redis_url: str) -> None:
     with serving(database_url, REDIS_URL=redis_url) as client:
         sign_up(client)
         with listen(client) as connection:
@@ -89,10 +91,10 @@ def test_a_command_ends_sockets(database_url: str, redis_url: str) -> None:
             assert closed(connection) == 4401
 
 
-def test_who_reads_nothing_is_dropped(database_url: str, redis_url: str) -> None:
+def test_client_that_reads_nothing_is_closed(database_url: str, redis_url: str) -> None:
     with serving(database_url, REDIS_URL=redis_url) as client:
         sign_up(client)
-        # It reads 16 messages, and leaves the others to the network: a few megabytes.
+        # The client reads 16 messages. The network buffers hold the others, a few megabytes.
         with listen(client, max_queue=16) as connection, Redis.from_url(redis_url) as redis:
             message = json.dumps(["another process", "items/1", json.dumps({"x": 4000 * "x"})])
             channel = f"events:{redis_url.rpartition('/')[2]}"
@@ -101,22 +103,24 @@ def test_who_reads_nothing_is_dropped(database_url: str, redis_url: str) -> None
                     for _ in range(100):
                         pipeline.publish(channel, message)
                     pipeline.execute()
-            # The server has taken all messages.
+            # The server has received all messages from Redis.
             eventually(lambda: not any(int(each["omem"]) for each in redis.client_list()))
             assert client.get(ITEMS).status_code == 200
             assert closed(connection) == 1013
 
 
-def test_a_stop(database_url: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_shutdown_closes_the_sockets_at_once(
+    database_url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     with ExitStack() as sockets:
         with serving(database_url) as client:
             sign_up(client)
             connections = [sockets.enter_context(listen(client)) for _ in range(5)]
         assert [closed(each) for each in connections] == [1012] * 5
-    assert GRACE_IS_OVER not in "".join(capfd.readouterr())  # nobody is waited for
+    assert GRACE_IS_OVER not in "".join(capfd.readouterr())  # the server did not wait for clients
 
 
-def test_the_handshake(server: httpx.Client) -> None:
+def test_handshake_needs_a_token(server: httpx.Client) -> None:
     with pytest.raises(InvalidStatus) as caught, connect(live_url(server), **PATIENT):
         pass
     response = caught.value.response
@@ -135,7 +139,7 @@ def test_the_handshake(server: httpx.Client) -> None:
 
 
 async def make_tokens(database_url: str, count: int) -> list[str]:
-    """Of as many users."""
+    """Create users and return a token of each."""
     database, tokens = Database(make_settings(database_url)), []
     signer = AccessTokens(SECRET_KEY, timedelta(minutes=15))
     async with database.transaction() as session:
@@ -153,8 +157,8 @@ async def make_tokens(database_url: str, count: int) -> list[str]:
     return tokens
 
 
-def test_a_thousand_sockets_on_five_connections(server: httpx.Client, database_url: str) -> None:
-    """The pool of the shared server has five."""
+def test_thousand_sockets_need_no_more_connections(server: httpx.Client, database_url: str) -> None:
+    """The pool of the shared server has five connections."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
     tokens = asyncio.run(make_tokens(database_url, 1000 // MAX_PER_USER))
@@ -180,7 +184,7 @@ def test_a_thousand_sockets_on_five_connections(server: httpx.Client, database_u
     asyncio.run(open_all())
 
 
-def test_a_commit_that_fails_is_an_error_leaves_nothing_and_is_not_told(
+def test_failed_commit_returns_an_error_and_publishes_nothing(
     databases: Databases, own_database_url: str
 ) -> None:
     with serving(own_database_url) as client:

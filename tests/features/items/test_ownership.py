@@ -1,4 +1,4 @@
-"""What a repository of owned rows does beyond what the items' own tests show."""
+"""OwnedRepository, as far as the tests of items do not show it."""
 
 from typing import ClassVar
 from uuid import uuid4
@@ -14,7 +14,7 @@ from tests.conftest import Person
 
 
 class Offers(ItemRepository):
-    """Items that may be changed only while they are on offer."""
+    """Items that can be changed only while they are on offer."""
 
     changeable: ClassVar = [Item.is_offer.is_(True)]
 

@@ -1,4 +1,4 @@
-"""How PostgreSQL finds a page: read off an index, in its order."""
+"""PostgreSQL reads the pages of lists from indexes."""
 
 from typing import Any, get_args
 
@@ -32,11 +32,11 @@ async def plan_of(
     many: int = 5000,
     **filters: Any,
 ) -> str:
-    """Of a page at the start or in the middle, as the statement is sent."""
+    """Return the plan of the first page, or of one in the middle."""
     async with app.state.resources.database.transaction() as session:
         await session.execute(text(MANY), {"owner_id": ann.id, "many": many})
     async with app.state.resources.database.transaction() as session:
-        for name in ("name", "description"):  # as vacuuming does
+        for name in ("name", "description"):  # as VACUUM does
             await session.execute(text(f"SELECT gin_clean_pending_list('ix_items_{name}_trgm')"))
         await session.execute(text("ANALYZE items"))
         item = (await session.scalars(select(Item).order_by(Item.id).offset(2500).limit(1))).one()
@@ -53,9 +53,9 @@ async def plan_of(
 
 @only("postgresql")
 @pytest.mark.parametrize("sort", SORTS)
-async def test_a_page_is_read_off_an_index(app: FastAPI, ann: Person, sort: str) -> None:
+async def test_page_is_read_from_an_index(app: FastAPI, ann: Person, sort: str) -> None:
     plan = await plan_of(app, ann, Sort(sort))
-    by_id = "pk_items" if "pk_items" in plan else "ix_items_owner_id_id"  # she has all there are
+    by_id = "pk_items" if "pk_items" in plan else "ix_items_owner_id_id"  # she owns all items
     name = Sort(sort).names[0]
     index = by_id if name == "id" else f"ix_items_owner_id_{name}_id"
     assert f"using {index} on items" in plan
@@ -64,7 +64,7 @@ async def test_a_page_is_read_off_an_index(app: FastAPI, ann: Person, sort: str)
 
 
 @only("postgresql")
-async def test_a_search_asks_the_indexes_of_trigrams(app: FastAPI, ann: Person) -> None:
+async def test_search_uses_the_trigram_indexes(app: FastAPI, ann: Person) -> None:
     plan = await plan_of(
         app, ann, Sort("id"), is_first=True, many=20_000, q=like_pattern("c4ca4238a0b9")
     )

@@ -1,4 +1,4 @@
-"""`app items seed`, on a database of its own."""
+"""`app items seed`."""
 
 import asyncio
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def stored(database_url: str) -> Sequence[Item]:
     return asyncio.run(read())
 
 
-def test_as_many_as_asked_for(database_url: str) -> None:
+def test_seed_creates_the_number_of_items(database_url: str) -> None:
     for name in ("ann", "bob"):
         assert invoke("users", "create", f"{name}@example.com").exit_code == 0
     result = invoke("items", "seed", "--count", "1003")
@@ -59,11 +59,11 @@ def test_as_many_as_asked_for(database_url: str) -> None:
         (["--owner", "bob@example.com"], "User Not Found (email: bob@example.com)"),
     ],
 )
-def test_an_error_is_one_line(arguments: list[str], says: str) -> None:
+def test_error_is_one_line(arguments: list[str], says: str) -> None:
     result = invoke("items", "seed", *arguments)
     assert isinstance(result.exception, SystemExit)
     assert str(result.exception) == says
 
 
-def test_a_count_that_cannot_be() -> None:
+def test_invalid_count_is_refused() -> None:
     assert invoke("items", "seed", "--count", "0").exit_code == 2

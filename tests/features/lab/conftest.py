@@ -18,10 +18,10 @@ from tests.databases import Databases, Postgres
 
 @pytest.fixture
 async def app(database_url: str) -> AsyncIterator[FastAPI]:
-    """The lab's own, with ten owners of ten items each."""
+    """Return the application of the lab, with ten owners of ten items each."""
     await seed(database_url)
     options = ServerOptions(database_url=database_url)
-    app = await asyncio.to_thread(create_lab_app, options)  # it looks for files
+    app = await asyncio.to_thread(create_lab_app, options)  # it reads files
     async with app.router.lifespan_context(app):
         yield app
 
@@ -35,7 +35,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 def starts_processes(never_blocked: BlockBuster | None) -> None:
     if never_blocked:
-        for function in never_blocked.functions.values():  # asyncio itself has no other way
+        for function in never_blocked.functions.values():  # asyncio starts processes that way
             function.can_block_in("/subprocess.py", "_execute_child")
 
 
@@ -53,8 +53,11 @@ def leaves_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
-    """Neither a file nor a database: one of that name can be made. Nor an open connection, which
-    fails the test as it is collected."""
+    """Expect that no file, no database and no connection is left.
+
+    A database of that name can be created again. An open connection is collected as garbage, whose
+    warning fails the test.
+    """
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     yield
     gc.collect()

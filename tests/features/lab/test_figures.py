@@ -26,15 +26,15 @@ def measurement(step: str, **changes: Any) -> Measurement:
     return Measurement.model_validate(values | changes)
 
 
-def test_who_wins() -> None:
+def test_winners_have_the_best_value_as_it_is_shown() -> None:
     measurements = [
         measurement("step1", requests_per_second=1234.4, p50_ms=19.6, threads=10),
         measurement("step2", requests_per_second=50.2, p99_ms=None),
         measurement("step4", requests_per_second=1233.9, p50_ms=20.4, light_p99_ms=2),
     ]
-    won = {column.name: column.winners(measurements) for column in COLUMNS}
-    assert won == {
-        "requests_per_second": "sync, async",  # as they are shown: 1,234
+    winners = {column.name: column.winners(measurements) for column in COLUMNS}
+    assert winners == {
+        "requests_per_second": "sync, async",  # both are shown as 1,234
         "p50_ms": "-",
         "p99_ms": "sync, async",
         "light_p99_ms": "async",
@@ -44,13 +44,13 @@ def test_who_wins() -> None:
     }
 
 
-def test_percentiles() -> None:
+def test_percentile_is_in_milliseconds() -> None:
     assert percentile([], 99) is None
     assert percentile([0.5], 50) == 500
     assert percentile([number / 1000 for number in range(101)], 99) == 99
 
 
-def test_the_rate_is_that_to_the_last_answer() -> None:
+def test_rate_is_measured_up_to_the_last_response() -> None:
     result = Load(port=0, path="", clients=10)
     assert result.requests_per_second == 0
     result.start, result.end, result.last_response = 100, 105, 110
@@ -58,7 +58,7 @@ def test_the_rate_is_that_to_the_last_answer() -> None:
     assert result.requests_per_second == 2
 
 
-def test_each_bar_has_its_name_and_figure() -> None:
+def test_bar_has_its_step_and_value() -> None:
     results = Results(
         measured_at=datetime.now(UTC),
         machine={"database": "<SQLite> & others", "cores": 2},

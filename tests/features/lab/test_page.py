@@ -1,4 +1,4 @@
-"""/lab: who may do what there, and what it tells meanwhile."""
+"""The page of the lab: permissions, and the events that it streams."""
 
 import asyncio
 import re
@@ -32,13 +32,13 @@ WAITS = ["block_loop", "await_sleep", "plain_def", "call_in_thread", "fill_threa
 @pytest.fixture
 async def app(database_url: str) -> AsyncIterator[FastAPI]:
     async with running(make_settings(database_url, lab_enabled=True)) as app:
-        app.state.resources.settings.environment = "local"  # where who sits at the machine may
+        app.state.resources.settings.environment = "local"  # local users have permission
         yield app
 
 
 @pytest.fixture
 def measure(monkeypatch: pytest.MonkeyPatch) -> Measure:
-    """In the place of what takes its time."""
+    """Replace the measurement, which takes long."""
     measure = Measure(OSError("The disk is full."))
     monkeypatch.setattr(runs, "measure", measure)
     return measure
@@ -50,7 +50,7 @@ def lab_runs(app: FastAPI) -> Runs:
 
 
 def news(response: httpx.Response) -> list[tuple[str, str]]:
-    """Each event and its data."""
+    """Parse the events: their names and data."""
     assert response.headers["Content-Type"].startswith("text/event-stream")
     events = []
     for text in response.text.split("\n\n"):
@@ -61,7 +61,7 @@ def news(response: httpx.Response) -> list[tuple[str, str]]:
 
 
 @only("sqlite")
-async def test_it_tells_its_story_without_a_script(browser: httpx.AsyncClient) -> None:
+async def test_page_shows_the_steps_without_a_script(browser: httpx.AsyncClient) -> None:
     response = await browser.get("/lab")
     assert response.status_code == 200
     assert '<a href="/lab" aria-current="page">Lab</a>' in response.text
@@ -77,7 +77,7 @@ async def test_it_tells_its_story_without_a_script(browser: httpx.AsyncClient) -
     marks = [
         re.sub("<[^>]+>", "", mark) for mark in re.findall("(?s)<mark>.*?</mark>", response.text)
     ]
-    assert len(marks) == 5 + 8 + 24  # of the trap, the bridge and the goal
+    assert len(marks) == 5 + 8 + 24  # in steps 2, 3 and 4
     assert "return await session.run_sync(step1_sync.items_by_owner)" in "".join(marks)
     for action in (RUN, *(f"/lab/{name}" for name in WAITS)):
         assert f'method="post" action="{action}"' in response.text
@@ -86,7 +86,7 @@ async def test_it_tells_its_story_without_a_script(browser: httpx.AsyncClient) -
 
 
 @only("sqlite")
-async def test_who_may(
+async def test_lab_is_for_superusers_and_local_users(
     app: FastAPI,
     measure: Measure,
     ann: Person,
@@ -126,19 +126,19 @@ async def test_who_may(
     assert not await may(ann, "192.0.2.1")
     assert await may(root, "192.0.2.1")
     monkeypatch.setattr(app.state.resources.settings, "environment", "production")
-    assert not await may(ann, "127.0.0.1")  # it may be that of a proxy
+    assert not await may(ann, "127.0.0.1")  # the address can be that of a proxy
     assert await may(root, "127.0.0.1")
 
 
 @only("sqlite")
-async def test_no_other_site_may(browser: httpx.AsyncClient) -> None:
+async def test_form_of_another_site_returns_403(browser: httpx.AsyncClient) -> None:
     for path in (RUN, "/lab/block_loop"):
         response = await browser.post(path, headers={"Sec-Fetch-Site": "cross-site"})
         assert response.status_code == 403
 
 
 @only("sqlite")
-async def test_one_runs_at_a_time(
+async def test_second_run_returns_409(
     app: FastAPI, browser: httpx.AsyncClient, measure: Measure, caplog: pytest.LogCaptureFixture
 ) -> None:
     wrong = await browser.post(RUN, data={"query_ms": "much"})
@@ -150,19 +150,19 @@ async def test_one_runs_at_a_time(
     assert "The lab is running already." in second.text
     assert "Each query waits 7 ms" in second.text
     assert "<button disabled>" in second.text
-    measure.may_go_on.set()
+    measure.may_continue.set()
     events = news(await browser.get(f"{RUN}/news"))
     assert [name for name, _ in events] == ["status", "chart"] * 2 + ["end"]
     after = await browser.get("/lab")
     assert "The run failed." in after.text
     assert "The disk is full" not in after.text
-    assert "Measured <time" in after.text  # the figures before
+    assert "Measured <time" in after.text  # the previous results
     assert (await browser.post(RUN)).status_code == 303
 
 
 @only("sqlite")
 @pytest.mark.usefixtures("leaves_nothing")
-async def test_a_run_is_told_as_it_happens(
+async def test_progress_of_a_run_is_streamed(
     app: FastAPI, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page, "SECONDS", 0.1)
@@ -183,7 +183,7 @@ async def test_a_run_is_told_as_it_happens(
 
 
 @pytest.mark.usefixtures("leaves_nothing")
-async def test_a_stop_ends_the_run(
+async def test_shutdown_ends_the_run(
     app: FastAPI, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask, measures = Connection.request, asyncio.Event()
@@ -197,11 +197,11 @@ async def test_a_stop_ends_the_run(
     await browser.post(RUN)
     run = lab_runs(app).current
     assert run
-    assert isinstance(await anext(run.watch()), Progress)  # its server is up
+    assert isinstance(await anext(run.watch()), Progress)  # the server has started
     paths = ("news", "vitals")
     watching = [asyncio.create_task(browser.get(f"{RUN}/{path}")) for path in paths]
     await asyncio.wait_for(measures.wait(), DEADLINE_SECONDS)
-    for _ in range(10):  # again, while it tidies up
+    for _ in range(10):  # again, during the cleanup
         app.state.lab.stop()
         await settled()
     for response in await asyncio.wait_for(asyncio.gather(*watching), DEADLINE_SECONDS):
@@ -211,7 +211,7 @@ async def test_a_stop_ends_the_run(
 
 
 @only("sqlite")
-async def test_who_goes_away_leaves_the_run_alone(
+async def test_run_continues_when_its_clients_disconnect(
     app: FastAPI, measure: Measure, browser: httpx.AsyncClient
 ) -> None:
     await browser.post(RUN)
@@ -220,7 +220,7 @@ async def test_who_goes_away_leaves_the_run_alone(
         await asyncio.wait_for(look_and_leave(app, f"{RUN}/{path}"), DEADLINE_SECONDS)
     assert asyncio.all_tasks() <= tasks
     assert lab_runs(app).is_running
-    assert not measure.is_given_up
+    assert not measure.is_canceled
 
 
 async def look_and_leave(app: FastAPI, path: str) -> None:
@@ -242,20 +242,22 @@ async def look_and_leave(app: FastAPI, path: str) -> None:
 
 
 @only("sqlite")
-async def test_what_is_seen_of_each_wait(
+async def test_vitals_show_each_wait(
     app: FastAPI,
     browser: httpx.AsyncClient,
     never_blocked: BlockBuster,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     never_blocked.functions["time.sleep"].can_block_in(
-        "app/features/lab/pages/waits.py", "block_loop"  # that it blocks the loop is to be seen
+        "app/features/lab/pages/waits.py", "block_loop"  # it blocks the loop on purpose
     )  # fmt: skip
     monkeypatch.setattr(waits, "SECONDS", 0.1)
 
     async def seen(name: str, threads: int = 0, waiting: int = 0) -> list[int]:
-        """The worst lag, and the most threads that were taken, and waited for. Whatever waits in a
-        thread does until so many have been seen."""
+        """Return the highest lag, and the most threads that were used and waited for.
+
+        Calls in threads wait until as many threads as expected are used.
+        """
         is_watched, are_seen = asyncio.Event(), threading.Event()
 
         class Watched(Vitals):
@@ -280,7 +282,7 @@ async def test_what_is_seen_of_each_wait(
         return [max(map(int, re.findall(each, told)), default=0) for each in patterns]
 
     lag, *threads = await seen("block_loop")
-    assert lag > 80  # ms, of the 100 that the loop was blocked for
+    assert lag > 80  # ms: the loop was blocked for 100
     assert threads == [0, 0]
     assert (await seen("await_sleep"))[1:] == [0, 0]
     assert (await seen("plain_def", 1))[1:] == [1, 0]
@@ -290,13 +292,13 @@ async def test_what_is_seen_of_each_wait(
 
 @only("sqlite")
 @pytest.mark.parametrize("path", ["/lab", f"{RUN}/news", f"{RUN}/vitals"])
-async def test_head(browser: httpx.AsyncClient, path: str) -> None:
+async def test_head_returns_no_body(browser: httpx.AsyncClient, path: str) -> None:
     response = await browser.head(path)
     assert (response.status_code, response.content) == (200, b"")
 
 
 @only("sqlite")
-async def test_without_the_setting_nothing_is_there(database_url: str) -> None:
+async def test_disabled_lab_returns_404(database_url: str) -> None:
     settings = make_settings(database_url, lab_enabled=False)
     async with running(settings) as app, browser_of(app) as browser:
         assert "/lab" not in (await browser.get("/")).text

@@ -1,4 +1,4 @@
-"""What only a real server shows."""
+"""The page of the lab on a real server."""
 
 import os
 from contextlib import ExitStack
@@ -15,12 +15,12 @@ from tests.server import GRACE_IS_OVER, serving
 FROM_HERE = {"Sec-Fetch-Site": "same-origin"}
 
 
-@only("sqlite")  # that the database goes on the other one too, test_page.py shows
+@only("sqlite")  # test_page.py tests the cleanup on PostgreSQL
 @pytest.mark.usefixtures("leaves_nothing")
-def test_a_server_that_is_stopped_ends_the_run_and_the_streams(
+def test_stopped_server_ends_the_run_and_the_streams(
     database_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """At once: it would wait 20 s for a stream that does not end."""
+    """The server would wait 20 s for a stream that does not end."""
     local = {"ENVIRONMENT": "local", "FIRST_SUPERUSER_EMAIL": "root@example.com"}
     local |= {"FIRST_SUPERUSER_PASSWORD": PASSWORD, "TMPDIR": str(tmp_path)}
     with ExitStack() as streams, serving(database_url, **local) as client:
@@ -33,7 +33,7 @@ def test_a_server_that_is_stopped_ends_the_run_and_the_streams(
             response = streams.enter_context(other.stream("GET", path))
             lines = response.iter_lines()
             if path == "/lab/run/news":
-                next(line for line in lines if "(1 of 12)" in line)  # its server is up
+                next(line for line in lines if "(1 of 12)" in line)  # the server has started
     log = "".join(capfd.readouterr())
     path = os.path.relpath(ROOT / "app/features/lab/pages/waits.py", empty_folder())
     assert f"ms by POST /lab/block_loop, at {path}:" in log

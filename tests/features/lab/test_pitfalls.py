@@ -1,4 +1,4 @@
-"""Each pitfall going wrong, and then right."""
+"""Each pitfall fails, and its correct version works."""
 
 import asyncio
 import gc
@@ -20,7 +20,7 @@ from app.features.lab.schemas import ServerOptions
 from app.features.lab.server import create_lab_app
 from tests.isolation import DEADLINE_SECONDS
 
-MISSING_GREENLET = "greenlet_spawn has not been called"  # on SQLite it comes as a StatementError
+MISSING_GREENLET = "greenlet_spawn has not been called"  # on SQLite it is a StatementError
 NEVER_AWAITED = "ignore:coroutine .* was never awaited"
 
 
@@ -32,7 +32,7 @@ def engine(app: FastAPI) -> AsyncEngine:
 
 @pytest.fixture
 def _forgets_the_query() -> Iterator[None]:
-    """The one that could not be awaited: in this test, and not in one that comes later."""
+    """Collect the coroutine that was never awaited in this test, and not in a later one."""
     yield
     gc.collect()
 
@@ -50,9 +50,9 @@ async def lets_others_run(call: Awaitable[Any]) -> bool:
     return ran
 
 
-async def test_a_call_that_waits(never_blocked: BlockBuster) -> None:
+async def test_blocking_call_blocks_the_loop(never_blocked: BlockBuster) -> None:
     never_blocked.functions["time.sleep"].can_block_in(
-        "app/features/lab/pitfalls.py", "wait_wrong"  # that it blocks the loop is the pitfall
+        "app/features/lab/pitfalls.py", "wait_wrong"  # it blocks the loop on purpose
     )  # fmt: skip
     assert not await lets_others_run(pitfalls.wait_wrong(0.01))
     assert await lets_others_run(pitfalls.wait_right(0.01))
@@ -60,7 +60,7 @@ async def test_a_call_that_waits(never_blocked: BlockBuster) -> None:
 
 @pytest.mark.filterwarnings(NEVER_AWAITED)
 @pytest.mark.usefixtures("_forgets_the_query")
-async def test_a_lazy_load(engine: AsyncEngine) -> None:
+async def test_lazy_load_raises_missing_greenlet(engine: AsyncEngine) -> None:
     async with AsyncSession(engine) as session:
         with pytest.raises(SQLAlchemyError, match=MISSING_GREENLET):
             await pitfalls.owner_wrong(session, 7)
@@ -70,21 +70,23 @@ async def test_a_lazy_load(engine: AsyncEngine) -> None:
 
 @pytest.mark.filterwarnings(NEVER_AWAITED)
 @pytest.mark.usefixtures("_forgets_the_query")
-async def test_an_attribute_after_the_commit(engine: AsyncEngine) -> None:
+async def test_attribute_after_the_commit_raises_missing_greenlet(engine: AsyncEngine) -> None:
     with pytest.raises(SQLAlchemyError, match=MISSING_GREENLET):
         await pitfalls.rename_wrong(engine, 7, "Lamp")
     assert await pitfalls.rename_right(engine, 7, "Lantern") == "Lantern"
 
 
-async def test_a_session_of_two_tasks(engine: AsyncEngine) -> None:
+async def test_session_of_two_tasks_raises(engine: AsyncEngine) -> None:
     with pytest.raises(ExceptionGroup) as raised:
         await pitfalls.prices_wrong(engine, 1, 11)
     assert raised.group_contains(InvalidRequestError, match="concurrent operations")
     assert await pitfalls.prices_right(engine, 1, 11) == [1, 2]
 
 
-async def test_a_commit_after_the_response(app: FastAPI, engine: AsyncEngine) -> None:
-    """A name of no characters is refused by the database, and not before the commit."""
+async def test_failed_commit_after_the_response_is_hidden(
+    app: FastAPI, engine: AsyncEngine
+) -> None:
+    """The database refuses an empty name at the commit, and not before."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         wrong = await client.post("/lab/pitfalls/create_wrong", params={"name": ""})
@@ -98,12 +100,14 @@ async def test_a_commit_after_the_response(app: FastAPI, engine: AsyncEngine) ->
     assert set(names) == {"create_wrong", "create_right"}
 
 
-async def test_a_sync_http_call(
+async def test_sync_http_call_deadlocks(
     monkeypatch: pytest.MonkeyPatch, never_blocked: BlockBuster
 ) -> None:
-    """To a server on the same loop: it cannot answer as long as the caller waits."""
+    """The server runs on the same loop: it cannot respond while the caller blocks it."""
     monkeypatch.setattr(pitfalls, "FETCH_SECONDS", 0.2)
-    for function in never_blocked.functions.values():  # of the socket, and what opens it
+    for (
+        function
+    ) in never_blocked.functions.values():  # the socket's own functions and those that open it
         function.can_block_in("app/features/lab/pitfalls.py", "fetch_wrong")
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -120,7 +124,7 @@ async def test_a_sync_http_call(
         assert await pitfalls.fetch_right(url) == b"ok"
 
 
-async def test_a_price_of_nothing() -> None:
+async def test_price_of_zero_is_ignored() -> None:
     item = Item(name="Lamp", price=Decimal("19.99"))
     data = pitfalls.Change(price=Decimal(0))
     pitfalls.change_wrong(item, data)
@@ -129,11 +133,11 @@ async def test_a_price_of_nothing() -> None:
     assert (item.name, item.price) == ("Lamp", Decimal(0))
 
 
-@pytest.mark.usefixtures("app")  # it has filled the database
-async def test_a_session_that_a_dependency_yields(
+@pytest.mark.usefixtures("app")  # it creates the items
+async def test_session_of_a_dependency_deadlocks(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One thread, one connection, two requests. With more of each it takes more to happen."""
+    """One thread, one connection and two requests are the smallest case of the deadlock."""
     options = ServerOptions(database_url=database_url, thread_limit=1)
     app = await asyncio.to_thread(create_lab_app, options)
     async with app.router.lifespan_context(app):
@@ -146,7 +150,7 @@ async def test_a_session_that_a_dependency_yields(
                 return sorted(response.status_code for response in responses)
 
             pool = app.state.engine.pool
-            monkeypatch.setattr(pool, "_timeout", 0.2)  # It would be 30 s.
+            monkeypatch.setattr(pool, "_timeout", 0.2)  # The default is 30 s.
             assert await statuses("name_wrong") == [200, 500]
             monkeypatch.setattr(pool, "_timeout", DEADLINE_SECONDS)
             assert await statuses("name_right") == [200, 200]

@@ -1,4 +1,4 @@
-"""`app lab run`: what it measures, and that nothing is left of it. `test_page.py` gives one up."""
+"""`app lab run`: its measurements and its cleanup. `test_page.py` cancels a run."""
 
 import asyncio
 import json
@@ -35,10 +35,10 @@ async def test_every_step_is_measured(settings: Settings) -> None:
 
 
 @only("postgresql")
-async def test_one_runs_at_a_time(
+async def test_second_run_raises_conflict(
     databases: Databases, settings: Settings, lab_name: str, leaves_nothing: None
 ) -> None:
-    """Whichever processes they are in; but what a killed one has left is no obstacle."""
+    """The lock is held across processes. The database of a killed run is no obstacle."""
     left = f"CREATE DATABASE {lab_name}"
     await asyncio.to_thread(databases.execute, settings.database_url.get_secret_value(), left)
     async with empty_database(settings):
@@ -47,7 +47,7 @@ async def test_one_runs_at_a_time(
 
 
 @only("sqlite")
-def test_the_command(
+def test_command_shows_and_saves_the_results(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: None
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
@@ -71,13 +71,13 @@ def test_the_command(
         (["--chart", "a.png"], "--chart: should end in .svg"),
     ],
 )
-def test_a_wrong_option(options: list[str], message: str) -> None:
+def test_invalid_option_is_refused_in_one_line(options: list[str], message: str) -> None:
     result = CliRunner().invoke(cli, ["lab", "run", *options])
     assert result.exit_code != 0
     assert str(result.exception).startswith(message)
 
 
-def test_without_the_sync_driver(monkeypatch: pytest.MonkeyPatch, elsewhere: None) -> None:
+def test_missing_sync_driver_is_named(monkeypatch: pytest.MonkeyPatch, elsewhere: None) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://nobody@127.0.0.1:1/nothing")
     monkeypatch.setattr(runner, "find_spec", lambda name: None)
     result = CliRunner().invoke(cli, ["lab", "run"])

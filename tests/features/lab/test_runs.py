@@ -15,20 +15,20 @@ PROGRESS = Progress(step="step1", operation="items", clients=1, done=0, total=8)
 
 
 class Measure:
-    """Tells how far it is, and when it may, fails."""
+    """A measurement that reports its progress, waits, and then fails."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
-        self.may_go_on = asyncio.Event()
-        self.is_given_up = False
+        self.may_continue = asyncio.Event()
+        self.is_canceled = False
 
     async def __call__(self, *_: object) -> AsyncGenerator[Event, None]:
         try:
             yield PROGRESS
-            await self.may_go_on.wait()
+            await self.may_continue.wait()
             raise self.error
         except asyncio.CancelledError:
-            self.is_given_up = True
+            self.is_canceled = True
             raise
 
 
@@ -36,7 +36,9 @@ async def watched(run: runs.Run) -> list[Event]:
     return [event async for event in run.watch()]
 
 
-async def test_one_runs_at_a_time_and_all_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_second_run_raises_conflict_and_every_client_gets_all_events(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     measure = Measure(Conflict("Another has the lock."))
     monkeypatch.setattr(runs, "measure", measure)
     lab = runs.Runs(SETTINGS, RESULTS)
@@ -46,18 +48,18 @@ async def test_one_runs_at_a_time_and_all_see_it(monkeypatch: pytest.MonkeyPatch
     assert first == PROGRESS
     with pytest.raises(Conflict):
         lab.start(Plan())
-    measure.may_go_on.set()
+    measure.may_continue.set()
     events = [PROGRESS, Failed(detail="Another has the lock.")]
     assert await early == await watched(run) == events
     await run.task
     assert lab.start(Plan()) is lab.current is not run
 
 
-async def test_what_went_wrong_inside_is_not_told(
+async def test_internal_error_is_logged_and_not_shown(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     measure = Measure(OSError("/secret/path"))
-    measure.may_go_on.set()
+    measure.may_continue.set()
     monkeypatch.setattr(runs, "measure", measure)
     last = (await watched(runs.Runs(SETTINGS, RESULTS).start(Plan())))[-1]
     assert isinstance(last, Failed)
@@ -65,10 +67,10 @@ async def test_what_went_wrong_inside_is_not_told(
     assert "/secret/path" in caplog.text
 
 
-async def test_a_run_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_run_can_be_canceled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "measure", measure := Measure(OSError()))
     run = runs.Runs(SETTINGS, RESULTS).start(Plan())
     assert await anext(run.watch()) == PROGRESS
     run.task.cancel()
     assert isinstance((await watched(run))[-1], Failed)
-    assert measure.is_given_up
+    assert measure.is_canceled

@@ -1,4 +1,4 @@
-"""What every step does alike, and by how many queries it does not."""
+"""All steps have the same operations and results. Only the number of queries differs."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ STEPS = {"step1": step1_sync, "step2": step2_trap, "step3": step3_bridge, "step4
 
 @pytest.fixture(params=STEPS)
 def step(request: pytest.FixtureRequest, never_blocked: BlockBuster) -> str:
-    if request.param == "step2":  # its endpoints block the loop: that is what they show
+    if request.param == "step2":  # its endpoints block the loop on purpose
         for function in never_blocked.functions.values():
             function.can_block_in(
                 "app/features/lab/step2_trap.py",
@@ -23,7 +23,7 @@ def step(request: pytest.FixtureRequest, never_blocked: BlockBuster) -> str:
     return f"/lab/{request.param}"
 
 
-async def test_an_item_is_created_with_its_owner(client: httpx.AsyncClient, step: str) -> None:
+async def test_item_is_created_with_its_owner(client: httpx.AsyncClient, step: str) -> None:
     data = {"name": "Lamp", "price": "19.99", "owner_id": 3}
     response = await client.post(f"{step}/items", json=data)
     assert response.status_code == 201
@@ -38,7 +38,7 @@ async def test_an_item_is_created_with_its_owner(client: httpx.AsyncClient, step
     assert (changed.status_code, changed.json()) == (200, created)
 
 
-async def test_an_item_needs_an_owner(client: httpx.AsyncClient, step: str) -> None:
+async def test_item_without_an_owner_returns_422(client: httpx.AsyncClient, step: str) -> None:
     data = {"name": "Lamp", "price": "19.99", "owner_id": 11}
     response = await client.post(f"{step}/items", json=data)
     assert response.status_code == 422
@@ -53,7 +53,9 @@ async def test_items_are_listed_with_their_owners(client: httpx.AsyncClient, ste
     assert items[9]["owner"] == {"id": 10, "email": "owner10@example.com"}
 
 
-async def test_what_is_sent_is_changed(client: httpx.AsyncClient, step: str) -> None:
+async def test_update_changes_only_the_fields_that_are_sent(
+    client: httpx.AsyncClient, step: str
+) -> None:
     before = (await client.get(f"{step}/items")).json()[6]
     for change in ({"price": "0.00"}, {"name": "Lamp"}):
         response = await client.patch(f"{step}/items/7", json=change)
@@ -62,7 +64,7 @@ async def test_what_is_sent_is_changed(client: httpx.AsyncClient, step: str) -> 
     assert (await client.get(f"{step}/items")).json()[6] == before
 
 
-async def test_a_deleted_item_is_gone(client: httpx.AsyncClient, step: str) -> None:
+async def test_deleted_item_is_gone(client: httpx.AsyncClient, step: str) -> None:
     assert (await client.delete(f"{step}/items/7")).status_code == 204
     assert 7 not in [item["id"] for item in (await client.get(f"{step}/items")).json()]
     for response in (
@@ -73,7 +75,7 @@ async def test_a_deleted_item_is_gone(client: httpx.AsyncClient, step: str) -> N
         assert response.status_code == 404
 
 
-async def test_the_report_has_everybodys_items(client: httpx.AsyncClient, step: str) -> None:
+async def test_report_has_the_items_of_all_owners(client: httpx.AsyncClient, step: str) -> None:
     response = await client.get(f"{step}/report")
     assert response.status_code == 200
     owners = response.json()
@@ -82,8 +84,10 @@ async def test_the_report_has_everybodys_items(client: httpx.AsyncClient, step: 
     assert owners[1]["items"][0] == {"id": 2, "name": "Item 1", "price": "1.00"}
 
 
-async def test_the_queries_of_a_report(client: httpx.AsyncClient, step: str) -> None:
-    """One for each of ten owners and one for them, or two in all."""
+async def test_report_takes_two_queries_or_one_for_each_owner(
+    client: httpx.AsyncClient, step: str
+) -> None:
+    """Lazy loading takes one query for the owners and one for each of ten; step 4 takes two."""
 
     async def queries(path: str) -> Any:
         await client.post("/lab/vitals")
@@ -94,7 +98,7 @@ async def test_the_queries_of_a_report(client: httpx.AsyncClient, step: str) -> 
     assert await queries(f"{step}/report") == (2 if step.endswith("step4") else 11)
 
 
-def test_the_steps_offer_the_same() -> None:
+def test_steps_have_the_same_operations() -> None:
     def operations(module: Any) -> set[tuple[str, str]]:
         return {
             (method, re.sub(r"^/lab/step\d", "", route.path))

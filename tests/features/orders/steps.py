@@ -1,4 +1,4 @@
-"""What the tests of the orders share."""
+"""Steps that the tests of orders share."""
 
 from typing import Any
 

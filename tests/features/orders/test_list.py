@@ -1,4 +1,4 @@
-"""Lists of orders: pages, sorts, filters and the statements that they take."""
+"""Lists of orders: pages, sorts, filters and the number of statements."""
 
 import pytest
 from fastapi import FastAPI
@@ -53,4 +53,4 @@ async def test_statements_of_a_list_do_not_grow_with_its_orders(
         page = (await ann.client.get(ORDERS)).json()
     assert len(page["results"]) == count
     assert all(len(order["lines"]) == 3 for order in page["results"])
-    assert len(statements) == 2  # the orders, and the lines of all of them with their items
+    assert len(statements) == 2  # the orders, and all their lines with their items

@@ -1,4 +1,4 @@
-"""The owner gets a mail when an order is placed, after the commit."""
+"""The owner gets an email after the commit that places an order."""
 
 from fastapi import FastAPI
 

@@ -1,4 +1,4 @@
-"""The tables of the orders: up, down, up again, and what they refuse."""
+"""The migration of the orders' tables, and their constraints."""
 
 import sqlite3
 
@@ -28,7 +28,7 @@ def test_orders_migrate_up_and_down_and_up_again(
     [
         "UPDATE orders SET status = 'lost'",
         "UPDATE orders SET status = 'PLACED'",
-        "UPDATE orders SET status = 'draft'",  # It has a date of placing.
+        "UPDATE orders SET status = 'draft'",  # It has placed_at.
         "UPDATE orders SET placed_at = NULL",
         "UPDATE orders SET number = 0",
         "UPDATE order_lines SET quantity = 0",

@@ -1,4 +1,4 @@
-"""The pages of the orders; the service behind them has its own tests."""
+"""The pages of orders. The service has tests of its own."""
 
 import asyncio
 import re

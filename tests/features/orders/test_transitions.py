@@ -1,4 +1,4 @@
-"""An order goes from draft to placed to shipped, and no other way."""
+"""The status of an order changes from draft to placed to shipped, and in no other way."""
 
 import httpx
 
