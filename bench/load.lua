@@ -1,5 +1,6 @@
--- The requests of a file in turn, each "METHOD PATH TOKEN BODY" with tabs between; JSON at the end.
-local requests, count, at = {}, 0, 0
+-- Sends the requests of a file in turn: lines of METHOD, PATH, TOKEN and BODY, separated by tabs.
+-- Prints the result as JSON.
+local requests, count, index = {}, 0, 0
 
 function init(arguments)
   for line in io.lines(arguments[1]) do
@@ -12,8 +13,8 @@ function init(arguments)
 end
 
 function request()
-  at = at % count + 1
-  return requests[at]
+  index = index % count + 1
+  return requests[index]
 end
 
 function done(summary, latency)

@@ -1,4 +1,4 @@
-// The admin follows the system's theme, unless the server has written the one that was picked.
+// The admin uses the theme of the system, unless the server has written the chosen theme.
 const root = document.documentElement;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 

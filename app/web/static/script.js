@@ -1,10 +1,10 @@
-// Makes the pages pleasant; each works without it.
+// Improves the pages, which also work without it.
 
 const root = document.documentElement;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
-// The theme: the system's, until the reader picks another. A cookie keeps it, so that the server
-// writes it into the page and nothing flashes. Who picks what the system has follows that again.
+// The theme is the system's until the user chooses another one. It is stored in a cookie, so that
+// the server writes it into the page and nothing flashes. Choosing the system's theme resets it.
 const button = document.querySelector(".theme");
 
 function isDark() {
@@ -30,7 +30,7 @@ button.addEventListener("click", switchTheme);
 dark.addEventListener("change", showTheme);
 showTheme();
 
-// A list that changes as it changes elsewhere: whatever the socket says, the page is asked for anew.
+// A live list: every message of the socket reloads the list.
 const list = document.querySelector("[data-live]");
 let shown = list?.innerHTML;
 let isWaiting = false;
@@ -39,11 +39,11 @@ let attempts = 0;
 
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-// One at a time, and of many messages at once only one.
+// Reload once for many messages, and one reload at a time.
 function refresh() {
   if (isWaiting) return;
   isWaiting = true;
-  refreshed = refreshed.then(() => pause(300)).then(load).catch(() => {}); // the next may succeed
+  refreshed = refreshed.then(() => pause(300)).then(load).catch(() => {}); // the next reload may succeed
 }
 
 async function load() {
@@ -60,7 +60,7 @@ async function load() {
   if (focused) list.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
 }
 
-// The server leads to the sign-in, and back here; a form on its way leads elsewhere.
+// The server redirects to the sign-in and back. A form that is being sent leads elsewhere.
 function leave() {
   if (!document.querySelector("form[data-sent]")) location.reload();
 }
@@ -69,20 +69,20 @@ function connect() {
   const socket = new WebSocket(location.origin.replace("http", "ws") + list.dataset.live);
   socket.addEventListener("open", () => {
     attempts = 0;
-    refresh(); // what has changed before it was open
+    refresh(); // for changes before the socket was open
   });
   socket.addEventListener("message", refresh);
   socket.addEventListener("close", async ({ code }) => {
     if (code === 4401) return leave();
     await pause(Math.min(1000 * 2 ** attempts++, 30_000) * (0.5 + Math.random()));
-    refresh(); // a refused handshake does not say why; this does
+    refresh(); // a refused handshake gives no reason, but the page does
     connect();
   });
 }
 
 if (list) connect();
 
-// Times in the reader's zone; the server writes UTC.
+// Show times in the local time zone; the server writes UTC.
 const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
 export function showTimes(within = document) {
@@ -94,12 +94,12 @@ export function showTimes(within = document) {
 
 showTimes();
 
-// "Back" after a sign-out: what a browser has kept in memory is asked for anew.
+// "Back" after signing out: reload a page that the browser has kept in memory.
 addEventListener("pageshow", (event) => {
   if (event.persisted && "private" in document.body.dataset) location.reload();
 });
 
-// A second press sends nothing twice.
+// A second click does not submit a form again.
 addEventListener("submit", (event) => {
   if (event.defaultPrevented) return;
   if (event.target.dataset.sent) event.preventDefault();

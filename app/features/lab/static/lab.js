@@ -1,4 +1,4 @@
-// Puts what the server tells in its place; the page works without it.
+// Shows the events of the server. The page also works without it.
 
 for (const live of document.querySelectorAll("[data-news]")) {
   const news = new EventSource(live.dataset.news);
@@ -13,7 +13,7 @@ for (const live of document.querySelectorAll("[data-news]")) {
   });
 }
 
-// What is to be watched while it lasts is sent without leaving the page.
+// Submit these forms without leaving the page, which shows their effect.
 for (const form of document.querySelectorAll("form[data-stay]")) {
   const button = form.querySelector("button");
   form.addEventListener("submit", async (event) => {
