@@ -14,7 +14,6 @@ from app.core.http.routing import ApiRouter
 from app.features.items.dependencies import ReadItems, WriteItems
 from app.features.items.schemas import ItemCreate, ItemExportQuery, ItemQuery, ItemRead, ItemUpdate
 
-MAX_BATCH = 1000
 IN_USE = problem_response(InUse, "The item is in use, for example in an order")
 
 router = ApiRouter(prefix="/items", tags=["items"])  # adds ETag, Location, Link and 304
@@ -28,7 +27,7 @@ async def create_item(data: ItemCreate, items: WriteItems) -> ItemRead:
 
 @router.post("/batch", status_code=201, dependencies=[idempotent])
 async def create_items(
-    data: Annotated[list[ItemCreate], Body(min_length=1, max_length=MAX_BATCH)], items: WriteItems
+    data: Annotated[list[ItemCreate], Body(min_length=1, max_length=1000)], items: WriteItems
 ) -> Sequence[ItemRead]:
     """Create up to 1,000 items, all or none, and return them in the order given."""
     return await items.create_many(data)
