@@ -6,7 +6,7 @@ All migrations of an upgrade are one transaction, so that a failed upgrade chang
 import asyncio
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from alembic import context
 from alembic.command import upgrade
@@ -16,12 +16,14 @@ from sqlalchemy.pool import NullPool
 import app.core.http.idempotency_records
 import app.core.jobs.schedule  # noqa: F401 - their tables belong to no slice
 from app.core.config import get_settings
+from app.core.database.autogenerate import compare_default, make_portable, render_item
+from app.core.database.check_constraints import PLUGINS
 from app.core.database.engine import (
     LOCK_TIMEOUT_SECONDS,
     create_postgres_engine,
     create_sqlite_engine,
 )
-from app.core.database.models import Base, Id, Money, UtcDateTime
+from app.core.database.models import Base
 from app.core.errors import LockTimeout
 from app.discovery import discover
 
@@ -33,20 +35,6 @@ settings = get_settings()
 is_sqlite = settings.database.get_backend_name() == "sqlite"
 
 
-def render_type(kind: str, type_: Any, _: object) -> str | Literal[False]:
-    """Render our column types as SQLAlchemy's, so that migrations do not import the application.
-
-    The application's types may change later, and a migration must not.
-    """
-    if kind == "type" and isinstance(type_, Id):
-        return 'sa.BigInteger().with_variant(sa.Integer(), "sqlite")'
-    if kind == "type" and type_ is UtcDateTime:
-        return "sa.DateTime(timezone=True)"
-    if kind == "type" and type_ is Money:
-        return 'sa.Numeric(12, 2).with_variant(sa.BigInteger(), "sqlite")'
-    return False
-
-
 def is_compared(name: str | None, kind: str, _: object) -> bool:
     """Ignore trigram indexes, which exist on PostgreSQL only, and which no model declares."""
     return not (kind == "index" and str(name).endswith("_trgm"))
@@ -56,10 +44,12 @@ def migrate(connection: Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
-        compare_server_default=True,
+        compare_server_default=compare_default,
+        autogenerate_plugins=PLUGINS,
         include_name=is_compared,
-        render_item=render_type,
-        render_as_batch=is_sqlite,
+        render_item=render_item,
+        process_revision_directives=make_portable,
+        render_as_batch=True,  # SQLite cannot alter a table, wherever the migration was made
         transactional_ddl=True,
     )
     with context.begin_transaction():

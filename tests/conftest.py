@@ -46,7 +46,7 @@ from app.core.security.tokens import AccessTokens
 from app.main import build_site, create_app, freeze_garbage
 from app.resources import app_resources
 from tests import server as servers
-from tests.databases import Databases, Postgres, Sqlite, alembic
+from tests.databases import ROOT, Databases, Postgres, Sqlite, alembic
 from tests.isolation import DEADLINE_SECONDS
 from tests.pgbouncer import PGBOUNCER
 from tests.server import serving
@@ -269,6 +269,14 @@ def empty_database_url(databases: Databases) -> Iterator[str]:
     url = databases.create()
     yield url
     databases.drop(url)
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Path:
+    """Return a folder with a copy of the migrations, for a test to add to."""
+    shutil.copytree(ROOT / "alembic", tmp_path / "alembic")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
 
 
 def make_settings(database_url: str, **changes: Any) -> Settings:

@@ -114,7 +114,7 @@ def alembic(database_url: str, *arguments: str, folder: Path = ROOT) -> str:
     """
     command, output = CommandLine(), StringIO()
     options = command.parser.parse_args(arguments)
-    config = Config(folder / "alembic.ini", stdout=output, cmd_opts=options)
+    config = Config(toml_file=folder / "pyproject.toml", stdout=output, cmd_opts=options)
     with patch.dict(os.environ, DATABASE_URL=database_url):
         get_settings.cache_clear()
         try:
@@ -126,6 +126,13 @@ def alembic(database_url: str, *arguments: str, folder: Path = ROOT) -> str:
 
 def alembic_process(database_url: str, *arguments: str) -> None:
     """Run Alembic's command line in a process of its own."""
-    command = [sys.executable, "-m", "alembic", "--config", str(ROOT / "alembic.ini"), *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "alembic",
+        "--config",
+        str(ROOT / "pyproject.toml"),
+        *arguments,
+    ]
     environment = os.environ | {"DATABASE_URL": database_url}
     subprocess.run(command, cwd=empty_folder(), env=environment, check=True)

@@ -98,15 +98,7 @@ def test_the_migrations_make_what_the_models_say(own_database_url: str) -> None:
     assert "No new upgrade operations detected" in alembic(own_database_url, "check")
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """A folder with the migrations, for a test to add to."""
-    shutil.copytree(ROOT / "alembic", tmp_path / "alembic")
-    shutil.copy(ROOT / "alembic.ini", tmp_path)
-    return tmp_path
-
-
-def add_migration(copy: Path, upgrade: str) -> None:
+def add_migration(migrations: Path, upgrade: str) -> None:
     head = ScriptDirectory.from_config(alembic_config()).get_current_head()
     lines = [
         "import sqlalchemy as sa",
@@ -115,36 +107,36 @@ def add_migration(copy: Path, upgrade: str) -> None:
         "def upgrade():",
         *(f"    {line}" for line in upgrade.splitlines()),
     ]
-    (copy / "alembic/versions/added.py").write_text("\n".join(lines))
+    (migrations / "alembic/versions/added.py").write_text("\n".join(lines))
 
 
 def test_a_generated_migration_needs_nothing_of_the_application(
-    copy: Path, empty_database_url: str
+    migrations: Path, empty_database_url: str
 ) -> None:
     """All the tables, written by `make migration`'s command instead of by hand."""
-    shutil.rmtree(copy / "alembic/versions")
-    (copy / "alembic/versions").mkdir()
-    alembic(empty_database_url, "revision", "--autogenerate", "-m", "all of it", folder=copy)
-    (script,) = (copy / "alembic/versions").glob("*.py")
+    shutil.rmtree(migrations / "alembic/versions")
+    (migrations / "alembic/versions").mkdir()
+    alembic(empty_database_url, "revision", "--autogenerate", "-m", "all of it", folder=migrations)
+    (script,) = (migrations / "alembic/versions").glob("*.py")
     assert "app." not in script.read_text()
-    alembic(empty_database_url, "upgrade", "head", folder=copy)
-    assert "No new upgrade operations" in alembic(empty_database_url, "check", folder=copy)
+    alembic(empty_database_url, "upgrade", "head", folder=migrations)
+    assert "No new upgrade operations" in alembic(empty_database_url, "check", folder=migrations)
 
 
 @needs("items", "orders")
 @only("sqlite")
 def test_a_batch_change_of_a_parent_keeps_its_children(
-    databases: Databases, own_database_url: str, copy: Path
+    databases: Databases, own_database_url: str, migrations: Path
 ) -> None:
     """SQLite drops the table and makes it again: with foreign keys on, the items would go too."""
     databases.execute(own_database_url, *ROWS)
     before = description(own_database_url)
     add_migration(
-        copy,
+        migrations,
         "with op.batch_alter_table('users', recreate='always') as users:\n"
         "    users.add_column(sa.Column('nickname', sa.String(50)))\n",
     )
-    alembic(own_database_url, "upgrade", "head", folder=copy)
+    alembic(own_database_url, "upgrade", "head", folder=migrations)
     after = description(own_database_url)
     for child in ("items", "order_lines", "auth_sessions", "refresh_tokens"):
         assert after[child] == before[child]
@@ -158,25 +150,27 @@ def test_a_batch_change_of_a_parent_keeps_its_children(
 @needs("items", "orders")
 @only("sqlite")
 def test_a_batch_change_keeps_the_tables_own_constraints(
-    databases: Databases, own_database_url: str, copy: Path
+    databases: Databases, own_database_url: str, migrations: Path
 ) -> None:
     databases.execute(own_database_url, *ROWS)
     before = description(own_database_url)
-    add_migration(copy, "with op.batch_alter_table('items', recreate='always') as items: pass")
-    alembic(own_database_url, "upgrade", "head", folder=copy)
+    add_migration(
+        migrations, "with op.batch_alter_table('items', recreate='always') as items: pass"
+    )
+    alembic(own_database_url, "upgrade", "head", folder=migrations)
     assert description(own_database_url) == before
 
 
 @needs("items", "orders")
 @only("sqlite")
 def test_a_migration_that_leaves_orphans_is_undone(
-    databases: Databases, own_database_url: str, copy: Path
+    databases: Databases, own_database_url: str, migrations: Path
 ) -> None:
     databases.execute(own_database_url, *ROWS)
     before = description(own_database_url)
-    add_migration(copy, "op.execute('DELETE FROM users')")
+    add_migration(migrations, "op.execute('DELETE FROM users')")
     with pytest.raises(RuntimeError, match="without their parents"):
-        alembic(own_database_url, "upgrade", "head", folder=copy)
+        alembic(own_database_url, "upgrade", "head", folder=migrations)
     assert description(own_database_url) == before
 
 
@@ -202,7 +196,7 @@ def test_upgrade_of_a_schema_that_is_ahead_succeeds(
 
 def migrate(database_url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "alembic", "--config", str(ROOT / "alembic.ini"), *arguments],
+        [sys.executable, "-m", "alembic", "--config", str(ROOT / "pyproject.toml"), *arguments],
         cwd=empty_folder(),
         env=os.environ | {"DATABASE_URL": database_url},
         text=True,
@@ -217,8 +211,8 @@ def test_migration_gives_up_on_a_locked_table_and_says_so(own_database_url: str)
     """Everybody who comes later waits behind a migration that waits for a long transaction."""
     with psycopg.connect(own_database_url.replace("+asyncpg", "")) as connection:
         connection.execute("SELECT count(*) FROM items")
-        process = migrate(own_database_url, "downgrade", "-2")
+        process = migrate(own_database_url, "downgrade", "-3")
     assert process.returncode == 1
     (line,) = process.stderr.strip().splitlines()
     assert line.startswith("The migration waited 5 s for a lock on a table")
-    assert migrate(own_database_url, "downgrade", "-2").returncode == 0
+    assert migrate(own_database_url, "downgrade", "-3").returncode == 0

@@ -17,14 +17,14 @@ from app.core.database.unit_of_work import Database
 if TYPE_CHECKING:
     from alembic.config import Config
 
-ALEMBIC_INI = Path(__file__).parents[3] / "alembic.ini"
+PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 
 
 def alembic_config() -> "Config":
     from alembic.config import Config
 
     # Alembic's default is the standard output at its import, which a test may have replaced since.
-    return Config(ALEMBIC_INI, stdout=sys.stdout)
+    return Config(toml_file=PYPROJECT, stdout=sys.stdout)
 
 
 class Migrations:

@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 from app.accounts.models import User
 from app.core.config import Settings
 from app.core.database.engine import create_postgres_engine
-from app.core.database.migrations import ALEMBIC_INI
+from app.core.database.migrations import PYPROJECT
 from app.core.errors import Conflict
 from app.features.lab.models import Item
 
@@ -95,7 +95,7 @@ async def create_database(server: AsyncConnection, name: str) -> AsyncIterator[N
 
 async def migrate(url: str) -> None:
     """Run the migrations in a subprocess, which reads DATABASE_URL from its environment."""
-    command = [sys.executable, "-m", "alembic", "-c", str(ALEMBIC_INI), "upgrade", "head"]
+    command = [sys.executable, "-m", "alembic", "-c", str(PYPROJECT), "upgrade", "head"]
     process = await asyncio.create_subprocess_exec(*command, env=os.environ | {"DATABASE_URL": url})
     try:
         if await process.wait():
