@@ -23,8 +23,10 @@ from app.core.database.engine import (
     create_postgres_engine,
     create_sqlite_engine,
 )
+from app.core.database.errors import one_line
+from app.core.database.migrations import require_all_migrations
 from app.core.database.models import Base
-from app.core.errors import LockTimeout
+from app.core.errors import LockTimeout, Unavailable
 from app.discovery import discover
 
 LOCK_ID = 7_251_940_386  # an arbitrary number, which must never change
@@ -81,21 +83,28 @@ def revisions_of_later_code() -> str:
 
 
 async def main() -> None:
+    require_all_migrations(context.script)
     if is_sqlite:
-        Path(str(settings.database.database)).parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(str(settings.database.database)).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SystemExit(f"The folder of the database cannot be made: {error}") from None
         engine = create_sqlite_engine(settings.database, poolclass=NullPool)
         # A batch operation drops and recreates the table, which would delete referencing rows.
         event.listen(engine.sync_engine, "connect", _disable_foreign_keys)
     else:
         engine = create_postgres_engine(settings, poolclass=NullPool)
-    async with engine.connect() as connection:
-        try:
+    try:
+        async with engine.connect() as connection:
             await connection.run_sync(migrate)
-        except LockTimeout:
-            raise SystemExit(
-                f"The migration waited {LOCK_TIMEOUT_SECONDS} s for a lock on a table that a long"
-                " transaction uses. Nothing has changed: run it again when that has ended."
-            ) from None
+    except LockTimeout:
+        raise SystemExit(
+            f"The migration waited {LOCK_TIMEOUT_SECONDS} s for a lock on a table that a long"
+            " transaction uses. Nothing has changed: run it again when that has ended."
+        ) from None
+    except Unavailable as error:
+        raise SystemExit(one_line(error)) from None
     await engine.dispose()
 
 

@@ -13,7 +13,7 @@ import uvicorn
 
 from app.core.commands import run
 from app.core.config import Settings, get_settings
-from app.core.database.migrations import alembic_config
+from app.core.database.migrations import run_alembic
 from app.core.database.repository import UnitsOfWork
 from app.core.http.server import raise_open_file_limit, server_options
 from app.core.jobs.queue import JobRepository, QueuedJob
@@ -128,7 +128,7 @@ def upgrade(revision: str = "head") -> None:
     """Migrate the database, as `alembic upgrade head` does."""
     from alembic import command  # A server starts faster without it.
 
-    command.upgrade(alembic_config(), revision)
+    run_alembic(command.upgrade, revision)
     flush_logs()  # the migrations' event loop has ended
 
 
@@ -141,7 +141,7 @@ def check() -> None:
         os.environ["DATABASE_URL"] = f"sqlite+aiosqlite:///{folder}/check.db"
         get_settings.cache_clear()
         upgrade()
-        command.check(alembic_config())
+        run_alembic(command.check)
 
 
 @jobs.command("list")

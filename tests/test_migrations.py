@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ import psycopg
 import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
+from typer.testing import CliRunner, Result
 
+from app.cli import cli
+from app.core.config import get_settings
 from app.core.database.migrations import alembic_config
 from app.core.database.unit_of_work import Database
 from tests.conftest import make_settings, only
 from tests.databases import ROOT, Databases, alembic, alembic_process
-from tests.isolation import empty_folder
+from tests.isolation import empty_folder, unset_settings
 from tests.slices import needs
 
 ROWS = (
@@ -194,9 +198,11 @@ def test_upgrade_of_a_schema_that_is_ahead_succeeds(
     assert migrate(own_database_url, "downgrade", "-1").returncode != 0
 
 
-def migrate(database_url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def migrate(
+    database_url: str, *arguments: str, folder: Path = ROOT
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "alembic", "--config", str(ROOT / "pyproject.toml"), *arguments],
+        [sys.executable, "-m", "alembic", "--config", str(folder / "pyproject.toml"), *arguments],
         cwd=empty_folder(),
         env=os.environ | {"DATABASE_URL": database_url},
         text=True,
@@ -216,3 +222,76 @@ def test_migration_gives_up_on_a_locked_table_and_says_so(own_database_url: str)
     (line,) = process.stderr.strip().splitlines()
     assert line.startswith("The migration waited 5 s for a lock on a table")
     assert migrate(own_database_url, "downgrade", "-3").returncode == 0
+
+
+def add_file(migrations: Path, revision: str, follows: str | None) -> None:
+    source = f"revision, down_revision = {revision!r}, {follows!r}\ndef upgrade(): pass\n"
+    (migrations / f"alembic/versions/{revision}.py").write_text(source)
+
+
+def add_two_heads(migrations: Path) -> None:
+    for revision in ("one", "two"):
+        add_file(migrations, revision, "6c59cb8319cc")
+
+
+def remove_a_migration(migrations: Path) -> None:
+    add_file(migrations, "one", "deleted")
+
+
+@pytest.mark.parametrize(
+    ("break_history", "line"),
+    [
+        (add_two_heads, "Multiple head revisions are present"),
+        (remove_a_migration, "Revision deleted referenced from deleted -> one"),
+    ],
+)
+def test_broken_history_is_refused_in_one_line(
+    migrations: Path,
+    empty_database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    break_history: Callable[[Path], None],
+    line: str,
+) -> None:
+    break_history(migrations)
+    process = migrate(empty_database_url, "upgrade", "head", folder=migrations)
+    (printed,) = (process.stdout + process.stderr).splitlines()
+    assert process.returncode != 0
+    assert line in printed
+
+    monkeypatch.setattr("app.core.database.migrations.PYPROJECT", migrations / "pyproject.toml")
+    for command in ("upgrade", "check"):
+        result = run_app(empty_database_url, monkeypatch, "db", command)
+        assert result.exit_code != 0
+        (printed,) = str(result.exception).splitlines()
+        assert line in printed
+
+
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [
+        ("postgresql+asyncpg://app@127.0.0.1:1/app", "The database is not reachable. "),
+        ("sqlite+aiosqlite:////dev/null/x/app.db", "The folder of the database cannot be made: "),
+    ],
+)
+def test_database_that_is_away_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, url: str, line: str
+) -> None:
+    process = migrate(url, "upgrade", "head")
+    (printed,) = (process.stdout + process.stderr).splitlines()
+    assert process.returncode == 1
+    assert printed.startswith(line)
+
+    result = run_app(url, monkeypatch, "db", "upgrade")
+    assert result.exit_code != 0
+    (printed,) = str(result.exception).splitlines()
+    assert printed.startswith(line)
+
+
+def run_app(url: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
+    with monkeypatch.context() as patch:
+        patch.setenv("DATABASE_URL", url)
+        get_settings.cache_clear()
+        result = CliRunner().invoke(cli, arguments)
+    unset_settings()  # `db check` sets one
+    get_settings.cache_clear()
+    return result

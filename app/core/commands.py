@@ -8,6 +8,7 @@ from typing import TypeVar
 import typer
 from sqlalchemy.exc import DBAPIError
 
+from app.core.database.errors import one_line
 from app.core.errors import AppError
 from app.core.resources import Resources
 
@@ -29,7 +30,7 @@ def run(context: typer.Context, work: Callable[[Resources], Awaitable[ResultT]])
     try:
         return asyncio.run(with_resources())
     except AppError as error:
-        raise SystemExit(error.detail) from None
+        raise SystemExit(one_line(error)) from None
     except DBAPIError as error:
         raise SystemExit(
             f"{error.orig}. Has the database been migrated? Run `app db upgrade`."

@@ -8,7 +8,7 @@ import sqlite3
 import asyncpg
 from sqlalchemy.exc import IntegrityError
 
-from app.core.errors import DatabaseUnavailable, LockTimeout, Unavailable
+from app.core.errors import AppError, DatabaseUnavailable, LockTimeout, Unavailable
 
 # The connection is lost. TimeoutError, an OSError, is the driver's limit for a silent connection.
 POSTGRES_UNAVAILABLE = (
@@ -41,6 +41,12 @@ SQLITE_UNAVAILABLE = (
     sqlite3.SQLITE_READONLY,
 )
 CONNECT_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+def one_line(error: AppError) -> str:
+    """Return an error for the person who runs a command, and why the database is unavailable."""
+    cause = str(error.__cause__ or "").strip().partition("\n")[0]
+    return f"{error.detail} ({cause})" if cause and isinstance(error, Unavailable) else error.detail
 
 
 def database_unavailable() -> DatabaseUnavailable:

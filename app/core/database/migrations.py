@@ -4,9 +4,11 @@
 """
 
 import sys
+import warnings
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from sqlalchemy import text
@@ -16,6 +18,7 @@ from app.core.database.unit_of_work import Database
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 
@@ -25,6 +28,29 @@ def alembic_config() -> "Config":
 
     # Alembic's default is the standard output at its import, which a test may have replaced since.
     return Config(toml_file=PYPROJECT, stdout=sys.stdout)
+
+
+def run_alembic(command: Callable[..., object], *arguments: Any) -> None:
+    """Run a command of Alembic. What it refuses is one line, and not a traceback."""
+    from alembic.util import CommandError
+
+    try:
+        command(alembic_config(), *arguments)
+    except CommandError as error:
+        raise SystemExit(str(error)) from None
+
+
+def require_all_migrations(scripts: "ScriptDirectory") -> None:
+    """Refuse a folder in which a migration follows one that is missing.
+
+    Alembic warns of it, and then fails with a KeyError.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            scripts.get_heads()
+        except UserWarning as warning:
+            raise SystemExit(str(warning)) from None
 
 
 class Migrations:
