@@ -15,7 +15,7 @@ from app.core.commands import run
 from app.core.config import Settings, get_settings
 from app.core.database.migrations import run_alembic
 from app.core.database.repository import UnitsOfWork
-from app.core.http.server import raise_open_file_limit, server_options
+from app.core.http.server import raise_open_file_limit, require_free_port, server_options
 from app.core.jobs.queue import JobRepository, QueuedJob
 from app.core.observability.logging import configure_logging, flush_logs
 from app.core.resources import Resources
@@ -52,6 +52,7 @@ def serve(
 ) -> None:
     """Serve on HOST and PORT with WEB_CONCURRENCY workers."""
     settings = get_settings()
+    require_free_port(settings.host, settings.port)
     configure_logging(settings)
     raise_open_file_limit(settings.max_connections)
     if migrate:

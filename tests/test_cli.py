@@ -1,6 +1,7 @@
 import asyncio
 import json
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,18 @@ from typer.testing import CliRunner
 
 from app import cli
 from app.core.config import get_settings
+from app.core.http.server import require_free_port
 from app.core.jobs.queue import JobQueue, QueuedJob
 from app.resources import app_resources
 from tests.slices import needs
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
+
+
+@pytest.fixture(autouse=True)
+def _any_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests name addresses that are in use, or that this machine does not have."""
+    monkeypatch.setattr("app.cli.require_free_port", lambda host, port: None)
 
 
 def run(*arguments: str) -> str:
@@ -111,3 +119,29 @@ def test_serve_prints_an_address_that_can_be_opened(
     monkeypatch.setattr("uvicorn.run", lambda app, **options: None)
     monkeypatch.setenv("HOST", host)
     assert f"http://{shown}:8000/docs" in run("serve")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_port_that_is_taken_is_named_with_advice(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setattr("app.cli.require_free_port", require_free_port)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setenv("HOST", host)
+        monkeypatch.setenv("PORT", str(port))
+        result = CliRunner().invoke(cli.cli, ["serve"])
+    assert result.exit_code != 0
+    (line,) = str(result.exception).splitlines()
+    assert f"port {port}: Address already in use." in line
+    assert f"PORT={port % 65535 + 1} make run" in line
+
+
+def test_host_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.cli.require_free_port", require_free_port)
+    monkeypatch.setenv("HOST", "203.0.113.1")
+    result = CliRunner().invoke(cli.cli, ["serve"])
+    (line,) = str(result.exception).splitlines()
+    assert "203.0.113.1" in line
+    assert "Set another HOST or PORT." in line

@@ -224,6 +224,23 @@ def test_migration_gives_up_on_a_locked_table_and_says_so(own_database_url: str)
     assert migrate(own_database_url, "downgrade", "-3").returncode == 0
 
 
+@pytest.mark.parametrize("locale", ["C", "POSIX"])
+def test_folder_of_any_name_migrates_in_any_locale(
+    tmp_path: Path,
+    migrations: Path,
+    empty_database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    locale: str,
+) -> None:
+    """ConfigParser takes a % for a variable, and Python has no UTF-8 by itself there."""
+    folder = tmp_path / "100%x 색"
+    folder.mkdir()
+    for name in ("alembic", "pyproject.toml"):
+        shutil.move(migrations / name, folder / name)
+    monkeypatch.setenv("LC_ALL", locale)
+    assert migrate(empty_database_url, "upgrade", "head", folder=folder).returncode == 0
+
+
 def add_file(migrations: Path, revision: str, follows: str | None) -> None:
     source = f"revision, down_revision = {revision!r}, {follows!r}\ndef upgrade(): pass\n"
     (migrations / f"alembic/versions/{revision}.py").write_text(source)

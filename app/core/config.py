@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import sqlite3
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -45,6 +46,7 @@ from app.core.setting_values import (
 
 DATA_DIR = Path("data")
 MIN_SECRET_KEY_BYTES = 32
+MIN_SQLITE = (3, 35)  # the first with RETURNING and DROP COLUMN
 MIN_DATABASE_PASSWORD_CHARACTERS = 16
 MAX_RATE_LIMIT = 10_000  # the time of each hit is kept
 
@@ -229,6 +231,16 @@ class Settings(BaseSettings):
         if "*" in value and len(value) > 1:
             raise ValueError("should be * alone, or addresses and networks without it")
         return value
+
+    @model_validator(mode="after")
+    def _has_a_recent_sqlite(self) -> Self:
+        is_sqlite = self.database.get_backend_name() == "sqlite"
+        if is_sqlite and sqlite3.sqlite_version_info < MIN_SQLITE:
+            raise ValueError(
+                "DATABASE_URL: SQLite 3.35 or later is needed, and this Python has "
+                f"{sqlite3.sqlite_version}; take a newer Python, or PostgreSQL"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_a_whole_superuser(self) -> Self:

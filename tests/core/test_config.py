@@ -1,3 +1,4 @@
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -370,3 +371,16 @@ def test_only_local_has_a_superuser_without_being_told() -> None:
         first_superuser_email="root@example.com", first_superuser_password="0123456789"
     )
     assert given.first_superuser == ("root@example.com", "0123456789")
+
+
+def test_sqlite_without_returning_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 34, 1))
+    monkeypatch.setattr("sqlite3.sqlite_version", "3.34.1")
+    with pytest.raises(SystemExit, match=r"^DATABASE_URL: SQLite 3\.35 .* has 3\.34\.1.*$"):
+        get_settings()
+    monkeypatch.setenv("DATABASE_URL", POSTGRES)
+    assert get_settings().database.host == "db"
+
+
+def test_compose_project_has_a_name_whatever_its_folder_is_called() -> None:
+    assert re.search("^name: [a-z]+$", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE)

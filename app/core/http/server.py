@@ -5,6 +5,7 @@ that a WebSocket's client sends, the time that a client takes, and the number of
 """
 
 import asyncio
+import errno
 import fcntl
 import logging
 import resource
@@ -75,6 +76,20 @@ def server_options(settings: Settings) -> dict[str, Any]:
         "access_log": False,  # app.core.http.middleware writes one.
         "log_config": None,
     }
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Refuse an address that the server cannot listen on, before anything else is started."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]
+        advice = "Set another HOST or PORT."
+        if error.errno == errno.EADDRINUSE:
+            advice = f"Take another port, such as: PORT={port % 65535 + 1} make run"
+        message = f"The server cannot listen on {host}, port {port}: {reason}. {advice}"
+        raise SystemExit(message) from None
 
 
 def raise_open_file_limit(connections: int) -> None:
