@@ -25,7 +25,7 @@ Password = Annotated[
     AfterValidator(_check_encodable),
 ]
 CurrentPassword = Annotated[SecretStr, Field(max_length=128, examples=["correct horse battery"])]
-FullName = Annotated[Text, Field(max_length=255, examples=["Ann Example"])]
+FullName = Annotated[str, Text(max_length=255), Field(examples=["Ann Example"])]
 Email = Annotated[EmailStr, Field(examples=["ann@example.com"])]
 MailToken = Annotated[
     SecretStr,

@@ -1,22 +1,25 @@
 """Base classes of the API's schemas, and field types that they share."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any
+from unicodedata import combining, is_normalized, normalize
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    StringConstraints,
+    GetCoreSchemaHandler,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 MAX_ID = 2**63 - 1  # the largest BIGINT
 MAX_FIELDS = 100
 CENT = Decimal("0.01")
+MANY_MARKS = "m" * 31
 
 
 class Input(BaseModel):
@@ -46,6 +49,40 @@ def _quantize(amount: Decimal) -> Decimal:
     return amount.quantize(CENT) + 0  # Adding 0 turns minus zero into zero.
 
 
-# PostgreSQL cannot store NUL in text.
-Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+def _to_nfc(text: str) -> str:
+    """Return one sequence of code points for what looks the same, so that a search finds it."""
+    if is_normalized("NFC", text):
+        return text
+    # Sorting the marks of one character takes time that grows with the square of their number.
+    # Unicode (annex 15, section 13) has a limit of 30, which is more than any language needs.
+    if MANY_MARKS in "".join("m" if combining(each) else " " for each in text):
+        raise PydanticCustomError("too_many_marks", "Send at most 30 combining marks in a row")
+    return normalize("NFC", text)
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text in NFC: `Annotated[str, Text(max_length=255)]`.
+
+    Its length is that of the normalized text, which is what the database counts.
+    """
+
+    max_length: int
+    min_length: int = 0
+
+    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
+        schema = core_schema.str_schema(
+            pattern=r"^[^\x00]*$",  # PostgreSQL cannot store NUL in text
+            min_length=self.min_length or None,
+            max_length=self.max_length,
+        )
+        return core_schema.no_info_before_validator_function(self._normalize, schema)
+
+    def _normalize(self, value: object) -> object:
+        # A longer text stays too long: a character of NFC comes from at most four.
+        if isinstance(value, str) and len(value) <= 4 * self.max_length:
+            return _to_nfc(value)
+        return value
+
+
 Price = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2), AfterValidator(_quantize)]

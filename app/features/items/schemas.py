@@ -10,8 +10,10 @@ from app.core.schemas import MAX_ID, Input, Output, Price, Text
 
 SCOPES = {"items:read": "Read items.", "items:write": "Create, change and delete items."}
 
-Name = Annotated[Text, Field(min_length=1, max_length=255, examples=["Lamp"])]
-Description = Annotated[Text, Field(max_length=10_000, examples=["Brass, with a green shade."])]
+Name = Annotated[str, Text(min_length=1, max_length=255), Field(examples=["Lamp"])]
+Description = Annotated[
+    str, Text(max_length=10_000), Field(examples=["Brass, with a green shade."])
+]
 ItemPrice = Annotated[Price, Field(examples=["19.99"])]
 
 
@@ -48,7 +50,7 @@ class ItemFilter(Input):
         "id", "name", "price", "created_at", "updated_at",
         "-id", "-name", "-price", "-created_at", "-updated_at",
     ] = Field(default="id", json_schema_extra=name_sorts)  # fmt: skip
-    q: Annotated[Text, Field(max_length=255)] | None = Field(
+    q: Annotated[str, Text(max_length=255)] | None = Field(
         default=None, description="Text in the name or the description, ignoring case."
     )
     min_price: Price | None = None

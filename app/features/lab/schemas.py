@@ -6,7 +6,7 @@ from pydantic import MISSING, Field
 
 from app.core.schemas import MAX_ID, Input, Output, Price, Text
 
-Name = Annotated[Text, Field(min_length=1, max_length=255, examples=["Lamp"])]
+Name = Annotated[str, Text(min_length=1, max_length=255), Field(examples=["Lamp"])]
 
 
 class ItemCreate(Input):

@@ -14,7 +14,7 @@ MAX_LINES = 100
 
 ItemId = Annotated[int, Field(ge=1, le=MAX_ID, examples=[7])]
 Quantity = Annotated[int, Field(ge=1, le=1000, examples=[2])]
-Note = Annotated[Text, Field(max_length=1000, examples=["Please ring twice."])]
+Note = Annotated[str, Text(max_length=1000), Field(examples=["Please ring twice."])]
 
 
 class OrderLineInput(Input):

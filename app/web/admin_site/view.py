@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqladmin import ModelView
@@ -18,12 +18,13 @@ from app.core.database.models import lowered, simple_lower
 from app.core.errors import NotFound
 from app.core.http.export import FORMATS
 from app.core.resources import Resources, resources_of
-from app.core.schemas import Output
+from app.core.schemas import Output, Text
 from app.core.security.principal import Principal
 from app.web.forms import ErrorFields, Form, expected_version
 from app.web.rendering import time_tag
 
 EXPORT_PAGE_SIZE = 1000
+SEARCH_TERM = TypeAdapter[str](Annotated[str, Text(max_length=255)])
 
 
 def principal_of(request: Request) -> Principal:
@@ -157,9 +158,10 @@ class AdminView(ModelView):
 
     def search_query(self, stmt: Select[Any], term: str) -> Select[Any]:
         """Search as the API's `q` does: case-insensitively, with wildcards as plain characters."""
-        if "\x00" in term:  # no text contains NUL, and PostgreSQL refuses it as a parameter
+        try:
+            part = simple_lower(SEARCH_TERM.validate_python(term))
+        except ValidationError:  # such as NUL: no text contains it, and PostgreSQL refuses it
             return stmt.where(false())
-        part = simple_lower(term)
         columns = (getattr(self.model, name) for name in self._search_fields)
         return stmt.where(or_(*(lowered(each).contains(part, autoescape=True) for each in columns)))
 

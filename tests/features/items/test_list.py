@@ -211,3 +211,28 @@ async def test_searches_of_one_user_do_not_block_others(
     end.set()
     assert {response.status_code for response in await asyncio.gather(*searches)} == {200}
     assert searching == 20
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored", "searches"),
+    [
+        ("\u1112\u1161\u11ab\u1100\u1173\u11af", "\ud55c\uae00", ["\ud55c", "\u1112\u1161\u11ab"]),
+        ("Cafe\u0301", "Caf\xe9", ["CAF\xc9", "cafe\u0301", "CAFE\u0301"]),
+        ("Caf\xe9", "Caf\xe9", ["cafe\u0301"]),
+        ("\u0130zmir \u0131\u015f\u0131k", None, ["\u0130zmir", "\u0131\u015f\u0131k"]),
+        ("Stra\xdfe", None, ["stra\xdfe", "STRA"]),
+        ("\uff11\uff12\uff13", None, ["\uff12"]),  # digits of full width: NFC keeps them
+        ("\U0001f469\u200d\U0001f680 Ada", None, ["\U0001f469\u200d\U0001f680", "ada"]),
+        ("\u3131\u314f", None, ["\u314f"]),  # jamo of the keyboard do not combine
+        ("\u0958", "\u0915\u093c", ["\u0958"]),  # NFC makes two characters of it
+    ],
+)
+async def test_text_is_stored_in_nfc_and_found_in_any_form(
+    ann: Person, sent: str, stored: str | None, searches: list[str]
+) -> None:
+    item = await make(ann, name=sent, description=sent)
+    assert item["name"] == item["description"] == (stored or sent)
+    await make(ann, name="Other")
+    for q in searches:
+        (page,) = await pages(ann, q=q)
+        assert [each["id"] for each in page] == [item["id"]], ascii(q)

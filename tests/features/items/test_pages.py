@@ -532,3 +532,15 @@ async def test_feed_refuses_the_cookie_from_other_sites(
     assert (await refused(app, "nonsense", headers=cookie | HERE))["status"] == 401
     async with connecting(app, ann.token, headers=cookie | headers) as socket:
         assert (await socket.next())["type"] == "websocket.accept"
+
+
+async def test_form_and_search_of_the_page_take_any_form_of_a_name(
+    browser: httpx.AsyncClient, ann: Person
+) -> None:
+    await sign_in(browser, ann)
+    created = await browser.post("/items/new", data=FORM | {"name": "Cafe\u0301"})
+    assert created.status_code == 303
+    (item,) = (await ann.client.get("/api/v1/items")).json()["results"]
+    assert item["name"] == "Caf\xe9"
+    page = await browser.get("/items", params={"q": "CAFE\u0301"})
+    assert "Caf\xe9" in page.text
