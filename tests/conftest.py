@@ -132,6 +132,18 @@ def pytest_collection_finish() -> None:
         resume_tracing()
 
 
+def is_measured(config: pytest.Config) -> bool:
+    """Return whether coverage is measured, for the report and not for testmon."""
+    return Coverage.current() is not None and not config.getoption("testmon", None)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Save the coverage at once: a process that takes 10 s to exit is killed by xdist."""
+    coverage = Coverage.current()
+    if coverage and is_measured(session.config):
+        coverage.save()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not POSTGRES_URL:
         terminalreporter.section("PostgreSQL was NOT tested", red=True, bold=True)
@@ -164,8 +176,7 @@ def is_worth_tracing(item: pytest.Item) -> bool:
 
 @pytest.fixture(autouse=True)
 def _traced_once(request: pytest.FixtureRequest) -> Iterator[None]:
-    is_measured = Coverage.current() and not request.config.getoption("testmon", None)
-    if not is_measured or request.node.stash[IS_TRACED]:
+    if not is_measured(request.config) or request.node.stash[IS_TRACED]:
         yield
         return
     with untraced():
