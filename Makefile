@@ -8,6 +8,9 @@ PIP = $(PYTHON) -m pip --python .venv --disable-pip-version-check install --quie
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
 	--python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
+# Where it is set, each process that the tests start compiles the code again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run install test test-fast drill faults check bench bench-check screenshots docs format \
 	lock migration help
 

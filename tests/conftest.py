@@ -8,8 +8,7 @@ import asyncio
 import os
 import shutil
 import sys
-import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -31,6 +30,11 @@ from sqlalchemy import event
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.isolation import ENV_FILE, be_patient, forget_settings, hash_cheaply, unset_settings
+from tests.tracing import pause_tracing, untraced
+
+# The first process traces what the imports run, for all of them.
+IS_FIRST = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+resume_tracing = pause_tracing() if sys.gettrace() and not IS_FIRST else None
 
 forget_settings()
 hash_cheaply()
@@ -49,7 +53,7 @@ from tests import server as servers
 from tests.databases import ROOT, Databases, Postgres, Sqlite, alembic
 from tests.isolation import DEADLINE_SECONDS
 from tests.pgbouncer import PGBOUNCER
-from tests.server import serving
+from tests.server import http_client, serving
 from tests.slices import is_missing
 from tests.waiting import Clock
 
@@ -68,6 +72,19 @@ SERVER_SETTINGS = {
     "DATABASE_POOL_SIZE": "5",
     "MAX_CONNECTIONS": "1100",
 }
+# The settings that `create_app` does not read: those of what the lifespan opens.
+OPENED_WITH = (
+    "database_url",
+    "database_pool_size",
+    "database_pool_timeout",
+    "database_prepared_statements",
+    "database_statement_timeout",
+    "rate_limit_login",
+    "redis_url",
+    "session_cache",
+    "smtp_url",
+)
+idle_apps = defaultdict[str, list[FastAPI]](list)
 BACKENDS = ["sqlite", "postgresql"] if POSTGRES_URL else ["sqlite"]
 
 
@@ -111,6 +128,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 def pytest_collection_finish() -> None:
     freeze_garbage()
+    if resume_tracing:
+        resume_tracing()
+
+
+def is_measured(config: pytest.Config) -> bool:
+    """Return whether coverage is measured, for the report and not for testmon."""
+    return Coverage.current() is not None and not config.getoption("testmon", None)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Save the coverage at once: a process that takes 10 s to exit is killed by xdist."""
+    coverage = Coverage.current()
+    if coverage and is_measured(session.config):
+        coverage.save()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -145,16 +176,11 @@ def is_worth_tracing(item: pytest.Item) -> bool:
 
 @pytest.fixture(autouse=True)
 def _traced_once(request: pytest.FixtureRequest) -> Iterator[None]:
-    tracer = sys.gettrace(), threading.gettrace()
-    is_measured = Coverage.current() and not request.config.getoption("testmon", None)
-    if not is_measured or request.node.stash[IS_TRACED]:
+    if not is_measured(request.config) or request.node.stash[IS_TRACED]:
         yield
         return
-    sys.settrace(None)
-    threading.settrace(None)
-    yield
-    sys.settrace(tracer[0])
-    threading.settrace(tracer[1])
+    with untraced():
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -229,14 +255,14 @@ def two_workers_url(shared_database_url: str) -> Iterator[str]:
 @pytest.fixture
 def server(server_url: str, database_url: str) -> Iterator[httpx.Client]:
     """A client of a real server that many tests share."""
-    with httpx.Client(base_url=server_url, timeout=DEADLINE_SECONDS) as client:
+    with http_client(server_url) as client:
         yield client
 
 
 @pytest.fixture
 def two_workers(two_workers_url: str, database_url: str) -> Iterator[httpx.Client]:
     """The same of a server with two workers."""
-    with httpx.Client(base_url=two_workers_url, timeout=DEADLINE_SECONDS) as client:
+    with http_client(two_workers_url) as client:
         yield client
 
 
@@ -296,11 +322,22 @@ def default_settings(database_url: str) -> Settings:
     return make_settings(database_url)
 
 
+def build_of(settings: Settings) -> str:
+    """Return what is the same for all settings that the same application can be opened with."""
+    return repr(settings.model_copy(update=dict.fromkeys(OPENED_WITH)))
+
+
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[FastAPI]:
-    app = await asyncio.to_thread(create_app, settings)  # it looks for files
-    async with app.router.lifespan_context(app):
-        yield app
+    """Open an application that another test has had, or a new one: to build it takes longest."""
+    idle = idle_apps[build_of(settings)]
+    # In a thread, since it looks for files.
+    app = idle.pop() if idle else await asyncio.to_thread(create_app, settings.model_copy())
+    with restored(app):
+        app.state.settings = settings
+        async with app.router.lifespan_context(app):
+            yield app
+    idle.append(app)
 
 
 @pytest.fixture
@@ -357,7 +394,8 @@ async def app(shared_app: FastAPI, settings: Settings) -> AsyncIterator[FastAPI]
 @pytest.fixture
 async def own_app(settings: Settings) -> AsyncIterator[FastAPI]:
     """An application for a test that adds routes which the fast router should know."""
-    async with running(settings) as app:
+    app = await asyncio.to_thread(create_app, settings)
+    async with app.router.lifespan_context(app):
         yield app
 
 

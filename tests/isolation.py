@@ -61,3 +61,12 @@ def be_patient() -> None:
 def hash_cheaply() -> None:
     """Hash passwords at argon2's lowest cost, which is a thousand times as fast."""
     argon2.memory_cost, argon2.default_rounds = argon2.min_memory_cost, argon2.min_rounds
+
+
+def compile_lazily() -> None:
+    """Compile a template when it is first asked for: to compile all takes a server a second."""
+    from app.web.admin_site.site import Admin
+    from app.web.rendering import Templates
+
+    for templates in (Admin, Templates):
+        setattr(templates, "compile", lambda self: None)  # noqa: B010

@@ -69,6 +69,11 @@ def start(database_url: str, port: int, **environment: str) -> subprocess.Popen[
     )
 
 
+def http_client(url: str) -> httpx.Client:
+    """Return a client without certificates: to load them takes longer than most tests."""
+    return httpx.Client(base_url=url, timeout=DEADLINE_SECONDS, verify=False)
+
+
 @contextmanager
 def serving(database_url: str, **environment: str) -> Iterator[httpx.Client]:
     """A client of the server, which is stopped with SIGTERM at the end."""
@@ -82,7 +87,7 @@ def serving_process(database_url: str, **environment: str) -> Iterator[tuple[htt
     port = free_port()
     process = start(database_url, port, **environment)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_SECONDS) as client:
+        with http_client(f"http://127.0.0.1:{port}") as client:
             wait_until_live(process, client)
             yield client, process.pid
     finally:

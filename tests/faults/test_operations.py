@@ -10,8 +10,8 @@ from sqlalchemy import make_url
 
 from tests.conftest import only
 from tests.databases import Databases
-from tests.isolation import DEADLINE_SECONDS, empty_folder
-from tests.server import free_port, serving, sign_up, wait_until_live
+from tests.isolation import empty_folder
+from tests.server import free_port, http_client, serving, sign_up, wait_until_live
 from tests.slices import needs
 from tests.waiting import eventually
 
@@ -29,7 +29,7 @@ def test_server_starts_on_a_schema_that_is_ahead(
     settings = {"DATABASE_URL": own_database_url, "PORT": str(port)}
     process = subprocess.Popen(command, cwd=empty_folder(), env=os.environ | settings)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_SECONDS) as client:
+        with http_client(f"http://127.0.0.1:{port}") as client:
             wait_until_live(process, client)
             eventually(lambda: client.get("/health/ready").status_code == 200)
     finally:

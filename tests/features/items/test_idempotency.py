@@ -28,7 +28,7 @@ from tests.core.http.test_idempotency import BAD_KEYS, everything
 from tests.databases import Databases
 from tests.features.items.test_crud import LAMP
 from tests.isolation import DEADLINE_SECONDS
-from tests.server import free_port, serving, sign_up, start, wait_until_live
+from tests.server import free_port, http_client, serving, sign_up, start, wait_until_live
 from tests.waiting import eventually, eventually_async
 
 ITEMS = "/api/v1/items"
@@ -261,7 +261,7 @@ def check_that_one_makes_the_item(client: httpx.Client) -> None:
 
     def send(_: int) -> httpx.Response:
         """Send it on a connection of its own, so that both workers get requests."""
-        return httpx.post(url, json=LAMP, headers=headers, timeout=DEADLINE_SECONDS)
+        return httpx.post(url, json=LAMP, headers=headers, timeout=DEADLINE_SECONDS, verify=False)
 
     with ThreadPoolExecutor(16) as threads:
         responses = list(threads.map(send, range(16)))
@@ -294,7 +294,7 @@ def killed_at_the_end(database_url: str) -> Iterator[httpx.Client]:
     port = free_port()
     process = start(database_url, port)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_SECONDS) as client:
+        with http_client(f"http://127.0.0.1:{port}") as client:
             wait_until_live(process, client)
             yield client
     finally:
