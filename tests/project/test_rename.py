@@ -96,11 +96,15 @@ def test_what_is_the_templates_own_is_deleted(repository: Path, command: Command
     assert [page for page in pages if "`app rename` deletes" in page.read_text()] == []
 
 
-def test_second_rename_to_the_same_name_changes_nothing(repository: Path, command: Command) -> None:
-    command(repository, "rename", NAME, *OPTIONS, "--license", "Apache-2.0")
+@pytest.mark.parametrize("license_", ["MIT", "Apache-2.0"])
+def test_second_rename_to_the_same_name_changes_nothing(
+    repository: Path, command: Command, license_: str
+) -> None:
+    arguments = ("rename", NAME, *OPTIONS, "--license", license_)
+    command(repository, *arguments)
     commit(repository)
     before = texts_of(repository)
-    result = command(repository, "rename", NAME, *OPTIONS, "--license", "Apache-2.0")
+    result = command(repository, *arguments)
     assert (result.exit_code, result.output) == (0, f"Nothing to change: this is {NAME}.\n")
     assert texts_of(repository) == before
 
