@@ -5,6 +5,8 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from importlib import import_module
+from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
@@ -38,6 +40,8 @@ jobs = typer.Typer(no_args_is_help=True, help="The queue of jobs.")
 cli.add_typer(jobs, name="jobs")
 for module in discover("cli"):
     cli.add_typer(module.cli)
+if find_spec("app.project"):  # It is for development, and not in the image.
+    cli.add_typer(import_module("app.project.cli").cli)
 
 
 @cli.callback()

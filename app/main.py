@@ -17,6 +17,7 @@ from fastapi.telemetry import TelemetryConfig
 from sqlalchemy.exc import DBAPIError
 
 from app.accounts.dependencies import get_visitor
+from app.core.about import DESCRIPTION, NAME
 from app.core.config import Settings, get_settings
 from app.core.errors import TooManyRequests, Unavailable
 from app.core.http import health
@@ -37,7 +38,6 @@ from app.web.navigation import Navigation, ResponseException, send_response
 from app.web.rendering import Templates
 from app.web.site import Site
 
-TITLE = "FastAPI template"
 # Without OpenTelemetry's SDK there is no telemetry, but FastAPI would check for it at each request.
 NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False)
 logger = logging.getLogger("app")
@@ -47,8 +47,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """Create the application. It opens no resources, which its lifespan does."""
     settings = settings or get_settings()
     app = API(
-        title=TITLE,
-        description="Sign up, press Authorize, then create an item.",
+        title=NAME,
+        description=f"{DESCRIPTION}\n\nTo try it, sign up, then press Authorize.",
         version="0.1.0",
         openapi_url=None,  # app.core.http.docs serves the document and its pages.
         telemetry=None if find_spec("opentelemetry.sdk") else NO_TELEMETRY,
@@ -136,7 +136,8 @@ def build_site(settings: Settings) -> Site:
     navigation = Navigation(settings, links)
     templates = Templates(
         folders("templates"),
-        site=TITLE,
+        site=NAME,
+        description=DESCRIPTION,
         asset=files.url,
         links_for=navigation.links_for,
     )

@@ -38,9 +38,3 @@ def needs_of(slice_: str, root: Path = ROOT) -> tuple[str, ...]:
                 declared: tuple[str, ...] = ast.literal_eval(value)
                 return declared
     return ()
-
-
-def with_dependents(slice_: str) -> list[str]:
-    """Return the slice and all that use it, directly or not: what goes when it is deleted."""
-    users = [other for other in slices() if slice_ in needs_of(other)]
-    return sorted({slice_}.union(*map(with_dependents, users)))

@@ -30,6 +30,7 @@ from pydantic_settings import (
 )
 from sqlalchemy import URL
 
+from app.core.about import NAME
 from app.core.setting_values import (
     NOT_UTF_8,
     EnvFileError,
@@ -126,7 +127,7 @@ class Settings(BaseSettings):
     rate_limit_default: RateLimit | None = None
     public_url: str = "http://127.0.0.1:8000"
     smtp_url: SecretStr | None = None
-    mail_from: NameEmail = NameEmail("App", "noreply@example.com")
+    mail_from: NameEmail = NameEmail(NAME, "noreply@example.com")
 
     lab_enabled: bool | None = None
     log_format: Literal["console", "json"] = "console"
@@ -224,6 +225,12 @@ class Settings(BaseSettings):
         if value and not _is_url(value.get_secret_value(), "smtp", "smtp+starttls", "smtps"):
             raise ValueError("should be smtp://, smtp+starttls:// or smtps://, and name a host")
         return value
+
+    @field_validator("mail_from", mode="before")
+    @classmethod
+    def _has_a_name(cls, value: object) -> object:
+        is_address_alone = isinstance(value, str) and "<" not in value
+        return f'"{NAME}" <{value}>' if is_address_alone else value
 
     @field_validator("forwarded_allow_ips")
     @classmethod

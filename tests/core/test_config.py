@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import NameEmail, SecretStr, ValidationError
 from sqlalchemy import make_url
 
 from app.core import config
+from app.core.about import NAME
 from app.core.config import Settings, get_settings, load_or_create_secret
 from tests.databases import ROOT
 
@@ -270,6 +271,17 @@ def test_a_wrong_value_stops_the_start_with_one_line(
     assert line.startswith((f"{name}: ", "FIRST_SUPERUSER_"))
     assert says in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("value", "sender"),
+    [("shop@example.com", NAME), ("Orders <shop@example.com>", "Orders")],
+)
+def test_sender_without_a_name_gets_the_name_of_the_project(
+    monkeypatch: pytest.MonkeyPatch, value: str, sender: str
+) -> None:
+    monkeypatch.setenv("MAIL_FROM", value)
+    assert get_settings().mail_from == NameEmail(sender, "shop@example.com")
 
 
 @pytest.mark.parametrize("url", ["redis://cache", "rediss://:p%40ss@cache:6380/5"])

@@ -21,7 +21,8 @@ APP = re.compile(rf"{STARTS}(?:\.venv/bin/)?app ([a-z][a-z-]*)(?: ([a-z][a-z-]*)
 PATHS = re.compile(
     r"`((?:app|tests|docs|alembic|bench|requirements)/[\w./-]*|[\w.-]*[A-Z]\w*\.md)`"
 )
-EXAMPLES = {"items", "lab", "gadgets"}  # they can be deleted, and the last is the reader's
+# They can be deleted, and the last is the reader's.
+EXAMPLES = {"items", "lab", "rename", "remove", "gadgets"}
 
 
 def unknown_commands(text: str) -> list[str]:

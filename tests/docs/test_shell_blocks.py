@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.copies import copy_to
+from tests.databases import ROOT
 from tests.docs.markdown import blocks
-from tests.drill.__main__ import copy_to
 from tests.server import free_port
 from tests.slices import needs
 
@@ -77,8 +78,8 @@ def run(script: str, folder: Path, port: int) -> tuple[int, str]:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     folder = tmp_path / "copy"
-    folder.mkdir()
     copy_to(folder)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
     for name in ("pyproject.toml", "requirements/dev.txt"):
         os.utime(folder / name, (0, 0))  # older than .venv/installed: `make install` does nothing
     return folder

@@ -1,42 +1,33 @@
 """`python -m tests.drill [PART ...]`: delete a part from a copy, then check and test the rest.
 
-Each part is deleted from a fresh copy of what git knows. Where tables go, a migration is made, as
-docs/adding-a-resource.md says. The rest has to pass `make check`, and its tests on SQLite. The part
-`copy` copies the items to a resource of its own instead.
+`app remove` deletes each part from a fresh copy, and makes a migration where tables go. The rest
+has to pass `make check`, and its tests on SQLite. The part `copy` copies the items to a resource of
+its own instead.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import time
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.drill.parts import parts, paths_of
+from tests.copies import copy_to
+from tests.databases import ROOT
 
-ROOT = Path(__file__).parents[2]
 COPY = "copy"
 MAKE = ("make", "--silent", "--old-file=install")
 PYTEST = (".venv/bin/pytest", "-q", "-n3", "-m", "not slow")
 
 
-def copy_to(folder: Path) -> None:
-    files = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True)
-    for name in filter(None, files.split("\0")):
-        if (ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
-
-
-def delete(part: str, folder: Path) -> None:
-    for pattern in paths_of(part):
-        found = [*folder.glob(pattern)]
-        if not found:
-            raise SystemExit(f"{part}: there is no {pattern}")
-        for path in found:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+def parts() -> list[str]:
+    """Return the parts that `app remove` knows, as long as there is this command."""
+    if find_spec("app.project") is None:
+        return []
+    known: list[str] = import_module("app.project.parts").parts(ROOT)
+    return known
 
 
 def run(folder: Path, *command: str) -> bool:
@@ -65,14 +56,15 @@ def copy_items(folder: Path) -> bool:
 def drill(part: str) -> bool:
     with TemporaryDirectory() as name:
         folder = Path(name) / "copy"
-        folder.mkdir()
         copy_to(folder)
+        (folder / ".venv").symlink_to(ROOT / ".venv")
         if part == COPY:
             return copy_items(folder)
-        delete(part, folder)
-        if not run(folder, ".venv/bin/app", "db", "check"):  # tables have gone
-            run(folder, *MAKE, "migration", f"m=remove {part}")
-        return run(folder, *MAKE, "check") and run(folder, *PYTEST, "--ignore=tests/e2e")
+        return (
+            run(folder, ".venv/bin/app", "remove", part, "--yes")
+            and run(folder, *MAKE, "check")
+            and run(folder, *PYTEST, "--ignore=tests/e2e")
+        )
 
 
 if __name__ == "__main__":

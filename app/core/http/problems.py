@@ -14,6 +14,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from app.core import errors
+from app.core.about import SLUG
 from app.core.http.problem_kinds import KINDS, MEDIA_TYPE, ProblemKind, kind_of_status, phrase_of
 
 logger = logging.getLogger("app.http")
@@ -108,7 +109,7 @@ async def app_error(request: Request, error: errors.AppError) -> ProblemResponse
             headers["Cache-Control"] = "no-store"
             members = {"error": error.error, "error_description": error.detail}
         case errors.Unauthenticated():
-            reason = 'error="invalid_token"' if error.token_given else 'realm="app"'
+            reason = 'error="invalid_token"' if error.token_given else f'realm="{SLUG}"'
             headers["WWW-Authenticate"] = f"Bearer {reason}"
         case errors.MissingScope():
             headers["WWW-Authenticate"] = 'Bearer error="insufficient_scope"'

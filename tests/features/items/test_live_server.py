@@ -21,6 +21,7 @@ from websockets.typing import Subprotocol
 
 from app.accounts.models import AuthSession, User
 from app.accounts.repository import Accounts
+from app.core.about import SLUG
 from app.core.database.models import utc_now
 from app.core.database.unit_of_work import Database
 from app.core.realtime.sockets import MAX_PER_USER
@@ -126,7 +127,7 @@ def test_handshake_needs_a_token(server: httpx.Client) -> None:
     response = caught.value.response
     assert response.status_code == 401
     assert response.headers["Content-Type"] == "application/problem+json"
-    assert response.headers["WWW-Authenticate"] == 'Bearer realm="app"'
+    assert response.headers["WWW-Authenticate"] == f'Bearer realm="{SLUG}"'
     assert json.loads(response.body)["request_id"] == response.headers["X-Request-ID"]
 
     sign_up(server)

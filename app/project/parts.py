@@ -1,0 +1,67 @@
+"""The parts that a project may not want, and the files of each: see docs/adding-a-resource.md."""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+
+# What shows or measures the items: without them there is nothing to show.
+WITH_ITEMS = [
+    "bench",
+    "tests/bench",
+    "tests/e2e/screenshots.py",
+    "tests/e2e/test_journey.py",
+    "tests/e2e/test_every_page.py",
+]
+OPTIONAL: Mapping[str, Sequence[str]] = {
+    "admin": [
+        "app/admin.py",
+        "app/web/admin_site",
+        "app/*/admin.py",
+        "app/features/*/admin.py",
+        "tests/admin.py",
+        "tests/**/test_admin*.py",
+    ],
+    "live": ["app/features/*/live.py", "tests/features/*/test_live*.py"],
+    "fastpath": ["app/core/fastpath", "tests/core/fastpath"],
+    "project": ["app/project", "tests/project"],
+}
+
+
+def require_parts(names: Sequence[str], root: Path) -> None:
+    """Stop with one line that names the parts, unless all of these are among them."""
+    for name in names:
+        if name not in parts(root):
+            raise SystemExit(f"There is no part {name!r}. The parts: {', '.join(parts(root))}.")
+
+
+def parts(root: Path) -> list[str]:
+    """Return the features, and the optional parts that are still there."""
+    return [*features(root), *(name for name in OPTIONAL if files_of(name, root))]
+
+
+def files_of(part: str, root: Path) -> list[Path]:
+    return [path for pattern in patterns_of(part, root) for path in sorted(root.glob(pattern))]
+
+
+def patterns_of(part: str, root: Path) -> Sequence[str]:
+    if part in OPTIONAL:
+        return OPTIONAL[part]
+    gone = with_dependents(part, root)
+    paths = [f"{folder}/features/{name}" for name in gone for folder in ("app", "tests")]
+    return paths + (WITH_ITEMS if "items" in gone else [])
+
+
+def with_dependents(feature: str, root: Path) -> list[str]:
+    """Return the feature and all that need it, directly or not."""
+    users = [other for other in features(root) if feature in needs_of(other)]
+    return sorted({feature}.union(*(with_dependents(user, root) for user in users)))
+
+
+def features(root: Path) -> list[str]:
+    return sorted(file.parent.name for file in root.glob("app/features/*/__init__.py"))
+
+
+def needs_of(feature: str) -> Sequence[str]:
+    """Return the features that a feature declares to use."""
+    needs: Sequence[str] = getattr(import_module(f"app.features.{feature}"), "NEEDS", ())
+    return needs

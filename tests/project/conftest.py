@@ -1,0 +1,57 @@
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from app.project import cli
+from tests.copies import copy_to
+
+GIT = (
+    "git",
+    "-c",
+    "user.name=Ann",
+    "-c",
+    "user.email=ann@example.com",
+    "-c",
+    "init.defaultBranch=main",
+)
+
+Command = Callable[..., Result]
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.check_output([*GIT, *arguments], cwd=folder, text=True)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Return a copy of the project without a git repository."""
+    folder = tmp_path / "copy"
+    copy_to(folder)
+    return folder
+
+
+@pytest.fixture
+def repository(copy: Path) -> Path:
+    """Return a copy of the project, committed."""
+    git(copy, "init", "--quiet")
+    commit(copy)
+    return copy
+
+
+def commit(folder: Path) -> None:
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "Change something")
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Return a function that runs a command on the files of a folder."""
+
+    def run(folder: Path, *arguments: str, answer: str = "") -> Result:
+        monkeypatch.setattr(cli, "ROOT", folder)
+        return CliRunner().invoke(cli.cli, arguments, input=answer)
+
+    return run

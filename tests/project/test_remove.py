@@ -1,0 +1,91 @@
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from app.project.parts import parts, patterns_of
+from tests.databases import ROOT
+from tests.project.conftest import Command, commit, git
+from tests.slices import needs
+
+PROGRAMS = Path(sys.executable).parent
+
+
+def run(folder: Path, program: str, *arguments: str) -> None:
+    """Run a program of the virtual environment on a copy."""
+    result = subprocess.run(
+        [PROGRAMS / program, *arguments],
+        cwd=folder,
+        env={"PATH": f"{PROGRAMS}:/usr/bin:/bin", "PYTHONPATH": str(folder)},
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert result.returncode == 0, result.stdout
+
+
+@needs("items", "orders", "lab")
+@pytest.mark.parametrize("part", parts(ROOT))
+def test_every_pattern_of_a_part_finds_files(part: str) -> None:
+    assert [each for each in patterns_of(part, ROOT) if not [*ROOT.glob(each)]] == []
+
+
+@needs("items", "orders", "lab")
+def test_part_goes_with_the_features_that_need_it() -> None:
+    folders = {path for path in patterns_of("items", ROOT) if path.startswith("app/")}
+    assert {"app/features/items", "app/features/orders"} <= folders
+    assert "app/features/items" not in patterns_of("orders", ROOT)
+
+
+@pytest.mark.parametrize("names", [["none"], ["project", "../app"], [""]])
+def test_unknown_part_is_refused_in_one_line(
+    repository: Path, command: Command, names: Sequence[str]
+) -> None:
+    result = command(repository, "remove", *names)
+    assert result.exit_code == 1
+    assert result.output.startswith("There is no part ")
+    assert result.output.count("\n") == 1
+    assert git(repository, "status", "--porcelain") == ""
+
+
+def test_uncommitted_changes_refuse_a_removal(repository: Path, command: Command) -> None:
+    (repository / "new.txt").touch()
+    result = command(repository, "remove", "project", "--yes")
+    assert result.exit_code == 1
+    assert result.output == "There are uncommitted changes: commit them or stash them first.\n"
+    assert (repository / "app/project").exists()
+
+
+def test_server_imports_no_development_command() -> None:
+    script = (
+        "import app.main, sys; assert not [name for name in sys.modules if 'app.project' in name]"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+@needs("items", "orders", "lab", "admin.py")
+@pytest.mark.slow("it type-checks a copy")
+def test_renamed_project_without_a_part_passes_its_checks(repository: Path) -> None:
+    run(repository, "app", "rename", "Acme Shop", "--author", "Ann Example")
+    commit(repository)
+    run(repository, "app", "remove", "orders", "project")
+    assert not (repository / "app/features/orders").exists()
+    (migration,) = git(
+        repository, "ls-files", "--others", "--exclude-standard", "alembic"
+    ).splitlines()
+    assert 'op.drop_table("orders")' in (repository / migration).read_text()
+    run(repository, "ruff", "format", "--check", ".")
+    run(repository, "ruff", "check", ".")
+    run(repository, "mypy")
+    run(repository, "lint-imports")
+    run(repository, "app", "db", "check")
+    near = (
+        "tests/core/test_about.py",
+        "tests/docs",
+        "tests/web/test_shell.py",
+        "tests/test_cli.py",
+    )
+    run(repository, "pytest", "-q", "-m", "not slow", *near)
