@@ -17,6 +17,7 @@ from app.accounts.dependencies import (
 from app.accounts.models import User
 from app.accounts.schemas import (
     Accepted,
+    AccountDeletion,
     EmailInput,
     EmailVerification,
     PasswordChange,
@@ -69,7 +70,7 @@ async def revoke_token(form: Annotated[Revocation, Form()], service: AuthService
 
 
 @auth.get("/sessions")
-async def list_sessions(service: AuthServiceDep, principal: PrincipalDep) -> Sequence[SessionRead]:
+async def list_sessions(service: AuthServiceDep, principal: AccountOwner) -> Sequence[SessionRead]:
     """List the devices that are signed in."""
     return await service.list_sessions(principal)
 
@@ -78,7 +79,7 @@ async def list_sessions(service: AuthServiceDep, principal: PrincipalDep) -> Seq
     "/sessions/{session_id}", status_code=status.HTTP_204_NO_CONTENT, response_class=Response
 )
 async def delete_session(
-    session_id: UUID, service: AuthServiceDep, principal: PrincipalDep
+    session_id: UUID, service: AuthServiceDep, principal: AccountOwner
 ) -> None:
     """Sign out a device."""
     await service.end_session(principal, session_id)
@@ -159,7 +160,7 @@ async def read_current_user(principal: PrincipalDep, service: UserServiceDep) ->
     responses=WRONG_PASSWORD | TOO_MANY,
 )
 async def update_current_user(
-    data: UserUpdate, principal: PrincipalDep, service: UserServiceDep
+    data: UserUpdate, principal: AccountOwner, service: UserServiceDep
 ) -> User:
     """Change your profile. A new email address takes effect once it is confirmed."""
     return await service.update_own(principal, data)
@@ -169,11 +170,13 @@ async def update_current_user(
     "/me",
     status_code=status.HTTP_204_NO_CONTENT,
     response_class=Response,
-    responses=LAST_SUPERUSER,
+    responses=LAST_SUPERUSER | WRONG_PASSWORD | TOO_MANY,
 )
-async def delete_current_user(principal: AccountOwner, service: UserServiceDep) -> None:
-    """Delete your account and everything in it. Requires the scope `account`."""
-    await service.delete(principal.user_id)
+async def delete_current_user(
+    data: AccountDeletion, principal: AccountOwner, service: UserServiceDep
+) -> None:
+    """Delete your account and everything in it."""
+    await service.delete_own(principal, data.current_password)
 
 
 @users.post(
@@ -183,7 +186,7 @@ async def delete_current_user(principal: AccountOwner, service: UserServiceDep) 
     responses=WRONG_PASSWORD | TOO_MANY,
 )
 async def change_password(
-    data: PasswordChange, principal: PrincipalDep, service: UserServiceDep
+    data: PasswordChange, principal: AccountOwner, service: UserServiceDep
 ) -> None:
     """Set a new password and end every other session."""
     await service.change_password(principal, data)
@@ -197,7 +200,7 @@ async def read_user(user_id: int, service: UserServiceDep) -> User:
 
 @administration.patch("/{user_id}", response_model=UserRead, responses=LAST_SUPERUSER)
 async def update_user(user_id: int, data: UserAdminUpdate, service: UserServiceDep) -> User:
-    """Change a user. For superusers. Deactivating a user ends all their sessions."""
+    """Change a user. For superusers. A new role and a deactivation end all their sessions."""
     return await service.update(user_id, data)
 
 

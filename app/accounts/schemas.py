@@ -9,7 +9,7 @@ from app.core.database.pagination import PageQuery, name_sorts
 from app.core.schemas import Input, Output, Text
 from app.core.security.passwords import is_encodable
 
-SCOPES = {"account": "Delete the account."}
+SCOPES = {"account": "Change and delete the account, and end its sessions."}
 SUPERUSER_SCOPES = {"users:admin": "Manage the users."}
 
 

@@ -11,7 +11,7 @@ from app.accounts.models import EmailToken, User
 from app.core.database.models import utc_now
 from tests.accounts.conftest import Outbox, queued_jobs
 from tests.accounts.test_refresh import sign_in, works
-from tests.conftest import PASSWORD, Person, client_of, make_settings, running
+from tests.conftest import PASSWORD, Person, client_of, delete_account, make_settings, running
 
 AUTH = "/api/v1/auth"
 NEW = "a better horse battery"
@@ -272,7 +272,7 @@ async def test_everything_at_once_on_one_account(
         client.post(f"{AUTH}/password-reset/confirm", json={"token": reset, "password": NEW}),
         client.post(f"{AUTH}/verify-email", json={"token": verify}),
         root.client.patch(f"/api/v1/users/{ann.id}", json={"full_name": "x"}),
-        ann.client.delete(me),
+        delete_account(ann),
     ]
     statuses = [response.status_code for response in await asyncio.gather(*calls)]
     assert max(statuses) < 500, statuses

@@ -50,7 +50,7 @@ class BrowserService:
         if found is None:
             return None
         session, is_superuser = found
-        scopes = frozenset(session.scope.split()) & allowed_scopes(is_superuser)
+        scopes = allowed_scopes(is_superuser)
         principal = Principal(session.user_id, session.id, scopes, is_superuser)
         touch_at = session.last_used_at + self._touch_after
         if utc_now() > touch_at:

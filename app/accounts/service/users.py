@@ -151,9 +151,11 @@ class UserService:
         async with self._accounts.transaction() as accounts:
             if False in (changes.get("is_active"), changes.get("is_superuser")):
                 await self._keep_a_superuser(accounts, user_id)
-            user = changed(await accounts.users.lock(user_id), user_id, changes)
+            user = found(await accounts.users.lock(user_id), user_id)
+            role = user.is_superuser
+            changed(user, user_id, changes)
             accounts.users.tell_change(user_id)
-            if not user.is_active or password is not None:
+            if not user.is_active or password is not None or user.is_superuser != role:
                 await accounts.sessions.end_all(user_id)
             if password is not None:
                 await accounts.email_tokens.forget(user_id)

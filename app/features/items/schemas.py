@@ -9,6 +9,7 @@ from app.core.http.export import ExportFormat
 from app.core.schemas import MAX_ID, Input, Output, Price, Text
 
 SCOPES = {"items:read": "Read items.", "items:write": "Create, change and delete items."}
+SUPERUSER_SCOPES = {"items:all": "Reach the items of all users."}
 
 Name = Annotated[Text, Field(min_length=1, max_length=255, examples=["Lamp"])]
 Description = Annotated[Text, Field(max_length=10_000, examples=["Brass, with a green shade."])]
