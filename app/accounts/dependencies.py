@@ -1,5 +1,6 @@
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Annotated
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import AuthService
 from app.accounts.service.browser import BrowserService
 from app.accounts.service.emails import EmailService
+from app.accounts.service.passwords import AccountPasswords
 from app.accounts.service.users import UserService
 from app.accounts.session_cache import SessionCache
 from app.core.config import Settings
@@ -75,7 +77,8 @@ def build_services(
     session_cache: SessionCache,
 ) -> AccountServices:
     key = settings.signing_key
-    accounts = UnitsOfWork(Accounts, database)
+    repositories = partial(Accounts, verified_only=settings.require_verified_email)
+    accounts = UnitsOfWork(repositories, database)
     attempts = Attempts(rate_limiter, settings.rate_limit_login)
     auth = AuthService(
         accounts,
@@ -94,10 +97,10 @@ def build_services(
         session_cache,
         touch_after=timedelta(minutes=settings.access_token_minutes),  # as other clients refresh
     )
+    account_passwords = AccountPasswords(accounts, passwords, hashing, attempts)
     emails = EmailService(
         accounts,
-        passwords,
-        hashing,
+        account_passwords,
         attempts,
         mailer,
         key=derive_key(key, "email token"),
@@ -105,8 +108,7 @@ def build_services(
     )
     users = UserService(
         accounts,
-        passwords,
-        hashing,
+        account_passwords,
         attempts,
         emails,
         cursors,

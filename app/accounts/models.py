@@ -1,7 +1,10 @@
 import unicodedata
+from contextlib import suppress
 from datetime import datetime
 from uuid import UUID, uuid4
 
+from pydantic import validate_email
+from pydantic_core import PydanticCustomError
 from sqlalchemy import ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -9,7 +12,13 @@ from app.core.database.models import Base, Id, Timestamps, UtcDateTime, utc_now
 
 
 def email_key(email: str) -> str:
-    """Two addresses with the same key are one: compatibility forms and case do not count."""
+    """Return the key of an e-mail address: spellings with one key are one address.
+
+    Case, compatibility forms, the ASCII form of a domain, blanks around the address and a display
+    name make no difference. A text that is no address has a key that no account has.
+    """
+    with suppress(PydanticCustomError):
+        _, email = validate_email(email)
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", email).casefold())
 
 

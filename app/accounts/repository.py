@@ -102,9 +102,11 @@ class SessionRepository(Repository[AuthSession]):
 
     model = AuthSession
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, verified_only: bool) -> None:
         super().__init__(session)
         self._events = Events(session)
+        verified = [User.email_verified_at.is_not(None)] if verified_only else []
+        self._users_with_access = [User.is_active, *verified]
 
     async def verify(self, claims: AccessClaims) -> tuple[Principal, datetime]:
         """Return the principal of a token and the end of its session. Raise Unauthenticated when
@@ -112,7 +114,7 @@ class SessionRepository(Repository[AuthSession]):
         statement = (
             select(User.is_superuser, AuthSession.expires_at)
             .join(AuthSession, AuthSession.user_id == User.id)
-            .where(User.id == claims.sub, User.is_active)
+            .where(User.id == claims.sub, *self._users_with_access)
             .where(AuthSession.id == claims.sid, AuthSession.expires_at > utc_now())
         )
         row = (await self._session.execute(statement)).one_or_none()
@@ -124,7 +126,7 @@ class SessionRepository(Repository[AuthSession]):
 
     async def active_session_ids(self, session_ids: Collection[UUID]) -> Sequence[UUID]:
         """Those that have not ended."""
-        statement = select(AuthSession.id).join(User).where(User.is_active)
+        statement = select(AuthSession.id).join(User).where(*self._users_with_access)
         statement = statement.where(AuthSession.expires_at > utc_now())
         return (await self._session.scalars(statement.where(AuthSession.id.in_(session_ids)))).all()
 
@@ -134,7 +136,7 @@ class SessionRepository(Repository[AuthSession]):
             select(AuthSession, User.is_superuser)
             .join(User, AuthSession.user_id == User.id)
             .where(AuthSession.cookie_hash == cookie_hash, AuthSession.expires_at > utc_now())
-            .where(User.is_active)
+            .where(*self._users_with_access)
         )
         row = (await self._session.execute(statement)).one_or_none()
         return row and (row[0], row[1])
@@ -242,10 +244,13 @@ class EmailTokenRepository(Repository[EmailToken]):
 
 
 class Accounts:
-    """The slice's repositories, in one session."""
+    """The slice's repositories, in one session.
 
-    def __init__(self, session: Session) -> None:
+    With `verified_only`, a user whose address is not confirmed has no access by a session.
+    """
+
+    def __init__(self, session: Session, *, verified_only: bool = False) -> None:
         self.users = UserRepository(session)
-        self.sessions = SessionRepository(session)
+        self.sessions = SessionRepository(session, verified_only=verified_only)
         self.email_tokens = EmailTokenRepository(session)
         self.jobs = JobQueue(session)

@@ -111,12 +111,12 @@ async def reset_password(
     "/verify-email",
     status_code=status.HTTP_204_NO_CONTENT,
     response_class=Response,
-    responses=TAKEN | TOO_MANY,
+    responses=TAKEN | WRONG_PASSWORD | TOO_MANY,
 )
 async def verify_email(
     data: EmailVerification, service: EmailServiceDep, client: ClientInfoDep
 ) -> None:
-    """Confirm an email address."""
+    """Confirm an email address, with the token of the mail and the password of the account."""
     await service.verify(data, client)
 
 

@@ -109,6 +109,9 @@ class PasswordReset(Input):
 
 class EmailVerification(Input):
     token: MailToken
+    current_password: CurrentPassword = Field(
+        default=SecretStr(""), description="The password of the account."
+    )
 
 
 class Accepted(Output):

@@ -1,17 +1,29 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from jose import jwt
 from sqlalchemy import func, select, update
 
 from app.accounts.models import EmailToken, User
 from app.core.database.models import utc_now
 from tests.accounts.conftest import Outbox, queued_jobs
-from tests.accounts.test_refresh import sign_in, works
-from tests.conftest import PASSWORD, Person, client_of, delete_account, make_settings, running
+from tests.accounts.test_refresh import refresh, sign_in, works
+from tests.conftest import (
+    PASSWORD,
+    Person,
+    browser_of,
+    client_of,
+    delete_account,
+    make_person,
+    make_settings,
+    running,
+)
+from tests.conftest import sign_in as sign_in_browser
 
 AUTH = "/api/v1/auth"
 NEW = "a better horse battery"
@@ -26,7 +38,7 @@ async def test_sign_up_and_confirm(client: httpx.AsyncClient, outbox: Outbox) ->
     user = (await client.post("/api/v1/users", json=account)).json()
     assert user["is_verified"] is False
     token = await outbox.token("eve@example.com", "verify")
-    assert await post(client, "verify-email", token=token) == 204
+    assert await post(client, "verify-email", token=token, current_password=PASSWORD) == 204
     assert await post(client, "verify-email", token=token) == 422  # once
     form = {"grant_type": "password", "username": "eve@example.com", "password": PASSWORD}
     access = (await client.post(f"{AUTH}/token", data=form)).json()["access_token"]
@@ -148,7 +160,7 @@ async def test_a_new_address_takes_effect_when_it_is_confirmed(
     await change_email(ann, "new@example.com")
     assert set(await outbox.to()) == {("new@example.com", "verify"), (ann.email, "change")}
     token = await outbox.token("new@example.com", "verify")
-    assert await post(client, "verify-email", token=token) == 204
+    assert await post(client, "verify-email", token=token, current_password=PASSWORD) == 204
     me = (await ann.client.get("/api/v1/users/me")).json()
     assert (me["email"], me["is_verified"]) == ("new@example.com", True)
     form = {"grant_type": "password", "username": ann.email, "password": PASSWORD}
@@ -162,7 +174,7 @@ async def test_an_address_that_somebody_has_cannot_be_taken_over(
 ) -> None:
     await change_email(ann, "BOB@example.com")
     token = await outbox.token("BOB@example.com", "verify")
-    assert await post(client, "verify-email", token=token) == 409
+    assert await post(client, "verify-email", token=token, current_password=PASSWORD) == 409
     assert (await ann.client.get("/api/v1/users/me")).json()["email"] == ann.email
 
 
@@ -174,7 +186,10 @@ async def test_of_two_who_confirm_one_address_at_once_one_gets_it(
     await change_email(bob, "New@example.com")
     second = await outbox.token("New@example.com", "verify")
     statuses = await asyncio.gather(
-        *(post(client, "verify-email", token=token) for token in (first, second))
+        *(
+            post(client, "verify-email", token=token, current_password=PASSWORD)
+            for token in (first, second)
+        )
     )
     assert sorted(statuses) == [204, 409]
 
@@ -193,7 +208,7 @@ async def test_the_unconfirmed_can_be_kept_from_signing_in(
         wrong = await client.post(f"{AUTH}/token", data=form | {"password": "wrong"})
         assert wrong.json()["detail"] != response.json()["detail"]
         token = await outbox.token("eve@example.com", "verify")
-        await post(client, "verify-email", token=token)
+        await post(client, "verify-email", token=token, current_password=PASSWORD)
         assert (await client.post(f"{AUTH}/token", data=form)).status_code == 200
 
 
@@ -235,7 +250,7 @@ async def test_a_reset_link_to_an_old_address_is_worthless(
     old = await outbox.token(ann.email, "reset")
     await change_email(ann, "new@example.com")
     token = await outbox.token("new@example.com", "verify")
-    assert await post(client, "verify-email", token=token) == 204
+    assert await post(client, "verify-email", token=token, current_password=PASSWORD) == 204
     assert await post(client, "password-reset/confirm", token=old, password=NEW) == 422
 
 
@@ -270,9 +285,80 @@ async def test_everything_at_once_on_one_account(
     calls += [
         ann.client.post(f"{me}/password", json=body),
         client.post(f"{AUTH}/password-reset/confirm", json={"token": reset, "password": NEW}),
-        client.post(f"{AUTH}/verify-email", json={"token": verify}),
+        client.post(f"{AUTH}/verify-email", json={"token": verify, "current_password": PASSWORD}),
         root.client.patch(f"/api/v1/users/{ann.id}", json={"full_name": "x"}),
         delete_account(ann),
     ]
     statuses = [response.status_code for response in await asyncio.gather(*calls)]
     assert max(statuses) < 500, statuses
+
+
+async def test_address_confirmation_without_the_password_is_refused(
+    client: httpx.AsyncClient, outbox: Outbox
+) -> None:
+    """Somebody else may have signed up with the address, and knows the password."""
+    account = {"email": "eve@example.com", "password": "a stranger's password"}
+    await client.post("/api/v1/users", json=account)
+    token = await outbox.token("eve@example.com", "verify")
+    assert await post(client, "verify-email", token=token) == 403
+    assert await post(client, "verify-email", token=token, current_password=PASSWORD) == 403
+    form = {
+        "grant_type": "password",
+        "username": "eve@example.com",
+        "password": account["password"],
+    }
+    access = (await client.post(f"{AUTH}/token", data=form)).json()["access_token"]
+    headers = {"Authorization": f"Bearer {access}"}
+    assert not (await client.get("/api/v1/users/me", headers=headers)).json()["is_verified"]
+    await post(client, "password-reset", email="eve@example.com")
+    reset = await outbox.token("eve@example.com", "reset")
+    assert await post(client, "password-reset/confirm", token=reset, password=NEW) == 204
+    assert (await client.post(f"{AUTH}/token", data=form)).status_code == 400
+    assert (await client.get("/api/v1/users/me", headers=headers)).status_code == 401
+
+
+async def test_address_confirmation_by_another_users_browser_takes_the_password(
+    app: FastAPI, ann: Person, bob: Person, outbox: Outbox
+) -> None:
+    await change_email(ann, "new@example.com")
+    token = await outbox.token("new@example.com", "verify")
+    async with browser_of(app) as browser:
+        await sign_in_browser(browser, bob)
+        assert (await browser.post("/verify-email", data={"token": token})).status_code == 422
+        await sign_in_browser(browser, ann)
+        assert (await browser.post("/verify-email", data={"token": token})).status_code == 303
+    assert (await ann.client.get("/api/v1/users/me")).json()["email"] == "new@example.com"
+
+
+@pytest.mark.parametrize("kind", ["access", "refresh", "cookie", "socket"])
+async def test_unverified_user_loses_access_when_verification_is_required(
+    database_url: str, password_hash: str, kind: str
+) -> None:
+    async with running(make_settings(database_url)) as app, browser_of(app) as browser:
+        ann = await make_person(app, password_hash, "ann")
+        async with client_of(app) as client:
+            token = await sign_in(client, ann)
+        await sign_in_browser(browser, ann)
+        cookies = browser.cookies
+        session_id = jwt.get_unverified_claims(ann.token)["sid"]
+    settings = make_settings(database_url, require_verified_email=True)
+    async with running(settings) as app, browser_of(app) as browser, client_of(app) as client:
+
+        async def has_access() -> bool:
+            match kind:
+                case "access":
+                    return await works(app, ann.token)
+                case "refresh":
+                    return (await refresh(client, token["refresh_token"])).status_code == 200
+                case "cookie":
+                    browser.cookies = cookies
+                    return (await browser.get("/account")).status_code == 200
+                case _:
+                    active = app.state.resources.accounts.auth.active_session_ids
+                    return bool(await active([UUID(session_id)]))
+
+        assert not await has_access()
+        async with app.state.resources.database.transaction() as session:
+            await session.execute(update(User).values(email_verified_at=utc_now()))
+        assert await has_access()
+    await ann.client.aclose()

@@ -41,7 +41,11 @@ async def test_sign_up_confirm_and_sign_in(browser: httpx.AsyncClient, outbox: O
     for _ in range(2):  # a mail program that looks at it uses nothing up
         link = await browser.get("/verify-email", params={"token": token})
         assert (link.status_code, token in link.text) == (200, True)
-    confirmed = await browser.post("/verify-email", data={"token": token})
+    form = {"token": token, "current_password": "wrong"}
+    refused = await browser.post("/verify-email", data=form)
+    assert (refused.status_code, token in refused.text) == (422, True)
+    assert described(refused.text, "current_password") == "The current password is wrong."
+    confirmed = await browser.post("/verify-email", data=form | {"current_password": PASSWORD})
     assert confirmed.headers["Location"] == "/login?notice=confirmed"
     assert "confirmed" in (await browser.get(confirmed.headers["Location"])).text
     again = await browser.post("/verify-email", data={"token": token})

@@ -5,12 +5,14 @@ from starlette.responses import Response
 
 from app.accounts.dependencies import ClientInfoDep, EmailServiceDep, Visitor
 from app.accounts.schemas import Accepted, EmailInput, EmailVerification, PasswordReset
-from app.web.forms import FORM_ERRORS, Form, FormDep
+from app.core.errors import Forbidden
+from app.web.forms import FORM_ERRORS, ErrorFields, Form, FormDep
 from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 
 # The address of such a page holds a secret.
 SECRET = {"Referrer-Policy": "no-referrer"}
+WRONG_PASSWORD: ErrorFields = {Forbidden: "current_password"}
 SENT = {"sent": Accepted().detail}
 
 router = APIRouter()
@@ -30,9 +32,9 @@ async def verify_email(
     visitor: Visitor,
 ) -> Response:
     try:
-        await emails.verify(form.read(EmailVerification), client)
+        await emails.verify(form.read(EmailVerification), client, visitor)
     except FORM_ERRORS as error:
-        form.add_error(error)
+        form.add_error(error, WRONG_PASSWORD)
         raise ResponseException(show(request, "verify_email", form)) from error
     return redirect(f"/{'account' if visitor else 'login'}?notice=confirmed")
 

@@ -188,11 +188,14 @@ class AuthService:
         matches, new_hash = await self._passwords.verify(password, stored)
         if user is None or not matches or not user.is_active:
             raise wrong_password()
-        if self._require_verified_email and not user.is_verified:
+        if self._lacks_verification(user):
             raise InvalidTokenRequest(
                 "invalid_grant", "The email address is not confirmed. Follow the link in the email."
             )
         return user, new_hash
+
+    def _lacks_verification(self, user: User) -> bool:
+        return self._require_verified_email and not user.is_verified
 
     async def _refresh(self, request: TokenRequest) -> TokenRead:
         refresh_token = request.refresh_token.get_secret_value()
@@ -204,7 +207,7 @@ class AuthService:
             if session is None:
                 raise wrong_refresh_token()
             user = await accounts.users.get(session.user_id)
-            if user is None or not user.is_active:
+            if user is None or not user.is_active or self._lacks_verification(user):
                 raise wrong_refresh_token()
             stolen = await self._is_stolen(accounts, token_hash)
             if stolen or session.expires_at <= utc_now():

@@ -3,7 +3,6 @@
 import hmac
 from base64 import urlsafe_b64encode
 from datetime import timedelta
-from functools import partial
 from uuid import UUID, uuid4
 
 from app.accounts.models import EmailToken, User, email_key
@@ -11,12 +10,12 @@ from app.accounts.repository import Accounts
 from app.accounts.schemas import ClientInfo, EmailVerification, PasswordReset
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import digest
+from app.accounts.service.passwords import AccountPasswords
 from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import Invalid
 from app.core.jobs.mail import Mailer
-from app.core.security.fair_queue import FairQueue
-from app.core.security.passwords import Passwords
+from app.core.security.principal import Principal
 
 VERIFY, RESET = "verify", "reset"
 LIFETIMES = {VERIFY: timedelta(days=2), RESET: timedelta(minutes=30)}
@@ -30,8 +29,7 @@ class EmailService:
     def __init__(
         self,
         accounts: UnitsOfWork[Accounts],
-        passwords: Passwords,
-        hashing: FairQueue,
+        passwords: AccountPasswords,
         attempts: Attempts,
         mailer: Mailer,
         *,
@@ -40,7 +38,6 @@ class EmailService:
     ) -> None:
         self._accounts = accounts
         self._passwords = passwords
-        self._hashing = hashing
         self._attempts = attempts
         self._mailer = mailer
         self._key = key
@@ -57,9 +54,22 @@ class EmailService:
     async def request_verification(self, email: str, client: ClientInfo) -> None:
         await self._request(VERIFY, email, client)
 
-    async def verify(self, data: EmailVerification, client: ClientInfo) -> None:
+    async def verify(
+        self, data: EmailVerification, client: ClientInfo, visitor: Principal | None = None
+    ) -> None:
+        """Confirm an address. Raise Invalid when the token is, and Forbidden without the password.
+
+        The reader of the mail need not be the one who signed up with the address: an account whose
+        password somebody else knows must not become the reader's.
+        """
         await self._attempts.mail_token(client.network)
         token_hash = digest(data.token.get_secret_value())
+        async with self._accounts.reading() as accounts:
+            token = await accounts.email_tokens.get_valid(token_hash, VERIFY)
+        if token is None:
+            raise invalid_token()
+        if visitor is None or visitor.user_id != token.user_id:
+            await self._passwords.check(token.user_id, data.current_password)
         async with self._accounts.transaction() as accounts:
             user, used = await self._consume(accounts, token_hash, VERIFY)
             user.email, user.email_key = used.email, email_key(used.email)
@@ -75,8 +85,7 @@ class EmailService:
         async with self._accounts.reading() as accounts:
             if await accounts.email_tokens.get_valid(token_hash, RESET) is None:
                 raise invalid_token()  # before the cost of hashing
-        hash_ = partial(self._passwords.hash, data.password.get_secret_value())
-        password_hash = await self._hashing.run(client.network, hash_)
+        password_hash = await self._passwords.hash(data.password, client.network)
         async with self._accounts.transaction() as accounts:
             user, used = await self._consume(accounts, token_hash, RESET)
             if user.email != used.email:

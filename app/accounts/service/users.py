@@ -1,7 +1,6 @@
 """The accounts themselves: made, changed and deleted, by their owners and by superusers."""
 
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from pydantic import SecretStr
@@ -20,12 +19,11 @@ from app.accounts.schemas import (
 )
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.emails import EmailService
+from app.accounts.service.passwords import AccountPasswords, found, wrong_password
 from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort
 from app.core.database.repository import UnitsOfWork
-from app.core.errors import AlreadyExists, Forbidden, LastSuperuser, NotFound
-from app.core.security.fair_queue import FairQueue
-from app.core.security.passwords import Passwords
+from app.core.errors import AlreadyExists, Forbidden, LastSuperuser
 from app.core.security.principal import Principal
 
 
@@ -33,8 +31,7 @@ class UserService:
     def __init__(
         self,
         accounts: UnitsOfWork[Accounts],
-        passwords: Passwords,
-        hashing: FairQueue,
+        passwords: AccountPasswords,
         attempts: Attempts,
         emails: EmailService,
         cursors: Cursors,
@@ -43,7 +40,6 @@ class UserService:
     ) -> None:
         self._accounts = accounts
         self._passwords = passwords
-        self._hashing = hashing
         self._attempts = attempts
         self._emails = emails
         self._cursors = cursors
@@ -53,11 +49,10 @@ class UserService:
         if not self._signup_enabled:
             raise Forbidden("Sign-up is closed.")
         await self._attempts.sign_up(client.network)
-        hash_ = partial(self._passwords.hash, data.password.get_secret_value())
         user = User(
             email=data.email,
             email_key=email_key(data.email),
-            password_hash=await self._hashing.run(client.network, hash_),
+            password_hash=await self._passwords.hash(data.password, client.network),
             full_name=data.full_name,
         )
         async with self._accounts.transaction() as accounts:
@@ -73,7 +68,7 @@ class UserService:
             email=email,
             email_key=email_key(email),
             email_verified_at=utc_now(),
-            password_hash=await self._passwords.hash(password),
+            password_hash=await self._passwords.hash(SecretStr(password), "administration"),
             full_name=full_name,
             is_superuser=is_superuser,
         )
@@ -112,7 +107,7 @@ class UserService:
         sent = data.model_dump()
         email, password = sent.pop("email", None), sent.pop("current_password", SecretStr(""))
         seen = (
-            await self._check_password(principal.user_id, password) if email is not None else None
+            await self._passwords.check(principal.user_id, password) if email is not None else None
         )
         async with self._accounts.transaction() as accounts:
             user = changed(await accounts.users.lock(principal.user_id), principal.user_id, sent)
@@ -128,9 +123,8 @@ class UserService:
     async def change_password(self, principal: Principal, data: PasswordChange) -> None:
         """Ends every other session, and what was asked for by mail: whoever knew the old password
         may have asked for it."""
-        seen = await self._check_password(principal.user_id, data.current_password)
-        hash_ = partial(self._passwords.hash, data.new_password.get_secret_value())
-        password_hash = await self._hashing.run(f"user {principal.user_id}", hash_)
+        seen = await self._passwords.check(principal.user_id, data.current_password)
+        password_hash = await self._passwords.hash(data.new_password, f"user {seen.id}")
         async with self._accounts.transaction() as accounts:
             user = await accounts.users.get_unchanged(seen)
             if user is None:  # another change was faster
@@ -147,7 +141,7 @@ class UserService:
         changes = data.model_dump()
         password = changes.pop("password", None)
         if password is not None:
-            changes["password_hash"] = await self._passwords.hash(password.get_secret_value())
+            changes["password_hash"] = await self._passwords.hash(password, "administration")
         async with self._accounts.transaction() as accounts:
             if False in (changes.get("is_active"), changes.get("is_superuser")):
                 await self._keep_a_superuser(accounts, user_id)
@@ -171,31 +165,12 @@ class UserService:
                 await accounts.users.delete(user_id)
 
     async def delete_own(self, principal: Principal, password: SecretStr) -> None:
-        await self._check_password(principal.user_id, password)
+        await self._passwords.check(principal.user_id, password)
         await self.delete(principal.user_id)
 
     async def _keep_a_superuser(self, accounts: Accounts, leaving: int) -> None:
         if await accounts.users.lock_superusers() == {leaving}:
             raise LastSuperuser("This is the last active superuser. Create another one first.")
-
-    async def _check_password(self, user_id: int, password: SecretStr) -> User:
-        await self._attempts.current_password(user_id)
-        user = await self.get(user_id)
-        check = partial(self._passwords.verify, password.get_secret_value(), user.password_hash)
-        matches, _ = await self._hashing.run(f"user {user_id}", check)
-        if not matches:
-            raise wrong_password()
-        return user
-
-
-def wrong_password() -> Forbidden:
-    return Forbidden("The current password is wrong.")
-
-
-def found(user: User | None, who: int | str) -> User:
-    if user is None:
-        raise NotFound(f"User Not Found ({'id' if isinstance(who, int) else 'email'}: {who})")
-    return user
 
 
 def changed(user: User | None, user_id: int, changes: dict[str, Any]) -> User:
