@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.accounts.dependencies import get_visitor
 from app.core.config import Settings, get_settings
-from app.core.errors import TooManyRequests, Unavailable
+from app.core.errors import Invalid, TooManyRequests, Unavailable
 from app.core.http import health
 from app.core.http.docs import add_docs
 from app.core.http.middleware import add_middleware
@@ -35,9 +35,8 @@ from app.web.csrf import SameOrigin
 from app.web.error_pages import ErrorPages
 from app.web.navigation import Navigation, ResponseException, send_response
 from app.web.rendering import Templates
-from app.web.site import Site
+from app.web.site import TITLE, Site
 
-TITLE = "FastAPI template"
 # Without OpenTelemetry's SDK there is no telemetry, but FastAPI would check for it at each request.
 NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False)
 logger = logging.getLogger("app")
@@ -187,7 +186,7 @@ async def ensure_first_superuser(resources: Resources) -> None:
             is_local = resources.settings.environment == "local"  # `app serve` prints the account
             level = logging.DEBUG if is_local else logging.WARNING
             logger.log(level, "There was no superuser: %s was created.", superuser[0])
-    except (Unavailable, DBAPIError) as error:  # /health/ready reports it until it is fixed.
+    except (Invalid, Unavailable, DBAPIError) as error:  # /health/ready reports the database.
         logger.warning("The first superuser could not be created: %s", error)
 
 

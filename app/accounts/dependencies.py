@@ -36,6 +36,7 @@ from app.core.security.tokens import AccessTokens
 from app.web.cookies import Cookie
 from app.web.csrf import has_own_origin
 from app.web.navigation import ResponseException, redirect
+from app.web.site import TITLE
 
 DAY = 24 * 3600
 
@@ -97,7 +98,13 @@ def build_services(
         session_cache,
         touch_after=timedelta(minutes=settings.access_token_minutes),  # as other clients refresh
     )
-    account_passwords = AccountPasswords(accounts, passwords, hashing, attempts)
+    account_passwords = AccountPasswords(
+        accounts,
+        passwords,
+        hashing,
+        attempts,
+        site_names=(TITLE, settings.mail_from.name, settings.host_name),
+    )
     emails = EmailService(
         accounts,
         account_passwords,

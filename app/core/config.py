@@ -168,6 +168,11 @@ class Settings(BaseSettings):
         return urlsplit(self.public_url).scheme == "https"
 
     @property
+    def host_name(self) -> str:
+        """The host of `PUBLIC_URL`."""
+        return urlsplit(self.public_url).hostname or ""
+
+    @property
     def signing_key(self) -> str:
         """Return SECRET_KEY or, outside of production, a generated key that is kept in `data/`."""
         return (

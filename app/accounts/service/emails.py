@@ -83,9 +83,10 @@ class EmailService:
         await self._attempts.mail_token(client.network)
         token_hash = digest(data.token.get_secret_value())
         async with self._accounts.reading() as accounts:
-            if await accounts.email_tokens.get_valid(token_hash, RESET) is None:
-                raise invalid_token()  # before the cost of hashing
-        password_hash = await self._passwords.hash(data.password, client.network)
+            token = await accounts.email_tokens.get_valid(token_hash, RESET)
+        if token is None:
+            raise invalid_token()  # before the cost of hashing
+        password_hash = await self._passwords.hash(data.password, token.email, client.network)
         async with self._accounts.transaction() as accounts:
             user, used = await self._consume(accounts, token_hash, RESET)
             if user.email != used.email:

@@ -1,5 +1,6 @@
 """The passwords of accounts: hashed and checked in turn, and not more often than one may guess."""
 
+from collections.abc import Collection
 from functools import partial
 
 from pydantic import SecretStr
@@ -8,9 +9,9 @@ from app.accounts.models import User
 from app.accounts.repository import Accounts
 from app.accounts.service.attempts import Attempts
 from app.core.database.repository import UnitsOfWork
-from app.core.errors import Forbidden, NotFound
+from app.core.errors import Forbidden, Invalid, NotFound
 from app.core.security.fair_queue import FairQueue
-from app.core.security.passwords import Passwords
+from app.core.security.passwords import Passwords, is_one_of
 
 
 class AccountPasswords:
@@ -22,16 +23,24 @@ class AccountPasswords:
         passwords: Passwords,
         hashing: FairQueue,
         attempts: Attempts,
+        *,
+        site_names: Collection[str],
     ) -> None:
         self._accounts = accounts
         self._passwords = passwords
         self._hashing = hashing
         self._attempts = attempts
+        self._site_names = site_names
 
-    async def hash(self, password: SecretStr, turn: str) -> str:
-        return await self._hashing.run(
-            turn, partial(self._passwords.hash, password.get_secret_value())
-        )
+    async def hash(
+        self, password: SecretStr, email: str, turn: str, *, field: str = "password"
+    ) -> str:
+        """Return the hash. Raise Invalid, with the field's name, when the password is a name."""
+        given = password.get_secret_value()
+        if is_one_of((email, email.partition("@")[0], *self._site_names), given):
+            detail = "Choose a password that is not your e-mail address or the name of this site."
+            raise Invalid(detail, "body", field)
+        return await self._hashing.run(turn, partial(self._passwords.hash, given))
 
     async def check(self, user_id: int, password: SecretStr) -> User:
         """Return the user as they were checked. Raise Forbidden when the password is wrong."""

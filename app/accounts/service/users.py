@@ -26,6 +26,8 @@ from app.core.database.repository import UnitsOfWork
 from app.core.errors import AlreadyExists, Forbidden, LastSuperuser
 from app.core.security.principal import Principal
 
+BY_ADMIN = "administration"  # whose turn it is to have a password hashed
+
 
 class UserService:
     def __init__(
@@ -52,7 +54,7 @@ class UserService:
         user = User(
             email=data.email,
             email_key=email_key(data.email),
-            password_hash=await self._passwords.hash(data.password, client.network),
+            password_hash=await self._passwords.hash(data.password, data.email, client.network),
             full_name=data.full_name,
         )
         async with self._accounts.transaction() as accounts:
@@ -68,7 +70,7 @@ class UserService:
             email=email,
             email_key=email_key(email),
             email_verified_at=utc_now(),
-            password_hash=await self._passwords.hash(SecretStr(password), "administration"),
+            password_hash=await self._passwords.hash(SecretStr(password), email, BY_ADMIN),
             full_name=full_name,
             is_superuser=is_superuser,
         )
@@ -124,7 +126,9 @@ class UserService:
         """Ends every other session, and what was asked for by mail: whoever knew the old password
         may have asked for it."""
         seen = await self._passwords.check(principal.user_id, data.current_password)
-        password_hash = await self._passwords.hash(data.new_password, f"user {seen.id}")
+        password_hash = await self._passwords.hash(
+            data.new_password, seen.email, f"user {seen.id}", field="new_password"
+        )
         async with self._accounts.transaction() as accounts:
             user = await accounts.users.get_unchanged(seen)
             if user is None:  # another change was faster
@@ -141,7 +145,8 @@ class UserService:
         changes = data.model_dump()
         password = changes.pop("password", None)
         if password is not None:
-            changes["password_hash"] = await self._passwords.hash(password, "administration")
+            email = (await self.get(user_id)).email
+            changes["password_hash"] = await self._passwords.hash(password, email, BY_ADMIN)
         async with self._accounts.transaction() as accounts:
             if False in (changes.get("is_active"), changes.get("is_superuser")):
                 await self._keep_a_superuser(accounts, user_id)
