@@ -57,11 +57,15 @@ class AuthSession(Base):
 
 
 class RefreshToken(Base):
-    """Used ones stay as long as their session, so that a stolen one is known when it comes."""
+    """A refresh token. Used ones stay as long as their session, so that their reuse is noticed.
+
+    A token has several successors when its client lost the response and tried again.
+    """
 
     __tablename__ = "refresh_tokens"
 
     token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    parent_hash: Mapped[str | None] = mapped_column(String(64), index=True)
     session_id: Mapped[UUID] = mapped_column(
         ForeignKey(AuthSession.id, ondelete="CASCADE"), index=True
     )

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Select,
     delete,
     exists,
+    func,
     select,
     update,
 )
@@ -159,9 +160,12 @@ class SessionRepository(Repository[AuthSession]):
         statement = statement.where(RefreshToken.token_hash == token_hash)
         return await self.one_or_none(statement.with_for_update(of=AuthSession))
 
-    async def add_refresh_token(self, session_id: UUID, token_hash: str) -> None:
-        self._session.add(RefreshToken(session_id=session_id, token_hash=token_hash))
+    async def add_refresh_token(self, token: RefreshToken) -> None:
+        self._session.add(token)
         await self._session.flush()
+
+    async def get_refresh_token(self, token_hash: str) -> RefreshToken:
+        return await self._session.get_one(RefreshToken, token_hash, populate_existing=True)
 
     async def use_refresh_token(self, token_hash: str) -> bool:
         """False when it was used before: of many at once, one gets True."""
@@ -171,9 +175,12 @@ class SessionRepository(Repository[AuthSession]):
         used = await self._session.scalar(statement.returning(RefreshToken.token_hash))
         return used is not None
 
-    async def used_at(self, token_hash: str) -> datetime | None:
-        statement = select(RefreshToken.used_at).where(RefreshToken.token_hash == token_hash)
-        return await self._session.scalar(statement)
+    async def count_successors(self, token_hash: str) -> tuple[int, int]:
+        """Return how many successors a token has, and how many of them are used."""
+        statement = select(func.count(), func.count(RefreshToken.used_at))
+        statement = statement.where(RefreshToken.parent_hash == token_hash)
+        total, used = (await self._session.execute(statement)).one()
+        return total, used
 
     async def end(self, session_id: UUID, user_id: int | None = None) -> bool:
         statement = delete(AuthSession).where(AuthSession.id == session_id)

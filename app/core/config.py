@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     first_superuser_password: SecretStr | None = Field(default=None, min_length=10, max_length=128)
     access_token_minutes: int = Field(default=15, ge=1, le=1440)
     refresh_token_days: int = Field(default=30, ge=1, le=3650)
-    refresh_reuse_grace_seconds: int = Field(default=10, ge=0)
+    refresh_reuse_grace_seconds: int = Field(default=10, ge=0, le=60)
 
     rate_limit_login: RateLimit = RateLimitItemPerMinute(10)
     rate_limit_default: RateLimit | None = None

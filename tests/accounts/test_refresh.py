@@ -89,16 +89,53 @@ async def test_reuse_after_the_grace_ends_the_session_although_the_answer_is_an_
     assert (await refresh(client, successor["refresh_token"])).status_code == 400
 
 
-async def test_16_at_once_lose_nothing_and_make_one_family(
+async def test_16_refreshes_at_once_get_three_successors_in_one_session(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     token = await sign_in(client, ann)
     responses = await asyncio.gather(*(refresh(client, token["refresh_token"]) for _ in range(16)))
-    assert {response.status_code for response in responses} == {200}
+    refreshed = [response.json() for response in responses if response.status_code == 200]
+    assert len(refreshed) == 3
+    assert {response.status_code for response in responses} == {200, 400}
     async with app.state.resources.database.reading() as session:
         statement = select(func.count(RefreshToken.session_id.distinct()))
         assert await session.scalar(statement) == 1
-    assert await works(app, responses[0].json()["access_token"])
+    assert await works(app, refreshed[0]["access_token"])
+    assert (await refresh(client, refreshed[1]["refresh_token"])).status_code == 200
+
+
+async def test_two_used_successors_of_one_refresh_token_end_the_session(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    """A thief who is as fast as the owner would keep a chain of their own."""
+    token = await sign_in(client, ann)
+    owners = (await refresh(client, token["refresh_token"])).json()
+    thiefs = (await refresh(client, token["refresh_token"])).json()
+    successor = (await refresh(client, owners["refresh_token"])).json()
+    refused = await refresh(client, thiefs["refresh_token"])
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
+    assert not await works(app, successor["access_token"])
+    assert (await refresh(client, successor["refresh_token"])).status_code == 400
+
+
+async def test_reuse_within_the_grace_of_a_token_whose_successor_is_used_ends_the_session(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    token = await sign_in(client, ann)
+    successor = (await refresh(client, token["refresh_token"])).json()
+    last = (await refresh(client, successor["refresh_token"])).json()
+    assert (await refresh(client, token["refresh_token"])).status_code == 400
+    assert not await works(app, last["access_token"])
+
+
+async def test_client_that_loses_two_responses_in_a_row_goes_on(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    token = await sign_in(client, ann)
+    for _ in range(3):
+        assert (await refresh(client, token["refresh_token"])).status_code == 200
+        token = (await refresh(client, token["refresh_token"])).json()
+    assert await works(app, token["access_token"])
 
 
 async def test_refreshing_while_the_session_ends(

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import TypeVar
 from uuid import UUID
 
-from app.accounts.models import AuthSession, User, email_key
+from app.accounts.models import AuthSession, RefreshToken, User, email_key
 from app.accounts.repository import Accounts
 from app.accounts.schemas import ClientInfo, SessionRead, TokenRead, TokenRequest
 from app.accounts.scopes import allowed_scopes
@@ -26,6 +26,7 @@ from app.core.security.tokens import AccessTokens
 MAX_EMAIL = 320
 MAX_SCOPE = 1000
 MAX_USER_AGENT = 255
+MAX_SUCCESSORS = 3  # of a refresh token whose response was lost
 IDS_AT_ONCE = 100  # a driver keeps one prepared statement for each number of them
 
 ResultT = TypeVar("ResultT")
@@ -209,27 +210,44 @@ class AuthService:
             user = await accounts.users.get(session.user_id)
             if user is None or not user.is_active or self._lacks_verification(user):
                 raise wrong_refresh_token()
-            stolen = await self._is_stolen(accounts, token_hash)
+            stolen = await self._use(accounts, token_hash)
             if stolen or session.expires_at <= utc_now():
                 await accounts.sessions.end(session.id)
             else:
                 granted = frozenset(session.scope.split()) & allowed_scopes(user.is_superuser)
                 scopes = requested_scopes(request.scope, granted)
                 session.last_used_at = utc_now()
-                successor = await self._issue_refresh_token(accounts, session)
+                successor = await self._issue_refresh_token(accounts, session, token_hash)
                 return self._token(user.id, session, scopes, successor)
         raise wrong_refresh_token()  # after the commit: the session has ended all the same
 
-    async def _is_stolen(self, accounts: Accounts, token_hash: str) -> bool:
-        """Used before, and not a moment ago by a client that lost the answer."""
-        if await accounts.sessions.use_refresh_token(token_hash):
-            return False
-        used_at = await accounts.sessions.used_at(token_hash)
-        return used_at is None or utc_now() - used_at > self._reuse_grace
+    async def _use(self, accounts: Accounts, token_hash: str) -> bool:
+        """Use a refresh token, and return whether two parties have it or its predecessor.
 
-    async def _issue_refresh_token(self, accounts: Accounts, session: AuthSession) -> str:
+        A client that lost the response may use a token again, within the grace and while none of
+        its successors is used. Once two of them are used, two parties go on from one token.
+        """
+        is_first_use = await accounts.sessions.use_refresh_token(token_hash)
+        token = await accounts.sessions.get_refresh_token(token_hash)
+        if is_first_use or token.used_at is None:
+            if token.parent_hash is None:
+                return False
+            _, used = await accounts.sessions.count_successors(token.parent_hash)
+            return used > 1
+        successors, used = await accounts.sessions.count_successors(token_hash)
+        if used or utc_now() - token.used_at > self._reuse_grace:
+            return True
+        if successors >= MAX_SUCCESSORS:
+            raise wrong_refresh_token()
+        return False
+
+    async def _issue_refresh_token(
+        self, accounts: Accounts, session: AuthSession, parent_hash: str | None = None
+    ) -> str:
         token = secrets.token_urlsafe(32)
-        await accounts.sessions.add_refresh_token(session.id, digest(token))
+        await accounts.sessions.add_refresh_token(
+            RefreshToken(session_id=session.id, token_hash=digest(token), parent_hash=parent_hash)
+        )
         await accounts.sessions.clean_up()
         return token
 
