@@ -90,9 +90,14 @@ def revisions_of_later_code() -> str:
     return ", ".join(sorted(set(context.get_context().get_current_heads()) - known))
 
 
+def make_private_file(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)  # SQLite's other files get the mode of this one
+
+
 async def main() -> None:
     if is_sqlite:
-        Path(str(settings.database.database)).parent.mkdir(parents=True, exist_ok=True)
+        make_private_file(Path(str(settings.database.database)))
         engine = create_sqlite_engine(settings.database, poolclass=NullPool)
         # A batch operation drops and recreates the table, which would delete referencing rows.
         event.listen(engine.sync_engine, "connect", _disable_foreign_keys)

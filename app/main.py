@@ -67,7 +67,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_pages(app, settings)
     if admin := optional("app.admin"):
         admin.add_admin(app)
-    add_docs(app)
+    if settings.has_docs:
+        add_docs(app)
     if settings.lean_routes and (fastpath := optional("app.core.fastpath")):
         fastpath.use_fast_path(app)
     return app

@@ -89,6 +89,7 @@ def build_services(
         session_cache,
         attempts,
         session_lifetime=timedelta(days=settings.refresh_token_days),
+        idle_lifetime=timedelta(days=settings.session_idle_days),
         reuse_grace=timedelta(seconds=settings.refresh_reuse_grace_seconds),
         require_verified_email=settings.require_verified_email,
     )
@@ -177,10 +178,9 @@ async def get_principal(
     """Return the user of the access token, which has to have the scopes of the operation."""
     if token is None:
         raise Unauthenticated("Not authenticated. Send an access token.", token_given=False)
-    principal = await auth.authenticate(token)
+    principal = connection.scope["principal"] = await auth.authenticate(token)
     if missing := set(required.scopes) - principal.scopes:
         raise MissingScope(f"The access token lacks the scope {' '.join(sorted(missing))}.")
-    connection.scope["principal"] = principal
     return principal
 
 
@@ -233,6 +233,8 @@ async def get_visitor(
     value = cookie.read(request)
     principal = await browsers.authenticate(value) if value else None
     request.state.principal = principal  # for the bar
+    if principal is not None:
+        request.scope["principal"] = principal
     return principal
 
 

@@ -27,6 +27,7 @@ from app.core.security.principal import Principal
 from app.core.security.tokens import AccessClaims
 
 CLEAN_UP_AT_ONCE = 100
+MAX_SESSIONS_OF_A_USER = 100
 
 
 def users_that_are(active: bool | None) -> Select[User]:
@@ -145,9 +146,18 @@ class SessionRepository(Repository[AuthSession]):
     async def end_by_cookie(self, cookie_hash: str) -> None:
         await self._end(delete(AuthSession).where(AuthSession.cookie_hash == cookie_hash))
 
-    async def touch(self, session_id: UUID) -> None:
-        statement = update(AuthSession).where(AuthSession.id == session_id)
-        await self._session.execute(statement.values(last_used_at=utc_now()))
+    async def add(self, record: AuthSession) -> AuthSession:
+        """Add a session, and end those of its user that were not used for longest."""
+        await super().add(record)
+        oldest = select(AuthSession.id).where(AuthSession.user_id == record.user_id)
+        oldest = oldest.order_by(AuthSession.last_used_at.desc()).offset(MAX_SESSIONS_OF_A_USER)
+        await self._end(delete(AuthSession).where(AuthSession.id.in_(oldest)))
+        return record
+
+    async def lock(self, session_id: UUID) -> AuthSession | None:
+        return await self.one(
+            select(AuthSession).where(AuthSession.id == session_id).with_for_update()
+        )
 
     async def list(self, user_id: int) -> Sequence[AuthSession]:
         statement = select(AuthSession).where(AuthSession.user_id == user_id)

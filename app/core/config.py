@@ -45,6 +45,7 @@ from app.core.setting_values import (
 
 DATA_DIR = Path("data")
 MIN_SECRET_KEY_BYTES = 32
+MIN_SECRET_KEY_CHARACTERS = 9  # different ones; 32 random hexadecimal digits have more
 MIN_DATABASE_PASSWORD_CHARACTERS = 16
 MAX_RATE_LIMIT = 10_000  # the time of each hit is kept
 
@@ -118,6 +119,7 @@ class Settings(BaseSettings):
     first_superuser_password: SecretStr | None = Field(default=None, min_length=10, max_length=128)
     access_token_minutes: int = Field(default=15, ge=1, le=1440)
     refresh_token_days: int = Field(default=30, ge=1, le=3650)
+    session_idle_days: int = Field(default=14, ge=1, le=3650)
     refresh_reuse_grace_seconds: int = Field(default=10, ge=0, le=60)
 
     rate_limit_login: RateLimit = RateLimitItemPerMinute(10)
@@ -126,6 +128,7 @@ class Settings(BaseSettings):
     smtp_url: SecretStr | None = None
     mail_from: NameEmail = NameEmail("App", "noreply@example.com")
 
+    docs_enabled: bool | None = None
     lab_enabled: bool | None = None
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -191,6 +194,10 @@ class Settings(BaseSettings):
         return None
 
     @property
+    def has_docs(self) -> bool:
+        return self.environment != "production" if self.docs_enabled is None else self.docs_enabled
+
+    @property
     def has_lab(self) -> bool:
         return self.environment == "local" if self.lab_enabled is None else self.lab_enabled
 
@@ -253,6 +260,17 @@ class Settings(BaseSettings):
                 f"SECRET_KEY: production takes at least {MIN_SECRET_KEY_BYTES} bytes; "
                 "`openssl rand -base64 48` makes some"
             )
+        if len(set(key)) < MIN_SECRET_KEY_CHARACTERS:
+            raise ValueError(
+                "SECRET_KEY: production takes a random one; `openssl rand -base64 48` makes some"
+            )
+        if "*" in self.forwarded_allow_ips:
+            raise ValueError(
+                "FORWARDED_ALLOW_IPS: production takes the addresses of the proxies; with * any "
+                "client can give itself any address"
+            )
+        if "*" in self.allowed_hosts:
+            raise ValueError("ALLOWED_HOSTS: production takes the names of this site, and not *")
         password = self.database.password
         if password is not None and len(password) < MIN_DATABASE_PASSWORD_CHARACTERS:
             raise ValueError(
@@ -288,7 +306,7 @@ def load_or_create_secret(name: str) -> str:
     """Return the secret in `data/NAME`, which the first process creates."""
     path = DATA_DIR / name
     if not path.exists():
-        DATA_DIR.mkdir(exist_ok=True)
+        DATA_DIR.mkdir(mode=0o700, exist_ok=True)
         draft = path.with_name(f".{name}.{os.getpid()}")
         draft.touch(mode=0o600)
         draft.write_text(secrets.token_urlsafe(48 if name == "secret_key" else 15))

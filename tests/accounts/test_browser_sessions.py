@@ -130,7 +130,7 @@ async def test_it_ends_by_itself(app: FastAPI, browser: httpx.AsyncClient, ann: 
     await sign_in(browser, ann)
     row = await row_of(app, browser, ann)
     assert row.expires_at - row.created_at == pytest.approx(
-        timedelta(days=30), abs=timedelta(seconds=9)
+        timedelta(days=14), abs=timedelta(seconds=9)
     )
     await change(app, update(AuthSession).values(expires_at=utc_now() - timedelta(seconds=1)))
     assert not await is_signed_in(browser)

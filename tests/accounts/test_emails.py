@@ -362,3 +362,13 @@ async def test_unverified_user_loses_access_when_verification_is_required(
             await session.execute(update(User).values(email_verified_at=utc_now()))
         assert await has_access()
     await ann.client.aclose()
+
+
+async def test_reset_link_from_before_a_deactivation_is_refused(
+    client: httpx.AsyncClient, ann: Person, root: Person, outbox: Outbox
+) -> None:
+    await post(client, "password-reset", email=ann.email)
+    token = await outbox.token(ann.email, "reset")
+    for is_active in (False, True):
+        await root.client.patch(f"/api/v1/users/{ann.id}", json={"is_active": is_active})
+        assert await post(client, "password-reset/confirm", token=token, password=NEW) == 422

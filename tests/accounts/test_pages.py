@@ -90,8 +90,9 @@ async def test_text_that_no_database_takes(browser: httpx.AsyncClient) -> None:
 async def test_sign_up_can_be_closed(database_url: str) -> None:
     settings = make_settings(database_url, signup_enabled=False)
     async with running(settings) as app, browser_of(app) as browser:
-        refused = await browser.post("/signup", data=ACCOUNT)
-        assert (refused.status_code, "Sign-up is closed." in refused.text) == (422, True)
+        for response in (await browser.get("/signup"), await browser.post("/signup", data=ACCOUNT)):
+            assert (response.status_code, "Sign-up is closed." in response.text) == (422, True)
+            assert '<form class="card"' not in response.text
 
 
 async def test_a_forgotten_password(

@@ -1,15 +1,19 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from jose import jwt
 from sqlalchemy import func, select, update
 
 from app.accounts.models import AuthSession, RefreshToken, User
 from app.core.database.models import utc_now
-from tests.conftest import PASSWORD, Person, client_of
+from app.core.security.tokens import AccessTokens
+from tests.conftest import PASSWORD, SECRET_KEY, Person, client_of
+from tests.conftest import sign_in as sign_in_browser
 
 URL = "/api/v1/auth/token"
 ME = "/api/v1/users/me"
@@ -220,6 +224,57 @@ async def test_revoke_ends_the_whole_session(
     assert (await refresh(client, token["refresh_token"])).status_code == 400
     assert await works(app, other["access_token"])
     assert (await client.post("/api/v1/auth/revoke", data=form)).status_code == 200
+
+
+async def test_expired_access_token_revokes_nothing(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    claims = jwt.get_unverified_claims(ann.token)
+    tokens = AccessTokens(SECRET_KEY, timedelta(minutes=-1))
+    expired = tokens.issue(ann.id, UUID(claims["sid"]), frozenset({"account"}))
+    response = await client.post("/api/v1/auth/revoke", data={"token": expired})
+    assert response.status_code == 200
+    assert await works(app, ann.token)
+
+
+async def test_session_that_is_not_used_ends_after_the_idle_time(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    token = await sign_in(client, ann)
+    async with app.state.resources.database.transaction() as session:
+        row = (await session.scalars(select(AuthSession).order_by(AuthSession.created_at))).all()[1]
+        assert timedelta(days=13) < row.expires_at - row.created_at <= timedelta(days=14)
+        row.created_at -= timedelta(days=10)
+        row.expires_at -= timedelta(days=10)
+        id_ = row.id
+    token = (await refresh(client, token["refresh_token"])).json()
+    async with app.state.resources.database.transaction() as session:
+        row = await session.get_one(AuthSession, id_)
+        assert timedelta(days=23) < row.expires_at - row.created_at <= timedelta(days=24.1)
+        row.created_at -= timedelta(days=10)
+    await refresh(client, token["refresh_token"])
+    async with app.state.resources.database.reading() as session:
+        row = await session.get_one(AuthSession, id_)
+        assert row.expires_at - row.created_at == timedelta(days=30)
+
+
+async def test_oldest_session_ends_when_a_user_has_too_many(
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    browser: httpx.AsyncClient,
+    ann: Person,
+    bob: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.accounts.repository.MAX_SESSIONS_OF_A_USER", 2)
+    first = await sign_in(client, ann)
+    assert await works(app, ann.token)
+    await sign_in_browser(browser, ann)
+    assert not await works(app, ann.token)
+    await sign_in(client, ann)
+    assert not await works(app, first["access_token"])
+    assert (await browser.get("/account")).status_code == 200
+    assert await works(app, bob.token)
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "\x00", "x" * 10_000])

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from hashlib import sha256
 from typing import TypeVar
@@ -45,6 +45,7 @@ class AuthService:
         attempts: Attempts,
         *,
         session_lifetime: timedelta,
+        idle_lifetime: timedelta,
         reuse_grace: timedelta,
         require_verified_email: bool,
     ) -> None:
@@ -55,6 +56,7 @@ class AuthService:
         self._cache = cache
         self._attempts = attempts
         self._session_lifetime = session_lifetime
+        self._idle_lifetime = idle_lifetime
         self._reuse_grace = reuse_grace
         self._require_verified_email = require_verified_email
 
@@ -99,7 +101,7 @@ class AuthService:
             session_id = session.id if session else None
             if session_id is None:
                 with suppress(Unauthenticated):
-                    session_id = self._tokens.read(token, also_expired=True).sid
+                    session_id = self._tokens.read(token).sid
             if session_id is not None:
                 await accounts.sessions.end(session_id)
 
@@ -178,8 +180,16 @@ class AuthService:
             scope=" ".join(sorted(scopes)),
             address=client.address,
             user_agent=client.user_agent and client.user_agent[:MAX_USER_AGENT],
-            expires_at=utc_now() + self._session_lifetime,
+            expires_at=self._expiry(utc_now()),
         )
+
+    def touch(self, session: AuthSession) -> None:
+        """Note that a session is used: it ends later, but not after its lifetime."""
+        session.last_used_at = utc_now()
+        session.expires_at = self._expiry(session.created_at)
+
+    def _expiry(self, created_at: datetime) -> datetime:
+        return min(created_at + self._session_lifetime, utc_now() + self._idle_lifetime)
 
     async def _check_password(self, key: str, password: str) -> tuple[User, str | None]:
         """Whose it is, and a new hash where the old one has fallen behind."""
@@ -216,7 +226,7 @@ class AuthService:
             else:
                 granted = frozenset(session.scope.split()) & allowed_scopes(user.is_superuser)
                 scopes = requested_scopes(request.scope, granted)
-                session.last_used_at = utc_now()
+                self.touch(session)
                 successor = await self._issue_refresh_token(accounts, session, token_hash)
                 return self._token(user.id, session, scopes, successor)
         raise wrong_refresh_token()  # after the commit: the session has ended all the same

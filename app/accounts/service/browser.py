@@ -63,7 +63,8 @@ class BrowserService:
 
     async def _touch(self, session_id: UUID) -> None:
         async with self._accounts.transaction() as accounts:
-            await accounts.sessions.touch(session_id)
+            if session := await accounts.sessions.lock(session_id):
+                self._auth.touch(session)
 
     async def sign_out(self, cookie: str) -> None:
         async with self._accounts.transaction() as accounts:

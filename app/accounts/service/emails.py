@@ -130,7 +130,7 @@ class EmailService:
         token = await accounts.email_tokens.get_valid(token_hash, purpose)
         user = await accounts.users.lock(token.user_id) if token else None
         used = await accounts.email_tokens.consume(token_hash, purpose)
-        if user is None or used is None:
+        if user is None or used is None or not user.is_active:
             raise invalid_token()
         return user, used
 

@@ -45,10 +45,10 @@ class UserService:
         self._attempts = attempts
         self._emails = emails
         self._cursors = cursors
-        self._signup_enabled = signup_enabled
+        self.signup_enabled = signup_enabled
 
     async def sign_up(self, data: UserCreate, client: ClientInfo) -> User:
-        if not self._signup_enabled:
+        if not self.signup_enabled:
             raise Forbidden("Sign-up is closed.")
         await self._attempts.sign_up(client.network)
         user = User(
@@ -156,7 +156,7 @@ class UserService:
             accounts.users.tell_change(user_id)
             if not user.is_active or password is not None or user.is_superuser != role:
                 await accounts.sessions.end_all(user_id)
-            if password is not None:
+            if not user.is_active or password is not None:
                 await accounts.email_tokens.forget(user_id)
         return user
 

@@ -53,14 +53,12 @@ class AccessTokens:
         }
         return jwt.encode(claims, self._key, ALGORITHM)
 
-    def read(self, token: str, *, also_expired: bool = False) -> AccessClaims:
-        options = {"verify_exp": not also_expired}
+    def read(self, token: str) -> AccessClaims:
+        """Return the claims of a token. Raise Unauthenticated when it is invalid or expired."""
         try:
             if len(token) > MAX_TOKEN_BYTES:
                 raise ValueError("too long")
-            claims = jwt.decode(
-                token, self._key, [ALGORITHM], options, audience=AUDIENCE, issuer=ISSUER
-            )
+            claims = jwt.decode(token, self._key, [ALGORITHM], audience=AUDIENCE, issuer=ISSUER)
             return AccessClaims.model_validate(claims)
         except Exception as error:  # python-jose raises RecursionError too, for nested brackets.
             raise Unauthenticated("The access token is invalid or has expired.") from error
