@@ -85,7 +85,9 @@ def build_services(
         accounts,
         passwords,
         hashing,
-        AccessTokens(key, timedelta(minutes=settings.access_token_minutes)),
+        AccessTokens(
+            key, timedelta(minutes=settings.access_token_minutes), settings.previous_signing_key
+        ),
         session_cache,
         attempts,
         session_lifetime=timedelta(days=settings.refresh_token_days),

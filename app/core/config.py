@@ -88,6 +88,7 @@ class Settings(BaseSettings):
 
     environment: Literal["local", "test", "production"] = "local"
     secret_key: SecretStr | None = None
+    secret_key_previous: SecretStr | None = None
 
     database_url: SecretStr = SecretStr("sqlite+aiosqlite:///./data/app.db")
     postgres_password: SecretStr | None = None
@@ -185,6 +186,10 @@ class Settings(BaseSettings):
         )
 
     @property
+    def previous_signing_key(self) -> str | None:
+        return self.secret_key_previous.get_secret_value() if self.secret_key_previous else None
+
+    @property
     def first_superuser(self) -> tuple[str, str] | None:
         """Return the email address and the password. In `local`, there is a default."""
         if self.first_superuser_email and self.first_superuser_password:
@@ -255,15 +260,9 @@ class Settings(BaseSettings):
         if self.environment != "production":
             return self
         key = self.secret_key.get_secret_value() if self.secret_key else ""
-        if len(key.encode()) < MIN_SECRET_KEY_BYTES:
-            raise ValueError(
-                f"SECRET_KEY: production takes at least {MIN_SECRET_KEY_BYTES} bytes; "
-                "`openssl rand -base64 48` makes some"
-            )
-        if len(set(key)) < MIN_SECRET_KEY_CHARACTERS:
-            raise ValueError(
-                "SECRET_KEY: production takes a random one; `openssl rand -base64 48` makes some"
-            )
+        _require_strong("SECRET_KEY", key)
+        if self.previous_signing_key is not None:
+            _require_strong("SECRET_KEY_PREVIOUS", self.previous_signing_key)
         if "*" in self.forwarded_allow_ips:
             raise ValueError(
                 "FORWARDED_ALLOW_IPS: production takes the addresses of the proxies; with * any "
@@ -280,6 +279,18 @@ class Settings(BaseSettings):
         if not self.is_https:
             raise ValueError("PUBLIC_URL: production takes https://, since sign-in is by cookie")
         return self
+
+
+def _require_strong(name: str, key: str) -> None:
+    if len(key.encode()) < MIN_SECRET_KEY_BYTES:
+        raise ValueError(
+            f"{name}: production takes at least {MIN_SECRET_KEY_BYTES} bytes; "
+            "`openssl rand -base64 48` makes some"
+        )
+    if len(set(key)) < MIN_SECRET_KEY_CHARACTERS:
+        raise ValueError(
+            f"{name}: production takes a random one; `openssl rand -base64 48` makes some"
+        )
 
 
 @lru_cache

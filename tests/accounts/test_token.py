@@ -347,3 +347,32 @@ async def test_a_key_that_looks_like_json(database_url: str, password_hash: str)
         headers = {"Authorization": f"Bearer {access}"}
         assert (await client.get(ME, headers=headers)).status_code == 200
         await ann.client.aclose()
+
+
+async def test_token_of_the_previous_key_is_valid_after_a_rotation(
+    database_url: str, password_hash: str
+) -> None:
+    new = "a new key of thirty-two bytes or more"
+    async with running(make_settings(database_url)) as app:
+        ann = await make_person(app, password_hash, "ann")
+        await ann.client.aclose()
+    header = jwt.get_unverified_header(ann.token)
+    for previous, status in ((SECRET_KEY, 200), ("b" * 40, 401), (None, 401)):
+        settings = make_settings(database_url, secret_key=new, secret_key_previous=previous)
+        async with running(settings) as app, client_of(app, ann.token) as client:
+            assert (await client.get(ME)).status_code == status
+            token = (await client.post(URL, data=form_of(ann))).json()["access_token"]
+            assert jwt.get_unverified_header(token)["kid"] != header["kid"]
+            async with client_of(app, token) as renewed:
+                assert (await renewed.get(ME)).status_code == 200
+
+
+async def test_token_with_an_unknown_key_id_is_refused(ann: Person) -> None:
+    claims = jwt.get_unverified_claims(ann.token)
+    assert not await refused(ann, jwt.encode(claims, SECRET_KEY, "HS256"))
+    kids: list[Any] = ["", "x", 7, None, ["x"], {}]
+    for kid in kids:
+        token = jwt.encode(claims, SECRET_KEY, "HS256", {"kid": kid})
+        assert await refused(ann, token), kid
+    name = jwt.get_unverified_header(ann.token)["kid"]
+    assert await refused(ann, jwt.encode(claims, "x" * 40, "HS256", {"kid": name}))

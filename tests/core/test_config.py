@@ -313,6 +313,8 @@ def test_production_takes_a_strong_key() -> None:
 def test_secret_key_of_low_entropy_is_refused_in_production(key: str) -> None:
     with pytest.raises(ValidationError, match="SECRET_KEY: production takes a random one"):
         production(secret_key=key)
+    with pytest.raises(ValidationError, match="SECRET_KEY_PREVIOUS: production takes a random"):
+        production(secret_key_previous=key)
 
 
 @pytest.mark.parametrize("length", [8, 16, 32])
