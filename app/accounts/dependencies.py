@@ -39,6 +39,7 @@ from app.web.navigation import ResponseException, redirect
 from app.web.site import TITLE
 
 DAY = 24 * 3600
+MAX_USER_AGENT = 255
 
 
 class OAuth2(OAuth2PasswordBearer):
@@ -154,7 +155,9 @@ EmailServiceDep = Annotated[EmailService, Depends(get_email_service)]
 
 async def get_client_info(request: Request) -> ClientInfo:
     return ClientInfo(
-        client_address(request), client_network(request), request.headers.get("User-Agent")
+        client_address(request),
+        client_network(request),
+        request.headers.get("User-Agent", "")[:MAX_USER_AGENT] or None,
     )
 
 

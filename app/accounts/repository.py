@@ -154,8 +154,17 @@ class SessionRepository(Repository[AuthSession]):
         await self._end(delete(AuthSession).where(AuthSession.id.in_(oldest)))
         return record
 
+    async def has_device(self, user_id: int, address: str, user_agent: str | None) -> bool:
+        """Return whether the user is signed in from the address with the program already."""
+        statement = select(AuthSession.id).where(
+            AuthSession.user_id == user_id,
+            AuthSession.address == address,
+            AuthSession.user_agent.is_not_distinct_from(user_agent),
+        )
+        return await self._session.scalar(statement.limit(1)) is not None
+
     async def lock(self, session_id: UUID) -> AuthSession | None:
-        return await self.one(
+        return await self.one_or_none(
             select(AuthSession).where(AuthSession.id == session_id).with_for_update()
         )
 
@@ -225,10 +234,17 @@ class EmailTokenRepository(Repository[EmailToken]):
         await self.forget(token.user_id, token.purpose)
         return await self.add(token)
 
-    async def forget(self, user_id: int, purpose: str | None = None) -> None:
+    async def forget(self, user_id: int, *purposes: str) -> None:
         statement = delete(EmailToken).where(EmailToken.user_id == user_id)
-        if purpose is not None:
-            statement = statement.where(EmailToken.purpose == purpose)
+        await self._session.execute(statement.where(EmailToken.purpose.in_(purposes)))
+
+    async def forget_later(self, token: EmailToken) -> None:
+        """Delete the tokens of the same user and purpose that expire later."""
+        statement = delete(EmailToken).where(
+            EmailToken.user_id == token.user_id,
+            EmailToken.purpose == token.purpose,
+            EmailToken.expires_at > token.expires_at,
+        )
         await self._session.execute(statement)
 
     async def get_valid(self, token_hash: str, purpose: str) -> EmailToken | None:

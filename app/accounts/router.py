@@ -19,6 +19,7 @@ from app.accounts.schemas import (
     Accepted,
     AccountDeletion,
     EmailInput,
+    EmailUndo,
     EmailVerification,
     PasswordChange,
     PasswordReset,
@@ -118,6 +119,19 @@ async def verify_email(
 ) -> None:
     """Confirm an email address, with the token of the mail and the password of the account."""
     await service.verify(data, client)
+
+
+@auth.post(
+    "/undo-email",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    responses=TAKEN | TOO_MANY,
+)
+async def undo_email_change(
+    data: EmailUndo, service: EmailServiceDep, client: ClientInfoDep
+) -> None:
+    """Restore the old e-mail address, discard the password, and end every session."""
+    await service.undo_change(data, client)
 
 
 @auth.post("/verify-email/resend", status_code=status.HTTP_202_ACCEPTED, responses=TOO_MANY)

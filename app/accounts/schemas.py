@@ -62,7 +62,7 @@ class ClientInfo(NamedTuple):
 
     address: str
     network: str  # what attempts are counted by
-    user_agent: str | None
+    user_agent: str | None  # what a session keeps of it
 
 
 class UserCreate(Input):
@@ -128,6 +128,10 @@ class EmailInput(Input):
 class PasswordReset(Input):
     token: MailToken
     password: Password
+
+
+class EmailUndo(Input):
+    token: MailToken
 
 
 class EmailVerification(Input):

@@ -268,7 +268,7 @@ async def test_the_notice_goes_to_the_address_as_it_was(
     app: FastAPI, ann: Person, outbox: Outbox
 ) -> None:
     await change_email(ann, "new@example.com")
-    assert (await queued_jobs(app))[-1] == ("send_change_notice", [ann.email])
+    assert (await queued_jobs(app))[-1] == ("send_notice", ["change", ann.email])
 
 
 async def test_everything_at_once_on_one_account(

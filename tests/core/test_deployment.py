@@ -10,6 +10,7 @@ from app.core import deployment
 from app.core.config import Settings
 from app.core.database.unit_of_work import Database
 from app.core.jobs.mail import Mailer
+from app.core.security.rate_limit import RateLimiter
 from tests.conftest import make_settings, only
 
 GOOD: dict[str, Any] = {
@@ -79,7 +80,7 @@ def test_pool_is_compared_with_the_connections_of_the_server(available: int, lev
 async def test_mail_server_that_is_not_there_is_found(changes: dict[str, Any], level: str) -> None:
     settings = Settings(_env_file=None, **changes)
     assert (
-        await deployment.check_mail(settings, Mailer(settings, []))
+        await deployment.check_mail(settings, Mailer(settings, [], RateLimiter(None, b"key")))
     ).level == level
 
 

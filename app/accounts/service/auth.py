@@ -25,7 +25,6 @@ from app.core.security.tokens import AccessTokens
 
 MAX_EMAIL = 320
 MAX_SCOPE = 1000
-MAX_USER_AGENT = 255
 MAX_SUCCESSORS = 3  # of a refresh token whose response was lost
 IDS_AT_ONCE = 100  # a driver keeps one prepared statement for each number of them
 
@@ -160,10 +159,16 @@ class AuthService:
             user, new_hash = await self._hashing.run(client.network, check)
             async with self._accounts.transaction() as accounts:
                 unchanged = await accounts.users.get_unchanged(user)
-                if unchanged is not None:
-                    if new_hash:
-                        unchanged.password_hash = new_hash
-                    return await open_session(accounts, unchanged)
+                if unchanged is None:
+                    continue
+                if new_hash:
+                    unchanged.password_hash = new_hash
+                is_known = await accounts.sessions.has_device(
+                    user.id, client.address, client.user_agent
+                )
+                if not is_known:
+                    await accounts.jobs.enqueue("send_notice", "new_device", user.email)
+                return await open_session(accounts, unchanged)
         raise wrong_password()
 
     async def _open_session(
@@ -179,7 +184,7 @@ class AuthService:
             user_id=user.id,
             scope=" ".join(sorted(scopes)),
             address=client.address,
-            user_agent=client.user_agent and client.user_agent[:MAX_USER_AGENT],
+            user_agent=client.user_agent,
             expires_at=self._expiry(utc_now()),
         )
 

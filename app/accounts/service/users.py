@@ -119,7 +119,7 @@ class UserService:
                 raise wrong_password()
             await self._emails.request_confirmation(accounts, user.id, email)
             # To the address as it is: by the time of the mail it may be another.
-            await accounts.jobs.enqueue("send_change_notice", user.email)
+            await accounts.jobs.enqueue("send_notice", "change", user.email)
         return user
 
     async def change_password(self, principal: Principal, data: PasswordChange) -> None:
@@ -135,7 +135,8 @@ class UserService:
                 raise wrong_password()
             user.password_hash = password_hash
             await accounts.sessions.end_all(user.id, keep=principal.session_id)
-            await accounts.email_tokens.forget(user.id)
+            await self._emails.forget(accounts, user.id)
+            await accounts.jobs.enqueue("send_notice", "password_changed", user.email)
 
     async def set_password(self, user_id: int, password: str) -> None:
         """By an administrator: ends every session."""
@@ -157,7 +158,9 @@ class UserService:
             if not user.is_active or password is not None or user.is_superuser != role:
                 await accounts.sessions.end_all(user_id)
             if not user.is_active or password is not None:
-                await accounts.email_tokens.forget(user_id)
+                await self._emails.forget(accounts, user_id)
+            if password is not None:
+                await accounts.jobs.enqueue("send_notice", "password_changed", user.email)
         return user
 
     async def delete(self, *user_ids: int) -> None:
