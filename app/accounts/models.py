@@ -40,8 +40,10 @@ class User(Timestamps, Base):
 
 
 class AuthSession(Base):
-    """A device that is signed in: access tokens name it, and end when it is deleted. A browser has
-    its cookie in their place."""
+    """A device that is signed in. Its access tokens name it, and end when it is deleted.
+
+    A browser has a cookie in the place of tokens.
+    """
 
     __tablename__ = "auth_sessions"
 

@@ -1,5 +1,8 @@
-"""Rows that belong to a user. Those of other users do not exist for a principal, unless it has the
-scope `RESOURCE:all`, named after the table, which a slice grants to superusers."""
+"""Rows that belong to a user.
+
+For a principal, the rows of other users do not exist, unless it has the scope `RESOURCE:all`, named
+after the table, which a slice grants to superusers.
+"""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -139,10 +142,11 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         return [self.schema.model_validate(row) for row in rows]
 
     async def update(self, id_: int, changes: Mapping[str, Any], expected: Versions) -> ReadT:
-        """Change the row. Raise NotFound, Stale when the version is none of those expected, or
-        Forbidden when the row may not be changed.
+        """Change the row, and return it.
 
-        It is one statement, so that no change is lost and of many that expect one version one wins.
+        Raise NotFound, Stale when the version is none of those expected, or Forbidden when the row
+        may not be changed. It is one statement, so that no change is lost, and one of many that
+        expect one version wins.
         """
         if not changes:
             row = await self.get(id_)
@@ -152,8 +156,10 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         return await self._changed(id_, query, changes, expected)
 
     async def delete(self, id_: int, expected: Versions) -> ReadT:
-        """Delete the row and return it as it was. Raise NotFound, Stale, Forbidden, or InUse
-        when another table refers to the row."""
+        """Delete the row and return it as it was.
+
+        Raise NotFound, Stale, Forbidden, or InUse when another table refers to the row.
+        """
         query = delete_query(self._class, self._sees_all, count_of(expected))
         try:
             return await self._changed(id_, query, {}, expected)

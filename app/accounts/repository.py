@@ -35,7 +35,7 @@ def users_that_are(active: bool | None) -> Select[User]:
 
 
 async def delete_expired(session: Session, model: type[AuthSession] | type[EmailToken]) -> int:
-    """Some of them, and how many; others may do so at once."""
+    """Delete some of the expired rows and return how many. Several processes may do so at once."""
     expired = select(model.id).where(model.expires_at <= utc_now())
     expired = expired.limit(CLEAN_UP_AT_ONCE).with_for_update(skip_locked=True)
     statement = delete(model).where(model.id.in_(expired)).returning(model.id)
@@ -50,7 +50,7 @@ class UserRepository(Repository[User]):
         Events(self._session).record(UserChanged(user_id=user_id))
 
     async def add(self, record: User) -> User:
-        """A new one, or one with a new address."""
+        """Write a new user or address. Raise AlreadyExists when the address has an account."""
         try:
             return await super().add(record)
         except Conflict as error:
@@ -60,8 +60,10 @@ class UserRepository(Repository[User]):
         return await self.one_or_none(select(User).where(User.id == user_id))
 
     async def lock(self, user_id: int) -> User | None:
-        """Before anything else of the user's is locked or changed, so that there is no deadlock.
-        Items may be added meanwhile."""
+        """Lock a user, before anything else of theirs, so that there is no deadlock.
+
+        Items may be added meanwhile.
+        """
         statement = select(User).where(User.id == user_id)
         return await self.one_or_none(statement.with_for_update(key_share=True))
 
@@ -71,8 +73,7 @@ class UserRepository(Repository[User]):
         return await self.one_or_none(select(User).where(User.email_key == email_key))
 
     async def get_unchanged(self, seen: User) -> User | None:
-        """The same user, kept from changing until the commit; None when the password is another
-        than was `seen`, or the user was deactivated."""
+        """Lock a user, and return None if the password has changed or the user is deactivated."""
         statement = select(User).where(User.id == seen.id, User.is_active)
         statement = statement.where(User.password_hash == seen.password_hash)
         # key_share: items may be added meanwhile.
@@ -91,7 +92,7 @@ class UserRepository(Repository[User]):
         return bool(await self._session.scalar(statement))
 
     async def lock_superusers(self) -> set[int]:
-        """The ids of those who can act, kept from changing until the commit."""
+        """Lock the active superusers, and return their ids."""
         statement = select(User.id).where(User.is_superuser, User.is_active).order_by(User.id)
         return set(await self._session.scalars(statement.with_for_update()))
 
@@ -111,8 +112,10 @@ class SessionRepository(Repository[AuthSession]):
         self._users_with_access = [User.is_active, *verified]
 
     async def verify(self, claims: AccessClaims) -> tuple[Principal, datetime]:
-        """Return the principal of a token and the end of its session. Raise Unauthenticated when
-        that has ended, or the user was deactivated or deleted."""
+        """Return the principal of a token and the end of its session.
+
+        Raise Unauthenticated when that has ended, or the user has no access any more.
+        """
         statement = (
             select(User.is_superuser, AuthSession.expires_at)
             .join(AuthSession, AuthSession.user_id == User.id)
@@ -187,7 +190,7 @@ class SessionRepository(Repository[AuthSession]):
         return await self._session.get_one(RefreshToken, token_hash, populate_existing=True)
 
     async def use_refresh_token(self, token_hash: str) -> bool:
-        """False when it was used before: of many at once, one gets True."""
+        """Use a token, and return False if it was used before. Of many at once, one gets True."""
         statement = update(RefreshToken).values(used_at=utc_now())
         statement = statement.where(RefreshToken.token_hash == token_hash)
         statement = statement.where(RefreshToken.used_at.is_(None))
@@ -230,7 +233,7 @@ class EmailTokenRepository(Repository[EmailToken]):
         return await self.one_or_none(select(EmailToken).where(EmailToken.id == token_id))
 
     async def replace(self, token: EmailToken) -> EmailToken:
-        """The newest mail's link is the one that works."""
+        """Add a token in the place of others: only the link of the newest mail works."""
         await self.forget(token.user_id, token.purpose)
         return await self.add(token)
 

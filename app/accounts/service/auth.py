@@ -1,4 +1,4 @@
-"""Who is calling: OAuth2 grants (RFC 6749), their end (RFC 7009), and the sessions behind them."""
+"""OAuth2 grants (RFC 6749), their revocation (RFC 7009), and the sessions behind them."""
 
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -94,7 +94,7 @@ class AuthService:
         return found
 
     async def revoke(self, token: str) -> None:
-        """Ends the session of a refresh token or an access token; of any other it says nothing."""
+        """End the session of a refresh token or an access token. Ignore any other token."""
         async with self._accounts.transaction() as accounts:
             session = await accounts.sessions.lock_by_refresh_token(digest(token))
             session_id = session.id if session else None
@@ -124,7 +124,7 @@ class AuthService:
                 await accounts.sessions.end(session_id)
 
     async def clean_up(self) -> int:
-        """Deletes all that has expired, a few at a time; how many sessions and mail tokens."""
+        """Delete the expired sessions and mail tokens, a few at a time, and return how many."""
         total = 0
         while True:
             async with self._accounts.transaction() as accounts:
@@ -149,8 +149,11 @@ class AuthService:
         client: ClientInfo,
         open_session: Callable[[Accounts, User], Awaitable[ResultT]],
     ) -> ResultT:
-        """What `open_session` returns, in whose transaction the user and the password hold."""
-        # Nobody has an address that is no text or too long, and to normalise one takes a while.
+        """Check the password, and return what `open_session` returns.
+
+        In its transaction, user and password are as they were checked.
+        """
+        # No account has an address that is no text or too long, and to normalize one takes a while.
         is_sane = len(username) <= MAX_EMAIL and is_encodable(username)
         key = email_key(username) if is_sane else ""
         await self._attempts.sign_in(client.network, key)

@@ -1,5 +1,8 @@
-"""Browsers are signed in by a cookie. It holds one secret for as long as its session, since tokens
-that change at each use would race between two tabs; all else is as with the API's sessions."""
+"""Sign-in of browsers, by a cookie.
+
+It holds one secret for as long as its session, since tokens that change at each use would race
+between two tabs. Otherwise its session is like those of the API.
+"""
 
 import secrets
 from contextlib import suppress
@@ -34,8 +37,10 @@ class BrowserService:
         self._touch_after = touch_after
 
     async def sign_in(self, data: SignIn, client: ClientInfo, previous: str | None) -> str:
-        """A new cookie, so that one that somebody has planted is worth nothing. The session of the
-        previous one ends."""
+        """Return a new cookie, so that one that was planted is worthless.
+
+        The session of the previous cookie ends.
+        """
         password = data.password.get_secret_value()
         open_session = partial(self._open_session, client, previous)
         return await self._auth.sign_in(data.email, password, client, open_session)

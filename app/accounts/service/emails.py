@@ -26,8 +26,11 @@ PAGES = {VERIFY: "verify-email", RESET: "reset-password", UNDO: "undo-email"}
 
 
 class EmailService:
-    """Jobs carry ids alone. A token is made of its id by a key of ours when its mail is written:
-    neither the database nor the queue holds what would open an account."""
+    """Links that are mailed, and what they prove.
+
+    Jobs carry ids only. A token is derived from its id when its mail is written, so that neither
+    the database nor the queue holds what would open an account.
+    """
 
     def __init__(
         self,
@@ -114,7 +117,7 @@ class EmailService:
         await accounts.email_tokens.forget(user_id, VERIFY, RESET)
 
     async def reset_password(self, data: PasswordReset, client: ClientInfo) -> None:
-        """Ends every session. Whoever reads the mail has confirmed the address too."""
+        """Set a new password, and end every session. This confirms the address, too."""
         await self._attempts.mail_token(client.network)
         token_hash = digest(data.token.get_secret_value())
         async with self._accounts.reading() as accounts:
@@ -134,7 +137,7 @@ class EmailService:
             await accounts.jobs.enqueue("send_notice", "password_changed", user.email)
 
     async def start(self, purpose: str, email: str) -> None:
-        """A job: nobody learns whether it finds an account."""
+        """Mail a link, if the address has an account. A background job calls it."""
         async with self._accounts.transaction() as accounts:
             found = await accounts.users.get_by_email(email_key(email))
             user = await accounts.users.lock(found.id) if found else None
@@ -147,7 +150,7 @@ class EmailService:
             await accounts.jobs.enqueue("send_token_mail", str(token.id))
 
     async def send_token_mail(self, token_id: UUID) -> None:
-        """A job. A token that is used or replaced by now needs no mail."""
+        """Send the mail of a token, unless it is used or replaced. A background job calls it."""
         async with self._accounts.reading() as accounts:
             token = await accounts.email_tokens.get(token_id)
         if token is not None:
@@ -162,7 +165,7 @@ class EmailService:
     async def _consume(
         self, accounts: Accounts, token_hash: str, purpose: str
     ) -> tuple[User, EmailToken]:
-        """The user is locked before the token, as everywhere."""
+        """Use a token, and return its user. The user is locked before the token, as everywhere."""
         token = await accounts.email_tokens.get_valid(token_hash, purpose)
         user = await accounts.users.lock(token.user_id) if token else None
         used = await accounts.email_tokens.consume(token_hash, purpose)
@@ -171,7 +174,7 @@ class EmailService:
         return user, used
 
     async def _request(self, purpose: str, email: str, client: ClientInfo) -> None:
-        """Looked up in the job: the answer takes the same time whoever is asked for."""
+        """Queue the look-up, so that the response takes the same time for every address."""
         await self._attempts.mail(client.network, email_key(email))
         async with self._accounts.transaction() as accounts:
             await accounts.jobs.enqueue("request_mail", purpose, email)

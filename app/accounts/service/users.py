@@ -78,8 +78,10 @@ class UserService:
             return await accounts.users.add(user)
 
     async def ensure_superuser(self, email: str, password: str) -> bool:
-        """Create a superuser while there is none; return whether this call did. Several workers may
-        call it at once."""
+        """Create a superuser if there is none, and return whether this call did.
+
+        Several workers may call it at once.
+        """
         async with self._accounts.reading() as accounts:
             if await accounts.users.has_superuser():
                 return False
@@ -105,7 +107,7 @@ class UserService:
         return self._cursors.page(Page[UserRead], users, query.limit, sort, total)
 
     async def update_own(self, principal: Principal, data: UserUpdate) -> User:
-        """A new address is only noted here: see `EmailService.verify`."""
+        """Change the profile. A new address takes effect later: see `EmailService.verify`."""
         sent = data.model_dump()
         email, password = sent.pop("email", None), sent.pop("current_password", SecretStr(""))
         seen = (
@@ -123,8 +125,10 @@ class UserService:
         return user
 
     async def change_password(self, principal: Principal, data: PasswordChange) -> None:
-        """Ends every other session, and what was asked for by mail: whoever knew the old password
-        may have asked for it."""
+        """Set a new password, end every other session, and make the mailed links worthless.
+
+        Somebody who knew the old password may have requested them.
+        """
         seen = await self._passwords.check(principal.user_id, data.current_password)
         password_hash = await self._passwords.hash(
             data.new_password, seen.email, f"user {seen.id}", field="new_password"
@@ -139,7 +143,7 @@ class UserService:
             await accounts.jobs.enqueue("send_notice", "password_changed", user.email)
 
     async def set_password(self, user_id: int, password: str) -> None:
-        """By an administrator: ends every session."""
+        """Set a password for a user, and end every session."""
         await self.update(user_id, UserAdminEdit(password=SecretStr(password)))
 
     async def update(self, user_id: int, data: UserAdminUpdate) -> User:
@@ -164,7 +168,7 @@ class UserService:
         return user
 
     async def delete(self, *user_ids: int) -> None:
-        """All or none. The items go with their owner."""
+        """Delete all of the users or none, with everything that they own."""
         async with self._accounts.transaction() as accounts:
             for user_id in sorted(user_ids):  # two that delete the same wait, and do not deadlock
                 await self._keep_a_superuser(accounts, user_id)
