@@ -33,7 +33,7 @@ async def post(client: httpx.AsyncClient, path: str, **body: Any) -> int:
     return (await client.post(f"{AUTH}/{path}", json=body)).status_code
 
 
-async def test_sign_up_and_confirm(client: httpx.AsyncClient, outbox: Outbox) -> None:
+async def test_confirmed_address_is_verified(client: httpx.AsyncClient, outbox: Outbox) -> None:
     account = {"email": "eve@example.com", "password": PASSWORD}
     user = (await client.post("/api/v1/users", json=account)).json()
     assert user["is_verified"] is False
@@ -46,7 +46,7 @@ async def test_sign_up_and_confirm(client: httpx.AsyncClient, outbox: Outbox) ->
     assert (await client.get("/api/v1/users/me", headers=headers)).json()["is_verified"] is True
 
 
-async def test_the_token_is_neither_in_the_database_nor_in_the_queue(
+async def test_mailed_token_is_neither_stored_nor_queued(
     app: FastAPI, client: httpx.AsyncClient, outbox: Outbox
 ) -> None:
     await client.post("/api/v1/users", json={"email": "eve@example.com", "password": PASSWORD})
@@ -58,7 +58,9 @@ async def test_the_token_is_neither_in_the_database_nor_in_the_queue(
     assert queued == [("send_token_mail", [str(stored.id)])]
 
 
-async def test_reset(app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox) -> None:
+async def test_password_reset_sets_the_password_and_ends_sessions(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
+) -> None:
     assert await post(client, "password-reset", email="ANN@example.com") == 202
     token = await outbox.token(ann.email, "reset")
     assert await post(client, "password-reset/confirm", token=token, password="short") == 422
@@ -69,7 +71,7 @@ async def test_reset(app: FastAPI, client: httpx.AsyncClient, ann: Person, outbo
     assert (await client.post(f"{AUTH}/token", data=form)).status_code == 200
 
 
-async def test_of_many_that_use_one_token_one_wins(
+async def test_reset_token_used_concurrently_works_once(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await post(client, "password-reset", email=ann.email)
@@ -80,7 +82,7 @@ async def test_of_many_that_use_one_token_one_wins(
     assert sorted(statuses) == [204, 422, 422, 422]
 
 
-async def test_a_newer_mail_replaces_one_that_is_about_to_expire(
+async def test_newer_mail_replaces_one_that_expires_soon(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await post(client, "password-reset", email=ann.email)
@@ -94,7 +96,7 @@ async def test_a_newer_mail_replaces_one_that_is_about_to_expire(
     assert await post(client, "password-reset/confirm", token=new, password=NEW) == 204
 
 
-async def test_a_token_expires(
+async def test_reset_token_expires(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await post(client, "password-reset", email=ann.email)
@@ -106,7 +108,7 @@ async def test_a_token_expires(
     assert await post(client, "password-reset/confirm", token=token, password=NEW) == 422
 
 
-async def test_a_token_is_good_for_its_purpose_alone(
+async def test_reset_token_does_not_confirm_an_address(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await post(client, "password-reset", email=ann.email)
@@ -114,7 +116,7 @@ async def test_a_token_is_good_for_its_purpose_alone(
     assert await post(client, "verify-email", token=token) == 422
 
 
-async def test_a_password_change_makes_the_reset_mail_worthless(
+async def test_password_change_invalidates_the_reset_link(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await post(client, "password-reset", email=ann.email)
@@ -125,7 +127,7 @@ async def test_a_password_change_makes_the_reset_mail_worthless(
 
 
 @pytest.mark.parametrize("path", ["password-reset", "verify-email/resend"])
-async def test_an_unknown_address_gets_the_same_answer_and_no_mail(
+async def test_unknown_address_gets_the_same_response_and_no_mail(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox, path: str
 ) -> None:
     known = await client.post(f"{AUTH}/{path}", json={"email": ann.email})
@@ -134,7 +136,7 @@ async def test_an_unknown_address_gets_the_same_answer_and_no_mail(
     assert {to for to, _ in await outbox.to()} == {ann.email}
 
 
-async def test_who_is_confirmed_gets_no_second_mail(
+async def test_confirmed_user_gets_no_second_mail(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     async with app.state.resources.database.transaction() as session:
@@ -144,7 +146,7 @@ async def test_who_is_confirmed_gets_no_second_mail(
 
 
 @pytest.mark.parametrize("token", ["", "x", "\x00", "x" * 128])
-async def test_a_made_up_token(client: httpx.AsyncClient, token: str) -> None:
+async def test_forged_mail_token_returns_422(client: httpx.AsyncClient, token: str) -> None:
     assert await post(client, "verify-email", token=token) == 422
     assert await post(client, "password-reset/confirm", token=token, password=NEW) == 422
 
@@ -154,7 +156,7 @@ async def change_email(person: Person, email: str) -> None:
     assert (await person.client.patch("/api/v1/users/me", json=body)).status_code == 200
 
 
-async def test_a_new_address_takes_effect_when_it_is_confirmed(
+async def test_new_address_takes_effect_when_it_is_confirmed(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await change_email(ann, "new@example.com")
@@ -169,7 +171,7 @@ async def test_a_new_address_takes_effect_when_it_is_confirmed(
     assert (await client.post(f"{AUTH}/token", data=form)).status_code == 200
 
 
-async def test_an_address_that_somebody_has_cannot_be_taken_over(
+async def test_address_of_another_account_cannot_be_confirmed(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, bob: Person, outbox: Outbox
 ) -> None:
     await change_email(ann, "BOB@example.com")
@@ -178,7 +180,7 @@ async def test_an_address_that_somebody_has_cannot_be_taken_over(
     assert (await ann.client.get("/api/v1/users/me")).json()["email"] == ann.email
 
 
-async def test_of_two_who_confirm_one_address_at_once_one_gets_it(
+async def test_address_confirmed_concurrently_by_two_goes_to_one(
     client: httpx.AsyncClient, ann: Person, bob: Person, outbox: Outbox
 ) -> None:
     await change_email(ann, "new@example.com")
@@ -194,7 +196,7 @@ async def test_of_two_who_confirm_one_address_at_once_one_gets_it(
     assert sorted(statuses) == [204, 409]
 
 
-async def test_the_unconfirmed_can_be_kept_from_signing_in(
+async def test_unconfirmed_user_cannot_sign_in_when_verification_is_required(
     database_url: str, password_hash: str
 ) -> None:
     settings = make_settings(database_url, require_verified_email=True)
@@ -212,7 +214,7 @@ async def test_the_unconfirmed_can_be_kept_from_signing_in(
         assert (await client.post(f"{AUTH}/token", data=form)).status_code == 200
 
 
-async def test_expired_mail_tokens_are_deleted_in_passing(
+async def test_expired_mail_tokens_are_deleted_with_a_new_one(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, bob: Person, outbox: Outbox
 ) -> None:
     await post(client, "password-reset", email=ann.email)
@@ -227,7 +229,7 @@ async def test_expired_mail_tokens_are_deleted_in_passing(
 
 
 @pytest.mark.parametrize("how", ["change", "reset"])
-async def test_a_pending_new_address_does_not_outlive_the_password(
+async def test_password_change_invalidates_a_pending_address(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox, how: str
 ) -> None:
     """Else who knew the old password takes the account over after it was changed."""
@@ -243,7 +245,7 @@ async def test_a_pending_new_address_does_not_outlive_the_password(
     assert await post(client, "verify-email", token=stolen) == 422
 
 
-async def test_a_reset_link_to_an_old_address_is_worthless(
+async def test_reset_link_to_an_old_address_is_refused(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await post(client, "password-reset", email=ann.email)
@@ -254,7 +256,7 @@ async def test_a_reset_link_to_an_old_address_is_worthless(
     assert await post(client, "password-reset/confirm", token=old, password=NEW) == 422
 
 
-async def test_a_request_of_a_stranger_does_not_make_the_first_link_worthless(
+async def test_second_request_keeps_the_first_link_valid(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await post(client, "password-reset", email=ann.email)
@@ -264,14 +266,14 @@ async def test_a_request_of_a_stranger_does_not_make_the_first_link_worthless(
     assert await post(client, "password-reset/confirm", token=first, password=NEW) == 204
 
 
-async def test_the_notice_goes_to_the_address_as_it_was(
+async def test_change_notice_goes_to_the_old_address(
     app: FastAPI, ann: Person, outbox: Outbox
 ) -> None:
     await change_email(ann, "new@example.com")
     assert (await queued_jobs(app))[-1] == ("send_notice", ["change", ann.email])
 
 
-async def test_everything_at_once_on_one_account(
+async def test_concurrent_changes_of_one_account_do_not_deadlock(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, root: Person, outbox: Outbox
 ) -> None:
     """No deadlock, and no update of what is gone."""

@@ -48,7 +48,7 @@ async def age(app: FastAPI, seconds: float) -> None:
         )
 
 
-async def test_each_refresh_token_has_a_successor(
+async def test_refresh_returns_a_new_refresh_token(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     first = await sign_in(client, ann)
@@ -61,7 +61,7 @@ async def test_each_refresh_token_has_a_successor(
     assert third.headers["Cache-Control"] == "no-store"
 
 
-async def test_no_token_is_stored_as_it_is(
+async def test_refresh_token_is_stored_as_a_hash(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     token = await sign_in(client, ann)
@@ -71,7 +71,7 @@ async def test_no_token_is_stored_as_it_is(
     assert {len(each) for each in stored} == {64}
 
 
-async def test_a_lost_answer_is_forgiven_within_the_grace(
+async def test_refresh_token_used_twice_within_the_grace_succeeds(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     token = await sign_in(client, ann)
@@ -81,7 +81,7 @@ async def test_a_lost_answer_is_forgiven_within_the_grace(
     assert first.json()["refresh_token"] != again.json()["refresh_token"]
 
 
-async def test_reuse_after_the_grace_ends_the_session_although_the_answer_is_an_error(
+async def test_reuse_after_the_grace_ends_the_session(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     token = await sign_in(client, ann)
@@ -142,7 +142,7 @@ async def test_client_that_loses_two_responses_in_a_row_goes_on(
     assert await works(app, token["access_token"])
 
 
-async def test_refreshing_while_the_session_ends(
+async def test_refresh_concurrent_with_revocation_does_not_deadlock(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     """They lock in the same order: one waits for the other, and neither is answered a 5xx."""
@@ -155,7 +155,7 @@ async def test_refreshing_while_the_session_ends(
         assert not await works(app, token["access_token"])
 
 
-async def test_the_scope_can_be_narrowed_and_never_widened(
+async def test_refresh_narrows_the_scope_and_never_widens_it(
     client: httpx.AsyncClient, root: Person
 ) -> None:
     token = await sign_in(client, root, scope="account")
@@ -170,7 +170,7 @@ async def test_the_scope_can_be_narrowed_and_never_widened(
     assert again["scope"] == "account users:admin"  # RFC 6749, section 6: what was granted
 
 
-async def test_a_session_ends_at_its_time_however_often_it_is_refreshed(
+async def test_refresh_after_the_end_of_the_session_is_refused(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     token = await sign_in(client, ann)
@@ -182,13 +182,13 @@ async def test_a_session_ends_at_its_time_however_often_it_is_refreshed(
 
 
 @pytest.mark.parametrize("token", ["", "x", "\x00", "é" * 5000])
-async def test_an_unknown_refresh_token(client: httpx.AsyncClient, token: str) -> None:
+async def test_unknown_refresh_token_returns_400(client: httpx.AsyncClient, token: str) -> None:
     response = await refresh(client, token)
     assert response.status_code == 400
     assert response.json()["error"] == ("invalid_grant" if token else "invalid_request")
 
 
-async def test_a_deactivated_user_cannot_refresh(
+async def test_refresh_of_a_deactivated_user_is_refused(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     token = await sign_in(client, ann)
@@ -197,7 +197,7 @@ async def test_a_deactivated_user_cannot_refresh(
     assert (await refresh(client, token["refresh_token"])).status_code == 400
 
 
-async def test_an_expired_session_is_deleted_when_somebody_signs_in(
+async def test_expired_session_is_deleted_at_a_sign_in(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
     await sign_in(client, ann)
@@ -213,7 +213,7 @@ async def test_an_expired_session_is_deleted_when_somebody_signs_in(
 
 
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
-async def test_revoke_ends_the_whole_session(
+async def test_revocation_ends_the_whole_session(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, kind: str
 ) -> None:
     token, other = await sign_in(client, ann), await sign_in(client, ann)
@@ -278,14 +278,16 @@ async def test_oldest_session_ends_when_a_user_has_too_many(
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "\x00", "x" * 10_000])
-async def test_revoke_says_nothing_of_a_token_that_does_not_hold(
+async def test_revocation_of_an_invalid_token_returns_200(
     client: httpx.AsyncClient, token: str
 ) -> None:
     response = await client.post("/api/v1/auth/revoke", data={"token": token})
     assert response.status_code == 200
 
 
-async def test_the_sessions(app: FastAPI, client: httpx.AsyncClient, ann: Person) -> None:
+async def test_sessions_are_listed_and_can_be_ended(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
     client.headers["User-Agent"] = "Browser/1.0 " + "x" * 300
     token = await sign_in(client, ann)
     await refresh(client, token["refresh_token"])
@@ -303,7 +305,7 @@ async def test_the_sessions(app: FastAPI, client: httpx.AsyncClient, ann: Person
         assert response.status_code == 404
 
 
-async def test_another_users_session_does_not_exist(app: FastAPI, ann: Person, bob: Person) -> None:
+async def test_other_users_session_returns_404(app: FastAPI, ann: Person, bob: Person) -> None:
     (session,) = (await ann.client.get("/api/v1/auth/sessions")).json()
     response = await bob.client.delete(f"/api/v1/auth/sessions/{session['id']}")
     assert response.status_code == 404
