@@ -13,7 +13,7 @@ ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0
 # The code belongs to root; `app` owns only data/, and a new volume mounted there takes that over.
 WORKDIR /srv
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin app \
- && install -d -o app -g app data
+ && install -d -o app -g app -m 700 data
 COPY --from=build /venv /venv
 
 # What follows is all that a change of the code builds again.

@@ -82,12 +82,17 @@ def revisions_of_later_code() -> str:
     return ", ".join(sorted(set(context.get_context().get_current_heads()) - known))
 
 
+def make_private_file(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)  # SQLite's other files get the mode of this one
+
+
 async def main() -> None:
     require_all_migrations(context.script)
     if is_sqlite:
-        folder = Path(str(settings.database.database)).parent
+        path = Path(str(settings.database.database))
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private_file(path)
         except OSError as error:
             raise SystemExit(f"The folder of the database cannot be made: {error}") from None
         engine = create_sqlite_engine(settings.database, poolclass=NullPool)

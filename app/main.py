@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from app.accounts.dependencies import get_visitor
 from app.core.about import DESCRIPTION, NAME
 from app.core.config import Settings, get_settings
-from app.core.errors import TooManyRequests, Unavailable
+from app.core.errors import Invalid, TooManyRequests, Unavailable
 from app.core.http import health
 from app.core.http.docs import add_docs
 from app.core.http.middleware import add_middleware
@@ -68,7 +68,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_pages(app, settings)
     if admin := optional("app.admin"):
         admin.add_admin(app)
-    add_docs(app)
+    if settings.has_docs:
+        add_docs(app)
     if settings.lean_routes and (fastpath := optional("app.core.fastpath")):
         fastpath.use_fast_path(app)
     return app
@@ -188,7 +189,7 @@ async def ensure_first_superuser(resources: Resources) -> None:
             is_local = resources.settings.environment == "local"  # `app serve` prints the account
             level = logging.DEBUG if is_local else logging.WARNING
             logger.log(level, "There was no superuser: %s was created.", superuser[0])
-    except (Unavailable, DBAPIError) as error:  # /health/ready reports it until it is fixed.
+    except (Invalid, Unavailable, DBAPIError) as error:  # /health/ready reports the database.
         logger.warning("The first superuser could not be created: %s", error)
 
 

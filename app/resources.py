@@ -81,7 +81,7 @@ def build_resources(settings: Settings) -> Resources:
     cursors = Cursors(derive_key(key, "cursor"))
     rate_limiter = RateLimiter(settings.redis, derive_key(key, "rate limit"))
     passwords, hashing = Passwords(PASSWORD_THREADS), FairQueue(PASSWORD_THREADS)
-    mailer = Mailer(settings, folders("templates/mail"))
+    mailer = Mailer(settings, folders("templates/mail"), rate_limiter)
     jobs = JobRunner(
         (job for module in discover("jobs") for job in module.JOBS), database, broadcast
     )

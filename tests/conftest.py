@@ -496,6 +496,12 @@ async def sign_in(browser: httpx.AsyncClient, person: Person) -> httpx.Response:
     return response
 
 
+async def delete_account(person: Person) -> httpx.Response:
+    """Delete the person's own account."""
+    body = {"current_password": PASSWORD}
+    return await person.client.request("DELETE", "/api/v1/users/me", json=body)
+
+
 @pytest.fixture
 async def bob(app: FastAPI, password_hash: str) -> AsyncIterator[Person]:
     person = await make_person(app, password_hash, "bob")

@@ -86,7 +86,7 @@ def test_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_production_prints_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uvicorn.run", lambda app, **options: None)
     monkeypatch.setenv("ENVIRONMENT", "production")
-    monkeypatch.setenv("SECRET_KEY", "x" * 32)
+    monkeypatch.setenv("SECRET_KEY", "0123456789abcdef" * 2)
     monkeypatch.setenv("PUBLIC_URL", "https://example.com")
     monkeypatch.setenv("FIRST_SUPERUSER_EMAIL", "root@example.com")
     monkeypatch.setenv("FIRST_SUPERUSER_PASSWORD", "a secret of mine")

@@ -99,6 +99,14 @@ def test_each_step_down_and_up_again_with_rows(databases: Databases, own_databas
     alembic(own_database_url, "upgrade", "+1")
 
 
+@only("sqlite")
+def test_database_that_is_made_is_its_owners_alone(databases: Databases, tmp_path: Path) -> None:
+    path = tmp_path / "data" / "app.db"
+    alembic(f"sqlite+aiosqlite:///{path}", "upgrade", "head")
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert {each.stat().st_mode & 0o777 for each in path.parent.iterdir()} == {0o600}
+
+
 def test_the_migrations_make_what_the_models_say(own_database_url: str) -> None:
     assert "No new upgrade operations detected" in alembic(own_database_url, "check")
 

@@ -1,5 +1,6 @@
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Annotated
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import AuthService
 from app.accounts.service.browser import BrowserService
 from app.accounts.service.emails import EmailService
+from app.accounts.service.passwords import AccountPasswords
 from app.accounts.service.users import UserService
 from app.accounts.session_cache import SessionCache
 from app.core.config import Settings
@@ -34,8 +36,10 @@ from app.core.security.tokens import AccessTokens
 from app.web.cookies import Cookie
 from app.web.csrf import has_own_origin
 from app.web.navigation import ResponseException, redirect
+from app.web.site import TITLE
 
 DAY = 24 * 3600
+MAX_USER_AGENT = 255
 
 
 class OAuth2(OAuth2PasswordBearer):
@@ -75,16 +79,20 @@ def build_services(
     session_cache: SessionCache,
 ) -> AccountServices:
     key = settings.signing_key
-    accounts = UnitsOfWork(Accounts, database)
+    repositories = partial(Accounts, verified_only=settings.require_verified_email)
+    accounts = UnitsOfWork(repositories, database)
     attempts = Attempts(rate_limiter, settings.rate_limit_login)
     auth = AuthService(
         accounts,
         passwords,
         hashing,
-        AccessTokens(key, timedelta(minutes=settings.access_token_minutes)),
+        AccessTokens(
+            key, timedelta(minutes=settings.access_token_minutes), settings.previous_signing_key
+        ),
         session_cache,
         attempts,
         session_lifetime=timedelta(days=settings.refresh_token_days),
+        idle_lifetime=timedelta(days=settings.session_idle_days),
         reuse_grace=timedelta(seconds=settings.refresh_reuse_grace_seconds),
         require_verified_email=settings.require_verified_email,
     )
@@ -94,10 +102,16 @@ def build_services(
         session_cache,
         touch_after=timedelta(minutes=settings.access_token_minutes),  # as other clients refresh
     )
-    emails = EmailService(
+    account_passwords = AccountPasswords(
         accounts,
         passwords,
         hashing,
+        attempts,
+        site_names=(TITLE, settings.mail_from.name, settings.host_name),
+    )
+    emails = EmailService(
+        accounts,
+        account_passwords,
         attempts,
         mailer,
         key=derive_key(key, "email token"),
@@ -105,8 +119,7 @@ def build_services(
     )
     users = UserService(
         accounts,
-        passwords,
-        hashing,
+        account_passwords,
         attempts,
         emails,
         cursors,
@@ -142,7 +155,9 @@ EmailServiceDep = Annotated[EmailService, Depends(get_email_service)]
 
 async def get_client_info(request: Request) -> ClientInfo:
     return ClientInfo(
-        client_address(request), client_network(request), request.headers.get("User-Agent")
+        client_address(request),
+        client_network(request),
+        request.headers.get("User-Agent", "")[:MAX_USER_AGENT] or None,
     )
 
 
@@ -168,10 +183,9 @@ async def get_principal(
     """Return the user of the access token, which has to have the scopes of the operation."""
     if token is None:
         raise Unauthenticated("Not authenticated. Send an access token.", token_given=False)
-    principal = await auth.authenticate(token)
+    principal = connection.scope["principal"] = await auth.authenticate(token)
     if missing := set(required.scopes) - principal.scopes:
         raise MissingScope(f"The access token lacks the scope {' '.join(sorted(missing))}.")
-    connection.scope["principal"] = principal
     return principal
 
 
@@ -224,6 +238,8 @@ async def get_visitor(
     value = cookie.read(request)
     principal = await browsers.authenticate(value) if value else None
     request.state.principal = principal  # for the bar
+    if principal is not None:
+        request.scope["principal"] = principal
     return principal
 
 

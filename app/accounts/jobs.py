@@ -10,8 +10,8 @@ async def send_token_mail(resources: Resources, token_id: str) -> None:
     await resources.accounts.emails.send_token_mail(UUID(token_id))
 
 
-async def send_change_notice(resources: Resources, old_email: str) -> None:
-    await resources.accounts.emails.send_notice(old_email)
+async def send_notice(resources: Resources, kind: str, email: str) -> None:
+    await resources.accounts.emails.send_notice_mail(kind, email)
 
 
 async def request_mail(resources: Resources, purpose: str, email: str) -> None:
@@ -24,4 +24,4 @@ async def clean_up(resources: Resources) -> None:
     await resources.accounts.auth.clean_up()
 
 
-JOBS = [send_token_mail, send_change_notice, request_mail, clean_up]
+JOBS = [send_token_mail, send_notice, request_mail, clean_up]

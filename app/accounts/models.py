@@ -1,7 +1,10 @@
 import unicodedata
+from contextlib import suppress
 from datetime import datetime
 from uuid import UUID, uuid4
 
+from pydantic import validate_email
+from pydantic_core import PydanticCustomError
 from sqlalchemy import ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -9,7 +12,13 @@ from app.core.database.models import Base, Id, Timestamps, UtcDateTime, utc_now
 
 
 def email_key(email: str) -> str:
-    """Two addresses with the same key are one: compatibility forms and case do not count."""
+    """Return the key of an e-mail address: spellings with one key are one address.
+
+    Case, compatibility forms, the ASCII form of a domain, blanks around the address and a display
+    name make no difference. A text that is no address has a key that no account has.
+    """
+    with suppress(PydanticCustomError):
+        _, email = validate_email(email)
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", email).casefold())
 
 
@@ -31,8 +40,10 @@ class User(Timestamps, Base):
 
 
 class AuthSession(Base):
-    """A device that is signed in: access tokens name it, and end when it is deleted. A browser has
-    its cookie in their place."""
+    """A device that is signed in. Its access tokens name it, and end when it is deleted.
+
+    A browser has a cookie in the place of tokens.
+    """
 
     __tablename__ = "auth_sessions"
 
@@ -48,11 +59,15 @@ class AuthSession(Base):
 
 
 class RefreshToken(Base):
-    """Used ones stay as long as their session, so that a stolen one is known when it comes."""
+    """A refresh token. Used ones stay as long as their session, so that their reuse is noticed.
+
+    A token has several successors when its client lost the response and tried again.
+    """
 
     __tablename__ = "refresh_tokens"
 
     token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    parent_hash: Mapped[str | None] = mapped_column(String(64), index=True)
     session_id: Mapped[UUID] = mapped_column(
         ForeignKey(AuthSession.id, ondelete="CASCADE"), index=True
     )

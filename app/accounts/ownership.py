@@ -1,4 +1,8 @@
-"""Rows that belong to a user: what is not yours does not exist, unless you are a superuser."""
+"""Rows that belong to a user.
+
+For a principal, the rows of other users do not exist, unless it has the scope `RESOURCE:all`, named
+after the table, which a slice grants to superusers.
+"""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -66,7 +70,7 @@ class OwnedEvent(Event):
 
 
 class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
-    """The rows of the principal; of everybody for a superuser.
+    """The rows of the principal, or of all users for a principal with the scope `RESOURCE:all`.
 
     Each method is one prepared statement. A subclass names its model, which is Owned and Versioned,
     the schema of what it returns, its filters by the names of their query parameters, and the
@@ -86,13 +90,17 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         return type(self)
 
     @property
+    def _sees_all(self) -> bool:
+        return self.principal.sees_all(self.model.__tablename__)
+
+    @property
     def visible(self) -> list[ColumnElement[bool]]:
         """The condition of a statement of one's own, which takes the parameter `user_id`."""
-        return visible_to(self.model, self.principal.is_superuser)
+        return visible_to(self.model, self._sees_all)
 
     async def get(self, id_: int) -> ReadT:
         """Return the row. Raise NotFound when there is none that is visible."""
-        query = get_query(self._class, self.principal.is_superuser)
+        query = get_query(self._class, self._sees_all)
         row: ReadT | None = await self._session.fetch_one(query, self._params(id=id_))
         return self.require_found(row, id_)
 
@@ -101,13 +109,12 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
     ) -> Sequence[ReadT]:
         """Return the rows after a position, or the first ones.
 
-        Raise Forbidden when a filter on the owner names somebody else and the principal is no
-        superuser.
+        Raise Forbidden when a filter on the owner names another user whose rows are not visible.
         """
         given = self._given(filters)
         query = page_query(
             self._class,
-            self.principal.is_superuser,
+            self._sees_all,
             frozenset(given),
             sort,
             is_first=after is None,
@@ -117,7 +124,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
 
     async def total(self, filters: Input) -> int:
         given = self._given(filters)
-        conditions = matching(self._class, self.principal.is_superuser, frozenset(given))
+        conditions = matching(self._class, self._sees_all, frozenset(given))
         statement: Select[Any] = select(self.model).where(*conditions)
         return await self.count(statement, self._params(**given))
 
@@ -135,24 +142,25 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         return [self.schema.model_validate(row) for row in rows]
 
     async def update(self, id_: int, changes: Mapping[str, Any], expected: Versions) -> ReadT:
-        """Change the row. Raise NotFound, Stale when the version is none of those expected, or
-        Forbidden when the row may not be changed.
+        """Change the row, and return it.
 
-        It is one statement, so that no change is lost and of many that expect one version one wins.
+        Raise NotFound, Stale when the version is none of those expected, or Forbidden when the row
+        may not be changed. It is one statement, so that no change is lost, and one of many that
+        expect one version wins.
         """
         if not changes:
             row = await self.get(id_)
             self.require_version(row, expected)
             return row
-        query = update_query(
-            self._class, self.principal.is_superuser, frozenset(changes), count_of(expected)
-        )
+        query = update_query(self._class, self._sees_all, frozenset(changes), count_of(expected))
         return await self._changed(id_, query, changes, expected)
 
     async def delete(self, id_: int, expected: Versions) -> ReadT:
-        """Delete the row and return it as it was. Raise NotFound, Stale, Forbidden, or InUse
-        when another table refers to the row."""
-        query = delete_query(self._class, self.principal.is_superuser, count_of(expected))
+        """Delete the row and return it as it was.
+
+        Raise NotFound, Stale, Forbidden, or InUse when another table refers to the row.
+        """
+        query = delete_query(self._class, self._sees_all, count_of(expected))
         try:
             return await self._changed(id_, query, {}, expected)
         except Conflict as error:
@@ -178,8 +186,8 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
     def _given(self, filters: Input) -> dict[str, Any]:
         values = {name: getattr(filters, name) for name in self.filters}
         others = (None, self.principal.user_id)
-        if values.get("owner_id") not in others and not self.principal.is_superuser:
-            raise Forbidden("Only superusers can filter by owner_id.")
+        if values.get("owner_id") not in others and not self._sees_all:
+            raise Forbidden(f"Another owner_id takes the scope {self.model.__tablename__}:all.")
         return {
             name: self.filters[name].value(value)
             for name, value in values.items()
@@ -204,15 +212,15 @@ def version_params(expected: Versions) -> dict[str, Any]:
     return {f"expected_{n}": version for n, version in enumerate(given)}
 
 
-def visible_to(model: Any, is_superuser: bool) -> list[ColumnElement[bool]]:
-    if is_superuser:
+def visible_to(model: Any, sees_all: bool) -> list[ColumnElement[bool]]:
+    if sees_all:
         return []
     return [model.owner_id == bindparam("user_id", type_=model.owner_id.type)]
 
 
-def one_of(repository: Owning, is_superuser: bool, expected: int | None) -> list[Any]:
+def one_of(repository: Owning, sees_all: bool, expected: int | None) -> list[Any]:
     model: Any = repository.model
-    conditions = [model.id == bindparam("id"), *visible_to(model, is_superuser)]
+    conditions = [model.id == bindparam("id"), *visible_to(model, sees_all)]
     if expected == 0:
         conditions.append(false())
     elif expected is not None:
@@ -222,10 +230,10 @@ def one_of(repository: Owning, is_superuser: bool, expected: int | None) -> list
 
 
 def matching(
-    repository: Owning, is_superuser: bool, filters: frozenset[str]
+    repository: Owning, sees_all: bool, filters: frozenset[str]
 ) -> list[ColumnElement[bool]]:
     conditions = [repository.filters[name].on(name) for name in sorted(filters)]
-    return [*conditions, *visible_to(repository.model, is_superuser)]
+    return [*conditions, *visible_to(repository.model, sees_all)]
 
 
 # The statements, built once for each shape that clients ask for. The caches are bounded, since a
@@ -233,18 +241,18 @@ def matching(
 
 
 @lru_cache(maxsize=256)
-def get_query(repository: Owning, is_superuser: bool) -> Query[Any]:
+def get_query(repository: Owning, sees_all: bool) -> Query[Any]:
     columns = columns_of(repository.model, repository.schema)
-    conditions = one_of(repository, is_superuser, None)
+    conditions = one_of(repository, sees_all, None)
     return Query(select(*columns).where(*conditions), repository.schema)
 
 
 @lru_cache(maxsize=256)
 def page_query(
-    repository: Owning, is_superuser: bool, filters: frozenset[str], sort: Sort, *, is_first: bool
+    repository: Owning, sees_all: bool, filters: frozenset[str], sort: Sort, *, is_first: bool
 ) -> Query[Any]:
     columns = columns_of(repository.model, repository.schema)
-    statement = select(*columns).where(*matching(repository, is_superuser, filters))
+    statement = select(*columns).where(*matching(repository, sees_all, filters))
     statement = page_statement(repository.model, statement, sort, is_first=is_first)
     custom_plan = any(repository.filters[name].custom_plan for name in filters)
     return Query(statement, repository.schema, custom_plan=custom_plan)
@@ -259,20 +267,20 @@ def create_query(repository: Owning, names: frozenset[str]) -> Query[Any]:
 
 @lru_cache(maxsize=256)
 def update_query(
-    repository: Owning, is_superuser: bool, names: frozenset[str], expected: int | None
+    repository: Owning, sees_all: bool, names: frozenset[str], expected: int | None
 ) -> Query[Any]:
     model: Any = repository.model
     values: dict[str, Any] = {name: bindparam(name) for name in sorted(names)}
     values |= {"updated_at": bindparam("now"), "version": model.version + 1}
-    conditions = [*one_of(repository, is_superuser, expected), *repository.changeable]
+    conditions = [*one_of(repository, sees_all, expected), *repository.changeable]
     statement = update(model).where(*conditions).values(values)
     columns = columns_of(model, repository.schema)
     return Query(statement.returning(*columns), repository.schema)
 
 
 @lru_cache(maxsize=256)
-def delete_query(repository: Owning, is_superuser: bool, expected: int | None) -> Query[Any]:
+def delete_query(repository: Owning, sees_all: bool, expected: int | None) -> Query[Any]:
     columns = columns_of(repository.model, repository.schema)
-    conditions = [*one_of(repository, is_superuser, expected), *repository.changeable]
+    conditions = [*one_of(repository, sees_all, expected), *repository.changeable]
     statement = delete(repository.model).where(*conditions)
     return Query(statement.returning(*columns), repository.schema)

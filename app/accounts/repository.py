@@ -8,6 +8,7 @@ from sqlalchemy import (
     Select,
     delete,
     exists,
+    func,
     select,
     update,
 )
@@ -26,6 +27,7 @@ from app.core.security.principal import Principal
 from app.core.security.tokens import AccessClaims
 
 CLEAN_UP_AT_ONCE = 100
+MAX_SESSIONS_OF_A_USER = 100
 
 
 def users_that_are(active: bool | None) -> Select[User]:
@@ -33,7 +35,7 @@ def users_that_are(active: bool | None) -> Select[User]:
 
 
 async def delete_expired(session: Session, model: type[AuthSession] | type[EmailToken]) -> int:
-    """Some of them, and how many; others may do so at once."""
+    """Delete some of the expired rows and return how many. Several processes may do so at once."""
     expired = select(model.id).where(model.expires_at <= utc_now())
     expired = expired.limit(CLEAN_UP_AT_ONCE).with_for_update(skip_locked=True)
     statement = delete(model).where(model.id.in_(expired)).returning(model.id)
@@ -48,7 +50,7 @@ class UserRepository(Repository[User]):
         Events(self._session).record(UserChanged(user_id=user_id))
 
     async def add(self, record: User) -> User:
-        """A new one, or one with a new address."""
+        """Write a new user or address. Raise AlreadyExists when the address has an account."""
         try:
             return await super().add(record)
         except Conflict as error:
@@ -58,8 +60,10 @@ class UserRepository(Repository[User]):
         return await self.one_or_none(select(User).where(User.id == user_id))
 
     async def lock(self, user_id: int) -> User | None:
-        """Before anything else of the user's is locked or changed, so that there is no deadlock.
-        Items may be added meanwhile."""
+        """Lock a user, before anything else of theirs, so that there is no deadlock.
+
+        Items may be added meanwhile.
+        """
         statement = select(User).where(User.id == user_id)
         return await self.one_or_none(statement.with_for_update(key_share=True))
 
@@ -69,8 +73,7 @@ class UserRepository(Repository[User]):
         return await self.one_or_none(select(User).where(User.email_key == email_key))
 
     async def get_unchanged(self, seen: User) -> User | None:
-        """The same user, kept from changing until the commit; None when the password is another
-        than was `seen`, or the user was deactivated."""
+        """Lock a user, and return None if the password has changed or the user is deactivated."""
         statement = select(User).where(User.id == seen.id, User.is_active)
         statement = statement.where(User.password_hash == seen.password_hash)
         # key_share: items may be added meanwhile.
@@ -89,7 +92,7 @@ class UserRepository(Repository[User]):
         return bool(await self._session.scalar(statement))
 
     async def lock_superusers(self) -> set[int]:
-        """The ids of those who can act, kept from changing until the commit."""
+        """Lock the active superusers, and return their ids."""
         statement = select(User.id).where(User.is_superuser, User.is_active).order_by(User.id)
         return set(await self._session.scalars(statement.with_for_update()))
 
@@ -102,17 +105,21 @@ class SessionRepository(Repository[AuthSession]):
 
     model = AuthSession
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, verified_only: bool) -> None:
         super().__init__(session)
         self._events = Events(session)
+        verified = [User.email_verified_at.is_not(None)] if verified_only else []
+        self._users_with_access = [User.is_active, *verified]
 
     async def verify(self, claims: AccessClaims) -> tuple[Principal, datetime]:
-        """Return the principal of a token and the end of its session. Raise Unauthenticated when
-        that has ended, or the user was deactivated or deleted."""
+        """Return the principal of a token and the end of its session.
+
+        Raise Unauthenticated when that has ended, or the user has no access any more.
+        """
         statement = (
             select(User.is_superuser, AuthSession.expires_at)
             .join(AuthSession, AuthSession.user_id == User.id)
-            .where(User.id == claims.sub, User.is_active)
+            .where(User.id == claims.sub, *self._users_with_access)
             .where(AuthSession.id == claims.sid, AuthSession.expires_at > utc_now())
         )
         row = (await self._session.execute(statement)).one_or_none()
@@ -124,7 +131,7 @@ class SessionRepository(Repository[AuthSession]):
 
     async def active_session_ids(self, session_ids: Collection[UUID]) -> Sequence[UUID]:
         """Those that have not ended."""
-        statement = select(AuthSession.id).join(User).where(User.is_active)
+        statement = select(AuthSession.id).join(User).where(*self._users_with_access)
         statement = statement.where(AuthSession.expires_at > utc_now())
         return (await self._session.scalars(statement.where(AuthSession.id.in_(session_ids)))).all()
 
@@ -134,7 +141,7 @@ class SessionRepository(Repository[AuthSession]):
             select(AuthSession, User.is_superuser)
             .join(User, AuthSession.user_id == User.id)
             .where(AuthSession.cookie_hash == cookie_hash, AuthSession.expires_at > utc_now())
-            .where(User.is_active)
+            .where(*self._users_with_access)
         )
         row = (await self._session.execute(statement)).one_or_none()
         return row and (row[0], row[1])
@@ -142,9 +149,27 @@ class SessionRepository(Repository[AuthSession]):
     async def end_by_cookie(self, cookie_hash: str) -> None:
         await self._end(delete(AuthSession).where(AuthSession.cookie_hash == cookie_hash))
 
-    async def touch(self, session_id: UUID) -> None:
-        statement = update(AuthSession).where(AuthSession.id == session_id)
-        await self._session.execute(statement.values(last_used_at=utc_now()))
+    async def add(self, record: AuthSession) -> AuthSession:
+        """Add a session, and end those of its user that were not used for longest."""
+        await super().add(record)
+        oldest = select(AuthSession.id).where(AuthSession.user_id == record.user_id)
+        oldest = oldest.order_by(AuthSession.last_used_at.desc()).offset(MAX_SESSIONS_OF_A_USER)
+        await self._end(delete(AuthSession).where(AuthSession.id.in_(oldest)))
+        return record
+
+    async def has_device(self, user_id: int, address: str, user_agent: str | None) -> bool:
+        """Return whether the user is signed in from the address with the program already."""
+        statement = select(AuthSession.id).where(
+            AuthSession.user_id == user_id,
+            AuthSession.address == address,
+            AuthSession.user_agent.is_not_distinct_from(user_agent),
+        )
+        return await self._session.scalar(statement.limit(1)) is not None
+
+    async def lock(self, session_id: UUID) -> AuthSession | None:
+        return await self.one_or_none(
+            select(AuthSession).where(AuthSession.id == session_id).with_for_update()
+        )
 
     async def list(self, user_id: int) -> Sequence[AuthSession]:
         statement = select(AuthSession).where(AuthSession.user_id == user_id)
@@ -157,21 +182,27 @@ class SessionRepository(Repository[AuthSession]):
         statement = statement.where(RefreshToken.token_hash == token_hash)
         return await self.one_or_none(statement.with_for_update(of=AuthSession))
 
-    async def add_refresh_token(self, session_id: UUID, token_hash: str) -> None:
-        self._session.add(RefreshToken(session_id=session_id, token_hash=token_hash))
+    async def add_refresh_token(self, token: RefreshToken) -> None:
+        self._session.add(token)
         await self._session.flush()
 
+    async def get_refresh_token(self, token_hash: str) -> RefreshToken:
+        return await self._session.get_one(RefreshToken, token_hash, populate_existing=True)
+
     async def use_refresh_token(self, token_hash: str) -> bool:
-        """False when it was used before: of many at once, one gets True."""
+        """Use a token, and return False if it was used before. Of many at once, one gets True."""
         statement = update(RefreshToken).values(used_at=utc_now())
         statement = statement.where(RefreshToken.token_hash == token_hash)
         statement = statement.where(RefreshToken.used_at.is_(None))
         used = await self._session.scalar(statement.returning(RefreshToken.token_hash))
         return used is not None
 
-    async def used_at(self, token_hash: str) -> datetime | None:
-        statement = select(RefreshToken.used_at).where(RefreshToken.token_hash == token_hash)
-        return await self._session.scalar(statement)
+    async def count_successors(self, token_hash: str) -> tuple[int, int]:
+        """Return how many successors a token has, and how many of them are used."""
+        statement = select(func.count(), func.count(RefreshToken.used_at))
+        statement = statement.where(RefreshToken.parent_hash == token_hash)
+        total, used = (await self._session.execute(statement)).one()
+        return total, used
 
     async def end(self, session_id: UUID, user_id: int | None = None) -> bool:
         statement = delete(AuthSession).where(AuthSession.id == session_id)
@@ -202,14 +233,21 @@ class EmailTokenRepository(Repository[EmailToken]):
         return await self.one_or_none(select(EmailToken).where(EmailToken.id == token_id))
 
     async def replace(self, token: EmailToken) -> EmailToken:
-        """The newest mail's link is the one that works."""
+        """Add a token in the place of others: only the link of the newest mail works."""
         await self.forget(token.user_id, token.purpose)
         return await self.add(token)
 
-    async def forget(self, user_id: int, purpose: str | None = None) -> None:
+    async def forget(self, user_id: int, *purposes: str) -> None:
         statement = delete(EmailToken).where(EmailToken.user_id == user_id)
-        if purpose is not None:
-            statement = statement.where(EmailToken.purpose == purpose)
+        await self._session.execute(statement.where(EmailToken.purpose.in_(purposes)))
+
+    async def forget_later(self, token: EmailToken) -> None:
+        """Delete the tokens of the same user and purpose that expire later."""
+        statement = delete(EmailToken).where(
+            EmailToken.user_id == token.user_id,
+            EmailToken.purpose == token.purpose,
+            EmailToken.expires_at > token.expires_at,
+        )
         await self._session.execute(statement)
 
     async def get_valid(self, token_hash: str, purpose: str) -> EmailToken | None:
@@ -242,10 +280,13 @@ class EmailTokenRepository(Repository[EmailToken]):
 
 
 class Accounts:
-    """The slice's repositories, in one session."""
+    """The slice's repositories, in one session.
 
-    def __init__(self, session: Session) -> None:
+    With `verified_only`, a user whose address is not confirmed has no access by a session.
+    """
+
+    def __init__(self, session: Session, *, verified_only: bool = False) -> None:
         self.users = UserRepository(session)
-        self.sessions = SessionRepository(session)
+        self.sessions = SessionRepository(session, verified_only=verified_only)
         self.email_tokens = EmailTokenRepository(session)
         self.jobs = JobQueue(session)

@@ -17,7 +17,9 @@ from app.accounts.dependencies import (
 from app.accounts.models import User
 from app.accounts.schemas import (
     Accepted,
+    AccountDeletion,
     EmailInput,
+    EmailUndo,
     EmailVerification,
     PasswordChange,
     PasswordReset,
@@ -69,7 +71,7 @@ async def revoke_token(form: Annotated[Revocation, Form()], service: AuthService
 
 
 @auth.get("/sessions")
-async def list_sessions(service: AuthServiceDep, principal: PrincipalDep) -> Sequence[SessionRead]:
+async def list_sessions(service: AuthServiceDep, principal: AccountOwner) -> Sequence[SessionRead]:
     """List the devices that are signed in."""
     return await service.list_sessions(principal)
 
@@ -78,7 +80,7 @@ async def list_sessions(service: AuthServiceDep, principal: PrincipalDep) -> Seq
     "/sessions/{session_id}", status_code=status.HTTP_204_NO_CONTENT, response_class=Response
 )
 async def delete_session(
-    session_id: UUID, service: AuthServiceDep, principal: PrincipalDep
+    session_id: UUID, service: AuthServiceDep, principal: AccountOwner
 ) -> None:
     """Sign out a device."""
     await service.end_session(principal, session_id)
@@ -110,13 +112,26 @@ async def reset_password(
     "/verify-email",
     status_code=status.HTTP_204_NO_CONTENT,
     response_class=Response,
-    responses=TAKEN | TOO_MANY,
+    responses=TAKEN | WRONG_PASSWORD | TOO_MANY,
 )
 async def verify_email(
     data: EmailVerification, service: EmailServiceDep, client: ClientInfoDep
 ) -> None:
-    """Confirm an email address."""
+    """Confirm an email address, with the token of the mail and the password of the account."""
     await service.verify(data, client)
+
+
+@auth.post(
+    "/undo-email",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    responses=TAKEN | TOO_MANY,
+)
+async def undo_email_change(
+    data: EmailUndo, service: EmailServiceDep, client: ClientInfoDep
+) -> None:
+    """Restore the old e-mail address, discard the password, and end every session."""
+    await service.undo_change(data, client)
 
 
 @auth.post("/verify-email/resend", status_code=status.HTTP_202_ACCEPTED, responses=TOO_MANY)
@@ -159,7 +174,7 @@ async def read_current_user(principal: PrincipalDep, service: UserServiceDep) ->
     responses=WRONG_PASSWORD | TOO_MANY,
 )
 async def update_current_user(
-    data: UserUpdate, principal: PrincipalDep, service: UserServiceDep
+    data: UserUpdate, principal: AccountOwner, service: UserServiceDep
 ) -> User:
     """Change your profile. A new email address takes effect once it is confirmed."""
     return await service.update_own(principal, data)
@@ -169,11 +184,13 @@ async def update_current_user(
     "/me",
     status_code=status.HTTP_204_NO_CONTENT,
     response_class=Response,
-    responses=LAST_SUPERUSER,
+    responses=LAST_SUPERUSER | WRONG_PASSWORD | TOO_MANY,
 )
-async def delete_current_user(principal: AccountOwner, service: UserServiceDep) -> None:
-    """Delete your account and everything in it. Requires the scope `account`."""
-    await service.delete(principal.user_id)
+async def delete_current_user(
+    data: AccountDeletion, principal: AccountOwner, service: UserServiceDep
+) -> None:
+    """Delete your account and everything in it."""
+    await service.delete_own(principal, data.current_password)
 
 
 @users.post(
@@ -183,7 +200,7 @@ async def delete_current_user(principal: AccountOwner, service: UserServiceDep) 
     responses=WRONG_PASSWORD | TOO_MANY,
 )
 async def change_password(
-    data: PasswordChange, principal: PrincipalDep, service: UserServiceDep
+    data: PasswordChange, principal: AccountOwner, service: UserServiceDep
 ) -> None:
     """Set a new password and end every other session."""
     await service.change_password(principal, data)
@@ -197,7 +214,7 @@ async def read_user(user_id: int, service: UserServiceDep) -> User:
 
 @administration.patch("/{user_id}", response_model=UserRead, responses=LAST_SUPERUSER)
 async def update_user(user_id: int, data: UserAdminUpdate, service: UserServiceDep) -> User:
-    """Change a user. For superusers. Deactivating a user ends all their sessions."""
+    """Change a user. For superusers. A new role and a deactivation end all their sessions."""
     return await service.update(user_id, data)
 
 

@@ -3,13 +3,19 @@ from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import MISSING, AfterValidator, BaseModel, ConfigDict, EmailStr, Field, SecretStr
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from app.core.database.pagination import PageQuery, name_sorts
 from app.core.schemas import Input, Output, Text
-from app.core.security.passwords import is_encodable
+from app.core.security.passwords import (
+    MAX_PASSWORD_CHARACTERS,
+    MIN_PASSWORD_CHARACTERS,
+    is_common,
+    is_encodable,
+    normalize_password,
+)
 
-SCOPES = {"account": "Delete the account."}
+SCOPES = {"account": "Change and delete the account, and end its sessions."}
 SUPERUSER_SCOPES = {"users:admin": "Manage the users."}
 
 
@@ -19,12 +25,29 @@ def _check_encodable(password: SecretStr) -> SecretStr:
     return password
 
 
+def _check_strong(password: SecretStr) -> SecretStr:
+    given = password.get_secret_value()
+    if (length := len(normalize_password(given))) < MIN_PASSWORD_CHARACTERS:
+        context = {"field_type": "Value", "min_length": MIN_PASSWORD_CHARACTERS}
+        raise PydanticKnownError("too_short", context | {"actual_length": length})
+    if is_common(given):
+        raise PydanticCustomError("common_password", "This password is one of the most common ones")
+    return password
+
+
 Password = Annotated[
     SecretStr,
-    Field(min_length=10, max_length=128, examples=["correct horse battery"]),
+    Field(
+        min_length=MIN_PASSWORD_CHARACTERS,
+        max_length=MAX_PASSWORD_CHARACTERS,
+        examples=["correct horse battery"],
+    ),
     AfterValidator(_check_encodable),
+    AfterValidator(_check_strong),
 ]
-CurrentPassword = Annotated[SecretStr, Field(max_length=128, examples=["correct horse battery"])]
+CurrentPassword = Annotated[
+    SecretStr, Field(max_length=MAX_PASSWORD_CHARACTERS, examples=["correct horse battery"])
+]
 FullName = Annotated[str, Text(max_length=255), Field(examples=["Ann Example"])]
 Email = Annotated[EmailStr, Field(examples=["ann@example.com"])]
 MailToken = Annotated[
@@ -39,7 +62,7 @@ class ClientInfo(NamedTuple):
 
     address: str
     network: str  # what attempts are counted by
-    user_agent: str | None
+    user_agent: str | None  # what a session keeps of it
 
 
 class UserCreate(Input):
@@ -107,8 +130,15 @@ class PasswordReset(Input):
     password: Password
 
 
+class EmailUndo(Input):
+    token: MailToken
+
+
 class EmailVerification(Input):
     token: MailToken
+    current_password: CurrentPassword = Field(
+        default=SecretStr(""), description="The password of the account."
+    )
 
 
 class Accepted(Output):

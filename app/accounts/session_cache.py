@@ -101,8 +101,10 @@ class SessionCache:
         return self._changes
 
     def put(self, mark: int, digest: bytes, principal: Principal, expires_at: float) -> None:
-        """Remember the principal, unless anything has ended since the mark: it may be this session,
-        after the database answered."""
+        """Remember the principal, unless any session has ended since the mark.
+
+        It may be this one, after the database was read.
+        """
         if not self.is_held or mark != self._changes:
             return
         if len(self._entries) >= MAX_ENTRIES:
@@ -210,8 +212,11 @@ class SessionLease:
         }
 
     async def _beat(self) -> None:
-        """Send a heartbeat, if the triggers are there. One that does not get through in time, say
-        since the pool is busy, lets the lease lapse, and the next one renews it."""
+        """Send a heartbeat, if the triggers exist.
+
+        The lease lapses when one does not arrive in time, for example since the pool is busy, and
+        the next one renews it.
+        """
         beat = f"beat:{self._name}:{time.monotonic()}"
         try:
             async with asyncio.timeout(LEASE_SECONDS), self._database.transaction() as session:

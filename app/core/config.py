@@ -47,6 +47,7 @@ from app.core.setting_values import (
 
 DATA_DIR = Path("data")
 MIN_SECRET_KEY_BYTES = 32
+MIN_SECRET_KEY_CHARACTERS = 9  # different ones; 32 random hexadecimal digits have more
 MIN_SQLITE = (3, 35)  # the first with RETURNING and DROP COLUMN
 MIN_DATABASE_PASSWORD_CHARACTERS = 16
 MAX_RATE_LIMIT = 10_000  # the time of each hit is kept
@@ -90,6 +91,7 @@ class Settings(BaseSettings):
 
     environment: Literal["local", "test", "production"] = "local"
     secret_key: SecretStr | None = None
+    secret_key_previous: SecretStr | None = None
 
     database_url: SecretStr = SecretStr("sqlite+aiosqlite:///./data/app.db")
     postgres_password: SecretStr | None = None
@@ -121,7 +123,8 @@ class Settings(BaseSettings):
     first_superuser_password: SecretStr | None = Field(default=None, min_length=10, max_length=128)
     access_token_minutes: int = Field(default=15, ge=1, le=1440)
     refresh_token_days: int = Field(default=30, ge=1, le=3650)
-    refresh_reuse_grace_seconds: int = Field(default=10, ge=0)
+    session_idle_days: int = Field(default=14, ge=1, le=3650)
+    refresh_reuse_grace_seconds: int = Field(default=10, ge=0, le=60)
 
     rate_limit_login: RateLimit = RateLimitItemPerMinute(10)
     rate_limit_default: RateLimit | None = None
@@ -129,6 +132,7 @@ class Settings(BaseSettings):
     smtp_url: SecretStr | None = None
     mail_from: NameEmail = NameEmail(NAME, "noreply@example.com")
 
+    docs_enabled: bool | None = None
     lab_enabled: bool | None = None
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -171,6 +175,11 @@ class Settings(BaseSettings):
         return urlsplit(self.public_url).scheme == "https"
 
     @property
+    def host_name(self) -> str:
+        """The host of `PUBLIC_URL`."""
+        return urlsplit(self.public_url).hostname or ""
+
+    @property
     def signing_key(self) -> str:
         """Return SECRET_KEY or, outside of production, a generated key that is kept in `data/`."""
         return (
@@ -180,6 +189,10 @@ class Settings(BaseSettings):
         )
 
     @property
+    def previous_signing_key(self) -> str | None:
+        return self.secret_key_previous.get_secret_value() if self.secret_key_previous else None
+
+    @property
     def first_superuser(self) -> tuple[str, str] | None:
         """Return the email address and the password. In `local`, there is a default."""
         if self.first_superuser_email and self.first_superuser_password:
@@ -187,6 +200,10 @@ class Settings(BaseSettings):
         if self.environment == "local":
             return "admin@example.com", load_or_create_secret("superuser_password")
         return None
+
+    @property
+    def has_docs(self) -> bool:
+        return self.environment != "production" if self.docs_enabled is None else self.docs_enabled
 
     @property
     def has_lab(self) -> bool:
@@ -262,11 +279,16 @@ class Settings(BaseSettings):
         if self.environment != "production":
             return self
         key = self.secret_key.get_secret_value() if self.secret_key else ""
-        if len(key.encode()) < MIN_SECRET_KEY_BYTES:
+        _require_strong("SECRET_KEY", key)
+        if self.previous_signing_key is not None:
+            _require_strong("SECRET_KEY_PREVIOUS", self.previous_signing_key)
+        if "*" in self.forwarded_allow_ips:
             raise ValueError(
-                f"SECRET_KEY: production takes at least {MIN_SECRET_KEY_BYTES} bytes; "
-                "`openssl rand -base64 48` makes some"
+                "FORWARDED_ALLOW_IPS: production takes the addresses of the proxies; with * any "
+                "client can give itself any address"
             )
+        if "*" in self.allowed_hosts:
+            raise ValueError("ALLOWED_HOSTS: production takes the names of this site, and not *")
         password = self.database.password
         if password is not None and len(password) < MIN_DATABASE_PASSWORD_CHARACTERS:
             raise ValueError(
@@ -276,6 +298,18 @@ class Settings(BaseSettings):
         if not self.is_https:
             raise ValueError("PUBLIC_URL: production takes https://, since sign-in is by cookie")
         return self
+
+
+def _require_strong(name: str, key: str) -> None:
+    if len(key.encode()) < MIN_SECRET_KEY_BYTES:
+        raise ValueError(
+            f"{name}: production takes at least {MIN_SECRET_KEY_BYTES} bytes; "
+            "`openssl rand -base64 48` makes some"
+        )
+    if len(set(key)) < MIN_SECRET_KEY_CHARACTERS:
+        raise ValueError(
+            f"{name}: production takes a random one; `openssl rand -base64 48` makes some"
+        )
 
 
 @lru_cache
@@ -302,7 +336,7 @@ def load_or_create_secret(name: str) -> str:
     """Return the secret in `data/NAME`, which the first process creates."""
     path = DATA_DIR / name
     if not path.exists():
-        DATA_DIR.mkdir(exist_ok=True)
+        DATA_DIR.mkdir(mode=0o700, exist_ok=True)
         draft = path.with_name(f".{name}.{os.getpid()}")
         draft.touch(mode=0o600)
         draft.write_text(secrets.token_urlsafe(48 if name == "secret_key" else 15))

@@ -36,18 +36,22 @@ class SameOrigin:
     def _is_same_origin(self, scope: Scope) -> bool:
         headers = Headers(scope=scope)
         if site := headers.get("sec-fetch-site"):
-            return site == "same-origin"
+            # A page whose address is a secret sends no referrer, and "null" for its origin.
+            is_hidden = headers.get("origin", "null") == "null"
+            return site == "same-origin" and (
+                is_hidden or not self._settings.is_https or has_own_origin(scope, self._settings)
+            )
         return has_own_origin(scope, self._settings)
 
 
 def has_own_origin(scope: Scope, settings: Settings) -> bool:
-    """Return whether the Origin header names this site.
+    """Return whether the Origin header names this site: PUBLIC_URL, or without https the Host.
 
     WebSockets need this check as well: a page of any site can open one, with this site's cookies.
     """
     headers, public = Headers(scope=scope), urlsplit(settings.public_url)
-    # Behind a proxy that terminates TLS, the scheme or host of the scope can differ from the
-    # browser's. PUBLIC_URL has those that the browser sees.
-    scheme = scope["scheme"].replace("ws", "http")
-    own_origin = f"{scheme}://{headers.get('host', '').lower()}"
-    return headers.get("origin") in (own_origin, f"{public.scheme}://{public.netloc.lower()}")
+    origins = {f"{public.scheme}://{public.netloc.lower()}"}
+    if not settings.is_https:
+        scheme = scope["scheme"].replace("ws", "http")
+        origins.add(f"{scheme}://{headers.get('host', '').lower()}")
+    return headers.get("origin") in origins

@@ -72,7 +72,8 @@ class Form:
     def add_error(self, error: Exception, fields: ErrorFields | None = None) -> None:
         """Add the messages of one of FORM_ERRORS, and set the status of the page.
 
-        `fields` names the fields that domain errors are shown beside; others become the alert.
+        `fields` names the fields that domain errors are shown beside, unless they name one
+        themselves; others become the alert.
         """
         self.status = 422
         match error:
@@ -83,6 +84,8 @@ class Form:
                 self.status = 429
                 self.headers["Retry-After"] = str(error.reset_seconds)
                 self.alert = error.detail
+            case errors.Invalid() if error.loc and error.loc[-1] in self.values:
+                self.errors[str(error.loc[-1])] = error.detail
             case errors.AppError():
                 if field := (fields or {}).get(type(error)):
                     self.errors[field] = error.detail

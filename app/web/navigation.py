@@ -35,8 +35,23 @@ class Link(NamedTuple):
 
 
 LINKS = [
-    Link("API docs", "/docs", "anyone", "Try every operation in the browser.", order=5),
-    Link("Reference", "/redoc", "anyone", "Read about every operation.", order=6, is_in_bar=False),
+    Link(
+        "API docs",
+        "/docs",
+        "anyone",
+        "Try every operation in the browser.",
+        order=5,
+        needs="has_docs",
+    ),
+    Link(
+        "Reference",
+        "/redoc",
+        "anyone",
+        "Read about every operation.",
+        order=6,
+        is_in_bar=False,
+        needs="has_docs",
+    ),
 ]
 
 

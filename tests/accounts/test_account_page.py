@@ -19,7 +19,7 @@ async def _signed_in(browser: httpx.AsyncClient, ann: Person) -> None:
     await sign_in(browser, ann)
 
 
-async def test_the_profile(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_profile_form_saves_the_name(browser: httpx.AsyncClient, ann: Person) -> None:
     saved = await browser.post("/account", data={"full_name": " Ann \N{SNOWMAN} "})
     assert (saved.status_code, saved.headers["Location"]) == (303, "/account?notice=saved")
     page = await browser.get(saved.headers["Location"])
@@ -32,7 +32,7 @@ async def test_the_profile(browser: httpx.AsyncClient, ann: Person) -> None:
     assert (await ann.client.get(ME)).json()["full_name"] is None
 
 
-async def test_what_people_call_themselves_is_text(
+async def test_name_and_device_are_escaped(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person
 ) -> None:
     async with browser_of(app, **{"User-Agent": SCRIPT}) as other:
@@ -43,7 +43,9 @@ async def test_what_people_call_themselves_is_text(
     assert "<script>" not in page
 
 
-async def test_another_address(browser: httpx.AsyncClient, ann: Person, outbox: Outbox) -> None:
+async def test_email_form_takes_the_password_and_a_confirmation(
+    browser: httpx.AsyncClient, ann: Person, outbox: Outbox
+) -> None:
     form = {"email": "new@example.com", "current_password": "wrong"}
     refused = await browser.post("/account/email", data=form)
     assert refused.status_code == 422
@@ -60,7 +62,9 @@ async def test_another_address(browser: httpx.AsyncClient, ann: Person, outbox: 
     assert "new@example.com" in (await browser.get("/account")).text
 
 
-async def test_another_password(app: FastAPI, browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_password_form_signs_out_other_devices(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person
+) -> None:
     async with browser_of(app) as other:
         await sign_in(other, ann)
         form = {"current_password": PASSWORD, "new_password": "short"}
@@ -73,7 +77,9 @@ async def test_another_password(app: FastAPI, browser: httpx.AsyncClient, ann: P
         assert not await is_signed_in(other)
 
 
-async def test_the_devices(app: FastAPI, browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_device_can_be_signed_out(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person
+) -> None:
     chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537 Chrome/140.0 Safari/537.36"
     async with browser_of(app, **{"User-Agent": chrome}) as other:
         await sign_in(other, ann)
@@ -93,7 +99,7 @@ async def test_the_devices(app: FastAPI, browser: httpx.AsyncClient, ann: Person
         assert not await is_signed_in(other)
 
 
-async def test_the_devices_of_others(
+async def test_other_users_device_stays_signed_in(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
     async with browser_of(app) as other:
@@ -106,7 +112,7 @@ async def test_the_devices_of_others(
     assert (await browser.post("/account/sessions/7/end")).status_code == 422
 
 
-async def test_delete(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_deletion_form_takes_the_password(browser: httpx.AsyncClient, ann: Person) -> None:
     asked = await browser.get("/account/delete")
     assert "Delete my account" in asked.text
     for form, words in (({}, "Please fill this in."), ({"current_password": "x"}, "is wrong.")):
@@ -119,7 +125,7 @@ async def test_delete(browser: httpx.AsyncClient, ann: Person) -> None:
     assert (await ann.client.get(ME)).status_code == 401
 
 
-async def test_the_last_superuser_stays(app: FastAPI, root: Person) -> None:
+async def test_last_superuser_cannot_be_deleted(app: FastAPI, root: Person) -> None:
     async with browser_of(app) as browser:
         await sign_in(browser, root)
         form = {"current_password": PASSWORD}
@@ -130,7 +136,7 @@ async def test_the_last_superuser_stays(app: FastAPI, root: Person) -> None:
 @pytest.mark.parametrize(
     "path", ["", "/email", "/password", "/delete", "/sessions/" + "0" * 32 + "/end"]
 )
-async def test_nobody_else_gets_there(app: FastAPI, path: str) -> None:
+async def test_stranger_is_redirected_to_sign_in(app: FastAPI, path: str) -> None:
     async with browser_of(app) as stranger:
         response = await stranger.post(f"/account{path}", data={})
         assert (response.status_code, response.headers["Location"]) == (303, "/login")
@@ -151,5 +157,5 @@ async def test_nobody_else_gets_there(app: FastAPI, path: str) -> None:
         (None, "Unknown device"),
     ],
 )
-def test_device_names(user_agent: str | None, name: str) -> None:
+def test_device_name_is_derived_from_the_user_agent(user_agent: str | None, name: str) -> None:
     assert device_name(user_agent) == name

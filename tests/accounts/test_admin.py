@@ -11,7 +11,7 @@ from tests.conftest import PASSWORD, Person, browser_of, sign_in
 from tests.slices import needs
 
 
-async def test_no_page_and_no_file_has_a_hash(
+async def test_pages_and_files_contain_no_hash(
     admin: httpx.AsyncClient, ann: Person, password_hash: str
 ) -> None:
     assert password_hash.startswith("$argon2")
@@ -31,7 +31,9 @@ async def test_no_page_and_no_file_has_a_hash(
         assert "hash" not in page.text
 
 
-async def test_a_user_is_made(admin: httpx.AsyncClient, app: FastAPI, root: Person) -> None:
+async def test_user_form_creates_a_user(
+    admin: httpx.AsyncClient, app: FastAPI, root: Person
+) -> None:
     form = {
         "email": "new@example.com",
         "password": PASSWORD,
@@ -51,7 +53,7 @@ async def test_a_user_is_made(admin: httpx.AsyncClient, app: FastAPI, root: Pers
     assert error_of(short) == "At least 10 characters."
 
 
-async def test_a_new_password_ends_every_session(
+async def test_new_password_ends_every_session(
     admin: httpx.AsyncClient, app: FastAPI, ann: Person, caplog: pytest.LogCaptureFixture
 ) -> None:
     form = {"full_name": "Ann", "is_active": "y", "password": "another long password"}
@@ -68,7 +70,7 @@ async def test_a_new_password_ends_every_session(
     assert form["password"] not in caplog.text
 
 
-async def test_without_a_password_it_stays(admin: httpx.AsyncClient, ann: Person) -> None:
+async def test_empty_password_leaves_it_unchanged(admin: httpx.AsyncClient, ann: Person) -> None:
     form = {"full_name": "", "is_active": "y", "password": ""}
     assert (await admin.post(f"/admin/user/edit/{ann.id}", data=form)).status_code == 303
     me = (await ann.client.get("/api/v1/users/me")).json()
@@ -77,7 +79,7 @@ async def test_without_a_password_it_stays(admin: httpx.AsyncClient, ann: Person
     assert (await ann.client.get("/api/v1/users/me")).status_code == 401  # deactivated
 
 
-async def test_the_last_superuser_stays(
+async def test_last_superuser_cannot_be_removed(
     admin: httpx.AsyncClient, root: Person, ann: Person
 ) -> None:
     words = "This is the last active superuser. Create another one first."
@@ -92,7 +94,7 @@ async def test_the_last_superuser_stays(
 
 
 @needs("items")
-async def test_users_are_deleted(
+async def test_several_users_are_deleted_with_their_items(
     admin: httpx.AsyncClient, root: Person, ann: Person, bob: Person
 ) -> None:
     await make_item(ann)
@@ -104,7 +106,7 @@ async def test_users_are_deleted(
     assert (await root.client.get("/api/v1/items")).json()["results"] == []
 
 
-async def test_a_session_is_ended(
+async def test_deleted_session_is_signed_out(
     admin: httpx.AsyncClient, ann: Person, root: Person, caplog: pytest.LogCaptureFixture
 ) -> None:
     (session,) = (await ann.client.get("/api/v1/auth/sessions")).json()

@@ -22,7 +22,7 @@ async def sign_in(client: httpx.AsyncClient, username: str, password: str = "wro
     return await client.post(TOKEN, data=form)
 
 
-async def test_an_address_may_not_guess_an_account_for_long(
+async def test_guesses_from_one_address_are_limited_by_account(
     client: httpx.AsyncClient, ann: Person
 ) -> None:
     for _ in range(2):
@@ -34,13 +34,15 @@ async def test_an_address_may_not_guess_an_account_for_long(
     assert response.headers["Content-Type"] == "application/problem+json"
 
 
-async def test_nor_many_accounts(client: httpx.AsyncClient) -> None:
+async def test_guesses_from_one_address_are_limited_over_all_accounts(
+    client: httpx.AsyncClient,
+) -> None:
     for n in range(20):
         assert (await sign_in(client, f"user{n}@example.com")).status_code == 400
     assert (await sign_in(client, "another@example.com")).status_code == 429
 
 
-async def test_nobody_locks_another_out(app: FastAPI, ann: Person) -> None:
+async def test_stranger_cannot_lock_a_user_out(app: FastAPI, ann: Person) -> None:
     async with client_of(app, address="192.0.2.1") as stranger:
         for _ in range(3):
             response = await sign_in(stranger, ann.email)
@@ -49,7 +51,7 @@ async def test_nobody_locks_another_out(app: FastAPI, ann: Person) -> None:
         assert (await sign_in(owner, ann.email, PASSWORD)).status_code == 200
 
 
-async def test_many_addresses_cannot_guess_an_account_for_ever(
+async def test_guesses_from_many_addresses_are_limited_by_account(
     app: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def verify(password: str, hash_: str | None) -> tuple[bool, None]:
@@ -64,7 +66,7 @@ async def test_many_addresses_cannot_guess_an_account_for_ever(
     assert statuses == [400] * 200 + [429]
 
 
-async def test_a_stolen_access_token_does_not_find_the_password(ann: Person) -> None:
+async def test_guesses_of_the_current_password_are_limited(ann: Person) -> None:
     body = {"current_password": "wrong", "new_password": "a better horse battery"}
     url = "/api/v1/users/me/password"
     for expected in (403, 403, 429):
@@ -79,13 +81,15 @@ async def test_a_stolen_access_token_does_not_find_the_password(ann: Person) -> 
         ("/api/v1/auth/verify-email/resend", {"email": "eve@example.com"}),
     ],
 )
-async def test_sign_up_and_mails(client: httpx.AsyncClient, path: str, body: Any) -> None:
+async def test_sign_up_and_mail_requests_are_limited(
+    client: httpx.AsyncClient, path: str, body: Any
+) -> None:
     for _ in range(2):
         assert (await client.post(path, json=body)).status_code < 429
     assert (await client.post(path, json=body)).status_code == 429
 
 
-async def test_a_stranger_does_not_keep_one_from_a_reset(app: FastAPI) -> None:
+async def test_stranger_cannot_use_up_the_mails_of_a_user(app: FastAPI) -> None:
     url, body = "/api/v1/auth/password-reset", {"email": "eve@example.com"}
     async with client_of(app, address="192.0.2.1") as stranger:
         statuses = [(await stranger.post(url, json=body)).status_code for _ in range(3)]
@@ -94,7 +98,7 @@ async def test_a_stranger_does_not_keep_one_from_a_reset(app: FastAPI) -> None:
         assert (await owner.post(url, json=body)).status_code == 202
 
 
-async def test_a_refresh_is_not_limited(database_url: str) -> None:
+async def test_refresh_is_not_limited(database_url: str) -> None:
     settings = make_settings(database_url, rate_limit_login=parse("1/minute"))
     async with running(settings) as app, client_of(app) as client:
         form = {"grant_type": "refresh_token", "refresh_token": "x"}

@@ -59,7 +59,7 @@ async def change(app: FastAPI, statement: Any) -> None:
         ("HTTPS://example.com", "__Host-auth_session", True),
     ],
 )
-async def test_flags(
+async def test_cookie_has_the_flags_of_its_scheme(
     database_url: str, password_hash: str, public_url: str, name: str, is_secure: bool
 ) -> None:
     async with running(make_settings(database_url, public_url=public_url)) as app:
@@ -84,7 +84,9 @@ async def test_flags(
     assert signed_in.headers["Location"] == "/"
 
 
-async def test_signed_in_one_goes_home(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_signed_in_browser_is_redirected_home(
+    browser: httpx.AsyncClient, ann: Person
+) -> None:
     await sign_in(browser, ann)
     for path in ("/login?next=/account", "/signup?next=/account"):
         assert (await browser.get(path)).headers["Location"] == "/account"
@@ -93,7 +95,7 @@ async def test_signed_in_one_goes_home(browser: httpx.AsyncClient, ann: Person) 
     assert (await browser.get(home.headers["Location"])).status_code == 200
 
 
-async def test_the_database_has_no_cookie(
+async def test_cookie_is_stored_as_a_hash(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person
 ) -> None:
     value = cookie_of(await sign_in(browser, ann)).value
@@ -101,7 +103,9 @@ async def test_the_database_has_no_cookie(
     assert value not in (row.cookie_hash, str(row.id))
 
 
-async def test_it_is_one_of_the_sessions(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_browser_session_is_listed_and_can_be_ended(
+    browser: httpx.AsyncClient, ann: Person
+) -> None:
     browser.headers["User-Agent"] = "Firefox/1"
     await sign_in(browser, ann)
     api, cookie = (await ann.client.get(SESSIONS)).json()
@@ -111,7 +115,7 @@ async def test_it_is_one_of_the_sessions(browser: httpx.AsyncClient, ann: Person
     assert not await is_signed_in(browser)
 
 
-async def test_what_ends_every_session_ends_it(
+async def test_password_change_and_deactivation_end_the_browser_session(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person, root: Person
 ) -> None:
     await sign_in(browser, ann)
@@ -126,17 +130,19 @@ async def test_what_ends_every_session_ends_it(
     assert (await browser.post("/login", data=form)).status_code == 422
 
 
-async def test_it_ends_by_itself(app: FastAPI, browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_browser_session_expires(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person
+) -> None:
     await sign_in(browser, ann)
     row = await row_of(app, browser, ann)
     assert row.expires_at - row.created_at == pytest.approx(
-        timedelta(days=30), abs=timedelta(seconds=9)
+        timedelta(days=14), abs=timedelta(seconds=9)
     )
     await change(app, update(AuthSession).values(expires_at=utc_now() - timedelta(seconds=1)))
     assert not await is_signed_in(browser)
 
 
-async def test_a_deactivated_user_is_nobody(
+async def test_deactivated_user_is_signed_out(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person
 ) -> None:
     await sign_in(browser, ann)
@@ -144,7 +150,7 @@ async def test_a_deactivated_user_is_nobody(
     assert not await is_signed_in(browser)
 
 
-async def test_the_api_does_not_take_it(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_cookie_is_refused_by_the_api(browser: httpx.AsyncClient, ann: Person) -> None:
     value = cookie_of(await sign_in(browser, ann)).value
     assert (await browser.get("/api/v1/users/me")).status_code == 401
     bearer = {"Authorization": f"Bearer {value}"}
@@ -155,17 +161,17 @@ async def test_the_api_does_not_take_it(browser: httpx.AsyncClient, ann: Person)
     assert await is_signed_in(browser)
 
 
-async def test_the_pages_take_no_token(app: FastAPI, ann: Person) -> None:
+async def test_access_token_is_refused_by_pages(app: FastAPI, ann: Person) -> None:
     assert not await is_signed_in(ann.client)
 
 
 @pytest.mark.parametrize("value", ["", "x", "x" * 4000, "é", '"a"', "a\\303b"])
-async def test_another_value_is_nobodys(browser: httpx.AsyncClient, value: str) -> None:
+async def test_unknown_cookie_is_signed_out(browser: httpx.AsyncClient, value: str) -> None:
     headers = {"Cookie": f"auth_session={value}".encode()}
     assert (await browser.get("/account", headers=headers)).status_code == 303  # type: ignore[arg-type]  # bytes will do
 
 
-async def test_a_new_session_at_each_sign_in(
+async def test_sign_in_replaces_the_previous_session(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
     """What somebody has planted, or left behind, opens nothing that comes after."""
@@ -181,7 +187,7 @@ async def test_a_new_session_at_each_sign_in(
     assert await is_signed_in(browser)  # a failed attempt ends nothing
 
 
-async def test_sign_out_ends_the_session_and_not_only_the_cookie(
+async def test_sign_out_ends_the_session_and_deletes_the_cookie(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person
 ) -> None:
     value = cookie_of(await sign_in(browser, ann)).value
@@ -213,7 +219,7 @@ async def test_cookie_costs_no_query_but_its_look_up(
     assert statements == []
 
 
-async def test_last_used_is_written_now_and_then(
+async def test_last_use_is_written_at_intervals(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await sign_in(browser, ann)
@@ -229,7 +235,9 @@ async def test_last_used_is_written_now_and_then(
     assert (await row_of(app, browser, ann)).last_used_at > before
 
 
-async def test_wrong_passwords(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_wrong_password_and_unknown_address_look_the_same(
+    browser: httpx.AsyncClient, ann: Person
+) -> None:
     pages = set()
     for email, password in ((ann.email, "my dog's name"), ("nobody@example.com", PASSWORD)):
         refused = await browser.post("/login", data={"email": email, "password": password})
@@ -242,7 +250,7 @@ async def test_wrong_passwords(browser: httpx.AsyncClient, ann: Person) -> None:
     assert "The email address or password is wrong." in pages.pop()
 
 
-async def test_too_many_attempts(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_too_many_attempts_return_429(browser: httpx.AsyncClient, ann: Person) -> None:
     form = {"email": ann.email, "password": "wrong"}
     statuses = [(await browser.post("/login", data=form)).status_code for _ in range(10)]
     assert set(statuses) == {422}
@@ -253,7 +261,9 @@ async def test_too_many_attempts(browser: httpx.AsyncClient, ann: Person) -> Non
     assert f'value="{ann.email}"' in limited.text
 
 
-async def test_where_one_came_from(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_sign_in_returns_to_the_requested_page(
+    browser: httpx.AsyncClient, ann: Person
+) -> None:
     asked = await browser.get("/account?notice=saved")
     assert asked.headers["Location"] == "/login?next=/account%3Fnotice%3Dsaved"
     login = await browser.get(asked.headers["Location"])
@@ -275,7 +285,7 @@ async def test_where_one_came_from(browser: httpx.AsyncClient, ann: Person) -> N
         "/%5Cevil",
     ],
 )
-async def test_it_leads_to_no_other_site(
+async def test_sign_in_redirects_to_no_other_site(
     browser: httpx.AsyncClient, ann: Person, path: str
 ) -> None:
     form = {"email": ann.email, "password": PASSWORD, "next": path}
@@ -285,7 +295,9 @@ async def test_it_leads_to_no_other_site(
         assert response.headers["Location"] == "/"
 
 
-async def test_an_address_that_is_not_confirmed(database_url: str, password_hash: str) -> None:
+async def test_unconfirmed_address_is_refused_when_required(
+    database_url: str, password_hash: str
+) -> None:
     settings = make_settings(database_url, require_verified_email=True)
     async with running(settings) as app, browser_of(app) as browser:
         ann = await make_person(app, password_hash, "ann")

@@ -42,7 +42,7 @@ def sign_in(database_url: str, email: str, password: str) -> int:
     return asyncio.run(call())
 
 
-def test_create_and_list(database_url: str) -> None:
+def test_created_users_are_listed(database_url: str) -> None:
     assert "1  ann@example.com" in run("users", "create", "ann@example.com")
     run("users", "create", "root@example.com", "--superuser")
     listed = run("users", "list").splitlines()
@@ -53,7 +53,7 @@ def test_create_and_list(database_url: str) -> None:
     assert sign_in(database_url, "ann@example.com", PASSWORD) == 200
 
 
-def test_deactivate_and_set_password(database_url: str) -> None:
+def test_deactivated_user_cannot_sign_in_with_a_new_password(database_url: str) -> None:
     run("users", "create", "ann@example.com")
     result = invoke("users", "set-password", "ANN@example.com", password="a better horse battery")
     assert result.exit_code == 0, result.output
@@ -74,25 +74,25 @@ def test_deactivate_and_set_password(database_url: str) -> None:
         (["users", "set-password", "nobody@example.com"], "User Not Found"),
     ],
 )
-def test_an_error_is_one_line(arguments: list[str], says: str) -> None:
+def test_error_is_printed_on_one_line(arguments: list[str], says: str) -> None:
     result = invoke(*arguments)
     assert isinstance(result.exception, SystemExit)
     assert str(result.exception).startswith(says)
 
 
-def test_an_address_that_is_taken_and_a_password_that_is_weak() -> None:
+def test_taken_address_and_weak_password_are_refused() -> None:
     run("users", "create", "ann@example.com")
     assert "already" in str(invoke("users", "create", "Ann@example.com").exception)
     result = invoke("users", "create", "bob@example.com", password="short")
     assert str(result.exception).startswith("password: ")
 
 
-def test_the_last_superuser_cannot_be_deactivated() -> None:
+def test_last_superuser_cannot_be_deactivated() -> None:
     run("users", "create", "root@example.com", "--superuser")
     assert "superuser" in str(invoke("users", "deactivate", "root@example.com").exception)
 
 
-def test_cleanup(database_url: str) -> None:
+def test_cleanup_deletes_expired_sessions(database_url: str) -> None:
     run("users", "create", "ann@example.com")
     assert sign_in(database_url, "ann@example.com", PASSWORD) == 200
 

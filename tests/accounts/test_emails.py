@@ -1,17 +1,29 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from jose import jwt
 from sqlalchemy import func, select, update
 
 from app.accounts.models import EmailToken, User
 from app.core.database.models import utc_now
 from tests.accounts.conftest import Outbox, queued_jobs
-from tests.accounts.test_refresh import sign_in, works
-from tests.conftest import PASSWORD, Person, client_of, make_settings, running
+from tests.accounts.test_refresh import refresh, sign_in, works
+from tests.conftest import (
+    PASSWORD,
+    Person,
+    browser_of,
+    client_of,
+    delete_account,
+    make_person,
+    make_settings,
+    running,
+)
+from tests.conftest import sign_in as sign_in_browser
 
 AUTH = "/api/v1/auth"
 NEW = "a better horse battery"
@@ -21,12 +33,12 @@ async def post(client: httpx.AsyncClient, path: str, **body: Any) -> int:
     return (await client.post(f"{AUTH}/{path}", json=body)).status_code
 
 
-async def test_sign_up_and_confirm(client: httpx.AsyncClient, outbox: Outbox) -> None:
+async def test_confirmed_address_is_verified(client: httpx.AsyncClient, outbox: Outbox) -> None:
     account = {"email": "eve@example.com", "password": PASSWORD}
     user = (await client.post("/api/v1/users", json=account)).json()
     assert user["is_verified"] is False
     token = await outbox.token("eve@example.com", "verify")
-    assert await post(client, "verify-email", token=token) == 204
+    assert await post(client, "verify-email", token=token, current_password=PASSWORD) == 204
     assert await post(client, "verify-email", token=token) == 422  # once
     form = {"grant_type": "password", "username": "eve@example.com", "password": PASSWORD}
     access = (await client.post(f"{AUTH}/token", data=form)).json()["access_token"]
@@ -34,7 +46,7 @@ async def test_sign_up_and_confirm(client: httpx.AsyncClient, outbox: Outbox) ->
     assert (await client.get("/api/v1/users/me", headers=headers)).json()["is_verified"] is True
 
 
-async def test_the_token_is_neither_in_the_database_nor_in_the_queue(
+async def test_mailed_token_is_neither_stored_nor_queued(
     app: FastAPI, client: httpx.AsyncClient, outbox: Outbox
 ) -> None:
     await client.post("/api/v1/users", json={"email": "eve@example.com", "password": PASSWORD})
@@ -46,7 +58,9 @@ async def test_the_token_is_neither_in_the_database_nor_in_the_queue(
     assert queued == [("send_token_mail", [str(stored.id)])]
 
 
-async def test_reset(app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox) -> None:
+async def test_password_reset_sets_the_password_and_ends_sessions(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
+) -> None:
     assert await post(client, "password-reset", email="ANN@example.com") == 202
     token = await outbox.token(ann.email, "reset")
     assert await post(client, "password-reset/confirm", token=token, password="short") == 422
@@ -57,7 +71,7 @@ async def test_reset(app: FastAPI, client: httpx.AsyncClient, ann: Person, outbo
     assert (await client.post(f"{AUTH}/token", data=form)).status_code == 200
 
 
-async def test_of_many_that_use_one_token_one_wins(
+async def test_reset_token_used_concurrently_works_once(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await post(client, "password-reset", email=ann.email)
@@ -68,7 +82,7 @@ async def test_of_many_that_use_one_token_one_wins(
     assert sorted(statuses) == [204, 422, 422, 422]
 
 
-async def test_a_newer_mail_replaces_one_that_is_about_to_expire(
+async def test_newer_mail_replaces_one_that_expires_soon(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await post(client, "password-reset", email=ann.email)
@@ -82,7 +96,7 @@ async def test_a_newer_mail_replaces_one_that_is_about_to_expire(
     assert await post(client, "password-reset/confirm", token=new, password=NEW) == 204
 
 
-async def test_a_token_expires(
+async def test_reset_token_expires(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await post(client, "password-reset", email=ann.email)
@@ -94,7 +108,7 @@ async def test_a_token_expires(
     assert await post(client, "password-reset/confirm", token=token, password=NEW) == 422
 
 
-async def test_a_token_is_good_for_its_purpose_alone(
+async def test_reset_token_does_not_confirm_an_address(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await post(client, "password-reset", email=ann.email)
@@ -102,7 +116,7 @@ async def test_a_token_is_good_for_its_purpose_alone(
     assert await post(client, "verify-email", token=token) == 422
 
 
-async def test_a_password_change_makes_the_reset_mail_worthless(
+async def test_password_change_invalidates_the_reset_link(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await post(client, "password-reset", email=ann.email)
@@ -113,7 +127,7 @@ async def test_a_password_change_makes_the_reset_mail_worthless(
 
 
 @pytest.mark.parametrize("path", ["password-reset", "verify-email/resend"])
-async def test_an_unknown_address_gets_the_same_answer_and_no_mail(
+async def test_unknown_address_gets_the_same_response_and_no_mail(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox, path: str
 ) -> None:
     known = await client.post(f"{AUTH}/{path}", json={"email": ann.email})
@@ -122,7 +136,7 @@ async def test_an_unknown_address_gets_the_same_answer_and_no_mail(
     assert {to for to, _ in await outbox.to()} == {ann.email}
 
 
-async def test_who_is_confirmed_gets_no_second_mail(
+async def test_confirmed_user_gets_no_second_mail(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     async with app.state.resources.database.transaction() as session:
@@ -132,7 +146,7 @@ async def test_who_is_confirmed_gets_no_second_mail(
 
 
 @pytest.mark.parametrize("token", ["", "x", "\x00", "x" * 128])
-async def test_a_made_up_token(client: httpx.AsyncClient, token: str) -> None:
+async def test_forged_mail_token_returns_422(client: httpx.AsyncClient, token: str) -> None:
     assert await post(client, "verify-email", token=token) == 422
     assert await post(client, "password-reset/confirm", token=token, password=NEW) == 422
 
@@ -142,13 +156,13 @@ async def change_email(person: Person, email: str) -> None:
     assert (await person.client.patch("/api/v1/users/me", json=body)).status_code == 200
 
 
-async def test_a_new_address_takes_effect_when_it_is_confirmed(
+async def test_new_address_takes_effect_when_it_is_confirmed(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await change_email(ann, "new@example.com")
     assert set(await outbox.to()) == {("new@example.com", "verify"), (ann.email, "change")}
     token = await outbox.token("new@example.com", "verify")
-    assert await post(client, "verify-email", token=token) == 204
+    assert await post(client, "verify-email", token=token, current_password=PASSWORD) == 204
     me = (await ann.client.get("/api/v1/users/me")).json()
     assert (me["email"], me["is_verified"]) == ("new@example.com", True)
     form = {"grant_type": "password", "username": ann.email, "password": PASSWORD}
@@ -157,16 +171,16 @@ async def test_a_new_address_takes_effect_when_it_is_confirmed(
     assert (await client.post(f"{AUTH}/token", data=form)).status_code == 200
 
 
-async def test_an_address_that_somebody_has_cannot_be_taken_over(
+async def test_address_of_another_account_cannot_be_confirmed(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, bob: Person, outbox: Outbox
 ) -> None:
     await change_email(ann, "BOB@example.com")
     token = await outbox.token("BOB@example.com", "verify")
-    assert await post(client, "verify-email", token=token) == 409
+    assert await post(client, "verify-email", token=token, current_password=PASSWORD) == 409
     assert (await ann.client.get("/api/v1/users/me")).json()["email"] == ann.email
 
 
-async def test_of_two_who_confirm_one_address_at_once_one_gets_it(
+async def test_address_confirmed_concurrently_by_two_goes_to_one(
     client: httpx.AsyncClient, ann: Person, bob: Person, outbox: Outbox
 ) -> None:
     await change_email(ann, "new@example.com")
@@ -174,12 +188,15 @@ async def test_of_two_who_confirm_one_address_at_once_one_gets_it(
     await change_email(bob, "New@example.com")
     second = await outbox.token("New@example.com", "verify")
     statuses = await asyncio.gather(
-        *(post(client, "verify-email", token=token) for token in (first, second))
+        *(
+            post(client, "verify-email", token=token, current_password=PASSWORD)
+            for token in (first, second)
+        )
     )
     assert sorted(statuses) == [204, 409]
 
 
-async def test_the_unconfirmed_can_be_kept_from_signing_in(
+async def test_unconfirmed_user_cannot_sign_in_when_verification_is_required(
     database_url: str, password_hash: str
 ) -> None:
     settings = make_settings(database_url, require_verified_email=True)
@@ -193,11 +210,11 @@ async def test_the_unconfirmed_can_be_kept_from_signing_in(
         wrong = await client.post(f"{AUTH}/token", data=form | {"password": "wrong"})
         assert wrong.json()["detail"] != response.json()["detail"]
         token = await outbox.token("eve@example.com", "verify")
-        await post(client, "verify-email", token=token)
+        await post(client, "verify-email", token=token, current_password=PASSWORD)
         assert (await client.post(f"{AUTH}/token", data=form)).status_code == 200
 
 
-async def test_expired_mail_tokens_are_deleted_in_passing(
+async def test_expired_mail_tokens_are_deleted_with_a_new_one(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, bob: Person, outbox: Outbox
 ) -> None:
     await post(client, "password-reset", email=ann.email)
@@ -212,7 +229,7 @@ async def test_expired_mail_tokens_are_deleted_in_passing(
 
 
 @pytest.mark.parametrize("how", ["change", "reset"])
-async def test_a_pending_new_address_does_not_outlive_the_password(
+async def test_password_change_invalidates_a_pending_address(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox, how: str
 ) -> None:
     """Else who knew the old password takes the account over after it was changed."""
@@ -228,18 +245,18 @@ async def test_a_pending_new_address_does_not_outlive_the_password(
     assert await post(client, "verify-email", token=stolen) == 422
 
 
-async def test_a_reset_link_to_an_old_address_is_worthless(
+async def test_reset_link_to_an_old_address_is_refused(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await post(client, "password-reset", email=ann.email)
     old = await outbox.token(ann.email, "reset")
     await change_email(ann, "new@example.com")
     token = await outbox.token("new@example.com", "verify")
-    assert await post(client, "verify-email", token=token) == 204
+    assert await post(client, "verify-email", token=token, current_password=PASSWORD) == 204
     assert await post(client, "password-reset/confirm", token=old, password=NEW) == 422
 
 
-async def test_a_request_of_a_stranger_does_not_make_the_first_link_worthless(
+async def test_second_request_keeps_the_first_link_valid(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await post(client, "password-reset", email=ann.email)
@@ -249,14 +266,14 @@ async def test_a_request_of_a_stranger_does_not_make_the_first_link_worthless(
     assert await post(client, "password-reset/confirm", token=first, password=NEW) == 204
 
 
-async def test_the_notice_goes_to_the_address_as_it_was(
+async def test_change_notice_goes_to_the_old_address(
     app: FastAPI, ann: Person, outbox: Outbox
 ) -> None:
     await change_email(ann, "new@example.com")
-    assert (await queued_jobs(app))[-1] == ("send_change_notice", [ann.email])
+    assert (await queued_jobs(app))[-1] == ("send_notice", ["change", ann.email])
 
 
-async def test_everything_at_once_on_one_account(
+async def test_concurrent_changes_of_one_account_do_not_deadlock(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, root: Person, outbox: Outbox
 ) -> None:
     """No deadlock, and no update of what is gone."""
@@ -270,9 +287,90 @@ async def test_everything_at_once_on_one_account(
     calls += [
         ann.client.post(f"{me}/password", json=body),
         client.post(f"{AUTH}/password-reset/confirm", json={"token": reset, "password": NEW}),
-        client.post(f"{AUTH}/verify-email", json={"token": verify}),
+        client.post(f"{AUTH}/verify-email", json={"token": verify, "current_password": PASSWORD}),
         root.client.patch(f"/api/v1/users/{ann.id}", json={"full_name": "x"}),
-        ann.client.delete(me),
+        delete_account(ann),
     ]
     statuses = [response.status_code for response in await asyncio.gather(*calls)]
     assert max(statuses) < 500, statuses
+
+
+async def test_address_confirmation_without_the_password_is_refused(
+    client: httpx.AsyncClient, outbox: Outbox
+) -> None:
+    """Somebody else may have signed up with the address, and knows the password."""
+    account = {"email": "eve@example.com", "password": "a stranger's password"}
+    await client.post("/api/v1/users", json=account)
+    token = await outbox.token("eve@example.com", "verify")
+    assert await post(client, "verify-email", token=token) == 403
+    assert await post(client, "verify-email", token=token, current_password=PASSWORD) == 403
+    form = {
+        "grant_type": "password",
+        "username": "eve@example.com",
+        "password": account["password"],
+    }
+    access = (await client.post(f"{AUTH}/token", data=form)).json()["access_token"]
+    headers = {"Authorization": f"Bearer {access}"}
+    assert not (await client.get("/api/v1/users/me", headers=headers)).json()["is_verified"]
+    await post(client, "password-reset", email="eve@example.com")
+    reset = await outbox.token("eve@example.com", "reset")
+    assert await post(client, "password-reset/confirm", token=reset, password=NEW) == 204
+    assert (await client.post(f"{AUTH}/token", data=form)).status_code == 400
+    assert (await client.get("/api/v1/users/me", headers=headers)).status_code == 401
+
+
+async def test_address_confirmation_by_another_users_browser_takes_the_password(
+    app: FastAPI, ann: Person, bob: Person, outbox: Outbox
+) -> None:
+    await change_email(ann, "new@example.com")
+    token = await outbox.token("new@example.com", "verify")
+    async with browser_of(app) as browser:
+        await sign_in_browser(browser, bob)
+        assert (await browser.post("/verify-email", data={"token": token})).status_code == 422
+        await sign_in_browser(browser, ann)
+        assert (await browser.post("/verify-email", data={"token": token})).status_code == 303
+    assert (await ann.client.get("/api/v1/users/me")).json()["email"] == "new@example.com"
+
+
+@pytest.mark.parametrize("kind", ["access", "refresh", "cookie", "socket"])
+async def test_unverified_user_loses_access_when_verification_is_required(
+    database_url: str, password_hash: str, kind: str
+) -> None:
+    async with running(make_settings(database_url)) as app, browser_of(app) as browser:
+        ann = await make_person(app, password_hash, "ann")
+        async with client_of(app) as client:
+            token = await sign_in(client, ann)
+        await sign_in_browser(browser, ann)
+        cookies = browser.cookies
+        session_id = jwt.get_unverified_claims(ann.token)["sid"]
+    settings = make_settings(database_url, require_verified_email=True)
+    async with running(settings) as app, browser_of(app) as browser, client_of(app) as client:
+
+        async def has_access() -> bool:
+            match kind:
+                case "access":
+                    return await works(app, ann.token)
+                case "refresh":
+                    return (await refresh(client, token["refresh_token"])).status_code == 200
+                case "cookie":
+                    browser.cookies = cookies
+                    return (await browser.get("/account")).status_code == 200
+                case _:
+                    active = app.state.resources.accounts.auth.active_session_ids
+                    return bool(await active([UUID(session_id)]))
+
+        assert not await has_access()
+        async with app.state.resources.database.transaction() as session:
+            await session.execute(update(User).values(email_verified_at=utc_now()))
+        assert await has_access()
+    await ann.client.aclose()
+
+
+async def test_reset_link_from_before_a_deactivation_is_refused(
+    client: httpx.AsyncClient, ann: Person, root: Person, outbox: Outbox
+) -> None:
+    await post(client, "password-reset", email=ann.email)
+    token = await outbox.token(ann.email, "reset")
+    for is_active in (False, True):
+        await root.client.patch(f"/api/v1/users/{ann.id}", json={"is_active": is_active})
+        assert await post(client, "password-reset/confirm", token=token, password=NEW) == 422

@@ -8,7 +8,7 @@ from tests.server import sign_up
 PASSWORD = "correct horse battery"
 
 
-def test_authlib_fetches_refreshes_by_itself_and_revokes(server: httpx.Client) -> None:
+def test_authlib_client_fetches_refreshes_and_revokes_tokens(server: httpx.Client) -> None:
     sign_up(server)
     api = f"{server.base_url}/api/v1".replace("//api", "/api")
     client = OAuth2Client(token_endpoint=f"{api}/auth/token", scope="account")

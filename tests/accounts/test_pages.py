@@ -26,7 +26,9 @@ def focused(html: str) -> list[str]:
     return re.findall(r'name="([^"]+)"[^>]* autofocus', html)
 
 
-async def test_sign_up_confirm_and_sign_in(browser: httpx.AsyncClient, outbox: Outbox) -> None:
+async def test_sign_up_confirmation_and_sign_in_succeed(
+    browser: httpx.AsyncClient, outbox: Outbox
+) -> None:
     shown = await browser.get("/signup", params={"next": "/account"})
     for words in ("Email</label>", "Password</label>", "<button>Sign up</button>"):
         assert words in shown.text
@@ -41,7 +43,11 @@ async def test_sign_up_confirm_and_sign_in(browser: httpx.AsyncClient, outbox: O
     for _ in range(2):  # a mail program that looks at it uses nothing up
         link = await browser.get("/verify-email", params={"token": token})
         assert (link.status_code, token in link.text) == (200, True)
-    confirmed = await browser.post("/verify-email", data={"token": token})
+    form = {"token": token, "current_password": "wrong"}
+    refused = await browser.post("/verify-email", data=form)
+    assert (refused.status_code, token in refused.text) == (422, True)
+    assert described(refused.text, "current_password") == "The current password is wrong."
+    confirmed = await browser.post("/verify-email", data=form | {"current_password": PASSWORD})
     assert confirmed.headers["Location"] == "/login?notice=confirmed"
     assert "confirmed" in (await browser.get(confirmed.headers["Location"])).text
     again = await browser.post("/verify-email", data={"token": token})
@@ -51,7 +57,7 @@ async def test_sign_up_confirm_and_sign_in(browser: httpx.AsyncClient, outbox: O
     assert "Confirmed" in (await browser.get("/account")).text
 
 
-async def test_a_form_that_is_refused(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_refused_form_shows_its_errors(browser: httpx.AsyncClient, ann: Person) -> None:
     form = {"full_name": "Eve \N{SNOWMAN}", "email": "eve", "password": "short"}
     refused = await browser.post("/signup", data=form)
     assert refused.status_code == 422
@@ -70,27 +76,30 @@ async def test_a_form_that_is_refused(browser: httpx.AsyncClient, ann: Person) -
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/json", "multipart/form-data"])
-async def test_a_body_that_is_no_form(browser: httpx.AsyncClient, content_type: str) -> None:
+async def test_body_that_is_no_form_is_refused(
+    browser: httpx.AsyncClient, content_type: str
+) -> None:
     headers = {"Content-Type": content_type}
     response = await browser.post("/signup", content=b"email=a", headers=headers)
     assert response.status_code in (400, 422)
 
 
-async def test_text_that_no_database_takes(browser: httpx.AsyncClient) -> None:
+async def test_nul_character_is_refused(browser: httpx.AsyncClient) -> None:
     form = ACCOUNT | {"full_name": "a\x00b"}
     refused = await browser.post("/signup", data=form)
     assert (refused.status_code, described(refused.text, "full_name")[:12]) == (422, "Remove the c")
     assert (await browser.post("/login", data=form | {"email": "\x00"})).status_code == 422
 
 
-async def test_sign_up_can_be_closed(database_url: str) -> None:
+async def test_sign_up_form_is_hidden_when_closed(database_url: str) -> None:
     settings = make_settings(database_url, signup_enabled=False)
     async with running(settings) as app, browser_of(app) as browser:
-        refused = await browser.post("/signup", data=ACCOUNT)
-        assert (refused.status_code, "Sign-up is closed." in refused.text) == (422, True)
+        for response in (await browser.get("/signup"), await browser.post("/signup", data=ACCOUNT)):
+            assert (response.status_code, "Sign-up is closed." in response.text) == (422, True)
+            assert '<form class="card"' not in response.text
 
 
-async def test_a_forgotten_password(
+async def test_forgotten_password_is_reset_by_mail(
     browser: httpx.AsyncClient, outbox: Outbox, ann: Person
 ) -> None:
     await sign_in(browser, ann)
@@ -118,7 +127,9 @@ async def test_a_forgotten_password(
     assert (used.status_code, "/forgot-password" in used.text) == (422, True)
 
 
-async def test_the_mail_again(browser: httpx.AsyncClient, outbox: Outbox, ann: Person) -> None:
+async def test_confirmation_mail_is_sent_again(
+    browser: httpx.AsyncClient, outbox: Outbox, ann: Person
+) -> None:
     assert "Send the email again" in (await browser.get("/verify-email")).text
     sent = await browser.post("/verify-email/resend", data={"email": ann.email})
     assert "an email is on its way" in (await browser.get(sent.headers["Location"])).text
@@ -137,7 +148,9 @@ async def test_the_mail_again(browser: httpx.AsyncClient, outbox: Outbox, ann: P
         ("/signup", "next"), ("/login", "notice"), ("/forgot-password", "notice"),
     ],
 )  # fmt: skip
-async def test_what_is_in_a_link_is_text(browser: httpx.AsyncClient, path: str, name: str) -> None:
+async def test_query_parameters_are_escaped(
+    browser: httpx.AsyncClient, path: str, name: str
+) -> None:
     page = await browser.get(path, params={name: SCRIPT})
     assert (page.status_code, "<script>" in page.text) == (200, False)
     page = await browser.post(path, data={name: SCRIPT, "email": SCRIPT, "full_name": SCRIPT})

@@ -1,15 +1,19 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from jose import jwt
 from sqlalchemy import func, select, update
 
 from app.accounts.models import AuthSession, RefreshToken, User
 from app.core.database.models import utc_now
-from tests.conftest import PASSWORD, Person, client_of
+from app.core.security.tokens import AccessTokens
+from tests.conftest import PASSWORD, SECRET_KEY, Person, client_of
+from tests.conftest import sign_in as sign_in_browser
 
 URL = "/api/v1/auth/token"
 ME = "/api/v1/users/me"
@@ -44,7 +48,7 @@ async def age(app: FastAPI, seconds: float) -> None:
         )
 
 
-async def test_each_refresh_token_has_a_successor(
+async def test_refresh_returns_a_new_refresh_token(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     first = await sign_in(client, ann)
@@ -57,7 +61,7 @@ async def test_each_refresh_token_has_a_successor(
     assert third.headers["Cache-Control"] == "no-store"
 
 
-async def test_no_token_is_stored_as_it_is(
+async def test_refresh_token_is_stored_as_a_hash(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     token = await sign_in(client, ann)
@@ -67,7 +71,7 @@ async def test_no_token_is_stored_as_it_is(
     assert {len(each) for each in stored} == {64}
 
 
-async def test_a_lost_answer_is_forgiven_within_the_grace(
+async def test_refresh_token_used_twice_within_the_grace_succeeds(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     token = await sign_in(client, ann)
@@ -77,7 +81,7 @@ async def test_a_lost_answer_is_forgiven_within_the_grace(
     assert first.json()["refresh_token"] != again.json()["refresh_token"]
 
 
-async def test_reuse_after_the_grace_ends_the_session_although_the_answer_is_an_error(
+async def test_reuse_after_the_grace_ends_the_session(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     token = await sign_in(client, ann)
@@ -89,19 +93,56 @@ async def test_reuse_after_the_grace_ends_the_session_although_the_answer_is_an_
     assert (await refresh(client, successor["refresh_token"])).status_code == 400
 
 
-async def test_16_at_once_lose_nothing_and_make_one_family(
+async def test_16_refreshes_at_once_get_three_successors_in_one_session(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     token = await sign_in(client, ann)
     responses = await asyncio.gather(*(refresh(client, token["refresh_token"]) for _ in range(16)))
-    assert {response.status_code for response in responses} == {200}
+    refreshed = [response.json() for response in responses if response.status_code == 200]
+    assert len(refreshed) == 3
+    assert {response.status_code for response in responses} == {200, 400}
     async with app.state.resources.database.reading() as session:
         statement = select(func.count(RefreshToken.session_id.distinct()))
         assert await session.scalar(statement) == 1
-    assert await works(app, responses[0].json()["access_token"])
+    assert await works(app, refreshed[0]["access_token"])
+    assert (await refresh(client, refreshed[1]["refresh_token"])).status_code == 200
 
 
-async def test_refreshing_while_the_session_ends(
+async def test_two_used_successors_of_one_refresh_token_end_the_session(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    """A thief who is as fast as the owner would keep a chain of their own."""
+    token = await sign_in(client, ann)
+    owners = (await refresh(client, token["refresh_token"])).json()
+    thiefs = (await refresh(client, token["refresh_token"])).json()
+    successor = (await refresh(client, owners["refresh_token"])).json()
+    refused = await refresh(client, thiefs["refresh_token"])
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
+    assert not await works(app, successor["access_token"])
+    assert (await refresh(client, successor["refresh_token"])).status_code == 400
+
+
+async def test_reuse_within_the_grace_of_a_token_whose_successor_is_used_ends_the_session(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    token = await sign_in(client, ann)
+    successor = (await refresh(client, token["refresh_token"])).json()
+    last = (await refresh(client, successor["refresh_token"])).json()
+    assert (await refresh(client, token["refresh_token"])).status_code == 400
+    assert not await works(app, last["access_token"])
+
+
+async def test_client_that_loses_two_responses_in_a_row_goes_on(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    token = await sign_in(client, ann)
+    for _ in range(3):
+        assert (await refresh(client, token["refresh_token"])).status_code == 200
+        token = (await refresh(client, token["refresh_token"])).json()
+    assert await works(app, token["access_token"])
+
+
+async def test_refresh_concurrent_with_revocation_does_not_deadlock(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     """They lock in the same order: one waits for the other, and neither is answered a 5xx."""
@@ -114,7 +155,7 @@ async def test_refreshing_while_the_session_ends(
         assert not await works(app, token["access_token"])
 
 
-async def test_the_scope_can_be_narrowed_and_never_widened(
+async def test_refresh_narrows_the_scope_and_never_widens_it(
     client: httpx.AsyncClient, root: Person
 ) -> None:
     token = await sign_in(client, root, scope="account")
@@ -129,7 +170,7 @@ async def test_the_scope_can_be_narrowed_and_never_widened(
     assert again["scope"] == "account users:admin"  # RFC 6749, section 6: what was granted
 
 
-async def test_a_session_ends_at_its_time_however_often_it_is_refreshed(
+async def test_refresh_after_the_end_of_the_session_is_refused(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     token = await sign_in(client, ann)
@@ -141,13 +182,13 @@ async def test_a_session_ends_at_its_time_however_often_it_is_refreshed(
 
 
 @pytest.mark.parametrize("token", ["", "x", "\x00", "é" * 5000])
-async def test_an_unknown_refresh_token(client: httpx.AsyncClient, token: str) -> None:
+async def test_unknown_refresh_token_returns_400(client: httpx.AsyncClient, token: str) -> None:
     response = await refresh(client, token)
     assert response.status_code == 400
     assert response.json()["error"] == ("invalid_grant" if token else "invalid_request")
 
 
-async def test_a_deactivated_user_cannot_refresh(
+async def test_refresh_of_a_deactivated_user_is_refused(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     token = await sign_in(client, ann)
@@ -156,7 +197,7 @@ async def test_a_deactivated_user_cannot_refresh(
     assert (await refresh(client, token["refresh_token"])).status_code == 400
 
 
-async def test_an_expired_session_is_deleted_when_somebody_signs_in(
+async def test_expired_session_is_deleted_at_a_sign_in(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
     await sign_in(client, ann)
@@ -172,7 +213,7 @@ async def test_an_expired_session_is_deleted_when_somebody_signs_in(
 
 
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
-async def test_revoke_ends_the_whole_session(
+async def test_revocation_ends_the_whole_session(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, kind: str
 ) -> None:
     token, other = await sign_in(client, ann), await sign_in(client, ann)
@@ -185,15 +226,68 @@ async def test_revoke_ends_the_whole_session(
     assert (await client.post("/api/v1/auth/revoke", data=form)).status_code == 200
 
 
+async def test_expired_access_token_revokes_nothing(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    claims = jwt.get_unverified_claims(ann.token)
+    tokens = AccessTokens(SECRET_KEY, timedelta(minutes=-1))
+    expired = tokens.issue(ann.id, UUID(claims["sid"]), frozenset({"account"}))
+    response = await client.post("/api/v1/auth/revoke", data={"token": expired})
+    assert response.status_code == 200
+    assert await works(app, ann.token)
+
+
+async def test_session_that_is_not_used_ends_after_the_idle_time(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    token = await sign_in(client, ann)
+    async with app.state.resources.database.transaction() as session:
+        row = (await session.scalars(select(AuthSession).order_by(AuthSession.created_at))).all()[1]
+        assert timedelta(days=13) < row.expires_at - row.created_at <= timedelta(days=14)
+        row.created_at -= timedelta(days=10)
+        row.expires_at -= timedelta(days=10)
+        id_ = row.id
+    token = (await refresh(client, token["refresh_token"])).json()
+    async with app.state.resources.database.transaction() as session:
+        row = await session.get_one(AuthSession, id_)
+        assert timedelta(days=23) < row.expires_at - row.created_at <= timedelta(days=24.1)
+        row.created_at -= timedelta(days=10)
+    await refresh(client, token["refresh_token"])
+    async with app.state.resources.database.reading() as session:
+        row = await session.get_one(AuthSession, id_)
+        assert row.expires_at - row.created_at == timedelta(days=30)
+
+
+async def test_oldest_session_ends_when_a_user_has_too_many(
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    browser: httpx.AsyncClient,
+    ann: Person,
+    bob: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.accounts.repository.MAX_SESSIONS_OF_A_USER", 2)
+    first = await sign_in(client, ann)
+    assert await works(app, ann.token)
+    await sign_in_browser(browser, ann)
+    assert not await works(app, ann.token)
+    await sign_in(client, ann)
+    assert not await works(app, first["access_token"])
+    assert (await browser.get("/account")).status_code == 200
+    assert await works(app, bob.token)
+
+
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "\x00", "x" * 10_000])
-async def test_revoke_says_nothing_of_a_token_that_does_not_hold(
+async def test_revocation_of_an_invalid_token_returns_200(
     client: httpx.AsyncClient, token: str
 ) -> None:
     response = await client.post("/api/v1/auth/revoke", data={"token": token})
     assert response.status_code == 200
 
 
-async def test_the_sessions(app: FastAPI, client: httpx.AsyncClient, ann: Person) -> None:
+async def test_sessions_are_listed_and_can_be_ended(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
     client.headers["User-Agent"] = "Browser/1.0 " + "x" * 300
     token = await sign_in(client, ann)
     await refresh(client, token["refresh_token"])
@@ -211,7 +305,7 @@ async def test_the_sessions(app: FastAPI, client: httpx.AsyncClient, ann: Person
         assert response.status_code == 404
 
 
-async def test_another_users_session_does_not_exist(app: FastAPI, ann: Person, bob: Person) -> None:
+async def test_other_users_session_returns_404(app: FastAPI, ann: Person, bob: Person) -> None:
     (session,) = (await ann.client.get("/api/v1/auth/sessions")).json()
     response = await bob.client.delete(f"/api/v1/auth/sessions/{session['id']}")
     assert response.status_code == 404

@@ -50,7 +50,7 @@ def works(client: httpx.Client, access_token: str) -> bool:
     return statuses == {200}
 
 
-def test_16_refreshes_at_once_keep_the_session(client: httpx.Client) -> None:
+def test_16_concurrent_refreshes_keep_the_session(client: httpx.Client) -> None:
     token = sign_in(client)
     with ThreadPoolExecutor(16) as threads:
         answers = list(threads.map(lambda _: refresh(client, token["refresh_token"]), range(16)))
@@ -58,7 +58,7 @@ def test_16_refreshes_at_once_keep_the_session(client: httpx.Client) -> None:
     assert works(client, answers[-1].json()["access_token"])
 
 
-def test_a_stolen_refresh_token_ends_the_session_everywhere(
+def test_reused_refresh_token_ends_the_session_in_every_worker(
     client: httpx.Client, databases: Databases, database_url: str
 ) -> None:
     token = sign_in(client)
@@ -71,7 +71,7 @@ def test_a_stolen_refresh_token_ends_the_session_everywhere(
     assert refresh(client, successor["refresh_token"]).status_code == 400
 
 
-def test_what_ends_the_other_sessions(client: httpx.Client) -> None:
+def test_ended_session_is_refused_by_every_worker(client: httpx.Client) -> None:
     revoked, other = sign_in(client), sign_in(client)
     client.post("/api/v1/auth/revoke", data={"token": revoked["refresh_token"]})
     assert not works(client, revoked["access_token"])

@@ -10,7 +10,7 @@ ANN = {"email": "ann@example.com", "password": PASSWORD, "full_name": "Ann"}
 URL = "/api/v1/users"
 
 
-async def test_sign_up(client: httpx.AsyncClient) -> None:
+async def test_sign_up_returns_the_user(client: httpx.AsyncClient) -> None:
     response = await client.post(URL, json=ANN)
     assert response.status_code == 201
     assert (
@@ -36,7 +36,9 @@ async def test_sign_up(client: httpx.AsyncClient) -> None:
         ("é@example.com", "e\u0301@example.com"),
     ],
 )
-async def test_an_address_is_taken_once(client: httpx.AsyncClient, first: str, second: str) -> None:
+async def test_taken_address_returns_409(
+    client: httpx.AsyncClient, first: str, second: str
+) -> None:
     assert (await client.post(URL, json=ANN | {"email": first})).status_code == 201
     response = await client.post(URL, json=ANN | {"email": second})
     assert response.status_code == 409
@@ -44,7 +46,7 @@ async def test_an_address_is_taken_once(client: httpx.AsyncClient, first: str, s
     assert response.headers["Content-Type"] == "application/problem+json"
 
 
-async def test_of_many_at_once_one_gets_the_address(client: httpx.AsyncClient) -> None:
+async def test_address_signed_up_concurrently_goes_to_one(client: httpx.AsyncClient) -> None:
     responses = await asyncio.gather(*(client.post(URL, json=ANN) for _ in range(6)))
     assert sorted(response.status_code for response in responses) == [201, *[409] * 5]
 
@@ -67,14 +69,14 @@ async def test_of_many_at_once_one_gets_the_address(client: httpx.AsyncClient) -
     ],
     ids=str,
 )
-async def test_a_bad_value_is_named(client: httpx.AsyncClient, bad: dict[str, Any]) -> None:
+async def test_invalid_value_is_named(client: httpx.AsyncClient, bad: dict[str, Any]) -> None:
     response = await client.post(URL, json=ANN | bad)
     assert response.status_code == 422
     assert [error["loc"][:2] for error in response.json()["errors"]] == [["body", *bad]]
     assert str(ANN["password"]) not in response.text
 
 
-async def test_a_password_that_is_no_text(client: httpx.AsyncClient) -> None:
+async def test_password_of_lone_surrogates_returns_422(client: httpx.AsyncClient) -> None:
     body = b'{"email": "ann@example.com", "password": "' + b"\\ud800" * 10 + b'"}'
     headers = {"Content-Type": "application/json"}
     response = await client.post(URL, content=body, headers=headers)
@@ -82,8 +84,8 @@ async def test_a_password_that_is_no_text(client: httpx.AsyncClient) -> None:
     assert response.json()["errors"][0]["loc"] == ["body", "password"]
 
 
-async def test_passwords_of_any_characters(client: httpx.AsyncClient) -> None:
-    for n, password in enumerate(["pass\x00word" * 2, "пароль пароль", "🦉" * 128, " " * 10]):
+async def test_password_of_any_characters_is_accepted(client: httpx.AsyncClient) -> None:
+    for n, password in enumerate(["nul\x00 inside" * 2, "пароль пароль", "🦉" * 128, " " * 10]):
         email = f"ann{n}@example.com"
         response = await client.post(URL, json={"email": email, "password": password})
         assert response.status_code == 201
@@ -91,7 +93,7 @@ async def test_passwords_of_any_characters(client: httpx.AsyncClient) -> None:
         assert (await client.post("/api/v1/auth/token", data=form)).status_code == 200
 
 
-async def test_sign_up_can_be_closed(database_url: str) -> None:
+async def test_closed_sign_up_returns_403(database_url: str) -> None:
     settings = make_settings(database_url, signup_enabled=False)
     async with running(settings) as app, client_of(app) as client:
         response = await client.post(URL, json=ANN)

@@ -24,7 +24,7 @@ async def sign_in(settings: Settings, password: str) -> int:
         return (await client.post("/api/v1/auth/token", data=form)).status_code
 
 
-async def test_the_first_superuser_is_made_once_and_never_changed(database_url: str) -> None:
+async def test_first_superuser_is_created_once_and_never_changed(database_url: str) -> None:
     assert await sign_in(settings_with_superuser(database_url), PASSWORD) == 200
     changed = settings_with_superuser(database_url, "another password")
     assert await sign_in(changed, "another password") == 400
@@ -49,7 +49,7 @@ async def test_creation_of_the_superuser_is_logged(
     assert (record.levelname, record.name) == ("WARNING", "app")
 
 
-async def test_several_workers_at_once(database_url: str) -> None:
+async def test_concurrent_workers_create_one_superuser(database_url: str) -> None:
     settings = settings_with_superuser(database_url)
 
     async with AsyncExitStack() as workers:
@@ -61,7 +61,7 @@ async def test_several_workers_at_once(database_url: str) -> None:
         assert await session.scalar(select(User.is_superuser))
 
 
-async def test_a_schema_that_is_behind_does_not_keep_the_app_from_starting(
+async def test_application_starts_with_a_schema_that_is_behind(
     empty_database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = settings_with_superuser(empty_database_url)

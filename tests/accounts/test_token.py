@@ -31,7 +31,7 @@ def form_of(person: Person, **changes: Any) -> dict[str, Any]:
     return form | changes
 
 
-async def test_sign_in(app: FastAPI, client: httpx.AsyncClient, ann: Person) -> None:
+async def test_sign_in_returns_tokens(app: FastAPI, client: httpx.AsyncClient, ann: Person) -> None:
     response = await client.post(URL, data=form_of(ann))
     assert response.status_code == 200
     assert response.headers["Cache-Control"] == "no-store"
@@ -47,14 +47,16 @@ async def test_sign_in(app: FastAPI, client: httpx.AsyncClient, ann: Person) -> 
     assert (me["id"], me["email"]) == (ann.id, ann.email)
 
 
-async def test_the_case_of_the_address_does_not_matter(
+async def test_sign_in_ignores_the_case_of_the_address(
     client: httpx.AsyncClient, ann: Person
 ) -> None:
     response = await client.post(URL, data=form_of(ann, username="ANN@Example.com"))
     assert response.status_code == 200
 
 
-async def test_scopes(client: httpx.AsyncClient, ann: Person, root: Person) -> None:
+async def test_requested_scopes_are_granted(
+    client: httpx.AsyncClient, ann: Person, root: Person
+) -> None:
     async def scope_of(person: Person, scope: str) -> Any:
         return (await client.post(URL, data=form_of(person, scope=scope))).json().get("scope")
 
@@ -82,7 +84,7 @@ async def test_scopes(client: httpx.AsyncClient, ann: Person, root: Person) -> N
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_refusals(
+async def test_refused_grant_returns_an_oauth_error(
     client: httpx.AsyncClient, ann: Person, changes: dict[str, Any], error: str
 ) -> None:
     response = await client.post(URL, data=form_of(ann, **changes))
@@ -94,7 +96,7 @@ async def test_refusals(
     assert problem["error_description"]
 
 
-async def test_a_refusal_does_not_tell_who_has_an_account(
+async def test_wrong_password_and_unknown_address_get_the_same_response(
     client: httpx.AsyncClient, ann: Person
 ) -> None:
     wrong = (await client.post(URL, data=form_of(ann, password="wrong"))).json()
@@ -109,25 +111,27 @@ async def test_unknown_form_fields_are_ignored(client: httpx.AsyncClient, ann: P
 
 
 @pytest.mark.parametrize("name", ["grant_type", "username", "password", "scope", "x"])
-async def test_a_parameter_comes_once(client: httpx.AsyncClient, ann: Person, name: str) -> None:
+async def test_repeated_parameter_returns_400(
+    client: httpx.AsyncClient, ann: Person, name: str
+) -> None:
     twice = form_of(ann) | {name: ["account", "account"]}
     response = await client.post(URL, data=twice)
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
     assert name in response.json()["error_description"]
 
 
-async def test_a_file_is_no_parameter(client: httpx.AsyncClient, ann: Person) -> None:
+async def test_file_as_a_parameter_returns_400(client: httpx.AsyncClient, ann: Person) -> None:
     response = await client.post(URL, data=form_of(ann), files={"password": b"secret"})
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
     assert response.json()["error_description"] == "password must be text, not a file."
 
 
-async def test_json_is_not_a_form(client: httpx.AsyncClient, ann: Person) -> None:
+async def test_json_body_returns_400(client: httpx.AsyncClient, ann: Person) -> None:
     response = await client.post(URL, json=form_of(ann))
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
 
 
-async def test_who_is_deactivated_cannot_sign_in_nor_go_on(
+async def test_deactivated_user_cannot_sign_in_or_continue(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     async with app.state.resources.database.transaction() as session:
@@ -136,7 +140,7 @@ async def test_who_is_deactivated_cannot_sign_in_nor_go_on(
     assert (await ann.client.get(ME)).status_code == 401
 
 
-async def test_a_session_that_is_deleted_ends_its_access_token(app: FastAPI, ann: Person) -> None:
+async def test_access_token_of_a_deleted_session_is_refused(app: FastAPI, ann: Person) -> None:
     async with app.state.resources.database.transaction() as session:
         await session.execute(delete(AuthSession))
     response = await ann.client.get(ME)
@@ -144,7 +148,7 @@ async def test_a_session_that_is_deleted_ends_its_access_token(app: FastAPI, ann
     assert response.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
 
 
-async def test_an_outdated_hash_is_renewed(
+async def test_outdated_hash_is_renewed_at_sign_in(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     weak = app.state.resources.passwords._context.using(argon2__memory_cost=1024)  # as of years ago
@@ -157,7 +161,7 @@ async def test_an_outdated_hash_is_renewed(
     assert (await client.post(URL, data=form_of(ann))).status_code == 200
 
 
-async def test_without_a_token(client: httpx.AsyncClient) -> None:
+async def test_missing_token_returns_401(client: httpx.AsyncClient) -> None:
     for headers in ({}, {"Authorization": "Basic YTpi"}, {"Authorization": "Bearer"}):
         response = await client.get(ME, headers=headers)
         assert response.status_code == 401
@@ -178,7 +182,7 @@ async def refused(ann: Person, token: str) -> bool:
     )
 
 
-async def test_a_forged_token_that_changes_nothing_is_the_control(ann: Person) -> None:
+async def test_forged_token_without_changes_is_accepted(ann: Person) -> None:
     assert not await refused(ann, forge(ann))
 
 
@@ -204,11 +208,11 @@ async def test_a_forged_token_that_changes_nothing_is_the_control(ann: Person) -
     ],
     ids=str,
 )
-async def test_each_claim_is_required_and_checked(ann: Person, changes: dict[str, Any]) -> None:
+async def test_token_with_a_wrong_claim_is_refused(ann: Person, changes: dict[str, Any]) -> None:
     assert await refused(ann, forge(ann, **changes))
 
 
-async def test_another_key_or_algorithm(ann: Person) -> None:
+async def test_token_of_another_key_or_algorithm_is_refused(ann: Person) -> None:
     assert await refused(ann, forge(ann, key="another key of thirty-two bytes!"))
     assert await refused(ann, forge(ann, algorithm="HS512"))
     header, body, signature = ann.token.split(".")
@@ -218,11 +222,11 @@ async def test_another_key_or_algorithm(ann: Person) -> None:
 
 
 @pytest.mark.parametrize("token", ["x", ".", "..", "a.b.c", "x" * 5000, "W1tb.W1tb.x"])
-async def test_what_is_no_token(ann: Person, token: str) -> None:
+async def test_malformed_token_is_refused(ann: Person, token: str) -> None:
     assert await refused(ann, token)
 
 
-async def test_nested_brackets(ann: Person) -> None:
+async def test_token_of_nested_brackets_is_refused(ann: Person) -> None:
     """python-jose raises RecursionError on them."""
     nested = urlsafe_b64encode(b"[" * 1400).decode().rstrip("=")
     header, body, signature = ann.token.split(".")
@@ -230,19 +234,19 @@ async def test_nested_brackets(ann: Person) -> None:
     assert await refused(ann, f"{header}.{nested}.{signature}")
 
 
-async def test_a_token_ends_with_its_time(ann: Person) -> None:
+async def test_expired_token_is_refused(ann: Person) -> None:
     now = int(time.time())
     assert not await refused(ann, forge(ann, exp=now + 60))
     assert await refused(ann, forge(ann, exp=now - 1))
 
 
-async def test_a_session_that_has_expired_ends_its_access_token(app: FastAPI, ann: Person) -> None:
+async def test_access_token_of_an_expired_session_is_refused(app: FastAPI, ann: Person) -> None:
     async with app.state.resources.database.transaction() as session:
         await session.execute(update(AuthSession).values(expires_at=utc_now()))
     assert (await ann.client.get(ME)).status_code == 401
 
 
-async def test_many_who_sign_in_while_the_hash_is_outdated(
+async def test_concurrent_sign_ins_with_an_outdated_hash_succeed(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     weak = app.state.resources.passwords._context.using(argon2__memory_cost=1024)
@@ -252,7 +256,7 @@ async def test_many_who_sign_in_while_the_hash_is_outdated(
     assert {response.status_code for response in responses} == {200}
 
 
-async def test_a_password_that_changes_during_the_sign_in(
+async def test_password_changed_during_the_sign_in_is_refused(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old one was right when it was looked at; no session may come of it."""
@@ -272,7 +276,7 @@ async def test_a_password_that_changes_during_the_sign_in(
         assert len((await session.scalars(select(AuthSession))).all()) == 1
 
 
-async def test_an_unknown_address_costs_a_hash_too(
+async def test_unknown_address_costs_a_hash(
     app: FastAPI, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
@@ -322,7 +326,9 @@ async def test_no_connection_is_held_while_a_password_is_hashed(
 
 
 @pytest.mark.parametrize("charset", ["utf-7", "unicode_escape"])
-async def test_surrogates_in_a_form(client: httpx.AsyncClient, charset: str) -> None:
+async def test_lone_surrogates_in_a_form_return_400(
+    client: httpx.AsyncClient, charset: str
+) -> None:
     value = b"+2AA-" if charset == "utf-7" else b"\\ud800"
     parts = {"grant_type": b"password", "username": value, "password": value}
     body = b"".join(
@@ -336,7 +342,7 @@ async def test_surrogates_in_a_form(client: httpx.AsyncClient, charset: str) -> 
     assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
 
 
-async def test_a_key_that_looks_like_json(database_url: str, password_hash: str) -> None:
+async def test_secret_key_that_looks_like_json_works(database_url: str, password_hash: str) -> None:
     key = '"a secret in quotes, 32 bytes or more"'
     async with (
         running(make_settings(database_url, secret_key=key)) as app,
@@ -347,3 +353,32 @@ async def test_a_key_that_looks_like_json(database_url: str, password_hash: str)
         headers = {"Authorization": f"Bearer {access}"}
         assert (await client.get(ME, headers=headers)).status_code == 200
         await ann.client.aclose()
+
+
+async def test_token_of_the_previous_key_is_valid_after_a_rotation(
+    database_url: str, password_hash: str
+) -> None:
+    new = "a new key of thirty-two bytes or more"
+    async with running(make_settings(database_url)) as app:
+        ann = await make_person(app, password_hash, "ann")
+        await ann.client.aclose()
+    header = jwt.get_unverified_header(ann.token)
+    for previous, status in ((SECRET_KEY, 200), ("b" * 40, 401), (None, 401)):
+        settings = make_settings(database_url, secret_key=new, secret_key_previous=previous)
+        async with running(settings) as app, client_of(app, ann.token) as client:
+            assert (await client.get(ME)).status_code == status
+            token = (await client.post(URL, data=form_of(ann))).json()["access_token"]
+            assert jwt.get_unverified_header(token)["kid"] != header["kid"]
+            async with client_of(app, token) as renewed:
+                assert (await renewed.get(ME)).status_code == 200
+
+
+async def test_token_with_an_unknown_key_id_is_refused(ann: Person) -> None:
+    claims = jwt.get_unverified_claims(ann.token)
+    assert not await refused(ann, jwt.encode(claims, SECRET_KEY, "HS256"))
+    kids: list[Any] = ["", "x", 7, None, ["x"], {}]
+    for kid in kids:
+        token = jwt.encode(claims, SECRET_KEY, "HS256", {"kid": kid})
+        assert await refused(ann, token), kid
+    name = jwt.get_unverified_header(ann.token)["kid"]
+    assert await refused(ann, jwt.encode(claims, "x" * 40, "HS256", {"kid": name}))

@@ -1,5 +1,6 @@
 import re
 import socket
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,8 @@ def test_host_is_an_address(monkeypatch: pytest.MonkeyPatch, value: str, expecte
         ("FIRST_SUPERUSER_EMAIL", "root", "email"),
         ("FIRST_SUPERUSER_PASSWORD", "long enough alone", "FIRST_SUPERUSER_EMAIL"),
         ("REFRESH_TOKEN_DAYS", "99999999", "3650"),
+        ("REFRESH_REUSE_GRACE_SECONDS", "61", "60"),
+        ("SESSION_IDLE_DAYS", "0", "1"),
     ],
 )
 def test_a_wrong_value_stops_the_start_with_one_line(
@@ -316,7 +319,39 @@ def test_production_takes_a_strong_key() -> None:
         with pytest.raises(ValidationError, match="SECRET_KEY: production takes at least 32 bytes"):
             production(secret_key=weak)
     assert production().signing_key == STRONG
-    production(secret_key="ü" * 16)  # bytes count, and not characters
+    production(secret_key="üabcdefghijklmnopqrstuvwxyz12345")  # bytes count, not characters
+
+
+@pytest.mark.parametrize("key", ["x" * 64, "changeme" * 8, "0123" * 16, "secret_key_" * 3])
+def test_secret_key_of_low_entropy_is_refused_in_production(key: str) -> None:
+    with pytest.raises(ValidationError, match="SECRET_KEY: production takes a random one"):
+        production(secret_key=key)
+    with pytest.raises(ValidationError, match="SECRET_KEY_PREVIOUS: production takes a random"):
+        production(secret_key_previous=key)
+
+
+@pytest.mark.parametrize("length", [8, 16, 32])
+def test_random_secret_key_is_accepted_in_production(length: int) -> None:
+    production(secret_key=sha256(bytes(length)).hexdigest()[:32])
+
+
+@pytest.mark.parametrize("value", ["*", " *, "])
+def test_wildcard_for_proxies_is_refused_in_production(value: str) -> None:
+    with pytest.raises(ValidationError, match="FORWARDED_ALLOW_IPS: production takes"):
+        production(forwarded_allow_ips=value)
+
+
+def test_wildcard_for_hosts_is_refused_in_production() -> None:
+    with pytest.raises(ValidationError, match="ALLOWED_HOSTS: production takes"):
+        production(allowed_hosts=["example.com", "*"])
+    production(allowed_hosts=["*.example.com"])
+
+
+def test_docs_are_off_in_production_unless_enabled() -> None:
+    assert Settings().has_docs
+    assert not Settings(docs_enabled=False).has_docs
+    assert not production().has_docs
+    assert production(docs_enabled=True).has_docs
 
 
 def test_production_takes_a_strong_database_password() -> None:
@@ -351,6 +386,7 @@ def test_a_local_secret_is_made_once_and_only_its_owner_reads_it(tmp_path: Path)
     assert Settings().signing_key == key
     path = tmp_path / "data" / "secret_key"
     assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
     assert [each.name for each in path.parent.iterdir()] == ["secret_key"]
 
 

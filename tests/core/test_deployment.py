@@ -10,6 +10,7 @@ from app.core import deployment
 from app.core.config import Settings
 from app.core.database.unit_of_work import Database
 from app.core.jobs.mail import Mailer
+from app.core.security.rate_limit import RateLimiter
 from tests.conftest import make_settings, only
 
 GOOD: dict[str, Any] = {
@@ -37,14 +38,14 @@ def test_whole_settings_are_ok() -> None:
         ("environment", "error", {"environment": "local"}),
         ("https", "error", {"environment": "local", "public_url": "http://app.example.com"}),
         ("host", "error", {"allowed_hosts": "example.com"}),
-        ("host", "warning", {"allowed_hosts": "*"}),
+        ("host", "warning", {"environment": "local", "allowed_hosts": "*"}),
         ("host", "ok", {"allowed_hosts": "*.example.com"}),
         ("host", "ok", {"allowed_hosts": "::1", "public_url": "https://[::1]"}),
         ("proxy", "warning", {"forwarded_allow_ips": "127.0.0.1"}),
         ("proxy", "ok", {"forwarded_allow_ips": "127.0.0.1", "host": "127.0.0.1"}),
-        ("proxy", "warning", {"forwarded_allow_ips": "*"}),
+        ("proxy", "warning", {"environment": "local", "forwarded_allow_ips": "*"}),
         ("key", "error", {"environment": "local", "secret_key": None}),
-        ("key", "error", {"secret_key": "x" * 40}),
+        ("key", "error", {"environment": "local", "secret_key": "x" * 40}),
     ],
 )
 def test_setting_that_users_would_stumble_on_is_found(
@@ -78,7 +79,9 @@ def test_pool_is_compared_with_the_connections_of_the_server(available: int, lev
 )
 async def test_mail_server_that_is_not_there_is_found(changes: dict[str, Any], level: str) -> None:
     settings = Settings(_env_file=None, **changes)
-    assert (await deployment.check_mail(settings, Mailer(settings, []))).level == level
+    assert (
+        await deployment.check_mail(settings, Mailer(settings, [], RateLimiter(None, b"key")))
+    ).level == level
 
 
 async def levels_of_database(settings: Settings) -> dict[str, str]:

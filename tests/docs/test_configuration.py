@@ -24,7 +24,7 @@ def test_production_example_starts() -> None:
         for info, text in blocks(ROOT / "docs/deployment.md")
         if info == ["ini"] and "ENVIRONMENT=production" in text
     ]
-    Path(".env").write_text(example.replace("...", "s" * 32))
+    Path(".env").write_text(example.replace("...", "0123456789abcdef" * 2))
     assert Settings().environment == "production"
     names = {line.partition("=")[0].lower() for line in example.splitlines()}
     assert names <= {*Settings.model_fields}

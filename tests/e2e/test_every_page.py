@@ -30,6 +30,7 @@ def test_pages_for_visitors_are_accessible(page: Page, complaints: Complaints) -
         "/login?notice=signed-up",
         "/forgot-password",
         "/forgot-password?notice=sent",
+        "/undo-email?token=x",
         "/reset-password",
         "/reset-password?token=x",
         "/verify-email",

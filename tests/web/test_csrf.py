@@ -68,6 +68,22 @@ async def test_api_ignores_the_cookie(ann: Person) -> None:
     assert response.status_code == 201
 
 
+async def test_form_of_another_origin_than_an_https_public_url_is_refused(
+    database_url: str,
+) -> None:
+    settings = make_settings(database_url, public_url="https://example.com")
+    same = {"Sec-Fetch-Site": "same-origin"}
+    async with running(settings) as app, client_of(app) as client:
+        for headers, status in (
+            ({"Origin": "http://localhost"}, 403),
+            (same | {"Origin": "http://localhost"}, 403),
+            (same | {"Origin": "https://localhost"}, 403),
+            (same | {"Origin": "https://example.com"}, 303),
+            (same | {"Origin": "null"}, 303),
+        ):
+            assert (await client.post("/logout", headers=headers)).status_code == status, headers
+
+
 async def test_form_behind_a_tls_proxy_is_accepted(database_url: str) -> None:
     settings = make_settings(database_url, public_url="https://Example.com")
     async with running(settings) as app, client_of(app) as client:

@@ -4,14 +4,19 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.accounts.dependencies import ClientInfoDep, EmailServiceDep, Visitor
-from app.accounts.schemas import Accepted, EmailInput, EmailVerification, PasswordReset
-from app.web.forms import FORM_ERRORS, Form, FormDep
+from app.accounts.schemas import Accepted, EmailInput, EmailUndo, EmailVerification, PasswordReset
+from app.core.errors import Forbidden
+from app.web.forms import FORM_ERRORS, ErrorFields, Form, FormDep
 from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 
 # The address of such a page holds a secret.
 SECRET = {"Referrer-Policy": "no-referrer"}
-SENT = {"sent": Accepted().detail}
+WRONG_PASSWORD: ErrorFields = {Forbidden: "current_password"}
+NOTICES = {
+    "sent": Accepted().detail,
+    "undone": "Your address is restored, and every device is signed out. Set a new password now.",
+}
 
 router = APIRouter()
 
@@ -30,9 +35,9 @@ async def verify_email(
     visitor: Visitor,
 ) -> Response:
     try:
-        await emails.verify(form.read(EmailVerification), client)
+        await emails.verify(form.read(EmailVerification), client, visitor)
     except FORM_ERRORS as error:
-        form.add_error(error)
+        form.add_error(error, WRONG_PASSWORD)
         raise ResponseException(show(request, "verify_email", form)) from error
     return redirect(f"/{'account' if visitor else 'login'}?notice=confirmed")
 
@@ -66,6 +71,23 @@ async def request_password_reset(
     return redirect("/forgot-password?notice=sent")
 
 
+@router.get("/undo-email")
+async def show_undo_email(request: Request) -> Response:
+    return show(request, "undo_email", with_token(request))
+
+
+@router.post("/undo-email")
+async def undo_email_change(
+    request: Request, form: FormDep, emails: EmailServiceDep, client: ClientInfoDep
+) -> Response:
+    try:
+        await emails.undo_change(form.read(EmailUndo), client)
+    except FORM_ERRORS as error:
+        form.add_error(error)
+        raise ResponseException(show(request, "undo_email", form)) from error
+    return redirect("/forgot-password?notice=undone")
+
+
 @router.get("/reset-password")
 async def show_reset_password(request: Request) -> Response:
     return show(request, "reset_password", with_token(request))
@@ -94,6 +116,6 @@ def show(request: Request, page: str, form: Form) -> Response:
         f"accounts/{page}.html",
         form=form,
         headers=SECRET,
-        notice=SENT.get(request.query_params.get("notice", "")),
+        notice=NOTICES.get(request.query_params.get("notice", "")),
         holds=bool(form.get("token")) and not is_refused,
     )

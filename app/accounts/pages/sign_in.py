@@ -13,7 +13,7 @@ from app.accounts.dependencies import (
     Visitor,
 )
 from app.accounts.schemas import SignIn, UserCreate
-from app.core.errors import AlreadyExists, InvalidTokenRequest
+from app.core.errors import AlreadyExists, Forbidden, InvalidTokenRequest
 from app.web.forms import FORM_ERRORS, Form, FormDep
 from app.web.navigation import ResponseException, local_path, redirect
 from app.web.rendering import render
@@ -30,11 +30,13 @@ router = APIRouter()
 
 
 @router.get("/signup")
-async def show_signup(request: Request, visitor: Visitor) -> Response:
+async def show_signup(request: Request, visitor: Visitor, users: UserServiceDep) -> Response:
     form = coming_from(request)
     if visitor is not None:
         return redirect(local_path(form.get("next")))
-    return render(request, "accounts/signup.html", form=form)
+    if not users.signup_enabled:
+        form.add_error(Forbidden("Sign-up is closed."))
+    return render(request, "accounts/signup.html", form=form, is_open=users.signup_enabled)
 
 
 @router.post("/signup")
@@ -45,7 +47,8 @@ async def sign_up(
         await users.sign_up(form.read(UserCreate), client)
     except FORM_ERRORS as error:
         form.add_error(error, {AlreadyExists: "email"})
-        raise ResponseException(render(request, "accounts/signup.html", form=form)) from error
+        page = render(request, "accounts/signup.html", form=form, is_open=users.signup_enabled)
+        raise ResponseException(page) from error
     query = {"notice": "signed-up"} | ({"next": form.get("next")} if form.get("next") else {})
     return redirect(f"/login?{urlencode(query)}")
 

@@ -6,8 +6,10 @@ from app.core.security.rate_limit import RateLimiter
 
 
 class Attempts:
-    """By the network address, so that nobody guesses; by the account alone only far beyond that,
-    so that nobody locks another out."""
+    """Limits on attempts by network address, so that nobody guesses.
+
+    The limit by account alone is far higher, so that nobody locks another user out.
+    """
 
     BY_ADDRESS = 10
     BY_ACCOUNT = 100

@@ -1,15 +1,15 @@
-"""Who is calling: OAuth2 grants (RFC 6749), their end (RFC 7009), and the sessions behind them."""
+"""OAuth2 grants (RFC 6749), their revocation (RFC 7009), and the sessions behind them."""
 
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from hashlib import sha256
 from typing import TypeVar
 from uuid import UUID
 
-from app.accounts.models import AuthSession, User, email_key
+from app.accounts.models import AuthSession, RefreshToken, User, email_key
 from app.accounts.repository import Accounts
 from app.accounts.schemas import ClientInfo, SessionRead, TokenRead, TokenRequest
 from app.accounts.scopes import allowed_scopes
@@ -25,7 +25,7 @@ from app.core.security.tokens import AccessTokens
 
 MAX_EMAIL = 320
 MAX_SCOPE = 1000
-MAX_USER_AGENT = 255
+MAX_SUCCESSORS = 3  # of a refresh token whose response was lost
 IDS_AT_ONCE = 100  # a driver keeps one prepared statement for each number of them
 
 ResultT = TypeVar("ResultT")
@@ -44,6 +44,7 @@ class AuthService:
         attempts: Attempts,
         *,
         session_lifetime: timedelta,
+        idle_lifetime: timedelta,
         reuse_grace: timedelta,
         require_verified_email: bool,
     ) -> None:
@@ -54,6 +55,7 @@ class AuthService:
         self._cache = cache
         self._attempts = attempts
         self._session_lifetime = session_lifetime
+        self._idle_lifetime = idle_lifetime
         self._reuse_grace = reuse_grace
         self._require_verified_email = require_verified_email
 
@@ -92,13 +94,13 @@ class AuthService:
         return found
 
     async def revoke(self, token: str) -> None:
-        """Ends the session of a refresh token or an access token; of any other it says nothing."""
+        """End the session of a refresh token or an access token. Ignore any other token."""
         async with self._accounts.transaction() as accounts:
             session = await accounts.sessions.lock_by_refresh_token(digest(token))
             session_id = session.id if session else None
             if session_id is None:
                 with suppress(Unauthenticated):
-                    session_id = self._tokens.read(token, also_expired=True).sid
+                    session_id = self._tokens.read(token).sid
             if session_id is not None:
                 await accounts.sessions.end(session_id)
 
@@ -122,7 +124,7 @@ class AuthService:
                 await accounts.sessions.end(session_id)
 
     async def clean_up(self) -> int:
-        """Deletes all that has expired, a few at a time; how many sessions and mail tokens."""
+        """Delete the expired sessions and mail tokens, a few at a time, and return how many."""
         total = 0
         while True:
             async with self._accounts.transaction() as accounts:
@@ -147,8 +149,11 @@ class AuthService:
         client: ClientInfo,
         open_session: Callable[[Accounts, User], Awaitable[ResultT]],
     ) -> ResultT:
-        """What `open_session` returns, in whose transaction the user and the password hold."""
-        # Nobody has an address that is no text or too long, and to normalise one takes a while.
+        """Check the password, and return what `open_session` returns.
+
+        In its transaction, user and password are as they were checked.
+        """
+        # No account has an address that is no text or too long, and to normalize one takes a while.
         is_sane = len(username) <= MAX_EMAIL and is_encodable(username)
         key = email_key(username) if is_sane else ""
         await self._attempts.sign_in(client.network, key)
@@ -157,10 +162,16 @@ class AuthService:
             user, new_hash = await self._hashing.run(client.network, check)
             async with self._accounts.transaction() as accounts:
                 unchanged = await accounts.users.get_unchanged(user)
-                if unchanged is not None:
-                    if new_hash:
-                        unchanged.password_hash = new_hash
-                    return await open_session(accounts, unchanged)
+                if unchanged is None:
+                    continue
+                if new_hash:
+                    unchanged.password_hash = new_hash
+                is_known = await accounts.sessions.has_device(
+                    user.id, client.address, client.user_agent
+                )
+                if not is_known:
+                    await accounts.jobs.enqueue("send_notice", "new_device", user.email)
+                return await open_session(accounts, unchanged)
         raise wrong_password()
 
     async def _open_session(
@@ -176,9 +187,17 @@ class AuthService:
             user_id=user.id,
             scope=" ".join(sorted(scopes)),
             address=client.address,
-            user_agent=client.user_agent and client.user_agent[:MAX_USER_AGENT],
-            expires_at=utc_now() + self._session_lifetime,
+            user_agent=client.user_agent,
+            expires_at=self._expiry(utc_now()),
         )
+
+    def touch(self, session: AuthSession) -> None:
+        """Note that a session is used: it ends later, but not after its lifetime."""
+        session.last_used_at = utc_now()
+        session.expires_at = self._expiry(session.created_at)
+
+    def _expiry(self, created_at: datetime) -> datetime:
+        return min(created_at + self._session_lifetime, utc_now() + self._idle_lifetime)
 
     async def _check_password(self, key: str, password: str) -> tuple[User, str | None]:
         """Whose it is, and a new hash where the old one has fallen behind."""
@@ -188,11 +207,14 @@ class AuthService:
         matches, new_hash = await self._passwords.verify(password, stored)
         if user is None or not matches or not user.is_active:
             raise wrong_password()
-        if self._require_verified_email and not user.is_verified:
+        if self._lacks_verification(user):
             raise InvalidTokenRequest(
                 "invalid_grant", "The email address is not confirmed. Follow the link in the email."
             )
         return user, new_hash
+
+    def _lacks_verification(self, user: User) -> bool:
+        return self._require_verified_email and not user.is_verified
 
     async def _refresh(self, request: TokenRequest) -> TokenRead:
         refresh_token = request.refresh_token.get_secret_value()
@@ -204,29 +226,46 @@ class AuthService:
             if session is None:
                 raise wrong_refresh_token()
             user = await accounts.users.get(session.user_id)
-            if user is None or not user.is_active:
+            if user is None or not user.is_active or self._lacks_verification(user):
                 raise wrong_refresh_token()
-            stolen = await self._is_stolen(accounts, token_hash)
+            stolen = await self._use(accounts, token_hash)
             if stolen or session.expires_at <= utc_now():
                 await accounts.sessions.end(session.id)
             else:
                 granted = frozenset(session.scope.split()) & allowed_scopes(user.is_superuser)
                 scopes = requested_scopes(request.scope, granted)
-                session.last_used_at = utc_now()
-                successor = await self._issue_refresh_token(accounts, session)
+                self.touch(session)
+                successor = await self._issue_refresh_token(accounts, session, token_hash)
                 return self._token(user.id, session, scopes, successor)
         raise wrong_refresh_token()  # after the commit: the session has ended all the same
 
-    async def _is_stolen(self, accounts: Accounts, token_hash: str) -> bool:
-        """Used before, and not a moment ago by a client that lost the answer."""
-        if await accounts.sessions.use_refresh_token(token_hash):
-            return False
-        used_at = await accounts.sessions.used_at(token_hash)
-        return used_at is None or utc_now() - used_at > self._reuse_grace
+    async def _use(self, accounts: Accounts, token_hash: str) -> bool:
+        """Use a refresh token, and return whether two parties have it or its predecessor.
 
-    async def _issue_refresh_token(self, accounts: Accounts, session: AuthSession) -> str:
+        A client that lost the response may use a token again, within the grace and while none of
+        its successors is used. Once two of them are used, two parties go on from one token.
+        """
+        is_first_use = await accounts.sessions.use_refresh_token(token_hash)
+        token = await accounts.sessions.get_refresh_token(token_hash)
+        if is_first_use or token.used_at is None:
+            if token.parent_hash is None:
+                return False
+            _, used = await accounts.sessions.count_successors(token.parent_hash)
+            return used > 1
+        successors, used = await accounts.sessions.count_successors(token_hash)
+        if used or utc_now() - token.used_at > self._reuse_grace:
+            return True
+        if successors >= MAX_SUCCESSORS:
+            raise wrong_refresh_token()
+        return False
+
+    async def _issue_refresh_token(
+        self, accounts: Accounts, session: AuthSession, parent_hash: str | None = None
+    ) -> str:
         token = secrets.token_urlsafe(32)
-        await accounts.sessions.add_refresh_token(session.id, digest(token))
+        await accounts.sessions.add_refresh_token(
+            RefreshToken(session_id=session.id, token_hash=digest(token), parent_hash=parent_hash)
+        )
         await accounts.sessions.clean_up()
         return token
 

@@ -1,5 +1,8 @@
-"""Browsers are signed in by a cookie. It holds one secret for as long as its session, since tokens
-that change at each use would race between two tabs; all else is as with the API's sessions."""
+"""Sign-in of browsers, by a cookie.
+
+It holds one secret for as long as its session, since tokens that change at each use would race
+between two tabs. Otherwise its session is like those of the API.
+"""
 
 import secrets
 from contextlib import suppress
@@ -34,8 +37,10 @@ class BrowserService:
         self._touch_after = touch_after
 
     async def sign_in(self, data: SignIn, client: ClientInfo, previous: str | None) -> str:
-        """A new cookie, so that one that somebody has planted is worth nothing. The session of the
-        previous one ends."""
+        """Return a new cookie, so that one that was planted is worthless.
+
+        The session of the previous cookie ends.
+        """
         password = data.password.get_secret_value()
         open_session = partial(self._open_session, client, previous)
         return await self._auth.sign_in(data.email, password, client, open_session)
@@ -50,7 +55,7 @@ class BrowserService:
         if found is None:
             return None
         session, is_superuser = found
-        scopes = frozenset(session.scope.split()) & allowed_scopes(is_superuser)
+        scopes = allowed_scopes(is_superuser)
         principal = Principal(session.user_id, session.id, scopes, is_superuser)
         touch_at = session.last_used_at + self._touch_after
         if utc_now() > touch_at:
@@ -63,7 +68,8 @@ class BrowserService:
 
     async def _touch(self, session_id: UUID) -> None:
         async with self._accounts.transaction() as accounts:
-            await accounts.sessions.touch(session_id)
+            if session := await accounts.sessions.lock(session_id):
+                self._auth.touch(session)
 
     async def sign_out(self, cookie: str) -> None:
         async with self._accounts.transaction() as accounts:

@@ -1,37 +1,41 @@
 """What is proven by mail: that an address is one's own, and so that a password may be reset."""
 
 import hmac
+import secrets
 from base64 import urlsafe_b64encode
 from datetime import timedelta
-from functools import partial
 from uuid import UUID, uuid4
+
+from pydantic import SecretStr
 
 from app.accounts.models import EmailToken, User, email_key
 from app.accounts.repository import Accounts
-from app.accounts.schemas import ClientInfo, EmailVerification, PasswordReset
+from app.accounts.schemas import ClientInfo, EmailUndo, EmailVerification, PasswordReset
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import digest
+from app.accounts.service.passwords import AccountPasswords
 from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import Invalid
 from app.core.jobs.mail import Mailer
-from app.core.security.fair_queue import FairQueue
-from app.core.security.passwords import Passwords
+from app.core.security.principal import Principal
 
-VERIFY, RESET = "verify", "reset"
-LIFETIMES = {VERIFY: timedelta(days=2), RESET: timedelta(minutes=30)}
-PAGES = {VERIFY: "verify-email", RESET: "reset-password"}
+VERIFY, RESET, UNDO = "verify", "reset", "undo"
+LIFETIMES = {VERIFY: timedelta(days=2), RESET: timedelta(minutes=30), UNDO: timedelta(hours=72)}
+PAGES = {VERIFY: "verify-email", RESET: "reset-password", UNDO: "undo-email"}
 
 
 class EmailService:
-    """Jobs carry ids alone. A token is made of its id by a key of ours when its mail is written:
-    neither the database nor the queue holds what would open an account."""
+    """Links that are mailed, and what they prove.
+
+    Jobs carry ids only. A token is derived from its id when its mail is written, so that neither
+    the database nor the queue holds what would open an account.
+    """
 
     def __init__(
         self,
         accounts: UnitsOfWork[Accounts],
-        passwords: Passwords,
-        hashing: FairQueue,
+        passwords: AccountPasswords,
         attempts: Attempts,
         mailer: Mailer,
         *,
@@ -40,7 +44,6 @@ class EmailService:
     ) -> None:
         self._accounts = accounts
         self._passwords = passwords
-        self._hashing = hashing
         self._attempts = attempts
         self._mailer = mailer
         self._key = key
@@ -57,26 +60,71 @@ class EmailService:
     async def request_verification(self, email: str, client: ClientInfo) -> None:
         await self._request(VERIFY, email, client)
 
-    async def verify(self, data: EmailVerification, client: ClientInfo) -> None:
+    async def verify(
+        self, data: EmailVerification, client: ClientInfo, visitor: Principal | None = None
+    ) -> None:
+        """Confirm an address. Raise Invalid when the token is, and Forbidden without the password.
+
+        The reader of the mail need not be the one who signed up with the address: an account whose
+        password somebody else knows must not become the reader's.
+        """
         await self._attempts.mail_token(client.network)
         token_hash = digest(data.token.get_secret_value())
+        async with self._accounts.reading() as accounts:
+            token = await accounts.email_tokens.get_valid(token_hash, VERIFY)
+        if token is None:
+            raise invalid_token()
+        if visitor is None or visitor.user_id != token.user_id:
+            await self._passwords.check(token.user_id, data.current_password)
         async with self._accounts.transaction() as accounts:
             user, used = await self._consume(accounts, token_hash, VERIFY)
+            # An address that was never confirmed may be a stranger's, typed by mistake.
+            if user.is_verified and user.email_key != email_key(used.email):
+                undo = self._new_token(UNDO, user.id, user.email)
+                await accounts.email_tokens.add(undo)
+                await accounts.jobs.enqueue("send_token_mail", str(undo.id))
             user.email, user.email_key = used.email, email_key(used.email)
             user.email_verified_at = utc_now()
             await accounts.users.add(user)  # conflicts when another has the address by now
             # A link to the old address, which may be lost to another, sets no password any more.
-            await accounts.email_tokens.forget(user.id)
+            await self.forget(accounts, user.id)
 
-    async def reset_password(self, data: PasswordReset, client: ClientInfo) -> None:
-        """Ends every session. Whoever reads the mail has confirmed the address too."""
+    async def undo_change(self, data: EmailUndo, client: ClientInfo) -> None:
+        """Give an account its old address back. Raise Invalid, or Conflict when it is taken.
+
+        It ends every session and discards the password: whoever changed the address knew it.
+        """
         await self._attempts.mail_token(client.network)
         token_hash = digest(data.token.get_secret_value())
         async with self._accounts.reading() as accounts:
-            if await accounts.email_tokens.get_valid(token_hash, RESET) is None:
-                raise invalid_token()  # before the cost of hashing
-        hash_ = partial(self._passwords.hash, data.password.get_secret_value())
-        password_hash = await self._hashing.run(client.network, hash_)
+            token = await accounts.email_tokens.get_valid(token_hash, UNDO)
+        if token is None:
+            raise invalid_token()
+        unknown = SecretStr(secrets.token_urlsafe(32))
+        password_hash = await self._passwords.hash(unknown, token.email, client.network)
+        async with self._accounts.transaction() as accounts:
+            user, used = await self._consume(accounts, token_hash, UNDO)
+            user.email, user.email_key = used.email, email_key(used.email)
+            user.email_verified_at = utc_now()
+            user.password_hash = password_hash
+            await accounts.users.add(user)
+            await accounts.sessions.end_all(user.id)
+            await self.forget(accounts, user.id)
+            await accounts.email_tokens.forget_later(used)  # those of the thief's own addresses
+
+    async def forget(self, accounts: Accounts, user_id: int) -> None:
+        """Make the mailed links worthless, except those that undo a change of the address."""
+        await accounts.email_tokens.forget(user_id, VERIFY, RESET)
+
+    async def reset_password(self, data: PasswordReset, client: ClientInfo) -> None:
+        """Set a new password, and end every session. This confirms the address, too."""
+        await self._attempts.mail_token(client.network)
+        token_hash = digest(data.token.get_secret_value())
+        async with self._accounts.reading() as accounts:
+            token = await accounts.email_tokens.get_valid(token_hash, RESET)
+        if token is None:
+            raise invalid_token()  # before the cost of hashing
+        password_hash = await self._passwords.hash(data.password, token.email, client.network)
         async with self._accounts.transaction() as accounts:
             user, used = await self._consume(accounts, token_hash, RESET)
             if user.email != used.email:
@@ -85,10 +133,11 @@ class EmailService:
             user.email_verified_at = user.email_verified_at or utc_now()
             await accounts.sessions.end_all(user.id)
             # And a change of the address, by whoever knew the old password.
-            await accounts.email_tokens.forget(user.id)
+            await self.forget(accounts, user.id)
+            await accounts.jobs.enqueue("send_notice", "password_changed", user.email)
 
     async def start(self, purpose: str, email: str) -> None:
-        """A job: nobody learns whether it finds an account."""
+        """Mail a link, if the address has an account. A background job calls it."""
         async with self._accounts.transaction() as accounts:
             found = await accounts.users.get_by_email(email_key(email))
             user = await accounts.users.lock(found.id) if found else None
@@ -101,7 +150,7 @@ class EmailService:
             await accounts.jobs.enqueue("send_token_mail", str(token.id))
 
     async def send_token_mail(self, token_id: UUID) -> None:
-        """A job. A token that is used or replaced by now needs no mail."""
+        """Send the mail of a token, unless it is used or replaced. A background job calls it."""
         async with self._accounts.reading() as accounts:
             token = await accounts.email_tokens.get(token_id)
         if token is not None:
@@ -109,23 +158,23 @@ class EmailService:
             hours = LIFETIMES[token.purpose] / timedelta(hours=1)
             await self._mailer.send(token.email, token.purpose, link=link, hours=hours)
 
-    async def send_notice(self, old_email: str) -> None:
-        """A job: the old address is told that another was asked for."""
-        await self._mailer.send(old_email, "change", link=f"{self._public_url}/forgot-password")
+    async def send_notice_mail(self, kind: str, email: str) -> None:
+        """Send the mail of a notice. A background job calls it."""
+        await self._mailer.send(email, kind, link=f"{self._public_url}/forgot-password")
 
     async def _consume(
         self, accounts: Accounts, token_hash: str, purpose: str
     ) -> tuple[User, EmailToken]:
-        """The user is locked before the token, as everywhere."""
+        """Use a token, and return its user. The user is locked before the token, as everywhere."""
         token = await accounts.email_tokens.get_valid(token_hash, purpose)
         user = await accounts.users.lock(token.user_id) if token else None
         used = await accounts.email_tokens.consume(token_hash, purpose)
-        if user is None or used is None:
+        if user is None or used is None or not user.is_active:
             raise invalid_token()
         return user, used
 
     async def _request(self, purpose: str, email: str, client: ClientInfo) -> None:
-        """Looked up in the job: the answer takes the same time whoever is asked for."""
+        """Queue the look-up, so that the response takes the same time for every address."""
         await self._attempts.mail(client.network, email_key(email))
         async with self._accounts.transaction() as accounts:
             await accounts.jobs.enqueue("request_mail", purpose, email)
@@ -133,8 +182,14 @@ class EmailService:
     async def _add_token(
         self, accounts: Accounts, purpose: str, user_id: int, email: str
     ) -> EmailToken:
+        token = self._new_token(purpose, user_id, email)
+        await accounts.email_tokens.replace(token)
+        await accounts.email_tokens.clean_up()
+        return token
+
+    def _new_token(self, purpose: str, user_id: int, email: str) -> EmailToken:
         token_id = uuid4()
-        token = EmailToken(
+        return EmailToken(
             id=token_id,
             user_id=user_id,
             purpose=purpose,
@@ -142,9 +197,6 @@ class EmailService:
             token_hash=digest(self._secret_of(token_id)),
             expires_at=utc_now() + LIFETIMES[purpose],
         )
-        await accounts.email_tokens.replace(token)
-        await accounts.email_tokens.clean_up()
-        return token
 
     def _secret_of(self, token_id: UUID) -> str:
         """256 bits that nobody can compute without our key."""

@@ -1,7 +1,6 @@
 """The accounts themselves: made, changed and deleted, by their owners and by superusers."""
 
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from pydantic import SecretStr
@@ -20,21 +19,21 @@ from app.accounts.schemas import (
 )
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.emails import EmailService
+from app.accounts.service.passwords import AccountPasswords, found, wrong_password
 from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort
 from app.core.database.repository import UnitsOfWork
-from app.core.errors import AlreadyExists, Forbidden, LastSuperuser, NotFound
-from app.core.security.fair_queue import FairQueue
-from app.core.security.passwords import Passwords
+from app.core.errors import AlreadyExists, Forbidden, LastSuperuser
 from app.core.security.principal import Principal
+
+BY_ADMIN = "administration"  # whose turn it is to have a password hashed
 
 
 class UserService:
     def __init__(
         self,
         accounts: UnitsOfWork[Accounts],
-        passwords: Passwords,
-        hashing: FairQueue,
+        passwords: AccountPasswords,
         attempts: Attempts,
         emails: EmailService,
         cursors: Cursors,
@@ -43,21 +42,19 @@ class UserService:
     ) -> None:
         self._accounts = accounts
         self._passwords = passwords
-        self._hashing = hashing
         self._attempts = attempts
         self._emails = emails
         self._cursors = cursors
-        self._signup_enabled = signup_enabled
+        self.signup_enabled = signup_enabled
 
     async def sign_up(self, data: UserCreate, client: ClientInfo) -> User:
-        if not self._signup_enabled:
+        if not self.signup_enabled:
             raise Forbidden("Sign-up is closed.")
         await self._attempts.sign_up(client.network)
-        hash_ = partial(self._passwords.hash, data.password.get_secret_value())
         user = User(
             email=data.email,
             email_key=email_key(data.email),
-            password_hash=await self._hashing.run(client.network, hash_),
+            password_hash=await self._passwords.hash(data.password, data.email, client.network),
             full_name=data.full_name,
         )
         async with self._accounts.transaction() as accounts:
@@ -73,7 +70,7 @@ class UserService:
             email=email,
             email_key=email_key(email),
             email_verified_at=utc_now(),
-            password_hash=await self._passwords.hash(password),
+            password_hash=await self._passwords.hash(SecretStr(password), email, BY_ADMIN),
             full_name=full_name,
             is_superuser=is_superuser,
         )
@@ -81,8 +78,10 @@ class UserService:
             return await accounts.users.add(user)
 
     async def ensure_superuser(self, email: str, password: str) -> bool:
-        """Create a superuser while there is none; return whether this call did. Several workers may
-        call it at once."""
+        """Create a superuser if there is none, and return whether this call did.
+
+        Several workers may call it at once.
+        """
         async with self._accounts.reading() as accounts:
             if await accounts.users.has_superuser():
                 return False
@@ -108,11 +107,11 @@ class UserService:
         return self._cursors.page(Page[UserRead], users, query.limit, sort, total)
 
     async def update_own(self, principal: Principal, data: UserUpdate) -> User:
-        """A new address is only noted here: see `EmailService.verify`."""
+        """Change the profile. A new address takes effect later: see `EmailService.verify`."""
         sent = data.model_dump()
         email, password = sent.pop("email", None), sent.pop("current_password", SecretStr(""))
         seen = (
-            await self._check_password(principal.user_id, password) if email is not None else None
+            await self._passwords.check(principal.user_id, password) if email is not None else None
         )
         async with self._accounts.transaction() as accounts:
             user = changed(await accounts.users.lock(principal.user_id), principal.user_id, sent)
@@ -122,45 +121,54 @@ class UserService:
                 raise wrong_password()
             await self._emails.request_confirmation(accounts, user.id, email)
             # To the address as it is: by the time of the mail it may be another.
-            await accounts.jobs.enqueue("send_change_notice", user.email)
+            await accounts.jobs.enqueue("send_notice", "change", user.email)
         return user
 
     async def change_password(self, principal: Principal, data: PasswordChange) -> None:
-        """Ends every other session, and what was asked for by mail: whoever knew the old password
-        may have asked for it."""
-        seen = await self._check_password(principal.user_id, data.current_password)
-        hash_ = partial(self._passwords.hash, data.new_password.get_secret_value())
-        password_hash = await self._hashing.run(f"user {principal.user_id}", hash_)
+        """Set a new password, end every other session, and make the mailed links worthless.
+
+        Somebody who knew the old password may have requested them.
+        """
+        seen = await self._passwords.check(principal.user_id, data.current_password)
+        password_hash = await self._passwords.hash(
+            data.new_password, seen.email, f"user {seen.id}", field="new_password"
+        )
         async with self._accounts.transaction() as accounts:
             user = await accounts.users.get_unchanged(seen)
             if user is None:  # another change was faster
                 raise wrong_password()
             user.password_hash = password_hash
             await accounts.sessions.end_all(user.id, keep=principal.session_id)
-            await accounts.email_tokens.forget(user.id)
+            await self._emails.forget(accounts, user.id)
+            await accounts.jobs.enqueue("send_notice", "password_changed", user.email)
 
     async def set_password(self, user_id: int, password: str) -> None:
-        """By an administrator: ends every session."""
+        """Set a password for a user, and end every session."""
         await self.update(user_id, UserAdminEdit(password=SecretStr(password)))
 
     async def update(self, user_id: int, data: UserAdminUpdate) -> User:
         changes = data.model_dump()
         password = changes.pop("password", None)
         if password is not None:
-            changes["password_hash"] = await self._passwords.hash(password.get_secret_value())
+            email = (await self.get(user_id)).email
+            changes["password_hash"] = await self._passwords.hash(password, email, BY_ADMIN)
         async with self._accounts.transaction() as accounts:
             if False in (changes.get("is_active"), changes.get("is_superuser")):
                 await self._keep_a_superuser(accounts, user_id)
-            user = changed(await accounts.users.lock(user_id), user_id, changes)
+            user = found(await accounts.users.lock(user_id), user_id)
+            role = user.is_superuser
+            changed(user, user_id, changes)
             accounts.users.tell_change(user_id)
-            if not user.is_active or password is not None:
+            if not user.is_active or password is not None or user.is_superuser != role:
                 await accounts.sessions.end_all(user_id)
+            if not user.is_active or password is not None:
+                await self._emails.forget(accounts, user_id)
             if password is not None:
-                await accounts.email_tokens.forget(user_id)
+                await accounts.jobs.enqueue("send_notice", "password_changed", user.email)
         return user
 
     async def delete(self, *user_ids: int) -> None:
-        """All or none. The items go with their owner."""
+        """Delete all of the users or none, with everything that they own."""
         async with self._accounts.transaction() as accounts:
             for user_id in sorted(user_ids):  # two that delete the same wait, and do not deadlock
                 await self._keep_a_superuser(accounts, user_id)
@@ -169,31 +177,12 @@ class UserService:
                 await accounts.users.delete(user_id)
 
     async def delete_own(self, principal: Principal, password: SecretStr) -> None:
-        await self._check_password(principal.user_id, password)
+        await self._passwords.check(principal.user_id, password)
         await self.delete(principal.user_id)
 
     async def _keep_a_superuser(self, accounts: Accounts, leaving: int) -> None:
         if await accounts.users.lock_superusers() == {leaving}:
             raise LastSuperuser("This is the last active superuser. Create another one first.")
-
-    async def _check_password(self, user_id: int, password: SecretStr) -> User:
-        await self._attempts.current_password(user_id)
-        user = await self.get(user_id)
-        check = partial(self._passwords.verify, password.get_secret_value(), user.password_hash)
-        matches, _ = await self._hashing.run(f"user {user_id}", check)
-        if not matches:
-            raise wrong_password()
-        return user
-
-
-def wrong_password() -> Forbidden:
-    return Forbidden("The current password is wrong.")
-
-
-def found(user: User | None, who: int | str) -> User:
-    if user is None:
-        raise NotFound(f"User Not Found ({'id' if isinstance(who, int) else 'email'}: {who})")
-    return user
 
 
 def changed(user: User | None, user_id: int, changes: dict[str, Any]) -> User:

@@ -5,6 +5,7 @@ CSV is for spreadsheets, NDJSON for programs.
 
 import asyncio
 import csv
+import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from io import StringIO
 from typing import Any, Literal, Protocol
@@ -21,7 +22,16 @@ Rows = Sequence[Any]
 ROWS_PER_CHUNK = 50  # Encoding so many long rows blocks the event loop for a few milliseconds.
 BYTE_ORDER_MARK = "\ufeff"  # Without it, Excel decodes the file by the system's code page.
 # The characters that start a formula in spreadsheets (OWASP, "CSV Injection"), also in full width.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# A cell may begin after any separator that the spreadsheet is set to. Blanks and invisible
+# characters before a formula are skipped.
+SEPARATORS = r";|\t\n\v\f\r\x85\u2028\u2029"
+FORMULA_STARTS = r"=+\-@\t\r\uff1d\uff0b\uff0d\uff20"
+IGNORED = (
+    r" \x00-\x08\x0e-\x1f\x7f-\x84\x86-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5"
+    r"\u180b-\u180f\u2000-\u200f\u202a-\u202f\u205f-\u206f\u3000\u3164\ufe00-\ufe0f\ufeff"
+    r"\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff"
+)
+FORMULA = re.compile(rf"(^|[{SEPARATORS}])(?=[{IGNORED}]*[{FORMULA_STARTS}])")
 
 
 class Format(Protocol):
@@ -113,5 +123,5 @@ def _csv(lines: Iterable[Sequence[str]]) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(FORMULA) else value
+        return FORMULA.sub(r"\1'", value)
     return "" if value is None else to_json(value).decode().strip('"')

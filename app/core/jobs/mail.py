@@ -4,7 +4,9 @@ Without SMTP_URL, mails are written to the log, so that a developer can follow t
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import localtime, make_msgid
@@ -15,19 +17,24 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 from email_validator import validate_email
 from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
+from limits import RateLimitItemPerHour
 
 from app.core.config import Settings
-from app.core.errors import Unavailable
+from app.core.errors import TooManyRequests, Unavailable
 from app.core.http.templates import MemoryBytecodeCache, compile_templates
+from app.core.security.rate_limit import RateLimiter
 
 SMTP_SECONDS = 20
+LIMIT = RateLimitItemPerHour(3)  # of one kind to one recipient, whoever asks for them
 logger = logging.getLogger("app.mail")
 
 
 class Mailer:
     """A mail client that reads and compiles its templates once, so that sending reads no file."""
 
-    def __init__(self, settings: Settings, folders: Iterable[Path]) -> None:
+    def __init__(self, settings: Settings, folders: Iterable[Path], limiter: RateLimiter) -> None:
+        self._limiter = limiter
+        self._under_way = Counter[tuple[str, str]]()
         self._templates = Environment(
             loader=DictLoader(_read_templates(folders)),
             autoescape=select_autoescape(["html"]),
@@ -45,10 +52,27 @@ class Mailer:
     async def send(self, to: str, template: str, **context: Any) -> None:
         """Send a mail that is rendered from `{template}.txt` and `{template}.html`.
 
-        Raise Unavailable or OSError when a retry may succeed, SMTPException when it would fail
-        too, and ValueError when the address is invalid.
+        It is dropped when the recipient had three of the kind within the hour. Raise Unavailable or
+        OSError when a retry may succeed, SMTPException when it would fail too, and ValueError when
+        the address is invalid.
         """
         message = self._compose(to, template, context)
+        key = (template, str(message["To"]).casefold())
+        self._under_way[key] += 1  # of several at once, each counts the others
+        try:
+            remaining = (await self._limiter.status("mail-recipient", LIMIT, *key)).remaining
+            if remaining < self._under_way[key]:
+                logger.warning("The mail %s was dropped: its recipient had too many", template)
+                return
+            await self._deliver(message, template)
+            with suppress(TooManyRequests):  # counted now, since a failed mail is tried again
+                await self._limiter.hit("mail-recipient", LIMIT, *key)
+        finally:
+            self._under_way[key] -= 1
+            if not self._under_way[key]:
+                del self._under_way[key]
+
+    async def _deliver(self, message: EmailMessage, template: str) -> None:
         if self._server is None:
             self._log(message, template)
             return

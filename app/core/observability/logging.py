@@ -116,9 +116,13 @@ def flush_logs() -> None:
             handler.flush()
 
 
-def _is_of_no_socket(record: logging.LogRecord) -> bool:
-    """Leave out uvicorn's lines, which have the query string: RequestContext writes others."""
-    return not str(record.msg).startswith(('%s - "WebSocket ', "connection "))
+def _holds_no_secret(record: logging.LogRecord) -> bool:
+    """Return False for uvicorn's lines about WebSockets: RequestContext writes others.
+
+    They have the query string, and at DEBUG the header fields, cookies and tokens included.
+    """
+    is_of_socket = str(record.msg).startswith(('%s - "WebSocket ', "connection "))
+    return record.levelno > logging.DEBUG and not is_of_socket
 
 
 def configure_logging(settings: Settings) -> None:
@@ -135,7 +139,7 @@ def configure_logging(settings: Settings) -> None:
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # the reloader says what has changed
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # at DEBUG: every parameter
-    logging.getLogger("uvicorn.error").addFilter(_is_of_no_socket)
+    logging.getLogger("uvicorn.error").addFilter(_holds_no_secret)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = name != "uvicorn.access"  # RequestContext writes those

@@ -1,16 +1,46 @@
-"""Password hashing, in threads, since it takes a core for a good part of a second."""
+"""Passwords: which are accepted, and their hashes.
+
+They are hashed in threads, since it takes a core for a good part of a second.
+"""
 
 import asyncio
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
+from string import digits
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from passlib.context import CryptContext
 
+# In the form of `fold`. Shorter ones are refused for their length.
+COMMON_PASSWORDS = frozenset(Path(__file__).with_name("common_passwords.txt").read_text().split())
+MIN_PASSWORD_CHARACTERS = 10
 MAX_PASSWORD_CHARACTERS = 128
 
 ResultT = TypeVar("ResultT")
+
+
+def normalize_password(password: str) -> str:
+    """Return the one form of a password, however a keyboard composes its characters."""
+    return unicodedata.normalize("NFKC", password)
+
+
+def fold(text: str) -> str:
+    """Return the letters and digits, in lower case."""
+    folded = normalize_password(text).casefold()
+    return "".join(character for character in folded if character.isalnum())
+
+
+def is_common(password: str) -> bool:
+    return fold(password) in COMMON_PASSWORDS
+
+
+def is_one_of(names: Iterable[str], password: str) -> bool:
+    """Return whether the password is one of the names, digits at either end left out."""
+    folded = fold(password)
+    return bool({folded, folded.strip(digits)} & ({fold(name) for name in names} - {""}))
 
 
 def is_encodable(text: str) -> bool:
@@ -33,7 +63,7 @@ class Passwords:
         self._limiter = CapacityLimiter(threads)
 
     async def hash(self, password: str) -> str:
-        return await self._run(partial(self._context.hash, password))
+        return await self._run(partial(self._context.hash, normalize_password(password)))
 
     async def verify(self, password: str, hash_: str | None) -> tuple[bool, str | None]:
         """Return whether the password matches, and a new hash if the old one is outdated.
@@ -43,7 +73,16 @@ class Passwords:
         """
         if len(password) > MAX_PASSWORD_CHARACTERS or not is_encodable(password):
             password, hash_ = "", None
-        return await self._run(partial(self._context.verify_and_update, password, hash_))
+        return await self._run(partial(self._verify, password, hash_))
+
+    def _verify(self, password: str, hash_: str | None) -> tuple[bool, str | None]:
+        normal = normalize_password(password)
+        matches, new_hash = self._context.verify_and_update(normal, hash_)
+        if matches or normal == password:
+            return matches, new_hash
+        # Passwords were once hashed as they were typed.
+        matches, _ = self._context.verify_and_update(password, hash_)
+        return matches, self._context.hash(normal) if matches else None
 
     async def _run(self, call: Callable[[], ResultT]) -> ResultT:
         # Shielded: a thread continues when its caller is cancelled, and has to count until then.

@@ -10,6 +10,7 @@ from app.core.context import route_path
 API = "/api/"
 HSTS_SECONDS = 365 * 24 * 3600
 RawHeaders = list[tuple[bytes, bytes]]
+NO_STORE = [(b"cache-control", b"no-store")]  # For the responses to one user.
 
 
 def content_security_policy(**changes: str) -> str:
@@ -39,12 +40,16 @@ class PolicyHeaders:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
-        shared = {"X-Content-Type-Options": "nosniff"}
+        shared = {
+            "X-Content-Type-Options": "nosniff",
+            "Cross-Origin-Resource-Policy": "same-origin",  # It does not bind CORS requests.
+        }
         if settings.environment != "local" and settings.is_https:
             shared["Strict-Transport-Security"] = f"max-age={HSTS_SECONDS}"
         api = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
         pages = {
             "Content-Security-Policy": content_security_policy(),
+            "Cross-Origin-Opener-Policy": "same-origin",
             "Referrer-Policy": "same-origin",
             "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
         }
@@ -58,15 +63,19 @@ class PolicyHeaders:
 
         async def send_with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":
-                policy = self._api if is_api else self._missing_from(message["headers"])
-                message["headers"] = [*message["headers"], *policy]
+                given = message["headers"]
+                policy = self._api if is_api else missing_from(given, self._pages)
+                if "principal" in scope:
+                    policy = [*policy, *missing_from(given, NO_STORE)]
+                message["headers"] = [*given, *policy]
             await send(message)
 
         return self.app(scope, receive, send_with_policy)
 
-    def _missing_from(self, headers: RawHeaders) -> RawHeaders:
-        names = {name for name, _ in headers}
-        return [field for field in self._pages if field[0] not in names]
+
+def missing_from(headers: RawHeaders, fields: RawHeaders) -> RawHeaders:
+    names = {name for name, _ in headers}
+    return [field for field in fields if field[0] not in names]
 
 
 def _encode(headers: dict[str, str]) -> RawHeaders:

@@ -12,3 +12,7 @@ class Principal:
     session_id: UUID
     scopes: frozenset[str]
     is_superuser: bool
+
+    def sees_all(self, resource: str) -> bool:
+        """Return whether the rows of all users are visible, by the scope `RESOURCE:all`."""
+        return f"{resource}:all" in self.scopes

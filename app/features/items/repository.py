@@ -5,7 +5,7 @@ from app.features.items.schemas import ItemRead
 
 
 class ItemRepository(OwnedRepository[Item, ItemRead]):
-    """The items that the principal can see. A superuser sees all items."""
+    """The items of the principal, or of all users with the scope `items:all`."""
 
     model = Item
     schema = ItemRead

@@ -35,7 +35,7 @@ async def create_items(
 
 @router.get("")
 async def list_items(query: Annotated[ItemQuery, Query()], items: ReadItems) -> Page[ItemRead]:
-    """List your items, a page at a time. Superusers list everybody's."""
+    """List your items, a page at a time, or those of all users with the scope `items:all`."""
     return await items.list(query)
 
 

@@ -9,6 +9,7 @@ from app.core.http.export import ExportFormat
 from app.core.schemas import MAX_ID, Input, Output, Price, Text
 
 SCOPES = {"items:read": "Read items.", "items:write": "Create, change and delete items."}
+SUPERUSER_SCOPES = {"items:all": "Reach the items of all users."}
 
 Name = Annotated[str, Text(min_length=1, max_length=255), Field(examples=["Lamp"])]
 Description = Annotated[

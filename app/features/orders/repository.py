@@ -12,7 +12,7 @@ from app.features.orders.models import WITH_LINES, Order, OrderStatus
 
 
 class OrderRepository(Repository[Order]):
-    """The orders that the principal can see. A superuser sees all orders."""
+    """The orders of the principal, or of all users with the scope `orders:all`."""
 
     model = Order
 
@@ -74,7 +74,7 @@ class OrderRepository(Repository[Order]):
 
     def _visible(self, status: OrderStatus | None = None) -> Select[Order]:
         statement = select(Order).options(WITH_LINES)
-        if not self.principal.is_superuser:
+        if not self.principal.sees_all("orders"):
             statement = statement.where(Order.owner_id == self.principal.user_id)
         if status is not None:
             statement = statement.where(Order.status == status)

@@ -9,6 +9,7 @@ from app.core.schemas import MAX_ID, Input, Output, Text
 from app.features.orders.models import OrderStatus
 
 SCOPES = {"orders:read": "Read orders.", "orders:write": "Create, change, place and delete orders."}
+SUPERUSER_SCOPES = {"orders:all": "Reach the orders of all users, and ship them."}
 
 MAX_LINES = 100
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from app.accounts.scopes import allowed_scopes
 from app.core.http.docs import EXTERNAL_LOGO
 from app.main import create_app
-from tests.conftest import make_settings
+from tests.conftest import client_of, make_settings, running
 from tests.slices import needs
 
 
@@ -24,6 +24,17 @@ async def test_pages_load_files_of_this_server_only(client: httpx.AsyncClient, p
         asset = await client.get(f"/{link}")
         assert asset.status_code == 200, link
         assert EXTERNAL_LOGO not in asset.content
+
+
+async def test_docs_and_their_links_are_gone_when_disabled(database_url: str) -> None:
+    settings = make_settings(database_url, docs_enabled=False)
+    async with running(settings) as app, client_of(app) as client:
+        for path in ("/docs", "/redoc", "/openapi.json", "/static/docs/swagger-ui.css"):
+            assert (await client.get(path)).status_code == 404
+        page = (await client.get("/")).text
+        assert 'href="/lab"' in page or "Sign in" in page
+        assert "/docs" not in page
+        assert "/redoc" not in page
 
 
 async def test_docs_keep_no_authorization_in_the_browser(client: httpx.AsyncClient) -> None:

@@ -12,6 +12,7 @@ from jinja2 import TemplateSyntaxError, UndefinedError
 
 from app.core.errors import Unavailable
 from app.core.jobs.mail import Mailer
+from app.core.security.rate_limit import RateLimiter
 from tests.conftest import make_settings
 from tests.databases import ROOT
 from tests.isolation import DEADLINE_SECONDS
@@ -30,7 +31,8 @@ async def inbox() -> AsyncIterator[Inbox]:
 
 async def make_mailer(smtp_url: str | None, **changes: Any) -> Mailer:
     settings = make_settings("sqlite+aiosqlite:///x", smtp_url=smtp_url, **changes)
-    return await asyncio.to_thread(Mailer, settings, [FOLDER])  # it reads them
+    limiter = RateLimiter(None, b"key")
+    return await asyncio.to_thread(Mailer, settings, [FOLDER], limiter)  # it reads them
 
 
 def part(message: EmailMessage, kind: str) -> str:
@@ -57,8 +59,8 @@ async def test_mail_has_headers_and_two_bodies(inbox: Inbox) -> None:
 
 
 async def test_line_break_does_not_add_headers(inbox: Inbox) -> None:
-    mailer = await make_mailer(inbox.url)
     for line_break in ("\r\n", "\n", "\r", "\u2028", "\x0b", "\x85"):
+        mailer = await make_mailer(inbox.url)
         name = f"x{line_break}Bcc: eve@example.com"
         await mailer.send(TO, "greeting", name=name, token="")
         with pytest.raises(EmailNotValidError):
@@ -152,7 +154,31 @@ def test_wrong_templates_stop_the_start(tmp_path: Path) -> None:
     settings = make_settings("sqlite+aiosqlite:///x")
     (tmp_path / "greeting.txt").write_text("another")
     with pytest.raises(ValueError, match="one name"):
-        Mailer(settings, [FOLDER, tmp_path])
+        Mailer(settings, [FOLDER, tmp_path], RateLimiter(None, b"key"))
     (tmp_path / "wrong.txt").write_text("{{ name")
     with pytest.raises(TemplateSyntaxError):
-        Mailer(settings, [tmp_path])
+        Mailer(settings, [tmp_path], RateLimiter(None, b"key"))
+
+
+async def test_fourth_mail_of_a_kind_to_a_recipient_is_dropped(
+    inbox: Inbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    mailer = await make_mailer(inbox.url)
+    calls = (mailer.send(to, "greeting", **CONTEXT) for to in [TO, TO.upper()] * 5)
+    await asyncio.gather(*calls)
+    assert len(inbox.messages) == 3
+    await mailer.send("bob@example.com", "greeting", **CONTEXT)
+    assert len(inbox.messages) == 4
+    lines = [each.getMessage() for each in caplog.records if each.name == "app.mail"]
+    assert lines == ["The mail greeting was dropped: its recipient had too many"] * 7
+
+
+async def test_mail_that_the_server_did_not_take_is_not_counted(inbox: Inbox) -> None:
+    mailer = await make_mailer(inbox.url)
+    inbox.answers = ["450 Later"] * 5
+    for _ in range(5):
+        with pytest.raises(Unavailable):
+            await mailer.send(TO, "greeting", **CONTEXT)
+    for _ in range(3):
+        await mailer.send(TO, "greeting", **CONTEXT)
+    assert len(inbox.messages) == 3

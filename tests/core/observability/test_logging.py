@@ -105,3 +105,19 @@ def test_extra_field_does_not_replace_one_of_the_line(logger: logging.Logger) ->
 @pytest.mark.parametrize("value", ["\ud800", b"\xff", float("nan")])
 def test_value_that_json_lacks_costs_no_line(logger: logging.Logger, value: Any) -> None:
     assert json_lines(logger, "Paid", extra={"value": value})["message"] == "Paid"
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_header_fields_of_a_handshake_are_not_logged_at_debug(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The server's library logs them there, cookies and tokens included."""
+    configure_logging(Settings(log_level="DEBUG"))
+    server = logging.getLogger("uvicorn.error")
+    server.debug("< Cookie: auth_session=secret")
+    server.warning("Shown")
+    logging.getLogger("tests").debug("Shown, too")
+    output = capsys.readouterr().out
+    assert "secret" not in output
+    assert "Shown" in output
+    assert "Shown, too" in output

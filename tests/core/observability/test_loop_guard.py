@@ -140,7 +140,7 @@ def test_guard_is_added_in_local_only() -> None:
         settings = make_settings(
             "sqlite+aiosqlite:///x.db",
             environment=environment,
-            secret_key="x" * 32,
+            secret_key="0123456789abcdef" * 2,
             public_url="https://app.example.com",
         )
         classes: list[Any] = [each.cls for each in create_app(settings).user_middleware]

@@ -10,7 +10,8 @@ import pytest
 
 from app.core.security.policy_headers import content_security_policy
 from app.main import create_app
-from tests.conftest import Person, client_of, make_settings
+from tests.conftest import Person, client_of, make_settings, sign_in
+from tests.slices import needs
 
 PAGES = ["/", "/login", "/signup", "/nowhere", "/static/style.css", "/openapi.json"]
 
@@ -33,6 +34,8 @@ async def test_pages_load_nothing_inline_and_nothing_foreign(
     assert "unsafe" not in str(policy)
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Referrer-Policy"] == "same-origin"
+    assert response.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert "camera=()" in response.headers["Permissions-Policy"]
 
 
@@ -48,7 +51,32 @@ async def test_api_responses_have_few_policy_headers(
         policy = "default-src 'none'; frame-ancestors 'none'"
         assert response.headers["Content-Security-Policy"] == policy
         assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
         assert "Permissions-Policy" not in response.headers
+
+
+@needs("items")
+async def test_response_to_a_user_is_not_stored(
+    client: httpx.AsyncClient, browser: httpx.AsyncClient, ann: Person
+) -> None:
+    await sign_in(browser, ann)
+    item = await ann.client.post("/api/v1/items", json={"name": "Lamp", "price": 1})
+    url = item.headers["Location"]
+    for response in (
+        item,
+        await ann.client.get(url),
+        await ann.client.get(url, headers={"If-None-Match": '"1"'}),
+        await ann.client.get("/api/v1/items/0"),
+        await ann.client.get("/api/v1/users"),
+        await ann.client.get("/api/v1/items/export"),
+        await browser.get("/items"),
+        await browser.get("/items/export?format=csv"),
+        await browser.get("/login"),
+        await browser.post("/account", data={"full_name": "Ann"}),
+    ):
+        assert response.headers["Cache-Control"] == "no-store", response.request.url
+    for path in ("/static/style.css", "/health/live"):
+        assert (await browser.get(path)).headers.get("Cache-Control") != "no-store"
 
 
 async def test_swagger_ui_runs_its_own_inline_script_alone(browser: httpx.AsyncClient) -> None:

@@ -22,12 +22,14 @@ from app.features.items.schemas import ItemCreate
 from tests.conftest import (
     POSTGRES_URL,
     Person,
+    browser_of,
     client_of,
     counted_statements,
     make_person,
     make_settings,
     only,
     running,
+    sign_in,
 )
 from tests.databases import Databases
 from tests.features.items.test_crud import LAMP, make
@@ -141,9 +143,12 @@ async def test_filters_limit_the_export(
         "+1",
         "-1",
         "@SUM(A1)",
-        "\t=1",
-        "\r=1",
-        "\n=1",
+        "\t1",
+        "\r",
+        " =1",
+        "\u200b\u2060=1",
+        "\ufeff@1",
+        "\u3000\xa0-1",
         "\uff1d1+1",
         '=HYPERLINK("x","y")',
         "-",
@@ -158,7 +163,39 @@ async def test_formula_is_escaped_in_csv(ann: Person, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a=1", " =1", "'", "🦉 Ünï", "שלום", "a,b;c\td", '"', "\\", "1-1"]
+    ("name", "cell"),
+    [
+        ("\n=1", "\n'=1"),
+        ("\r=1", "'\r'=1"),
+        ("\t=1", "'\t'=1"),
+        ("a;=1;b", "a;'=1;b"),
+        ("a; \u200b=1", "a;' \u200b=1"),
+        ("a\t+1", "a\t'+1"),
+        ("a|-1|@b", "a|'-1|'@b"),
+        ("a\n\n\uff1d1", "a\n\n'\uff1d1"),
+        ("a\u2028@b", "a\u2028'@b"),
+        ("a;\tb", "a;'\tb"),
+    ],
+)
+async def test_formula_inside_of_a_cell_is_escaped_in_csv(
+    app: FastAPI, ann: Person, admin: httpx.AsyncClient, name: str, cell: str
+) -> None:
+    """A spreadsheet that is set to another separator sees it as a cell of its own."""
+    await make(ann, name=name, description=name)
+    (_, cells) = await cells_of(ann)
+    assert cells[1] == cells[2] == cell
+    async with browser_of(app) as browser:
+        await sign_in(browser, ann)
+        exports = ((browser, "/items/export?format=csv"), (admin, "/admin/item/export/csv"))
+        for client, url in exports:
+            text = (await client.get(url)).content.decode("utf-8-sig")
+            (_, row) = csv.reader(io.StringIO(text, newline=""))
+            assert row[1] == row[2] == cell
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a=1", " 1", "a, -1", "a; b", "a\n\nb", "'", "🦉 Ünï", "שלום", "a,b;c\td", '"', "\\", "1-1"],
 )
 async def test_other_text_is_not_escaped_in_csv(ann: Person, name: str) -> None:
     await make(ann, name=name, description="")

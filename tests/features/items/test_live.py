@@ -17,7 +17,7 @@ from app.core.errors import Unauthenticated, Unavailable
 from app.core.realtime import sockets
 from app.core.security.tokens import AccessTokens
 from app.features.items.events import ItemEvent
-from tests.conftest import PASSWORD, SECRET_KEY, Person, make_person
+from tests.conftest import PASSWORD, SECRET_KEY, Person, delete_account, make_person
 from tests.features.items.feed import connected, connecting, refused
 from tests.isolation import DEADLINE_SECONDS
 
@@ -205,12 +205,14 @@ async def delete_user(ann: Person, root: Person) -> httpx.Response:
     return await root.client.delete(f"/api/v1/users/{ann.id}")
 
 
-async def delete_account(ann: Person, root: Person) -> httpx.Response:
+async def delete_own_account(ann: Person, root: Person) -> httpx.Response:
     await ann.client.post(ITEMS, json=LAMP)
-    return await ann.client.delete("/api/v1/users/me")
+    return await delete_account(ann)
 
 
-@pytest.mark.parametrize("end", [revoke, delete_session, deactivate, delete_user, delete_account])
+@pytest.mark.parametrize(
+    "end", [revoke, delete_session, deactivate, delete_user, delete_own_account]
+)
 async def test_end_of_the_session_closes_the_socket(
     app: FastAPI,
     ann: Person,

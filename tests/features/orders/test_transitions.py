@@ -53,5 +53,5 @@ async def test_owner_who_is_no_superuser_cannot_ship(ann: Person) -> None:
     placed = await change_order(ann, order["id"], "place")
     response = await attempt(ann, order["id"], "ship")
     assert response.status_code == 403
-    assert response.json()["detail"] == "Only superusers can ship orders."
+    assert response.json()["detail"] == "Shipping an order takes the scope orders:all."
     assert await read_order(ann, order["id"]) == placed

@@ -1,0 +1,65 @@
+"""The passwords of accounts: hashed and checked in turn, and not more often than one may guess."""
+
+from collections.abc import Collection
+from functools import partial
+
+from pydantic import SecretStr
+
+from app.accounts.models import User
+from app.accounts.repository import Accounts
+from app.accounts.service.attempts import Attempts
+from app.core.database.repository import UnitsOfWork
+from app.core.errors import Forbidden, Invalid, NotFound
+from app.core.security.fair_queue import FairQueue
+from app.core.security.passwords import Passwords, is_one_of
+
+
+class AccountPasswords:
+    """No connection is held while a password is hashed. `turn` names whose turn that is."""
+
+    def __init__(
+        self,
+        accounts: UnitsOfWork[Accounts],
+        passwords: Passwords,
+        hashing: FairQueue,
+        attempts: Attempts,
+        *,
+        site_names: Collection[str],
+    ) -> None:
+        self._accounts = accounts
+        self._passwords = passwords
+        self._hashing = hashing
+        self._attempts = attempts
+        self._site_names = site_names
+
+    async def hash(
+        self, password: SecretStr, email: str, turn: str, *, field: str = "password"
+    ) -> str:
+        """Return the hash. Raise Invalid, with the field's name, when the password is a name."""
+        given = password.get_secret_value()
+        if is_one_of((email, email.partition("@")[0], *self._site_names), given):
+            detail = "Choose a password that is not your e-mail address or the name of this site."
+            raise Invalid(detail, "body", field)
+        return await self._hashing.run(turn, partial(self._passwords.hash, given))
+
+    async def check(self, user_id: int, password: SecretStr) -> User:
+        """Return the user as they were checked. Raise Forbidden when the password is wrong."""
+        await self._attempts.current_password(user_id)
+        async with self._accounts.reading() as accounts:
+            user = found(await accounts.users.get(user_id), user_id)
+        verify = partial(self._passwords.verify, password.get_secret_value(), user.password_hash)
+        matches, _ = await self._hashing.run(f"user {user_id}", verify)
+        if not matches:
+            raise wrong_password()
+        return user
+
+
+def wrong_password() -> Forbidden:
+    return Forbidden("The current password is wrong.")
+
+
+def found(user: User | None, who: int | str) -> User:
+    """Return the user. Raise NotFound when there is none."""
+    if user is None:
+        raise NotFound(f"User Not Found ({'id' if isinstance(who, int) else 'email'}: {who})")
+    return user
