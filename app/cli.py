@@ -79,7 +79,7 @@ def serve(
 
 @cli.command()
 def worker() -> None:
-    """Run the jobs that are queued on Redis."""
+    """Run the queued jobs, where REDIS_URL is set: else the server runs them."""
     settings = get_settings()
     if settings.redis_url is None:
         raise SystemExit(
