@@ -1,4 +1,4 @@
-"""What the tests of the admin share."""
+"""Helpers for the tests of the admin."""
 
 import re
 from typing import Any
@@ -22,5 +22,5 @@ def alert(page: httpx.Response) -> str:
     )
 
 
-def error_of(page: httpx.Response) -> str:
+def field_errors(page: httpx.Response) -> str:
     return "".join(re.findall('<div class="invalid-feedback">(.*?)</div>', page.text))

@@ -1,8 +1,11 @@
-"""Every test that asks for a database runs on SQLite, and on PostgreSQL too when TEST_POSTGRES_URL
-names a server, with a user who may create databases there. TEST_REDIS_URL names a Redis database,
-which is emptied, and so is the next for each further process. The application has it wherever it is
-on PostgreSQL: the whole suite runs with Redis and without. The pages are tried in Chromium, and the
-application behind PgBouncer, where these are installed."""
+"""Fixtures for all tests.
+
+Each test that uses a database runs on SQLite, and on PostgreSQL too if TEST_POSTGRES_URL names a
+server whose user may create databases. TEST_REDIS_URL names a Redis database, which is emptied;
+each further process of the tests uses the next database. The application uses Redis on PostgreSQL,
+and runs without Redis on SQLite. The tests in a browser need Chromium, and some tests need
+PgBouncer.
+"""
 
 import asyncio
 import os
@@ -29,7 +32,13 @@ from redis import Redis
 from sqlalchemy import event
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.isolation import ENV_FILE, be_patient, forget_settings, hash_cheaply, unset_settings
+from tests.isolation import (
+    ENV_FILE,
+    extend_timeouts,
+    forget_settings,
+    unset_settings,
+    use_cheap_hashes,
+)
 from tests.tracing import pause_tracing, untraced
 
 # The first process traces what the imports run, for all of them.
@@ -37,8 +46,8 @@ IS_FIRST = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
 resume_tracing = pause_tracing() if sys.gettrace() and not IS_FIRST else None
 
 forget_settings()
-hash_cheaply()
-be_patient()
+use_cheap_hashes()
+extend_timeouts()
 
 from app.accounts.models import AuthSession, User, email_key
 from app.accounts.repository import Accounts
@@ -58,7 +67,7 @@ from tests.slices import is_missing
 from tests.waiting import Clock
 
 SECRET_KEY, REDIS_URL = servers.SECRET_KEY, servers.REDIS_URL
-redis_beside = servers.redis_beside
+redis_url_for = servers.redis_url_for
 PASSWORD = "correct horse battery"
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL")
 CHROMIUM = shutil.which("chromium")
@@ -66,13 +75,13 @@ SERVER, TWO_WORKERS = "server", "two workers"
 UNTRACED = {"server", "two_workers", "site"}
 TRACED_CASES = 4
 IS_TRACED = pytest.StashKey[bool]()
-# No test makes too many attempts for the others, and any that leaks five connections is found.
+# Tests share the rate limit of sign-ins. With a small pool, leaked connections make a test fail.
 SERVER_SETTINGS = {
     "RATE_LIMIT_LOGIN": "1000/minute",
     "DATABASE_POOL_SIZE": "5",
     "MAX_CONNECTIONS": "1100",
 }
-# The settings that `create_app` does not read: those of what the lifespan opens.
+# The settings that the lifespan reads, and `create_app` does not.
 OPENED_WITH = (
     "database_url",
     "database_pool_size",
@@ -89,7 +98,7 @@ BACKENDS = ["sqlite", "postgresql"] if POSTGRES_URL else ["sqlite"]
 
 
 def only(backend: str) -> pytest.MarkDecorator:
-    """For a test of what one kind of database does."""
+    """Run a test on one kind of database only."""
     return pytest.mark.only(backend)
 
 
@@ -98,7 +107,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if is_missing(item):
             return False
         mark = item.get_closest_marker("only")
-        return not mark or item.callspec.params["databases"] in mark.args  # type: ignore[attr-defined]  # of parametrized ones
+        return not mark or item.callspec.params["databases"] in mark.args  # type: ignore[attr-defined]  # Parametrized tests have it.
 
     items[:] = filter(fits, items)
     traced = Counter[tuple[Path, str]]()
@@ -108,8 +117,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         traced[case] += item.stash[IS_TRACED]
 
 
-class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-    """Gives all tests that share a server or a browser to one process, and first."""
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # The base class has no types.
+    """A scheduler that gives all tests with the same server or browser to one process."""
 
     def _split_scope(self, nodeid: str) -> str:
         parameters = nodeid.partition("[")[2]
@@ -164,9 +173,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def is_worth_tracing(item: pytest.Item) -> bool:
-    """Coverage doubles the time of a test: one database and a few of its cases will do.
+    """Return whether coverage should trace a test.
 
-    Where the code runs in another process, there is nothing to trace.
+    Tracing doubles the time of a test: one database and a few cases of each test are enough.
+    Code in another process cannot be traced.
     """
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     if parameters.get("databases", BACKENDS[-1]) != BACKENDS[-1] or parameters.get("seed"):
@@ -185,22 +195,22 @@ def _traced_once(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _processes_are_not_traced() -> None:
-    """To start one would take twice as long, and its code is tested in this process too."""
+    """Don't trace other processes: they would start twice as slowly, for no more coverage."""
     os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 @pytest.fixture(autouse=True)
-def never_blocked(request: pytest.FixtureRequest) -> Iterator[BlockBuster | None]:
-    if not iscoroutinefunction(request.function):  # its loops are Alembic's and the tests' own
+def blocking_detector(request: pytest.FixtureRequest) -> Iterator[BlockBuster | None]:
+    if not iscoroutinefunction(request.function):  # Sync tests may block.
         yield None
         return
     with blockbuster_ctx() as blockbuster:
-        # asyncpg looks for ~/.pgpass and certificates as it connects; it has no other way.
+        # asyncpg always looks for ~/.pgpass and certificates when it connects.
         for call in ("os.stat", "io.TextIOWrapper.read", "os.path.abspath"):
             if call in blockbuster.functions:
                 function = blockbuster.functions[call]
                 function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_dsn_and_args")
-        # Coverage locks its own data as it first sees a file.
+        # Coverage locks its data when it sees a file for the first time.
         lock = blockbuster.functions["threading.Lock.acquire"]
         lock.can_block_in("coverage/collector.py", {"lock_data", "unlock_data"})
         yield blockbuster
@@ -235,7 +245,7 @@ def shared_database_url(databases: Databases, template_url: str) -> Iterator[str
 
 @pytest.fixture
 def database_url(databases: Databases, shared_database_url: str) -> Iterator[str]:
-    """A migrated database without rows, which is emptied after the test."""
+    """Yield a migrated database without rows, and empty it after the test."""
     yield shared_database_url
     databases.empty(shared_database_url)
 
@@ -254,21 +264,21 @@ def two_workers_url(shared_database_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def server(server_url: str, database_url: str) -> Iterator[httpx.Client]:
-    """A client of a real server that many tests share."""
+    """Yield a client of a real server that many tests share."""
     with http_client(server_url) as client:
         yield client
 
 
 @pytest.fixture
 def two_workers(two_workers_url: str, database_url: str) -> Iterator[httpx.Client]:
-    """The same of a server with two workers."""
+    """Yield a client of a shared server with two workers."""
     with http_client(two_workers_url) as client:
         yield client
 
 
 @pytest.fixture
 def own_database_url(databases: Databases, template_url: str) -> Iterator[str]:
-    """The same, for a test that changes the schema or cuts connections."""
+    """Yield a migrated database for a test that changes the schema or cuts connections."""
     url = databases.create(template_url)
     yield url
     databases.drop(url)
@@ -283,7 +293,7 @@ def _empty_redis() -> None:
 
 @pytest.fixture
 def redis_url() -> str:
-    """Of a database that is empty; without TEST_REDIS_URL the test is skipped."""
+    """Return the URL of an empty Redis database, or skip the test without TEST_REDIS_URL."""
     if not REDIS_URL:
         pytest.skip("TEST_REDIS_URL is not set")
     return REDIS_URL
@@ -291,7 +301,7 @@ def redis_url() -> str:
 
 @pytest.fixture
 def empty_database_url(databases: Databases) -> Iterator[str]:
-    """Without tables."""
+    """Yield a database without tables."""
     url = databases.create()
     yield url
     databases.drop(url)
@@ -299,7 +309,7 @@ def empty_database_url(databases: Databases) -> Iterator[str]:
 
 @pytest.fixture
 def migrations(tmp_path: Path) -> Path:
-    """Return a folder with a copy of the migrations, for a test to add to."""
+    """Return a folder with a copy of the migrations, to which a test can add one."""
     shutil.copytree(ROOT / "alembic", tmp_path / "alembic")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
@@ -312,7 +322,7 @@ def make_settings(database_url: str, **changes: Any) -> Settings:
         "database_url": database_url,
         "database_pool_timeout": DEADLINE_SECONDS,
         "database_statement_timeout": DEADLINE_SECONDS,
-        "redis_url": redis_beside(database_url),
+        "redis_url": redis_url_for(database_url),
     }
     return Settings(**values | changes)
 
@@ -323,15 +333,15 @@ def default_settings(database_url: str) -> Settings:
 
 
 def build_of(settings: Settings) -> str:
-    """Return what is the same for all settings that the same application can be opened with."""
+    """Return a key that is equal for all settings that can share one application."""
     return repr(settings.model_copy(update=dict.fromkeys(OPENED_WITH)))
 
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[FastAPI]:
-    """Open an application that another test has had, or a new one: to build it takes longest."""
+    """Open an application that another test has built, or a new one: building it is slow."""
     idle = idle_apps[build_of(settings)]
-    # In a thread, since it looks for files.
+    # It reads files, which would block the event loop.
     app = idle.pop() if idle else await asyncio.to_thread(create_app, settings.model_copy())
     with restored(app):
         app.state.settings = settings
@@ -347,7 +357,10 @@ def settings(database_url: str) -> Settings:
 
 @pytest.fixture(scope="session")
 def shared_app(shared_database_url: str) -> FastAPI:
-    """An application that is built but not open: most of what it takes is the routes."""
+    """Build an application once, without opening its resources.
+
+    Most of the time to build an application is for its routes.
+    """
     app = create_app(make_settings(shared_database_url))
     app.state.site = build_site(app.state.settings)
     app.state.site.templates.compile()
@@ -356,7 +369,7 @@ def shared_app(shared_database_url: str) -> FastAPI:
 
     async def build() -> None:
         async with client_of(app) as client:
-            await client.get("/health/live")  # The first request builds the rest.
+            await client.get("/health/live")  # The first request builds the middleware.
 
     asyncio.run(build())
     return app
@@ -364,7 +377,7 @@ def shared_app(shared_database_url: str) -> FastAPI:
 
 @contextmanager
 def restored(app: FastAPI) -> Iterator[None]:
-    """Take back the routes, overrides and state that a test has added."""
+    """Remove the routes, overrides and state that a test has added."""
     routes, state, router = [*app.router.routes], {**app.state._state}, app.router.middleware_stack
     yield
     app.state._state = state
@@ -377,9 +390,9 @@ def restored(app: FastAPI) -> Iterator[None]:
 
 @pytest.fixture
 async def app(shared_app: FastAPI, settings: Settings) -> AsyncIterator[FastAPI]:
-    """The shared application, opened for this test alone: all that remembers anything is new.
+    """Yield the shared application with new resources for this test.
 
-    Where a test file has `settings` of its own, they get an application of their own.
+    If a test file overrides `settings`, each of its tests gets a new application.
     """
     if settings != shared_app.state.settings:
         async with running(settings) as app:
@@ -389,14 +402,6 @@ async def app(shared_app: FastAPI, settings: Settings) -> AsyncIterator[FastAPI]
         async with app_resources(settings) as resources:
             shared_app.state.resources = resources
             yield shared_app
-
-
-@pytest.fixture
-async def own_app(settings: Settings) -> AsyncIterator[FastAPI]:
-    """An application for a test that adds routes which the fast router should know."""
-    app = await asyncio.to_thread(create_app, settings)
-    async with app.router.lifespan_context(app):
-        yield app
 
 
 def client_of(
@@ -409,13 +414,13 @@ def client_of(
 
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """Nobody is signed in."""
+    """Yield a client without a signed-in user."""
     async with client_of(app) as client:
         yield client
 
 
 def browser_of(app: FastAPI, **headers: str) -> httpx.AsyncClient:
-    """As a browser asks from a page of ours; it keeps its cookies."""
+    """Return a client that sends the headers of a browser on a page of this site."""
     browser = client_of(app)
     browser.headers.update({"Accept": "text/html", "Sec-Fetch-Site": "same-origin"} | headers)
     return browser
@@ -433,8 +438,11 @@ async def clock() -> Clock:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run in an empty folder, whose `.env` counts, and without any setting in the environment."""
+def empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run in an empty folder without any setting in the environment.
+
+    The settings are read from the `.env` file of that folder, if a test creates one.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(Settings.model_config, "env_file", ENV_FILE)
     get_settings.cache_clear()
@@ -460,7 +468,7 @@ def password_hash() -> str:
 async def make_person(
     app: FastAPI, password_hash: str, name: str, *, is_superuser: bool = False
 ) -> Person:
-    """Somebody who is signed in with all their scopes."""
+    """Create a user with a session that has all allowed scopes."""
     email = f"{name}@example.com"
     user = User(
         email=email,
@@ -518,7 +526,7 @@ async def root(app: FastAPI, password_hash: str) -> AsyncIterator[Person]:
 
 @pytest.fixture
 async def admin(app: FastAPI, root: Person) -> AsyncIterator[httpx.AsyncClient]:
-    """The superuser's browser."""
+    """Yield a browser in which the superuser is signed in."""
     async with browser_of(app) as browser:
         await sign_in(browser, root)
         yield browser
@@ -526,11 +534,14 @@ async def admin(app: FastAPI, root: Person) -> AsyncIterator[httpx.AsyncClient]:
 
 @asynccontextmanager
 async def counted_statements(app: FastAPI) -> AsyncIterator[list[str]]:
-    """The statements that are sent to the database meanwhile. Those that look for the caller's
-    session are not among them: on PostgreSQL it is in memory (`app/accounts/session_cache.py`)."""
+    """Record the statements that are sent to the database.
+
+    The look-up of the user's session is left out: on PostgreSQL, sessions are cached in memory
+    (`app/accounts/session_cache.py`).
+    """
     database, seen = app.state.resources.database, list[str]()
 
-    def see(*arguments: Any) -> None:
+    def record(*arguments: Any) -> None:
         statement = arguments[2]
         is_look_up = statement.startswith("SELECT") and "JOIN" in statement
         if "pg_notify" not in statement and not (is_look_up and "auth_sessions" in statement):
@@ -538,15 +549,15 @@ async def counted_statements(app: FastAPI) -> AsyncIterator[list[str]]:
 
     engines = [database.engine.sync_engine, database.reader.sync_engine]
     for engine in engines:
-        event.listen(engine, "before_cursor_execute", see)
+        event.listen(engine, "before_cursor_execute", record)
 
     send = Session._send
 
-    async def see_and_send(*arguments: Any) -> Any:
+    async def record_and_send(*arguments: Any) -> Any:
         seen.append(arguments[2].sql)
         return await send(*arguments)
 
-    with patch.object(Session, "_send", see_and_send):
+    with patch.object(Session, "_send", record_and_send):
         yield seen
     for engine in engines:
-        event.remove(engine, "before_cursor_execute", see)
+        event.remove(engine, "before_cursor_execute", record)

@@ -1,4 +1,4 @@
-"""Copies of the project, for tests that change its files."""
+"""Copy the project, for tests that change its files."""
 
 import shutil
 from pathlib import Path

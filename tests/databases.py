@@ -1,4 +1,4 @@
-"""Databases for the tests: empty ones, and ones that are migrated."""
+"""Create and delete databases for the tests."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ class Databases(Protocol):
     def drop(self, url: str) -> None: ...
 
     def empty(self, url: str) -> None:
-        """Delete all rows of all tables. The ids start at 1 again."""
+        """Delete all rows of all tables, and restart the ids at 1."""
 
     def execute(self, url: str, *statements: str) -> None: ...
 
@@ -65,7 +65,10 @@ class Sqlite:
 
 
 class Postgres:
-    """Keeps a connection to the database that is emptied after each test."""
+    """Databases on a PostgreSQL server.
+
+    One connection stays open, to the database that is emptied after each test.
+    """
 
     def __init__(self, server: str) -> None:
         self._server = server
@@ -74,7 +77,7 @@ class Postgres:
     def create(self, template: str | None = None) -> str:
         name = f"test_{uuid4().hex}"
         like = make_url(template).database if template else "template0"
-        # With a locale of its own: the server's may be one that knows no "Ü".
+        # The server's default locale may not support characters such as "Ü".
         locale = "ENCODING 'UTF8' LOCALE 'C.UTF-8'" if template is None else ""
         self.execute(self._server, f"CREATE DATABASE {name} TEMPLATE {like} {locale}")
         return make_url(self._server).set(database=name).render_as_string(hide_password=False)
@@ -84,7 +87,7 @@ class Postgres:
         self.execute(self._server, f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
 
     def empty(self, url: str) -> None:
-        # TRUNCATE makes the files of each table and index anew, which takes fifty times as long.
+        # TRUNCATE recreates the files of each table and index, which takes fifty times as long.
         restart = "SELECT setval(seqrelid::regclass, 1, false) FROM pg_sequence"
         if self._kept is None or self._kept[0] != url:
             self.close()
@@ -102,7 +105,7 @@ class Postgres:
                 connection.execute(statement)
 
     def _connect(self, url: str) -> "psycopg.Connection[TupleRow]":
-        """A connection that waits for another's lock until the deadline."""
+        """Return a connection that waits for locks until the deadline."""
         options = f"-c lock_timeout={DEADLINE_SECONDS}s"
         return psycopg.connect(url.replace("+asyncpg", ""), autocommit=True, options=options)
 
@@ -110,7 +113,7 @@ class Postgres:
 def alembic(database_url: str, *arguments: str, folder: Path = ROOT) -> str:
     """Run Alembic's command line and return what it prints.
 
-    It runs an event loop, so that it takes a thread where one runs already.
+    Alembic runs an event loop of its own: call this in a thread if a loop is running already.
     """
     command, output = CommandLine(), StringIO()
     options = command.parser.parse_args(arguments)
@@ -125,7 +128,7 @@ def alembic(database_url: str, *arguments: str, folder: Path = ROOT) -> str:
 
 
 def alembic_process(database_url: str, *arguments: str) -> None:
-    """Run Alembic's command line in a process of its own."""
+    """Run Alembic's command line in a separate process."""
     command = [
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""What a process of the tests needs before it imports the application."""
+"""Prepare a process of the tests before it imports the application."""
 
 import os
 from functools import cache
@@ -8,7 +8,7 @@ from passlib.hash import argon2
 
 from app.core.config import Settings
 
-DEADLINE_SECONDS = 60  # Whatever a test waits for happens within this time.
+DEADLINE_SECONDS = 60  # The longest time that a test waits for anything.
 ENV_FILE = Settings.model_config["env_file"]
 LEAN_ROUTES = os.environ.get("TEST_LEAN_ROUTES", "true") == "true"
 
@@ -24,7 +24,7 @@ def empty_folder() -> str:
 
 
 def unset_settings() -> None:
-    """Drop all settings from the environment. TEST_LEAN_ROUTES=false alone becomes one."""
+    """Drop all settings from the environment, except for TEST_LEAN_ROUTES=false."""
     for name in list(os.environ):
         if name.lower() in Settings.model_fields:
             del os.environ[name]
@@ -33,7 +33,7 @@ def unset_settings() -> None:
 
 
 def forget_settings() -> None:
-    """Drop the settings of whoever runs the tests: exported variables and the `.env` file.
+    """Drop the settings of the developer: exported variables and the `.env` file.
 
     The processes that a test starts inherit this environment.
     """
@@ -43,9 +43,9 @@ def forget_settings() -> None:
     Settings.model_config["env_file"] = None
 
 
-def be_patient() -> None:
-    """Let whatever a busy machine has to wait for come late."""
-    # Only now that the settings are forgotten.
+def extend_timeouts() -> None:
+    """Extend the time-outs that a busy machine may exceed."""
+    # These modules must not be imported before the settings are dropped.
     from app.core.database import engine as engines
     from app.core.http import health, server
     from app.core.jobs import mail, runner
@@ -54,17 +54,17 @@ def be_patient() -> None:
     health.READY_SECONDS = rate_limit.REDIS_SECONDS = DEADLINE_SECONDS
     concurrency.WAIT_SECONDS = fair_queue.WAIT_SECONDS = mail.SMTP_SECONDS = DEADLINE_SECONDS
     engines.LOCK_TIMEOUT_SECONDS = engines.SQLITE_BUSY_SECONDS = DEADLINE_SECONDS
-    runner.POLL_SECONDS = DEADLINE_SECONDS  # a runner of a test is told, and looks at nothing else
+    runner.POLL_SECONDS = DEADLINE_SECONDS  # A runner in a test is notified, and does not poll.
     server.PING_SECONDS = DEADLINE_SECONDS
 
 
-def hash_cheaply() -> None:
-    """Hash passwords at argon2's lowest cost, which is a thousand times as fast."""
+def use_cheap_hashes() -> None:
+    """Hash passwords at argon2's lowest cost, a thousand times faster."""
     argon2.memory_cost, argon2.default_rounds = argon2.min_memory_cost, argon2.min_rounds
 
 
 def compile_lazily() -> None:
-    """Compile a template when it is first asked for: to compile all takes a server a second."""
+    """Compile each template at its first use: compiling all of them takes a second."""
     from app.web.admin_site.site import Admin
     from app.web.rendering import Templates
 

@@ -1,4 +1,4 @@
-"""PgBouncer in front of a test's database: each transaction gets the next of a few connections."""
+"""Run PgBouncer in front of a test's database, with a pool of a few connections."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from tests.waiting import eventually
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH')}:/usr/sbin")
 POOL_SIZE = 3
-# With `server_round_robin` each transaction gets the connection that was used longest ago.
+# `server_round_robin` gives each transaction the least recently used connection.
 CONFIGURATION = """
 [databases]
 * = {target}
@@ -47,11 +47,11 @@ def pooling(database_url: str, folder: Path) -> Iterator[str]:
         )
     )
     command = [PGBOUNCER or "", "--quiet", str(file)]
-    if os.geteuid() == 0:  # PgBouncer refuses to run as root: it reads the file, and changes.
+    if os.geteuid() == 0:  # PgBouncer refuses to run as root.
         command.insert(1, "--user=nobody")
     process = subprocess.Popen(command)
     try:
-        eventually(lambda: process.poll() is not None or _answers(port))
+        eventually(lambda: process.poll() is not None or _is_listening(port))
         assert process.poll() is None, "PgBouncer has stopped"
         pooled = url.set(host="127.0.0.1", port=port)
         yield pooled.render_as_string(hide_password=False)
@@ -69,7 +69,7 @@ def _quoted(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _answers(port: int) -> bool:
+def _is_listening(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
         return True
     return False

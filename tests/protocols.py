@@ -1,4 +1,4 @@
-"""The server's protocols with a small application, on the test's own event loop."""
+"""Run the server's protocols with a small application in the event loop of the test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,7 +23,7 @@ def frame(opcode: int, payload: bytes, *, is_last: bool = True) -> bytes:
 
 @asynccontextmanager
 async def listening(app: Application) -> AsyncIterator[Callable[[], Awaitable[Connection]]]:
-    """Yield what connects; all connections are closed at the end."""
+    """Yield a function that connects, and close all connections at the end."""
     config = Config(app, http=HttpProtocol, ws=WebSocketProtocol, log_config=None, lifespan="off")
     config.load()
     state, opened = ServerState(), AsyncExitStack()

@@ -1,4 +1,4 @@
-"""A TCP relay whose links can go silent: nothing is closed, and nothing gets through any more."""
+"""A TCP relay that can drop all traffic without closing the connections."""
 
 import socket
 import threading
@@ -16,7 +16,7 @@ class Relay:
         self._start(self._accept)
 
     def silence(self) -> None:
-        """Let nothing through on the links that are open now; new ones work."""
+        """Drop all traffic of the open links; new links work."""
         self._silent.update(self._links)
 
     def close(self) -> None:
@@ -27,7 +27,7 @@ class Relay:
         while True:
             try:
                 client, _ = self._listener.accept()
-            except OSError:  # closed
+            except OSError:  # The listener is closed.
                 return
             server = socket.create_connection(self._target)
             self._links += [client, server]
@@ -41,7 +41,7 @@ class Relay:
                     target.sendall(data)
             if source not in self._silent:
                 target.shutdown(socket.SHUT_WR)
-        except OSError:  # the other side is gone
+        except OSError:  # The other side has closed the connection.
             pass
 
     def _start(self, target: object, *arguments: object) -> None:
@@ -50,7 +50,7 @@ class Relay:
 
 def _close(each: socket.socket) -> None:
     with suppress(OSError):
-        each.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits on it
+        each.shutdown(socket.SHUT_RDWR)  # This wakes the thread that reads from the socket.
     each.close()
 
 

@@ -4,10 +4,10 @@ Its workers import this module too.
 """
 
 from app.cli import cli
-from tests.isolation import be_patient, compile_lazily, hash_cheaply
+from tests.isolation import compile_lazily, extend_timeouts, use_cheap_hashes
 
-hash_cheaply()
-be_patient()
+use_cheap_hashes()
+extend_timeouts()
 compile_lazily()
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The real server, in a process of its own."""
+"""Run the real server in a separate process."""
 
 import os
 import signal
@@ -17,10 +17,10 @@ from tests.isolation import DEADLINE_SECONDS, empty_folder
 from tests.sockets import LIVE
 from tests.waiting import eventually
 
-# What the server logs when it stops before a request has ended.
-GRACE_IS_OVER = "timeout graceful shutdown exceeded"
-# Of a WebSocket's client.
-PATIENT: dict[str, Any] = {
+# The server logs this when it stops before a request has ended.
+GRACE_PERIOD_EXCEEDED = "timeout graceful shutdown exceeded"
+# The options of a WebSocket client.
+CLIENT_OPTIONS: dict[str, Any] = {
     "open_timeout": DEADLINE_SECONDS,
     "close_timeout": DEADLINE_SECONDS,
     "ping_interval": None,
@@ -28,20 +28,23 @@ PATIENT: dict[str, Any] = {
 SECRET_KEY = "a secret that only the tests know"
 REDIS_URL = os.environ.get("TEST_REDIS_URL")
 held_ports = list[socket.socket]()
-if REDIS_URL:  # a database for each process of the tests: NUMBER, NUMBER + 1...
+if REDIS_URL:  # Each process of the tests gets a database: NUMBER, NUMBER + 1...
     _server, _, _number = REDIS_URL.rpartition("/")
     _worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
     REDIS_URL = f"{_server}/{int(_number) + int(_worker)}"
 
 
-def redis_beside(database_url: str) -> str | None:
-    """As in production, PostgreSQL comes with Redis, and SQLite without."""
+def redis_url_for(database_url: str) -> str | None:
+    """Return the URL of Redis for PostgreSQL, as in production, and None for SQLite."""
     return REDIS_URL if database_url.startswith("postgresql") else None
 
 
 def free_port() -> int:
-    """Return a port that nobody else is given: it stays bound here, and a server can listen there
-    all the same. Else two runs of the tests could ask each other's servers."""
+    """Return a port that no other process gets.
+
+    The port stays bound here; with SO_REUSEADDR, a server can listen on it nevertheless. Without
+    this, two runs of the tests could use each other's servers.
+    """
     holder = socket.socket()
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     holder.bind(("127.0.0.1", 0))
@@ -55,7 +58,7 @@ def start(database_url: str, port: int, **environment: str) -> subprocess.Popen[
         "PYTHONPATH": str(ROOT),
         "ENVIRONMENT": "test",
         "DATABASE_URL": database_url,
-        "REDIS_URL": redis_beside(database_url) or "",
+        "REDIS_URL": redis_url_for(database_url) or "",
         "SECRET_KEY": SECRET_KEY,
         "DATABASE_POOL_TIMEOUT": str(DEADLINE_SECONDS),
         "DATABASE_STATEMENT_TIMEOUT": str(DEADLINE_SECONDS),
@@ -70,20 +73,20 @@ def start(database_url: str, port: int, **environment: str) -> subprocess.Popen[
 
 
 def http_client(url: str) -> httpx.Client:
-    """Return a client without certificates: to load them takes longer than most tests."""
+    """Return a client without certificates: loading them takes longer than most tests."""
     return httpx.Client(base_url=url, timeout=DEADLINE_SECONDS, verify=False)
 
 
 @contextmanager
 def serving(database_url: str, **environment: str) -> Iterator[httpx.Client]:
-    """A client of the server, which is stopped with SIGTERM at the end."""
+    """Start a server, yield a client, and stop the server with SIGTERM at the end."""
     with serving_process(database_url, **environment) as (client, _):
         yield client
 
 
 @contextmanager
 def serving_process(database_url: str, **environment: str) -> Iterator[tuple[httpx.Client, int]]:
-    """Serve as `serving` does, and yield the process's id, too."""
+    """Do the same as `serving`, and yield the process's id, too."""
     port = free_port()
     process = start(database_url, port, **environment)
     try:
@@ -93,7 +96,7 @@ def serving_process(database_url: str, **environment: str) -> Iterator[tuple[htt
     finally:
         process.send_signal(signal.SIGTERM)
         status = process.wait(timeout=DEADLINE_SECONDS)
-    assert status in (0, -signal.SIGTERM)  # after its shutdown, uvicorn ends as it was told to
+    assert status in (0, -signal.SIGTERM)  # After its shutdown, uvicorn raises the signal again.
 
 
 def wait_until_live(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
@@ -108,7 +111,7 @@ def wait_until_live(process: subprocess.Popen[bytes], client: httpx.Client) -> N
 
 
 def sign_up(client: httpx.Client, name: str = "ann") -> None:
-    """The client is signed in afterwards."""
+    """Create an account, and sign the client in."""
     account = {"email": f"{name}@example.com", "password": "correct horse battery"}
     assert client.post("/api/v1/users", json=account).status_code == 201
     form = {"grant_type": "password", "username": account["email"]}
@@ -121,8 +124,8 @@ def live_url(client: httpx.Client, path: str = LIVE) -> str:
 
 
 def listen(client: httpx.Client, path: str = LIVE, **options: Any) -> ClientConnection:
-    """To the changes of the items of who is signed in."""
+    """Open the live feed of the signed-in user's items."""
     headers = {"Authorization": client.headers["Authorization"]}
-    options = PATIENT | {"additional_headers": headers} | options
+    options = CLIENT_OPTIONS | {"additional_headers": headers} | options
     connection: ClientConnection = connect(live_url(client, path), **options)
     return connection

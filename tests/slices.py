@@ -1,4 +1,4 @@
-"""The slices that a checkout has: tests of others are left out, so that a folder can be deleted."""
+"""Find the slices of this checkout, and deselect the tests of deleted slices."""
 
 import ast
 from pathlib import Path
@@ -10,17 +10,17 @@ FEATURES = ROOT / "app/features"
 
 
 def needs(*slices: str) -> pytest.MarkDecorator:
-    """Mark a test that uses slices, or files below app/features or app, as an example."""
+    """Mark a test that needs slices, or files below app/features or app."""
     return pytest.mark.needs(*slices)
 
 
 def is_missing(item: pytest.Item) -> bool:
     names = {name for mark in item.iter_markers("needs") for name in mark.args}
-    return not all(map(is_there, names))
+    return not all(map(exists, names))
 
 
-def is_there(name: str) -> bool:
-    """Tell whether there is a slice or a file of that name, such as "items" or "admin.py"."""
+def exists(name: str) -> bool:
+    """Return whether a slice or a file exists, such as "items" or "admin.py"."""
     files = (FEATURES / name / "__init__.py", FEATURES / name, ROOT / "app" / name)
     return any(file.is_file() for file in files)
 

@@ -1,4 +1,4 @@
-"""A mail server on the test's own event loop, that answers as it is told."""
+"""A mail server in the event loop of the test, with configurable responses."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,10 +11,13 @@ from aiosmtpd.smtp import SMTP, AuthResult
 
 
 class Inbox:
-    """`answers` are given to the next recipients; after them, each is taken."""
+    """The received mail.
+
+    The next recipients get the `responses` in turn; all further recipients are accepted.
+    """
 
     def __init__(self) -> None:
-        self.answers: list[str] = []
+        self.responses: list[str] = []
         self.logins: list[tuple[bytes, bytes]] = []
         self.messages: list[EmailMessage] = []
         self.url = ""
@@ -22,8 +25,8 @@ class Inbox:
     async def handle_RCPT(
         self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
-        if self.answers:
-            return self.answers.pop(0)
+        if self.responses:
+            return self.responses.pop(0)
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
@@ -60,5 +63,5 @@ async def receiving() -> AsyncIterator[Inbox]:
     inbox.url = f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
         yield inbox
-    # The clients have hung up, and the server has yet to see it.
+    # Wait until the server has noticed that the clients have disconnected.
     await asyncio.gather(*sessions, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""A WebSocket's client in the test's own event loop, without a server: what is sent, in order."""
+"""A WebSocket client in the event loop of the test, without a server."""
 
 import asyncio
 import json
@@ -15,21 +15,23 @@ LIVE = "/api/v1/items/live"
 
 
 class Socket:
+    """The client's end of a WebSocket that an ASGI application serves."""
+
     def __init__(self) -> None:
-        self.sent = asyncio.Queue[Message]()  # by the application
-        self.said = asyncio.Queue[Message]()  # by the client
-        self.reads = asyncio.Event()
-        self.reads.set()
-        self.said.put_nowait({"type": "websocket.connect"})
+        self.from_application = asyncio.Queue[Message]()
+        self.from_client = asyncio.Queue[Message]()
+        self.is_reading = asyncio.Event()
+        self.is_reading.set()
+        self.from_client.put_nowait({"type": "websocket.connect"})
 
     async def send(self, message: Message) -> None:
-        await self.reads.wait()  # as uvicorn's does when the network takes no more
-        await self.sent.put(message)
+        await self.is_reading.wait()  # Uvicorn waits here while the network accepts no data.
+        await self.from_application.put(message)
         if message["type"] == "websocket.close":
-            await self.said.put({"type": "websocket.disconnect", "code": message["code"]})
+            await self.from_client.put({"type": "websocket.disconnect", "code": message["code"]})
 
     async def next(self) -> Message:
-        return await asyncio.wait_for(self.sent.get(), DEADLINE_SECONDS)
+        return await asyncio.wait_for(self.from_application.get(), DEADLINE_SECONDS)
 
     async def receive(self) -> dict[str, Any]:
         message = await self.next()
@@ -38,7 +40,7 @@ class Socket:
         return received
 
     async def closed(self) -> int:
-        """The code; what was sent before has been received."""
+        """Wait for the server to close the socket, and return the code."""
         message = await self.next()
         assert message["type"] == "websocket.close", message
         code: int = message["code"]
@@ -73,30 +75,32 @@ async def connecting(
     headers: dict[str, str] | None = None,
     subprotocols: tuple[str, ...] = (),
 ) -> AsyncIterator[Socket]:
-    """In the middle of the handshake: the answer is the first that is sent. The client goes away
-    at the end."""
+    """Start a handshake, and disconnect at the end.
+
+    The first message from the application is its response.
+    """
     socket = Socket()
     headers = ({"Authorization": f"Bearer {token}"} if token else {}) | (headers or {})
     scope = scope_of(path, headers, list(subprotocols))
-    task = asyncio.create_task(app(scope, socket.said.get, socket.send))
+    task = asyncio.create_task(app(scope, socket.from_client.get, socket.send))
     try:
         yield socket
     finally:
-        socket.reads.set()
-        await socket.said.put({"type": "websocket.disconnect", "code": 1001})
+        socket.is_reading.set()
+        await socket.from_client.put({"type": "websocket.disconnect", "code": 1001})
         await asyncio.wait_for(task, DEADLINE_SECONDS)
 
 
 @asynccontextmanager
 async def connected(app: FastAPI, token: str, path: str = LIVE) -> AsyncIterator[Socket]:
     async with connecting(app, token, path=path) as socket:
-        answer = await socket.next()
-        assert answer["type"] == "websocket.accept", answer
+        response = await socket.next()
+        assert response["type"] == "websocket.accept", response
         yield socket
 
 
 async def refused(app: FastAPI, token: str | None = None, **options: Any) -> dict[str, Any]:
-    """The problem document."""
+    """Expect the handshake to be refused, and return the problem."""
     async with connecting(app, token, **options) as socket:
         start, body = await socket.next(), await socket.next()
     assert start["type"] == "websocket.http.response.start", start

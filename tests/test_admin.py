@@ -1,4 +1,4 @@
-"""Who gets into the admin, and what holds on each of its pages. tests/e2e has a browser there."""
+"""Tests of access to the admin and of all its pages; tests/e2e tests it in a browser."""
 
 import re
 
@@ -25,14 +25,16 @@ PAGES = (
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_who_is_signed_out_signs_in_first(browser: httpx.AsyncClient, path: str) -> None:
+async def test_signed_out_visitor_is_redirected_to_the_sign_in(
+    browser: httpx.AsyncClient, path: str
+) -> None:
     response = await browser.get(path)
     assert response.status_code == 303
     assert response.headers["Location"] == f"/login?next={path}"
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_a_user_is_refused(browser: httpx.AsyncClient, ann: Person, path: str) -> None:
+async def test_ordinary_user_gets_403(browser: httpx.AsyncClient, ann: Person, path: str) -> None:
     await sign_in(browser, ann)
     response = await browser.get(path)
     assert response.status_code == 403
@@ -40,7 +42,9 @@ async def test_a_user_is_refused(browser: httpx.AsyncClient, ann: Person, path: 
 
 
 @needs("items")
-async def test_a_user_changes_nothing(browser: httpx.AsyncClient, ann: Person, bob: Person) -> None:
+async def test_ordinary_user_cannot_change_anything(
+    browser: httpx.AsyncClient, ann: Person, bob: Person
+) -> None:
     await sign_in(browser, ann)
     item = await make_item(ann)
     form = LAMP | {"name": "Mine", "version": "1"}
@@ -76,7 +80,7 @@ async def test_admin_is_linked_from_the_front_page(browser: httpx.AsyncClient) -
     assert 'href="/admin"' in (await browser.get("/")).text
 
 
-async def test_signing_out_is_the_pages(admin: httpx.AsyncClient) -> None:
+async def test_sign_out_uses_the_logout_of_the_pages(admin: httpx.AsyncClient) -> None:
     page = await admin.get("/admin/user/list")
     assert '<form method="post" action="/logout">' in page.text
     assert page.headers["Cache-Control"] == "no-store"
@@ -88,7 +92,7 @@ async def test_signing_out_is_the_pages(admin: httpx.AsyncClient) -> None:
 
 
 @needs("items")
-async def test_no_other_site_changes_anything(
+async def test_cross_site_requests_are_refused(
     app: FastAPI, admin: httpx.AsyncClient, root: Person
 ) -> None:
     item = await make_item(root)
@@ -107,13 +111,15 @@ async def test_no_other_site_changes_anything(
     assert (await root.client.get("/api/v1/items")).json()["results"] == [item]
 
 
-async def test_no_link_makes_the_admin_say_something(admin: httpx.AsyncClient) -> None:
+async def test_error_parameter_of_a_link_is_not_displayed(admin: httpx.AsyncClient) -> None:
     page = await admin.get("/admin/item/list?error=Call%20this%20number")
     assert "alert" not in page.text
 
 
 @pytest.mark.parametrize("path", ["/admin/item/list", "/admin/user/create"])
-async def test_the_policy_has_one_exception(admin: httpx.AsyncClient, path: str) -> None:
+async def test_content_security_policy_allows_no_inline_code(
+    admin: httpx.AsyncClient, path: str
+) -> None:
     page = await admin.get(path)
     policy = page.headers["Content-Security-Policy"]
     assert policy == content_security_policy(img_src="'self' data:", font_src="'self'")
@@ -148,7 +154,7 @@ async def test_links_behind_a_tls_proxy_begin_with_the_public_url(
         "/admin/nowhere",
     ],
 )
-async def test_what_there_is_not(admin: httpx.AsyncClient, path: str) -> None:
+async def test_unknown_page_returns_404(admin: httpx.AsyncClient, path: str) -> None:
     page = await admin.get(path)
     assert page.status_code == 404
     assert "<h1>Not found</h1>" in page.text
@@ -156,13 +162,13 @@ async def test_what_there_is_not(admin: httpx.AsyncClient, path: str) -> None:
 
 @needs("items")
 @pytest.mark.parametrize("evil", EVIL)
-async def test_what_others_write_is_text(
+async def test_user_content_is_escaped(
     app: FastAPI, admin: httpx.AsyncClient, ann: Person, evil: str
 ) -> None:
     item = await make_item(ann, name=evil, description=evil)
     await ann.client.patch("/api/v1/users/me", json={"full_name": evil})
-    async with browser_of(app, **{"User-Agent": evil}) as anns:
-        await sign_in(anns, ann)
+    async with browser_of(app, **{"User-Agent": evil}) as other:
+        await sign_in(other, ann)
     for path in (
         "/admin/item/list",
         f"/admin/item/details/{item['id']}",

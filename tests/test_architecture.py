@@ -1,4 +1,4 @@
-"""The rules that the folders stand for; pyproject.toml has the contracts."""
+"""Tests of the rules for imports; pyproject.toml has the contracts."""
 
 import ast
 import re
@@ -38,7 +38,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_contracts_hold() -> None:
+def test_import_contracts_are_kept() -> None:
     result = lint_imports(ROOT)
     assert result.returncode == 0, result.stdout
 
@@ -109,7 +109,7 @@ BREACHES = [
 
 
 @needs("items", "admin.py")
-def test_every_breach_is_found(copy: Path) -> None:
+def test_broken_contracts_are_reported(copy: Path) -> None:
     for file, line, _, _ in BREACHES:
         with (copy / "app" / file).open("a") as module:
             module.write(f"\n{line}\n")
@@ -121,8 +121,8 @@ def test_every_breach_is_found(copy: Path) -> None:
         assert reported in reports[contract], result.stdout
 
 
-def test_only_the_lab_has_the_files_of_a_lab() -> None:
-    """The contract on each slice's files cannot say for which slice it lets these pass."""
+def test_exhaustive_ignores_apply_to_the_lab_only() -> None:
+    """The contract cannot restrict its exhaustive_ignores to one slice."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     names = [name for each in contracts["contracts"] for name in each.get("exhaustive_ignores", [])]
     roots = [ROOT / "app/accounts", ROOT / "app/features"]
@@ -188,7 +188,7 @@ def test_features_need_each_other_without_cycles() -> None:
         ("items/pages.py", "def f(): from app.features.orders import service"),
     ],
 )
-def test_undeclared_import_between_features_is_found(copy: Path, file: str, line: str) -> None:
+def test_undeclared_import_between_features_is_reported(copy: Path, file: str, line: str) -> None:
     path = copy / "app/features" / file
     number = len(path.read_text().splitlines()) + 1
     with path.open("a") as module:
@@ -197,7 +197,6 @@ def test_undeclared_import_between_features_is_found(copy: Path, file: str, line
     assert found.startswith(f"app/features/{file}:{number} imports app.features.")
 
 
-def test_importing_the_app_opens_nothing(tmp_path: Path) -> None:
-    """No file, no connection: neither a database nor a key."""
+def test_import_of_the_application_creates_no_file(tmp_path: Path) -> None:
     script = "import app.main, pathlib; assert not list(pathlib.Path().iterdir())"
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env={}, check=True)

@@ -16,7 +16,7 @@ from app.core.jobs.queue import JobQueue, QueuedJob
 from app.resources import app_resources
 from tests.slices import needs
 
-pytestmark = pytest.mark.usefixtures("elsewhere")
+pytestmark = pytest.mark.usefixtures("empty_working_directory")
 
 
 @pytest.fixture(autouse=True)
@@ -32,22 +32,22 @@ def run(*arguments: str) -> str:
 
 
 @needs("items")
-def test_openapi() -> None:
+def test_openapi_command_prints_the_document() -> None:
     assert json.loads(run("openapi"))["paths"]["/api/v1/items"]
 
 
-def test_upgrade_makes_the_folder_and_the_tables(tmp_path: Path) -> None:
+def test_upgrade_creates_the_folder_and_the_tables(tmp_path: Path) -> None:
     run("db", "upgrade")
     run("db", "upgrade")
     assert (tmp_path / "data" / "app.db").stat().st_size > 0
 
 
-def test_check_touches_no_database_of_the_users(tmp_path: Path) -> None:
+def test_check_creates_no_database(tmp_path: Path) -> None:
     run("db", "check")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_jobs_that_failed_are_listed_and_queued_again() -> None:
+def test_failed_job_is_listed_and_can_be_retried() -> None:
     run("db", "upgrade")
     assert run("jobs", "list") == ""
 
@@ -68,7 +68,9 @@ def test_jobs_that_failed_are_listed_and_queued_again() -> None:
     assert "Not Found (id: 1)" in result.output
 
 
-def test_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serve_migrates_and_passes_the_settings_to_uvicorn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     served = dict[str, Any]()
     monkeypatch.setattr("uvicorn.run", lambda app, **options: served.update(options, app=app))
     monkeypatch.setenv("PORT", "9000")
@@ -79,11 +81,11 @@ def test_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (tmp_path / "data" / "app.db").exists()
     assert (served["port"], served["workers"], served["reload"]) == (9000, 3, False)
     assert served["access_log"] is False
-    assert served["log_level"] == "warning"  # the addresses are the last that is seen
+    assert served["log_level"] == "warning"  # The addresses stay the last lines of the output.
     assert [line for line in output.splitlines() if line][-1].startswith("  Sign in ")
 
 
-def test_production_prints_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serve_in_production_prints_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uvicorn.run", lambda app, **options: None)
     monkeypatch.setenv("ENVIRONMENT", "production")
     monkeypatch.setenv("SECRET_KEY", "0123456789abcdef" * 2)
@@ -93,7 +95,7 @@ def test_production_prints_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("serve") == ""
 
 
-def test_a_given_password_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configured_password_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uvicorn.run", lambda app, **options: None)
     monkeypatch.setenv("FIRST_SUPERUSER_EMAIL", "root@example.com")
     monkeypatch.setenv("FIRST_SUPERUSER_PASSWORD", "a secret of mine")
@@ -102,7 +104,7 @@ def test_a_given_password_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "a secret of mine" not in output
 
 
-def test_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_setting_stops_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "x")
     result = CliRunner().invoke(cli.cli, ["serve"])
     assert str(result.exception).startswith("PORT: ")
@@ -113,7 +115,7 @@ def test_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     ("host", "shown"),
     [("::", "[::1]"), ("0.0.0.0", "127.0.0.1"), ("fd00::1", "[fd00::1]"), ("10.0.0.1", "10.0.0.1")],
 )
-def test_serve_prints_an_address_that_can_be_opened(
+def test_serve_prints_an_address_for_the_browser(
     monkeypatch: pytest.MonkeyPatch, host: str, shown: str
 ) -> None:
     monkeypatch.setattr("uvicorn.run", lambda app, **options: None)
@@ -121,7 +123,7 @@ def test_serve_prints_an_address_that_can_be_opened(
     assert f"http://{shown}:8000/docs" in run("serve")
 
 
-def test_port_that_is_taken_is_named_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_occupied_port_is_reported_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.cli.require_free_port", require_free_port)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -133,7 +135,7 @@ def test_port_that_is_taken_is_named_with_advice(monkeypatch: pytest.MonkeyPatch
     assert f"PORT={port % 65535 + 1} make run" in line
 
 
-def test_host_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_host_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.cli.require_free_port", require_free_port)
     monkeypatch.setenv("HOST", "203.0.113.1")
     result = CliRunner().invoke(cli.cli, ["serve"])

@@ -53,8 +53,8 @@ TABLES = (
 )
 
 
-def describe(connection: Connection) -> dict[str, tuple[Any, ...]]:
-    """All that a batch change could lose: rows, columns, indexes and constraints."""
+def read_schema(connection: Connection) -> dict[str, tuple[Any, ...]]:
+    """Return what a batch change could lose: rows, columns, indexes and constraints."""
     inspector = inspect(connection)
     return {
         table: (
@@ -70,11 +70,11 @@ def describe(connection: Connection) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def description(database_url: str) -> dict[str, tuple[Any, ...]]:
+def schema_of(database_url: str) -> dict[str, tuple[Any, ...]]:
     async def read() -> dict[str, tuple[Any, ...]]:
         database = Database(make_settings(database_url))
         async with database.engine.connect() as connection:
-            found = await connection.run_sync(describe)
+            found = await connection.run_sync(read_schema)
         await database.dispose()
         return found
 
@@ -82,32 +82,38 @@ def description(database_url: str) -> dict[str, tuple[Any, ...]]:
 
 
 @needs("items", "orders")
-def test_up_down_and_up_again_with_rows(databases: Databases, empty_database_url: str) -> None:
+def test_downgrade_to_base_and_upgrade_restore_the_schema(
+    databases: Databases, empty_database_url: str
+) -> None:
     url = empty_database_url
     alembic(url, "upgrade", "head")
-    before = description(url)
+    before = schema_of(url)
     databases.execute(url, *ROWS)
     alembic(url, "downgrade", "base")
     alembic(url, "upgrade", "head")
-    assert description(url) == before
+    assert schema_of(url) == before
 
 
 @needs("items", "orders")
-def test_each_step_down_and_up_again_with_rows(databases: Databases, own_database_url: str) -> None:
+def test_downgrade_and_upgrade_by_one_step_succeed_with_rows(
+    databases: Databases, own_database_url: str
+) -> None:
     databases.execute(own_database_url, *ROWS)
     alembic(own_database_url, "downgrade", "-1")
     alembic(own_database_url, "upgrade", "+1")
 
 
 @only("sqlite")
-def test_database_that_is_made_is_its_owners_alone(databases: Databases, tmp_path: Path) -> None:
+def test_created_database_is_readable_by_its_owner_only(
+    databases: Databases, tmp_path: Path
+) -> None:
     path = tmp_path / "data" / "app.db"
     alembic(f"sqlite+aiosqlite:///{path}", "upgrade", "head")
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert {each.stat().st_mode & 0o777 for each in path.parent.iterdir()} == {0o600}
 
 
-def test_the_migrations_make_what_the_models_say(own_database_url: str) -> None:
+def test_migrated_schema_matches_the_models(own_database_url: str) -> None:
     assert "No new upgrade operations detected" in alembic(own_database_url, "check")
 
 
@@ -123,10 +129,10 @@ def add_migration(migrations: Path, upgrade: str) -> None:
     (migrations / "alembic/versions/added.py").write_text("\n".join(lines))
 
 
-def test_a_generated_migration_needs_nothing_of_the_application(
+def test_generated_migration_does_not_import_the_application(
     migrations: Path, empty_database_url: str
 ) -> None:
-    """All the tables, written by `make migration`'s command instead of by hand."""
+    """The command of `make migration` writes all tables into one migration."""
     shutil.rmtree(migrations / "alembic/versions")
     (migrations / "alembic/versions").mkdir()
     alembic(empty_database_url, "revision", "--autogenerate", "-m", "all of it", folder=migrations)
@@ -138,19 +144,19 @@ def test_a_generated_migration_needs_nothing_of_the_application(
 
 @needs("items", "orders")
 @only("sqlite")
-def test_a_batch_change_of_a_parent_keeps_its_children(
+def test_batch_change_of_a_parent_table_keeps_child_rows(
     databases: Databases, own_database_url: str, migrations: Path
 ) -> None:
-    """SQLite drops the table and makes it again: with foreign keys on, the items would go too."""
+    """SQLite drops and recreates the table, which would delete the items by their foreign keys."""
     databases.execute(own_database_url, *ROWS)
-    before = description(own_database_url)
+    before = schema_of(own_database_url)
     add_migration(
         migrations,
         "with op.batch_alter_table('users', recreate='always') as users:\n"
         "    users.add_column(sa.Column('nickname', sa.String(50)))\n",
     )
     alembic(own_database_url, "upgrade", "head", folder=migrations)
-    after = description(own_database_url)
+    after = schema_of(own_database_url)
     for child in ("items", "order_lines", "auth_sessions", "refresh_tokens"):
         assert after[child] == before[child]
     rows, columns, *constraints = after["users"]
@@ -162,33 +168,33 @@ def test_a_batch_change_of_a_parent_keeps_its_children(
 
 @needs("items", "orders")
 @only("sqlite")
-def test_a_batch_change_keeps_the_tables_own_constraints(
+def test_batch_change_keeps_rows_and_constraints(
     databases: Databases, own_database_url: str, migrations: Path
 ) -> None:
     databases.execute(own_database_url, *ROWS)
-    before = description(own_database_url)
+    before = schema_of(own_database_url)
     add_migration(
         migrations, "with op.batch_alter_table('items', recreate='always') as items: pass"
     )
     alembic(own_database_url, "upgrade", "head", folder=migrations)
-    assert description(own_database_url) == before
+    assert schema_of(own_database_url) == before
 
 
 @needs("items", "orders")
 @only("sqlite")
-def test_a_migration_that_leaves_orphans_is_undone(
+def test_migration_that_leaves_orphans_is_rolled_back(
     databases: Databases, own_database_url: str, migrations: Path
 ) -> None:
     databases.execute(own_database_url, *ROWS)
-    before = description(own_database_url)
+    before = schema_of(own_database_url)
     add_migration(migrations, "op.execute('DELETE FROM users')")
     with pytest.raises(RuntimeError, match="without their parents"):
         alembic(own_database_url, "upgrade", "head", folder=migrations)
-    assert description(own_database_url) == before
+    assert schema_of(own_database_url) == before
 
 
 @only("postgresql")
-def test_two_that_migrate_at_once(empty_database_url: str) -> None:
+def test_concurrent_upgrades_succeed(empty_database_url: str) -> None:
     with ThreadPoolExecutor(2) as threads:
         list(
             threads.map(lambda _: alembic_process(empty_database_url, "upgrade", "head"), range(2))
@@ -199,7 +205,7 @@ def test_two_that_migrate_at_once(empty_database_url: str) -> None:
 def test_upgrade_of_a_schema_that_is_ahead_succeeds(
     databases: Databases, own_database_url: str
 ) -> None:
-    """An application that is rolled back has to start."""
+    """The application must start after it is rolled back to an older version."""
     databases.execute(own_database_url, "UPDATE alembic_version SET version_num = 'later'")
     process = migrate(own_database_url, "upgrade", "head")
     assert process.returncode == 0
@@ -222,8 +228,8 @@ def migrate(
 
 @only("postgresql")
 @pytest.mark.slow("the migration waits 5 s for the lock")
-def test_migration_gives_up_on_a_locked_table_and_says_so(own_database_url: str) -> None:
-    """Everybody who comes later waits behind a migration that waits for a long transaction."""
+def test_migration_of_a_locked_table_fails_with_one_line(own_database_url: str) -> None:
+    """A migration that waits for a long transaction would block all later statements."""
     with psycopg.connect(own_database_url.replace("+asyncpg", "")) as connection:
         connection.execute("SELECT count(*) FROM items")
         process = migrate(own_database_url, "downgrade", "-3")
@@ -299,7 +305,7 @@ def test_broken_history_is_refused_in_one_line(
         ("sqlite+aiosqlite:////dev/null/x/app.db", "The folder of the database cannot be made: "),
     ],
 )
-def test_database_that_is_away_is_named_in_one_line(url: str, line: str) -> None:
+def test_unreachable_database_is_reported_in_one_line(url: str, line: str) -> None:
     process = migrate(url, "upgrade", "head")
     (printed,) = (process.stdout + process.stderr).splitlines()
     assert process.returncode == 1

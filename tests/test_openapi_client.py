@@ -1,4 +1,4 @@
-"""A client that openapi-python-client makes of `/openapi.json`, against a real server."""
+"""Test a client that openapi-python-client generates from `/openapi.json`, on a real server."""
 
 import importlib
 import os
@@ -28,7 +28,8 @@ def generate(document: bytes, folder: Path) -> None:
     result = subprocess.run(
         [*command, "--meta", "none", "--output-path", NAME, "--fail-on-warning"],
         cwd=folder,
-        env=os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"},  # it formats with ruff
+        env=os.environ
+        | {"PATH": f"{BIN}:{os.environ['PATH']}"},  # The generator formats with ruff.
         check=False,
         text=True,
         stdout=subprocess.PIPE,
@@ -39,7 +40,7 @@ def generate(document: bytes, folder: Path) -> None:
 
 
 @needs("items")
-def test_a_round_trip(
+def test_generated_client_creates_reads_updates_and_deletes_an_item(
     server: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)

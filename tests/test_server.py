@@ -1,4 +1,4 @@
-"""What only a real server shows: a commit that fails, many at once, a client that goes away."""
+"""Tests that need a real server: concurrent writers, disconnected clients, a stop."""
 
 import asyncio
 import json
@@ -22,16 +22,16 @@ LAMP = {"name": "Lamp", "price": "19.99"}
 
 
 @needs("items")
-def test_of_20_writers_at_once_none_is_lost(server: httpx.Client) -> None:
-    check_that_no_write_is_lost(server)
+def test_twenty_concurrent_writers_lose_no_update(server: httpx.Client) -> None:
+    check_that_no_update_is_lost(server)
 
 
 @needs("items")
-def test_of_20_writers_on_two_workers_none_is_lost(two_workers: httpx.Client) -> None:
-    check_that_no_write_is_lost(two_workers)
+def test_twenty_concurrent_writers_on_two_workers_lose_no_update(two_workers: httpx.Client) -> None:
+    check_that_no_update_is_lost(two_workers)
 
 
-def check_that_no_write_is_lost(client: httpx.Client) -> None:
+def check_that_no_update_is_lost(client: httpx.Client) -> None:
     sign_up(client)
     url = client.post(ITEMS, json=LAMP).headers["Location"]
 
@@ -47,7 +47,7 @@ def check_that_no_write_is_lost(client: httpx.Client) -> None:
 
 
 @needs("items")
-def test_a_client_that_goes_away_gives_its_connection_back(server: httpx.Client) -> None:
+def test_disconnected_clients_release_their_database_connections(server: httpx.Client) -> None:
     sign_up(server)
     host, port = server.base_url.host, server.base_url.port
     token = server.headers["Authorization"]
@@ -60,7 +60,7 @@ def test_a_client_that_goes_away_gives_its_connection_back(server: httpx.Client)
         for _ in range(5):
             with socket.create_connection((host, port or 80)) as connection:
                 connection.sendall(sent.encode())
-    # Those that were sent whole.
+    # Only the complete requests create an item.
     eventually(lambda: len(server.get(ITEMS).json()["results"]) == 5)
     with ThreadPoolExecutor(4) as threads:
         responses = list(threads.map(lambda _: server.get(ITEMS), range(8)))
@@ -68,8 +68,8 @@ def test_a_client_that_goes_away_gives_its_connection_back(server: httpx.Client)
     assert [len(response.json()["results"]) for response in responses] == [5] * 8
 
 
-def test_a_stop_waits_for_the_request_that_is_under_way(own_database_url: str) -> None:
-    """`serving` sends SIGTERM, and the request's body is sent after it."""
+def test_stopping_server_finishes_the_running_request(own_database_url: str) -> None:
+    """`serving` sends SIGTERM; the request's body follows after it."""
     with ThreadPoolExecutor(1) as threads:
         with serving(own_database_url) as client:
             address = client.base_url.host, client.base_url.port or 80
@@ -80,17 +80,16 @@ def test_a_stop_waits_for_the_request_that_is_under_way(own_database_url: str) -
                 b"POST /api/v1/users HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
                 b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
             )
-            assert connection.recv(100).startswith(
-                b"HTTP/1.1 100 "
-            )  # The application waits for it.
+            # The application waits for the body.
+            assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
 
-            def send_when_it_stops() -> bytes:
+            def send_body_after_the_stop() -> bytes:
                 eventually(lambda: not is_listening(*address))
                 connection.sendall(body)
-                with connection, connection.makefile("rb") as answer:
-                    return answer.read()
+                with connection, connection.makefile("rb") as response:
+                    return response.read()
 
-            future = threads.submit(send_when_it_stops)
+            future = threads.submit(send_body_after_the_stop)
         assert future.result().startswith(b"HTTP/1.1 201 ")
 
 
@@ -103,20 +102,20 @@ def is_listening(host: str, port: int) -> bool:
 
 
 @only("postgresql")
-def test_a_database_that_is_away_at_the_start(database_url: str) -> None:
+def test_server_starts_without_its_database_and_is_not_ready(database_url: str) -> None:
     with serving("postgresql+asyncpg://app@127.0.0.1:1/app") as client:
         response = client.get("/health/ready")
         assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
 
 
-async def test_hashing_leaves_the_event_loop_free(
+async def test_password_hashing_does_not_block_the_event_loop(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began, may_end = threading.Event(), threading.Event()
+    began, release = threading.Event(), threading.Event()
 
     def verify_slowly(*_: object) -> tuple[bool, None]:
         began.set()
-        assert may_end.wait(DEADLINE_SECONDS), "the event loop is not free"
+        assert release.wait(DEADLINE_SECONDS), "the event loop is blocked"
         return False, None
 
     monkeypatch.setattr(CryptContext, "verify_and_update", verify_slowly)
@@ -125,12 +124,12 @@ async def test_hashing_leaves_the_event_loop_free(
     assert await asyncio.to_thread(began.wait, DEADLINE_SECONDS)
     assert (await client.get("/health/live")).status_code == 200
     assert not sign_in.done()
-    may_end.set()
+    release.set()
     assert (await sign_in).status_code == 400
 
 
 @needs("items")
-def test_api_below_a_proxys_prefix_answers_with_it(own_database_url: str) -> None:
+def test_responses_below_a_proxy_prefix_include_it(own_database_url: str) -> None:
     with serving(own_database_url, ROOT_PATH="/shop", ALLOWED_HOSTS="shop.example.com") as client:
         client.headers["Host"] = "shop.example.com"
         sign_up(client)

@@ -1,4 +1,4 @@
-"""Pauses of coverage, which doubles the time of what it traces."""
+"""Pause coverage, which doubles the time of the code that it traces."""
 
 import sys
 import threading
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 def pause_tracing() -> Callable[[], None]:
-    """Stop tracing this process, and return the function that goes on with it."""
+    """Stop tracing this process, and return a function that resumes it."""
     tracer, thread_tracer = sys.gettrace(), threading.gettrace()
     sys.settrace(None)
     threading.settrace(None)

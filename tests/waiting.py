@@ -1,4 +1,4 @@
-"""Waiting for what has no event. Each wait ends at one generous deadline."""
+"""Wait for a condition, up to one generous deadline."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.isolation import DEADLINE_SECONDS
 
-LOOK_AGAIN_SECONDS = 0.02
+POLL_SECONDS = 0.02
 
 
 def eventually(condition: Callable[[], Any]) -> None:
@@ -15,24 +15,24 @@ def eventually(condition: Callable[[], Any]) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "the condition does not hold"
-        time.sleep(LOOK_AGAIN_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 async def eventually_async(condition: Callable[[], Awaitable[Any]]) -> None:
     """Return as soon as the condition holds, and let the event loop run meanwhile."""
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while not await condition():  # noqa: ASYNC110  # what has no event
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        while not await condition():  # noqa: ASYNC110  # There is no event to wait for.
+            await asyncio.sleep(POLL_SECONDS)
 
 
-async def settled() -> None:
-    """Let each task of the event loop run until it waits for something."""
+async def run_pending_tasks() -> None:
+    """Run all tasks of the event loop until each of them waits for something."""
     for _ in range(100):
         await asyncio.sleep(0)
 
 
 class Clock:
-    """The event loop's time, which a test puts forward: what is due then happens at once."""
+    """The clock of the event loop, which a test can advance."""
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -41,4 +41,4 @@ class Clock:
 
     async def advance(self, seconds: float) -> None:
         self._ahead += seconds
-        await settled()
+        await run_pending_tasks()

@@ -1,4 +1,4 @@
-"""`app worker`, in a process of its own, with the jobs of the tests' own slice."""
+"""Run `app worker` in a separate process, with the jobs of the slice `tests.greeter`."""
 
 import os
 import subprocess
@@ -37,7 +37,9 @@ def working(
         stdout=subprocess.PIPE,
         text=True,
     )
-    watchdog = Timer(DEADLINE_SECONDS, process.kill)  # so that no test waits for a line for ever
+    watchdog = Timer(
+        DEADLINE_SECONDS, process.kill
+    )  # A missing line must not block a test forever.
     watchdog.start()
     try:
         wait_for_line(process, "The worker is ready")
@@ -53,7 +55,7 @@ def wait_for_line(process: subprocess.Popen[str], part: str) -> str:
     for line in process.stdout:
         if part in line:
             return line
-    raise AssertionError(f"the worker has ended without a line with {part!r}")
+    raise AssertionError(f"the worker ended without a line that contains {part!r}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.admin import alert, error_of, make_item
+from tests.admin import alert, field_errors, make_item
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
 from tests.slices import needs
 
@@ -45,12 +45,12 @@ async def test_user_form_creates_a_user(
     assert (user.full_name, user.is_superuser, user.is_verified) == ("New", True, True)
     again = await admin.post("/admin/user/create", data=form | {"email": "NEW@example.com"})
     assert again.status_code == 422
-    assert error_of(again) == "An account with this email address already exists."
+    assert field_errors(again) == "An account with this email address already exists."
     assert PASSWORD not in again.text
     short = await admin.post(
         "/admin/user/create", data=form | {"email": "b@example.com", "password": "x"}
     )
-    assert error_of(short) == "At least 10 characters."
+    assert field_errors(short) == "At least 10 characters."
 
 
 async def test_new_password_ends_every_session(

@@ -15,7 +15,9 @@ from tests.conftest import PASSWORD, SECRET_KEY, client_of, make_settings, runni
 
 
 @pytest.fixture(autouse=True)
-def environment(database_url: str, elsewhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(
+    database_url: str, empty_working_directory: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ENVIRONMENT", "test")
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("SECRET_KEY", SECRET_KEY)

@@ -63,13 +63,13 @@ def test_spread_has_median_lowest_and_highest_round() -> None:
     [
         ([50, 52, 54], [55, 56, 57], "gain"),
         ([50, 52, 54], [47, 48, 49], "LOSS"),
-        ([50, 50, 50], [48, 48, 48], "same"),  # below MIN_CHANGE
-        ([50, 52, 54], [40, 45, 50], "same"),  # the ranges overlap
+        ([50, 50, 50], [48, 48, 48], "same"),  # The change is below MIN_CHANGE.
+        ([50, 52, 54], [40, 45, 50], "same"),  # The ranges overlap.
         (
             [40, 52, 64],
             [41, 42, 43],
             "same",
-        ),  # the ranges overlap, although the median is 19 % lower
+        ),  # The ranges overlap, although the median is 19 % lower.
         ([50, 50, 50], [50, 50, 50], "same"),
     ],
 )

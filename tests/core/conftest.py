@@ -13,7 +13,7 @@ from tests.waiting import eventually_async
 
 @pytest.fixture
 async def cut(databases: Databases, own_database_url: str) -> Any:
-    """Return a function that closes all connections to a database, as a server's restart does."""
+    """Return a function that cuts all connections to the database, like a server restart."""
 
     async def cut() -> None:
         name = make_url(own_database_url).database

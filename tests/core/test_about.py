@@ -1,4 +1,4 @@
-"""Files that state the project's name or description, and cannot import them."""
+"""Tests of files that repeat the name or the description of the project."""
 
 import re
 import tomllib

@@ -17,7 +17,7 @@ STRONG = "0123456789abcdef0123456789abcdef"
 POSTGRES = "postgresql+asyncpg://app@db/app"
 
 
-pytestmark = pytest.mark.usefixtures("elsewhere")
+pytestmark = pytest.mark.usefixtures("empty_working_directory")
 
 
 def production(**changes: Any) -> Settings:
@@ -30,7 +30,9 @@ def production(**changes: Any) -> Settings:
     return Settings(**values | changes)
 
 
-def test_the_example_names_every_setting_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_example_file_lists_all_settings_with_their_defaults(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
     named = {line.lstrip("# ").partition("=")[0]: line for line in lines if "=" in line}
     assert {name.lower() for name in named} == set(Settings.model_fields)
@@ -41,7 +43,7 @@ def test_the_example_names_every_setting_with_its_default(monkeypatch: pytest.Mo
     assert Settings() == Settings(_env_file=None) == Settings.model_construct()
 
 
-def test_the_environment_comes_before_the_file(
+def test_environment_overrides_the_env_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".env").write_text("PORT=9000\nHOST=0.0.0.0\n")
@@ -125,7 +127,7 @@ def test_proxies_are_normalized(
         ),
     ],
 )
-def test_database_url_of_a_provider_is_taken(
+def test_database_url_of_a_provider_is_accepted(
     monkeypatch: pytest.MonkeyPatch, value: str, expected: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", value)
@@ -140,7 +142,7 @@ def test_database_url_of_a_provider_is_taken(
         "postgresql://app:s3@cret:x@db/app",
     ],
 )
-def test_unescaped_password_in_database_url_is_refused_and_not_shown(
+def test_unescaped_password_in_database_url_is_refused_and_not_displayed(
     monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", url)
@@ -163,7 +165,7 @@ def test_env_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["a${b}c", "a$b", "$$ab"])
-def test_dollar_in_env_file_is_read_in_single_quotes_alone(tmp_path: Path, value: str) -> None:
+def test_dollar_in_env_file_requires_single_quotes(tmp_path: Path, value: str) -> None:
     path = tmp_path / ".env"
     path.write_text(f"# $\nPOSTGRES_PASSWORD='{value}'\nOTHER=$HOME\n")
     password = get_settings().postgres_password
@@ -179,13 +181,15 @@ def test_dollar_in_env_file_is_read_in_single_quotes_alone(tmp_path: Path, value
         assert value not in str(stop.value)
 
 
-def test_line_of_env_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+def test_invalid_line_of_env_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=9000\nSECRET_KEY='open\n")
     with pytest.raises(SystemExit, match=r"^\.env: line 2 "):
         get_settings()
 
 
-def test_host_of_the_shell_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_variable_of_the_shell_is_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CONDA_TOOLCHAIN_HOST", "x86_64-conda-linux-gnu")
     for name in ("x86_64-conda-linux-gnu", socket.gethostname()):
         monkeypatch.setenv("HOST", name)
@@ -204,7 +208,7 @@ def test_host_is_an_address(monkeypatch: pytest.MonkeyPatch, value: str, expecte
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "says"),
+    ("name", "value", "message"),
     [
         ("ENVIRONMENT", "staging", "'local', 'test' or 'production'"),
         ("PORT", "x", "valid integer"),
@@ -264,15 +268,15 @@ def test_host_is_an_address(monkeypatch: pytest.MonkeyPatch, value: str, expecte
         ("SESSION_IDLE_DAYS", "0", "1"),
     ],
 )
-def test_a_wrong_value_stops_the_start_with_one_line(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+def test_invalid_value_stops_the_start_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as stop:
         get_settings()
     line = str(stop.value)
     assert line.startswith((f"{name}: ", "FIRST_SUPERUSER_"))
-    assert says in line
+    assert message in line
     assert "\n" not in line
 
 
@@ -288,38 +292,38 @@ def test_sender_without_a_name_gets_the_name_of_the_project(
 
 
 @pytest.mark.parametrize("url", ["redis://cache", "rediss://:p%40ss@cache:6380/5"])
-def test_redis(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_redis_url_is_accepted(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("REDIS_URL", url)
     assert Settings().redis == url
 
 
 @pytest.mark.parametrize("limit", ["100/5minutes", "100 per 5 minutes", "100/5 MINUTE"])
-def test_rate_limits(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+def test_rate_limit_is_parsed(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     monkeypatch.setenv("RATE_LIMIT_LOGIN", limit)
     settings = Settings()
     assert (settings.rate_limit_login.amount, settings.rate_limit_login.get_expiry()) == (100, 300)
     assert settings.rate_limit_default is None
 
 
-def test_a_wrong_smtp_url_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_smtp_url_is_not_displayed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMTP_URL", "smtp://user:s3#cret@mail:25")
     with pytest.raises(SystemExit) as stop:
         get_settings()
     assert "s3" not in str(stop.value)
 
 
-def test_links_begin_with_one_slash() -> None:
+def test_trailing_slash_of_the_public_url_is_removed() -> None:
     assert Settings(public_url="https://example.com/").public_url == "https://example.com"
     assert Settings(public_url="http://[::1]:8000").public_url == "http://[::1]:8000"
     assert Settings(public_url="https://Example.com:443").public_url == "https://example.com"
 
 
-def test_production_takes_a_strong_key() -> None:
+def test_production_requires_a_strong_secret_key() -> None:
     for weak in (None, "", "x" * 31):
         with pytest.raises(ValidationError, match="SECRET_KEY: production takes at least 32 bytes"):
             production(secret_key=weak)
     assert production().signing_key == STRONG
-    production(secret_key="üabcdefghijklmnopqrstuvwxyz12345")  # bytes count, not characters
+    production(secret_key="üabcdefghijklmnopqrstuvwxyz12345")  # The length is in bytes.
 
 
 @pytest.mark.parametrize("key", ["x" * 64, "changeme" * 8, "0123" * 16, "secret_key_" * 3])
@@ -354,33 +358,33 @@ def test_docs_are_off_in_production_unless_enabled() -> None:
     assert production(docs_enabled=True).has_docs
 
 
-def test_production_takes_a_strong_database_password() -> None:
+def test_production_requires_a_strong_database_password() -> None:
     for weak in ({"postgres_password": "app"}, {"database_url": "postgresql+asyncpg://a:b@db/a"}):
         with pytest.raises(ValidationError, match="POSTGRES_PASSWORD: production takes"):
             production(**weak)
-    production()  # none at all: the server trusts the client by other means
+    production()  # Without a password, the server authenticates the client by other means.
 
 
-def test_production_is_reached_by_https() -> None:
+def test_production_requires_https() -> None:
     with pytest.raises(ValidationError, match="PUBLIC_URL: production takes https://"):
         production(public_url="http://example.com")
     assert production().is_https
     assert not Settings().is_https
 
 
-def test_the_password_needs_no_quoting() -> None:
+def test_database_password_needs_no_quoting() -> None:
     settings = production(postgres_password="p@ss:w/rd#%20 16!")
     assert settings.database.password == "p@ss:w/rd#%20 16!"
     assert "p@ss" not in repr(settings)
 
 
-def test_the_password_in_the_url_comes_first() -> None:
+def test_password_in_the_database_url_takes_precedence() -> None:
     url = "postgresql+asyncpg://app:inurl@db/app"
     settings = Settings(database_url=url, postgres_password=SecretStr("other"))
     assert settings.database.password == "inurl"
 
 
-def test_a_local_secret_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+def test_local_secret_key_is_created_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
     key = Settings().signing_key
     assert len(key.encode()) >= config.MIN_SECRET_KEY_BYTES
     assert Settings().signing_key == key
@@ -390,26 +394,26 @@ def test_a_local_secret_is_made_once_and_only_its_owner_reads_it(tmp_path: Path)
     assert [each.name for each in path.parent.iterdir()] == ["secret_key"]
 
 
-def test_of_two_that_make_a_secret_at_once_one_wins(
+def test_concurrently_created_secret_is_not_overwritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def other_process_is_faster(draft: Path, path: Path) -> None:
+    def lose_the_race(draft: Path, path: Path) -> None:
         path.write_text("the other's")
         raise FileExistsError
 
-    monkeypatch.setattr("os.link", other_process_is_faster)
+    monkeypatch.setattr("os.link", lose_the_race)
     assert load_or_create_secret("secret_key") == "the other's"
     assert [each.name for each in (tmp_path / "data").iterdir()] == ["secret_key"]
 
 
-def test_only_local_has_the_lab_without_being_told() -> None:
+def test_lab_is_enabled_by_default_in_local_only() -> None:
     assert Settings().has_lab
     assert not Settings(lab_enabled=False).has_lab
     assert not production().has_lab
     assert production(lab_enabled=True).has_lab
 
 
-def test_only_local_has_a_superuser_without_being_told() -> None:
+def test_first_superuser_has_a_default_in_local_only() -> None:
     assert Settings(environment="test").first_superuser is None
     assert production().first_superuser is None
     email, password = Settings().first_superuser or ("", "")
@@ -430,5 +434,5 @@ def test_sqlite_without_returning_is_refused_in_one_line(monkeypatch: pytest.Mon
     assert get_settings().database.host == "db"
 
 
-def test_compose_project_has_a_name_whatever_its_folder_is_called() -> None:
+def test_compose_project_has_a_name_in_any_folder() -> None:
     assert re.search("^name: [a-z]+$", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE)

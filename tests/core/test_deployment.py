@@ -1,4 +1,4 @@
-"""What `app check --deploy` finds."""
+"""Tests of `app check --deploy`."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def levels(**changes: Any) -> dict[str, str]:
     return {each.name: each.level for each in deployment.check_settings(settings)}
 
 
-def test_whole_settings_are_ok() -> None:
+def test_complete_settings_are_ok() -> None:
     assert set(levels().values()) == {"ok"}
 
 
@@ -48,25 +48,27 @@ def test_whole_settings_are_ok() -> None:
         ("key", "error", {"environment": "local", "secret_key": "x" * 40}),
     ],
 )
-def test_setting_that_users_would_stumble_on_is_found(
-    name: str, level: str, changes: dict[str, Any]
-) -> None:
+def test_problematic_setting_is_reported(name: str, level: str, changes: dict[str, Any]) -> None:
     assert levels(**changes)[name] == level
 
 
 @pytest.mark.parametrize(
     ("skew", "level"), [(0.2, "ok"), (-2, "warning"), (31, "error"), (-31, "error")]
 )
-def test_clock_is_compared(skew: float, level: str) -> None:
+def test_clock_skew_is_reported(skew: float, level: str) -> None:
     assert deployment.check_clock(skew).level == level
 
 
 @pytest.mark.parametrize(("available", "level"), [(97, "ok"), (60, "warning"), (43, "error")])
-def test_pool_is_compared_with_the_connections_of_the_server(available: int, level: str) -> None:
+def test_pool_larger_than_the_connections_of_the_server_is_reported(
+    available: int, level: str
+) -> None:
     settings = Settings(
         _env_file=None, web_concurrency=3, database_pool_size=10, redis_url="redis://cache"
     )
-    assert deployment.check_pool(settings, available).level == level  # 4 processes of 11
+    assert (
+        deployment.check_pool(settings, available).level == level
+    )  # Four processes have 11 connections each.
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_pool_is_compared_with_the_connections_of_the_server(available: int, lev
         ({"smtp_url": "smtp://127.0.0.1:1"}, "error"),
     ],
 )
-async def test_mail_server_that_is_not_there_is_found(changes: dict[str, Any], level: str) -> None:
+async def test_missing_mail_server_is_reported(changes: dict[str, Any], level: str) -> None:
     settings = Settings(_env_file=None, **changes)
     assert (
         await deployment.check_mail(settings, Mailer(settings, [], RateLimiter(None, b"key")))
@@ -92,19 +94,19 @@ async def levels_of_database(settings: Settings) -> dict[str, str]:
 
 
 @only("postgresql")
-async def test_database_is_asked(settings: Settings) -> None:
+async def test_reachable_database_is_checked(settings: Settings) -> None:
     found = await levels_of_database(settings)
     assert (found["migrations"], found["clock"]) == ("ok", "ok")
     assert set(found) == {"migrations", "clock", "pool"}
 
 
-async def test_database_that_is_away_is_an_error() -> None:
+async def test_unreachable_database_is_an_error() -> None:
     settings = make_settings("postgresql+asyncpg://app@127.0.0.1:1/app")
     assert await levels_of_database(settings) == {"database": "error"}
 
 
-@pytest.mark.usefixtures("elsewhere")
-def test_check_of_a_deployment_fails_on_an_error() -> None:
+@pytest.mark.usefixtures("empty_working_directory")
+def test_deployment_check_exits_with_1_on_an_error() -> None:
     CliRunner().invoke(cli.cli, ["db", "upgrade"], catch_exceptions=False)
     result = CliRunner().invoke(cli.cli, ["check", "--deploy"])
     assert result.exit_code == 1
@@ -113,14 +115,14 @@ def test_check_of_a_deployment_fails_on_an_error() -> None:
     assert "ok       migrations  The schema is not behind the code." in lines
 
 
-@pytest.mark.usefixtures("elsewhere")
-def test_check_of_migrations_finds_a_schema_that_is_behind(tmp_path: Any) -> None:
+@pytest.mark.usefixtures("empty_working_directory")
+def test_schema_behind_the_code_is_reported(tmp_path: Any) -> None:
     (tmp_path / "data").mkdir()
     result = CliRunner().invoke(cli.cli, ["check", "--deploy"])
     assert "error    migrations  The schema is behind the code: `app db upgrade`." in result.output
 
 
-@pytest.mark.usefixtures("elsewhere")
-def test_check_without_deploy_reads_the_settings_alone() -> None:
+@pytest.mark.usefixtures("empty_working_directory")
+def test_check_without_deploy_checks_the_settings_only() -> None:
     result = CliRunner().invoke(cli.cli, ["check"])
     assert (result.exit_code, result.output) == (0, "The settings are valid.\n")

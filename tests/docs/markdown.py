@@ -1,4 +1,4 @@
-"""The Markdown files of the project, and what is in them."""
+"""Parse the Markdown files of the project."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ def headings(page: Path) -> list[tuple[str, str]]:
 
 
 def outline(page: Path) -> list[int]:
-    """Return the levels of the headings, in their order."""
+    """Return the levels of the headings in order."""
     return [len(marks) for marks, _ in headings(page)]
 
 

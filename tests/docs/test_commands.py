@@ -1,4 +1,4 @@
-"""The commands and files that the pages name, and the hooks of pre-commit."""
+"""Tests of the commands and paths in the documentation, and of the pre-commit hooks."""
 
 import re
 from pathlib import Path
@@ -13,11 +13,11 @@ from tests.slices import needs
 
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
-# At the start of code, after `VARIABLE=value` and after `&&`.
+# A command is at the start of code, after `VARIABLE=value` or after `&&`.
 STARTS = r"(?:^|`|&& )(?:[A-Z_]+=\S+ )*"
 MAKE = re.compile(rf"{STARTS}make ([a-z-]+)", re.MULTILINE)
 APP = re.compile(rf"{STARTS}(?:\.venv/bin/)?app ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?", re.MULTILINE)
-# In AGENTS.md, where every path begins at the root.
+# In AGENTS.md, all paths are relative to the root.
 PATHS = re.compile(
     r"`((?:app|tests|docs|alembic|bench|requirements)/[\w./-]*|[\w.-]*[A-Z]\w*\.md)`"
 )
@@ -44,7 +44,7 @@ def test_commands_of_a_page_exist(page: Path) -> None:
     assert unknown_commands(page.read_text()) == []
 
 
-def test_unknown_command_is_found() -> None:
+def test_unknown_command_is_reported() -> None:
     text = "Run `make check`, `make none` or `PORT=1 make gone`.\n.venv/bin/app db gone\napp none"
     assert unknown_commands(text) == ["make none", "make gone", "app db gone", "app none"]
 

@@ -17,7 +17,7 @@ def test_setting_without_a_description_is_refused() -> None:
         configuration.row("PORT", "8000", "")
 
 
-@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.usefixtures("empty_working_directory")
 def test_production_example_starts() -> None:
     (example,) = [
         text

@@ -16,7 +16,7 @@ def broken_links(page: Path) -> list[str]:
     return broken
 
 
-# These two are linked to. A project that deletes one also shortens the pages.
+# The pages link to these slices: a project that deletes one also shortens the pages.
 @needs("items", "lab")
 def test_relative_links_lead_to_files_and_headings() -> None:
     found = {str(page.relative_to(ROOT)): broken_links(page) for page in pages()}
@@ -24,7 +24,7 @@ def test_relative_links_lead_to_files_and_headings() -> None:
     assert {page: broken for page, broken in found.items() if broken} == {}
 
 
-def test_broken_link_is_found(tmp_path: Path) -> None:
+def test_broken_link_is_reported(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "# A page, with a heading\n"

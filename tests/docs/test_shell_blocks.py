@@ -1,8 +1,8 @@
-"""The shell blocks of the first pages, run as they are written, in a fresh copy.
+"""Run the shell blocks of the first pages as they are written, in a fresh copy.
 
 A fence's info string says how: `sh` runs in one shell with the blocks before it, `sh server` runs
-in the background until the end of the page, and `sh skip` needs what a test does not have (Docker,
-a browser, the whole suite).
+in the background until the end of the page, and `sh skip` is not run, because it needs Docker, a
+browser or the whole suite.
 """
 
 import os
@@ -20,10 +20,10 @@ from tests.docs.markdown import blocks
 from tests.server import free_port
 from tests.slices import needs
 
-# Pages in one element continue each other.
+# The pages of one list run in one shell.
 PAGES = [["README.md"], ["docs/getting-started.md", "docs/http-api.md"]]
 DEADLINE_SECONDS = 300
-# An answer of 400 or more fails the block.
+# A response with a status of 400 or more fails the block.
 PROLOGUE = 'set -eu\ncurl() { command curl --fail-with-body "$@"; }\n'
 IN_BACKGROUND = """
 {{ {text}
@@ -50,7 +50,7 @@ def script_of(pages: Sequence[Path], port: int) -> str:
 
 
 def run(script: str, folder: Path, port: int) -> tuple[int, str]:
-    """Run a script in a copy, and end what it has left in the background."""
+    """Run a script in a copy, and end its background processes."""
     environment = {
         "HOME": str(folder),
         "PATH": os.environ["PATH"],
@@ -70,7 +70,7 @@ def run(script: str, folder: Path, port: int) -> tuple[int, str]:
     try:
         output, _ = process.communicate(timeout=DEADLINE_SECONDS)
     finally:
-        with suppress(ProcessLookupError):  # Nothing is left.
+        with suppress(ProcessLookupError):  # All processes have ended.
             os.killpg(process.pid, signal.SIGKILL)
     return process.returncode, output
 
@@ -81,7 +81,9 @@ def copy(tmp_path: Path) -> Path:
     copy_to(folder)
     (folder / ".venv").symlink_to(ROOT / ".venv")
     for name in ("pyproject.toml", "requirements/dev.txt"):
-        os.utime(folder / name, (0, 0))  # older than .venv/installed: `make install` does nothing
+        os.utime(
+            folder / name, (0, 0)
+        )  # They are older than .venv/installed: `make install` does nothing.
     return folder
 
 

@@ -1,8 +1,8 @@
 """`python -m tests.drill [PART ...]`: delete a part from a copy, then check and test the rest.
 
-`app remove` deletes each part from a fresh copy, and makes a migration where tables go. The rest
-has to pass `make check`, and its tests on SQLite. The part `copy` copies the items to a resource of
-its own instead.
+`app remove` deletes each part from a fresh copy, and generates a migration if tables are removed.
+The rest must pass `make check`, and its tests on SQLite. The part `copy` copies the items to a new
+resource instead.
 """
 
 import os
@@ -23,7 +23,7 @@ PYTEST = (".venv/bin/pytest", "-q", "-n3", "-m", "not slow")
 
 
 def parts() -> list[str]:
-    """Return the parts that `app remove` knows, as long as there is this command."""
+    """Return the parts that `app remove` knows, if the command exists."""
     if find_spec("app.project") is None:
         return []
     known: list[str] = import_module("app.project.parts").parts(ROOT)
@@ -43,7 +43,7 @@ def run(folder: Path, *command: str) -> bool:
 
 
 def copy_items(folder: Path) -> bool:
-    """Copy the example as the documentation says, and run the tests that were copied along."""
+    """Copy the example as the documentation describes, and run the copied tests."""
     return (
         run(folder, "sh", "tests/drill/copy_items.sh", "gadget")
         and run(folder, *MAKE, "format")

@@ -5,19 +5,20 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-axe = Axe()  # its script is run by the debugger, which the policy allows
+axe = Axe()  # The debugger runs its script, despite the policy.
 
 
-def check_room_and_schemes(page: Page) -> None:
-    width, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-    assert width <= room, page.url
+def check_accessibility(page: Page) -> None:
+    """Check that a page fits its window, and is accessible in both color schemes."""
+    width, window_width = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert width <= window_width, page.url
     page.emulate_media(color_scheme="light")
-    assert serious(page) == [], page.url
+    assert serious_violations(page) == [], page.url
     page.emulate_media(color_scheme="dark")
-    assert serious(page, runOnly=["color-contrast"]) == [], page.url
+    assert serious_violations(page, runOnly=["color-contrast"]) == [], page.url
 
 
-def serious(page: Page, **options: Any) -> list[tuple[str, str]]:
+def serious_violations(page: Page, **options: Any) -> list[tuple[str, str]]:
     """Format the violations: the rule and the element."""
     found = axe.run(page, options={"resultTypes": ["violations"], **options}).response
     return [

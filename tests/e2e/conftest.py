@@ -102,7 +102,7 @@ def chromium() -> Iterator[Browser]:
 
 
 @dataclass
-class Complaints:
+class BrowserErrors:
     """Errors that a browser reports.
 
     The console also reports responses with a status of 400 and more. A test names those that it
@@ -134,31 +134,31 @@ class Complaints:
 
 
 @pytest.fixture
-def complaints(site: Site) -> Complaints:
-    return Complaints(urlsplit(site.url).netloc)
+def browser_errors(site: Site) -> BrowserErrors:
+    return BrowserErrors(urlsplit(site.url).netloc)
 
 
 OpenPage = Callable[..., Page]
 
 
 @pytest.fixture
-def open_page(chromium: Browser, site: Site, complaints: Complaints) -> Iterator[OpenPage]:
+def open_page(chromium: Browser, site: Site, browser_errors: BrowserErrors) -> Iterator[OpenPage]:
     """Return a function that opens a page in a new browser context, with Playwright's options."""
     contexts: list[BrowserContext] = []
 
     def open_(**options: Any) -> Page:
-        # A European locale, whose dates are numeric, with the time zone of another continent.
+        # Dates are formatted for this locale and time zone.
         given = {"base_url": site.url, "locale": "de-DE", "timezone_id": "Asia/Seoul"}
         context = chromium.new_context(**given | options)
         context.set_default_timeout(DEADLINE_SECONDS * 1000)
-        complaints.listen(context)
+        browser_errors.listen(context)
         contexts.append(context)
         return context.new_page()
 
     yield open_
     for context in contexts:
         context.close()
-    assert complaints.found == []
+    assert browser_errors.found == []
 
 
 @pytest.fixture

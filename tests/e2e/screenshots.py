@@ -13,7 +13,7 @@ from tests.e2e.conftest import sign_in
 from tests.server import serving, sign_up
 
 FOLDER = ROOT / "docs"
-EMAIL = "ann@example.com"  # the account that `sign_up` creates
+EMAIL = "ann@example.com"  # `sign_up` creates this account.
 WINDOW: ViewportSize = {"width": 1280, "height": 800}
 
 

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.conftest import only
-from tests.e2e.accessibility import check_room_and_schemes
-from tests.e2e.conftest import SUPERUSER, Complaints, OpenPage, Site, sign_in
+from tests.e2e.accessibility import check_accessibility
+from tests.e2e.conftest import SUPERUSER, BrowserErrors, OpenPage, Site, sign_in
 
 pytestmark = only("sqlite")
 HOSTILE = "<img src=x onerror=alert(1)> 'Lamp'"
@@ -22,12 +22,12 @@ def admin(open_page: OpenPage) -> Page:
     return page
 
 
-def test_item_is_created_changed_and_deleted(admin: Page, complaints: Complaints) -> None:
+def test_item_is_created_changed_and_deleted(admin: Page, browser_errors: BrowserErrors) -> None:
     admin.get_by_role("link", name="Items").click()
     admin.get_by_role("link", name="New item").click()
     admin.get_by_label("Name").fill(HOSTILE)
     admin.get_by_label("Price").fill("cheap")
-    complaints.expected = {422}
+    browser_errors.expected = {422}
     save(admin)
     expect(admin.get_by_text("Enter a number such as 19.99.")).to_be_visible()
     admin.get_by_label("Price").fill("19.99")
@@ -65,8 +65,8 @@ def test_list_is_filtered_and_sorted(admin: Page) -> None:
 def test_deleted_session_is_signed_out(
     site: Site, admin: Page, open_page: OpenPage, member: str
 ) -> None:
-    theirs = open_page(user_agent=f"The device of {member}")
-    sign_in(theirs, member)
+    other = open_page(user_agent=f"The device of {member}")
+    sign_in(other, member)
     admin.get_by_role("link", name="Sessions").click()
     search(admin, member)
     expect(admin.locator("tbody tr")).to_have_count(1)
@@ -74,13 +74,13 @@ def test_deleted_session_is_signed_out(
     with admin.expect_navigation():
         admin.get_by_role("dialog").get_by_role("button", name="Delete").click()
     # The socket of the page is closed, and the page redirects to the sign-in.
-    expect(theirs.get_by_role("heading", name="Welcome back")).to_be_visible()
+    expect(other.get_by_role("heading", name="Welcome back")).to_be_visible()
 
 
 def test_user_without_permission_is_refused(
-    open_page: OpenPage, complaints: Complaints, member: str
+    open_page: OpenPage, browser_errors: BrowserErrors, member: str
 ) -> None:
-    complaints.expected = {403}
+    browser_errors.expected = {403}
     page = open_page()
     sign_in(page, member)
     page.goto("/admin")
@@ -99,7 +99,7 @@ def test_admin_is_accessible(open_page: OpenPage) -> None:
     sign_in(page, SUPERUSER)
     for path in ("user/list", "item/create", "auth-session/list"):
         page.goto(f"/admin/{path}")
-        check_room_and_schemes(page)
+        check_accessibility(page)
 
 
 def save(page: Page) -> None:

@@ -22,16 +22,16 @@ def test_swagger_ui_signs_in_and_creates_an_item(open_page: OpenPage, member: st
     operation = page.locator("#operations-items-create_item")
     operation.get_by_role("button").first.click()
     operation.get_by_role("button", name="Execute").click()
-    answer = operation.locator(".live-responses-table .response")
-    expect(answer.locator(".response-col_status")).to_contain_text("201")
-    expect(answer).to_contain_text('"name": "Lamp"')
+    response = operation.locator(".live-responses-table .response")
+    expect(response.locator(".response-col_status")).to_contain_text("201")
+    expect(response).to_contain_text('"name": "Lamp"')
 
 
-def test_redoc_shows_every_operation_and_searches(site: Site, open_page: OpenPage) -> None:
+def test_redoc_shows_all_operations_and_searches(site: Site, open_page: OpenPage) -> None:
     document = httpx.get(f"{site.url}/openapi.json", timeout=DEADLINE_SECONDS).json()
     paths = document["paths"].values()
     page = open_page()
     page.goto("/redoc")
     expect(page.locator("h2 a[href*='/operation/']")).to_have_count(sum(map(len, paths)))
-    page.get_by_placeholder("Search").fill("batch")  # the search runs in a web worker
+    page.get_by_placeholder("Search").fill("batch")  # The search runs in a web worker.
     expect(page.get_by_role("search").get_by_text("Create Items")).to_be_visible()

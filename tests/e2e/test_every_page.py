@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.conftest import only
-from tests.e2e.accessibility import check_room_and_schemes
-from tests.e2e.conftest import Complaints, OpenPage, Site, sign_in
+from tests.e2e.accessibility import check_accessibility
+from tests.e2e.conftest import BrowserErrors, OpenPage, Site, sign_in
 
 pytestmark = only("sqlite")
 ODD_NAMES = ("W" * 255, "\N{OWL}" * 255, "שלום עולם " * 25, "two\nlines", " ")
@@ -13,7 +13,7 @@ ODD_NAMES = ("W" * 255, "\N{OWL}" * 255, "שלום עולם " * 25, "two\nlines"
 
 def check(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_be_visible()
-    check_room_and_schemes(page)
+    check_accessibility(page)
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def page(open_page: OpenPage) -> Page:
     return open_page(viewport={"width": 320, "height": 640}, reduced_motion="reduce")
 
 
-def test_pages_for_visitors_are_accessible(page: Page, complaints: Complaints) -> None:
-    complaints.expected = {404, 422}
+def test_pages_for_visitors_are_accessible(page: Page, browser_errors: BrowserErrors) -> None:
+    browser_errors.expected = {404, 422}
     for path in (
         "/",
         "/signup",
@@ -48,11 +48,11 @@ def test_pages_for_visitors_are_accessible(page: Page, complaints: Complaints) -
 
 
 def test_pages_for_users_are_accessible(
-    site: Site, page: Page, complaints: Complaints, member: str
+    site: Site, page: Page, browser_errors: BrowserErrors, member: str
 ) -> None:
-    complaints.expected = {404, 422, 409}
+    browser_errors.expected = {404, 422, 409}
     sign_in(page, member)
-    check(page)  # an empty list
+    check(page)  # The list is empty.
     with site.api(member) as api:
         for name in ODD_NAMES:
             body = {"name": name, "description": name, "price": "9999999999.99", "is_offer": True}
@@ -85,9 +85,9 @@ def test_pages_for_users_are_accessible(
 
 
 def test_pages_of_orders_are_accessible(
-    site: Site, page: Page, complaints: Complaints, member: str
+    site: Site, page: Page, browser_errors: BrowserErrors, member: str
 ) -> None:
-    complaints.expected = {404, 409, 422}
+    browser_errors.expected = {404, 409, 422}
     sign_in(page, member)
     for path in ("/orders", "/orders/new"):
         page.goto(path)

@@ -8,20 +8,20 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.conftest import PASSWORD, only
-from tests.e2e.conftest import Complaints, OpenPage, Site
+from tests.e2e.conftest import BrowserErrors, OpenPage, Site
 
 pytestmark = only("sqlite")
 HOSTILE = "<img src=x onerror=alert(1)> \N{OWL}"
 
 
-@pytest.mark.parametrize("has_script", [True, False], ids=["with the script", "without"])
+@pytest.mark.parametrize("has_script", [True, False], ids=["with script", "without script"])
 def test_new_user_signs_up_works_and_signs_out(
-    site: Site, open_page: OpenPage, complaints: Complaints, has_script: bool
+    site: Site, open_page: OpenPage, browser_errors: BrowserErrors, has_script: bool
 ) -> None:
     page, email = open_page(java_script_enabled=has_script), site.new_email()
     sign_up(site, page, email)
-    make_an_item(page)
-    complaints.expected.add(409)
+    create_item(page)
+    browser_errors.expected.add(409)
     edit_in_two_tabs(page)
     search(page)
     export(page)
@@ -45,7 +45,7 @@ def sign_up(site: Site, page: Page, email: str) -> None:
     expect(page.get_by_text("No items yet")).to_be_visible()
 
 
-def make_an_item(page: Page) -> None:
+def create_item(page: Page) -> None:
     page.get_by_role("link", name="New item").click()
     expect(page.get_by_label("Name")).to_be_focused()
     page.keyboard.type("Lamp")
@@ -115,6 +115,6 @@ def change_elsewhere(site: Site, page: Page, email: str, has_script: bool) -> No
 def sign_out_and_go_back(page: Page) -> None:
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_text("You are signed out.")).to_be_visible()
-    page.go_back(wait_until="commit")  # from memory, it would not load
+    page.go_back(wait_until="commit")  # A page from memory has no load event.
     expect(page.get_by_role("heading", level=1)).to_have_text("Welcome back")
     expect(page.get_by_text("onerror")).to_have_count(0)

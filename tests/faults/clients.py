@@ -1,4 +1,4 @@
-"""Hostile clients: raw sockets, and what they cost the server."""
+"""Helpers for hostile clients: raw sockets, and the memory of the server."""
 
 import select
 import socket
@@ -12,7 +12,7 @@ import httpx
 from tests.isolation import DEADLINE_SECONDS
 
 MEGABYTE = 1_000_000
-MAX_GROWTH_BYTES = 40 * MEGABYTE  # of the process: the attacks below cost several times that
+MAX_GROWTH_BYTES = 40 * MEGABYTE  # Without limits, the attacks would use several times as much.
 
 
 @contextmanager
@@ -26,13 +26,15 @@ def connected(client: httpx.Client, receive_buffer: int | None = None) -> Iterat
 
 
 def health(client: httpx.Client) -> httpx.Response:
-    """Ask on a connection of its own."""
+    """Request the health on a new connection."""
     return httpx.get(f"{client.base_url}/health/live", timeout=DEADLINE_SECONDS, verify=False)
 
 
 def send_until_cut(connection: socket.socket, piece: bytes, total: int) -> bool:
-    """Send `piece` again and again, and return whether the server ended the connection before
-    `total` bytes were sent."""
+    """Send `piece` repeatedly, up to `total` bytes.
+
+    Return whether the server closed the connection before.
+    """
     sent = 0
     with suppress(ConnectionError):
         while sent < total:
@@ -43,7 +45,7 @@ def send_until_cut(connection: socket.socket, piece: bytes, total: int) -> bool:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """Return what comes until the server closes the connection."""
+    """Read until the server closes the connection."""
     received = b""
     with suppress(ConnectionError):
         while piece := connection.recv(65_536):
@@ -52,7 +54,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def trickle(connection: socket.socket, piece: bytes, seconds: float) -> bytes:
-    """Send `piece` every so many seconds until the server closes, and return what it sent."""
+    """Send `piece` at an interval until the server closes the connection. Return its response."""
     connection.settimeout(seconds)
     received, deadline = b"", time.monotonic() + DEADLINE_SECONDS
     with suppress(ConnectionError):
@@ -71,7 +73,7 @@ def trickle(connection: socket.socket, piece: bytes, seconds: float) -> bytes:
 def is_cut(connection: socket.socket) -> bool:
     """Wait for the server to reset the connection, without reading from it."""
     poll = select.poll()
-    poll.register(connection, 0)  # errors are reported in any case
+    poll.register(connection, 0)  # Errors are always reported.
     return bool(poll.poll(1000 * DEADLINE_SECONDS))
 
 
@@ -80,7 +82,7 @@ def status_of(response: bytes) -> int:
 
 
 def peak_memory(pid: int) -> int:
-    """Return the most that the process has held since `reset_peak_memory`, in bytes."""
+    """Return the peak memory of the process since `reset_peak_memory`, in bytes."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return 1024 * int(line.split()[1])
@@ -88,6 +90,6 @@ def peak_memory(pid: int) -> int:
 
 
 def reset_peak_memory(pid: int) -> int:
-    """Return what the process holds now, in bytes."""
+    """Reset the peak memory of the process, and return its current memory in bytes."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
     return peak_memory(pid)

@@ -11,7 +11,7 @@ MAX_CONNECTIONS = 5
 
 @pytest.fixture(scope="package")
 def small_server(databases: Databases, template_url: str) -> Iterator[tuple[httpx.Client, int]]:
-    """A server for MAX_CONNECTIONS, a client who is signed in, and the process's id."""
+    """Yield a signed-in client of a server for MAX_CONNECTIONS, and the id of its process."""
     url = databases.create(template_url)
     with serving_process(url, MAX_CONNECTIONS=str(MAX_CONNECTIONS)) as (client, pid):
         sign_up(client)

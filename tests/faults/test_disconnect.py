@@ -1,4 +1,4 @@
-"""Requests whose client has gone."""
+"""Tests of requests whose client disconnects."""
 
 import asyncio
 import gc
@@ -11,11 +11,11 @@ from starlette.types import Message
 from app.core.database.dependencies import SessionDep
 from app.core.http import disconnect
 from tests.isolation import DEADLINE_SECONDS
-from tests.waiting import eventually_async, settled
+from tests.waiting import eventually_async, run_pending_tasks
 
 
 class Client:
-    """An ASGI client that sends its request whole and disconnects when it is told to."""
+    """An ASGI client that sends a complete request, and disconnects when `gone` is set."""
 
     def __init__(self) -> None:
         self.gone = asyncio.Event()
@@ -50,7 +50,7 @@ class Client:
 
 
 @pytest.fixture(autouse=True)
-def _sweep_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def _sweep_continuously(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disconnect, "SWEEP_SECONDS", 0)
 
 
@@ -76,8 +76,8 @@ async def test_request_is_cancelled_when_its_client_disconnects(
     assert line.__dict__["status"] == 499
 
 
-async def test_request_that_commits_runs_to_its_end(app: FastAPI) -> None:
-    """What follows the commit, say a mail, would be lost."""
+async def test_request_is_not_cancelled_after_its_commit(app: FastAPI) -> None:
+    """Otherwise, actions after the commit, such as a mail, would be lost."""
     client, followed = Client(), asyncio.Event()
 
     @app.post("/api/v1/commits")
@@ -85,7 +85,7 @@ async def test_request_that_commits_runs_to_its_end(app: FastAPI) -> None:
         async with app.state.resources.database.transaction():
             pass
         client.gone.set()
-        await settled()
+        await run_pending_tasks()
         followed.set()
 
     await client.call(app, "POST", "/api/v1/commits")
@@ -93,11 +93,11 @@ async def test_request_that_commits_runs_to_its_end(app: FastAPI) -> None:
 
 
 async def test_body_is_received_while_the_client_is_watched(app: FastAPI) -> None:
-    """Servers give even a GET an empty body, which the watch may be the first to receive."""
+    """Even a GET has an empty body, which the watch for a disconnect may receive first."""
     client, received = Client(), list[Message]()
 
     async def endpoint(scope: Any, receive: Any, send: Any) -> None:
-        await settled()
+        await run_pending_tasks()
         received.append(await receive())
         await send({"type": "http.response.start", "status": 204})
         await send({"type": "http.response.body"})
@@ -107,7 +107,7 @@ async def test_body_is_received_while_the_client_is_watched(app: FastAPI) -> Non
     assert [message["type"] for message in received] == ["http.request"]
 
 
-async def test_body_that_nobody_reads_does_not_hide_a_disconnect(app: FastAPI) -> None:
+async def test_unread_body_does_not_hide_a_disconnect(app: FastAPI) -> None:
     client, received = Client(), list[Message]()
 
     async def endpoint(scope: Any, receive: Any, send: Any) -> None:
@@ -136,7 +136,7 @@ async def test_body_that_ends_while_the_client_is_watched_is_received(app: FastA
 
     async def endpoint(scope: Any, receive: Any, send: Any) -> None:
         received.append(await receive())
-        await settled()  # for the watch to listen
+        await run_pending_tasks()  # Let the watch for a disconnect start.
         waiting = asyncio.create_task(receive())
         await asyncio.sleep(0)
         listens.set()
@@ -145,12 +145,12 @@ async def test_body_that_ends_while_the_client_is_watched_is_received(app: FastA
         await send({"type": "http.response.body"})
 
     app.mount("/api/v1/ends", endpoint)
-    client.receive = receive  # type: ignore[method-assign]  # a client of its own
+    client.receive = receive  # type: ignore[method-assign]
     await client.call(app, "POST", "/api/v1/ends/")
     assert received == [first, last]
 
 
-async def test_connection_of_a_cancelled_request_is_given_back(app: FastAPI) -> None:
+async def test_cancelled_request_returns_its_connection(app: FastAPI) -> None:
     client = Client()
 
     @app.post("/api/v1/holds")
@@ -165,7 +165,7 @@ async def test_connection_of_a_cancelled_request_is_given_back(app: FastAPI) -> 
 
 
 async def is_idle(pool: Any) -> bool:
-    """But for a heartbeat that may be on its way."""
+    """Return whether all connections have been returned to the pool."""
     return bool(pool.checkedout() == 0)
 
 
@@ -174,9 +174,11 @@ async def test_request_leaves_no_work_for_the_garbage_collector(app: FastAPI, pa
     """A cycle around the request would keep its body and headers until the next collection."""
 
     async def call() -> None:
-        await asyncio.create_task(Client().call(app, "GET", path))  # as a server does
+        await asyncio.create_task(
+            Client().call(app, "GET", path)
+        )  # A server runs each request in a task.
 
-    for _ in range(3):  # what is made once is made
+    for _ in range(3):  # Fill the caches.
         await call()
     gc.collect()
     gc.disable()

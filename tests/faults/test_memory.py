@@ -1,4 +1,4 @@
-"""Hostile bodies: memory must not grow with their number."""
+"""Tests that hostile bodies do not make the memory grow."""
 
 import gc
 import json
@@ -28,7 +28,7 @@ def errors_with_tracebacks() -> set[int]:
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-async def test_refused_body_does_not_outlive_its_request(
+async def test_refused_body_is_freed_after_its_request(
     client: httpx.AsyncClient, body: bytes
 ) -> None:
     """An error that keeps its traceback keeps the body until the garbage collector runs."""
@@ -43,12 +43,12 @@ async def test_refused_body_does_not_outlive_its_request(
         gc.enable()
 
 
-async def test_unexpected_error_does_not_outlive_its_request(
+async def test_unexpected_error_is_freed_after_its_request(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
     @app.get("/api/v1/fails")
     async def fail() -> None:
-        error = ZeroDivisionError()  # named in the frame that its traceback names
+        error = ZeroDivisionError()  # The frame and the traceback refer to each other.
         raise error
 
     gc.collect()
@@ -73,7 +73,7 @@ def post(client: httpx.Client, body: bytes) -> None:
     assert response.status_code in (400, 422)
 
 
-def break_off(client: httpx.Client, _: bytes) -> None:
+def disconnect(client: httpx.Client, _: bytes) -> None:
     head = (
         f"POST {USERS} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         f"Content-Length: {MEGABYTE}\r\n\r\n"
@@ -87,9 +87,9 @@ def break_off(client: httpx.Client, _: bytes) -> None:
 def test_memory_stays_bounded_under_hostile_bodies(own_database_url: str) -> None:
     kinds: dict[str, tuple[Callable[[httpx.Client, bytes], Any], bytes]] = {
         **{name: (post, body) for name, body in BODIES.items()},
-        "broken off": (break_off, b""),
+        "incomplete": (disconnect, b""),
     }
-    # The collector is only tuned outside of the tests.
+    # The garbage collector is not tuned in the test environment.
     environment = {"ENVIRONMENT": "production", "PUBLIC_URL": "https://example.com"}
     with serving_process(own_database_url, **environment) as (client, pid):
         client.get("/openapi.json")

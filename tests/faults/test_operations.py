@@ -1,4 +1,4 @@
-"""A server whose database or code is not what it was."""
+"""Tests of a server after its database or its code has changed."""
 
 import os
 import subprocess
@@ -19,10 +19,8 @@ ITEMS = "/api/v1/items"
 LAMP = {"name": "Lamp", "price": "19.99"}
 
 
-def test_server_starts_on_a_schema_that_is_ahead(
-    databases: Databases, own_database_url: str
-) -> None:
-    """The application was rolled back."""
+def test_server_starts_on_a_newer_schema(databases: Databases, own_database_url: str) -> None:
+    """The application was rolled back to an older version."""
     databases.execute(own_database_url, "UPDATE alembic_version SET version_num = 'later'")
     port = free_port()
     command = [str(Path(sys.executable).with_name("app")), "serve", "--migrate"]
@@ -38,10 +36,10 @@ def test_server_starts_on_a_schema_that_is_ahead(
 
 
 @only("postgresql")
-def test_server_recovers_from_a_database_that_became_read_only(
+def test_server_recovers_from_a_read_only_database(
     databases: Databases, own_database_url: str
 ) -> None:
-    """As after a failover, of which the connections know nothing."""
+    """After a failover, open connections may lead to a read-only standby."""
     alter = f"ALTER DATABASE {make_url(own_database_url).database} SET"
     with serving(own_database_url) as client:
         sign_up(client)
@@ -71,7 +69,7 @@ def test_server_recovers_from_a_database_that_became_read_only(
 
 
 @needs("items")
-def test_tags_without_end_cost_the_server_nothing(server: httpx.Client) -> None:
+def test_too_many_entity_tags_return_431(server: httpx.Client) -> None:
     sign_up(server)
     url = server.post(ITEMS, json=LAMP).headers["Location"]
     for count in range(1000, 8000, 500):

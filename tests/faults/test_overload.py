@@ -1,4 +1,4 @@
-"""Many hostile clients at once, while others want answers."""
+"""Tests of a server with many hostile clients at once."""
 
 import resource
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from tests.server import serving_process
 
 pytestmark = pytest.mark.slow("thousands of connections")
 
-CLIENTS = 3000  # three times MAX_CONNECTIONS
+CLIENTS = 3000  # This is three times MAX_CONNECTIONS.
 GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
 POST = b"POST /api/v1/users HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 WAITING = (b"", GET, GET + b"\r\n", POST + b"Content-Length: 1000\r\n\r\n")
@@ -37,14 +37,17 @@ ENDLESS = (
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[httpx.Client, int]]:
-    """The limit on open files is the server's, too."""
+    """Yield a client of a server and its process id.
+
+    The server inherits the limit on open files.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
     with serving_process(f"sqlite+aiosqlite:///{tmp_path}/app.db") as (client, pid):
         yield client, pid
 
 
-def test_new_clients_are_answered_while_thousands_keep_the_server_waiting(
+def test_new_clients_are_served_while_thousands_of_connections_are_open(
     server: tuple[httpx.Client, int],
 ) -> None:
     client, pid = server
@@ -58,7 +61,7 @@ def test_new_clients_are_answered_while_thousands_keep_the_server_waiting(
     assert peak_memory(pid) - before < 3 * MAX_GROWTH_BYTES
 
 
-def test_new_clients_are_answered_during_attacks(server: tuple[httpx.Client, int]) -> None:
+def test_new_clients_are_served_during_attacks(server: tuple[httpx.Client, int]) -> None:
     client, pid = server
     before = reset_peak_memory(pid)
 

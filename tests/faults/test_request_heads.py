@@ -1,5 +1,7 @@
-"""Request heads, trailers and pipelined requests without an end. Those that have one, but are
-too long, are in `tests/core/test_server.py`."""
+"""Tests of endless request heads, trailers and pipelined requests.
+
+`tests/core/http/test_server.py` has the requests that end but are too long.
+"""
 
 import httpx
 import pytest
@@ -40,7 +42,7 @@ LETTERS = 100_000 * b"x"
         pytest.param(CHUNKED, b"0" * 10_000, id="chunk size"),
     ],
 )
-def test_endless_head_is_cut_without_being_held(
+def test_endless_head_is_cut_without_using_memory(
     small_server: tuple[httpx.Client, int], start: bytes, piece: bytes
 ) -> None:
     client, pid = small_server

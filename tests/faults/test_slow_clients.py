@@ -1,5 +1,7 @@
-"""Clients that send or read slowly or not at all; `tests/core/test_server.py` has more of them, and
-a clock of its own."""
+"""Tests of clients that send or read slowly or not at all.
+
+`tests/core/http/test_server.py` has more of them, with a clock that the tests advance.
+"""
 
 import json
 from collections.abc import Iterator
@@ -16,14 +18,14 @@ LARGE = b"GET /static/docs/swagger-ui-bundle.js HTTP/1.1\r\n"  # 1.5 MB
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Nothing here gets as far as the database, which has no tables."""
+    """Yield a client of a server whose database has no tables: no test here uses it."""
     path: Path = tmp_path_factory.mktemp("server") / "app.db"
     limits = {"REQUEST_TIMEOUT": "1", "RESPONSE_TIMEOUT": "1"}
     with serving(f"sqlite+aiosqlite:///{path}", **limits) as client:
         yield client
 
 
-def test_slow_request_is_answered_408(client: httpx.Client) -> None:
+def test_slow_request_returns_408(client: httpx.Client) -> None:
     with connected(client) as connection:
         connection.sendall(b"GET /health/live HTTP/1.1\r\n")
         response = trickle(connection, b"a: b\r\n", 0.1)
@@ -32,7 +34,7 @@ def test_slow_request_is_answered_408(client: httpx.Client) -> None:
     assert client.get("/health/live").status_code == 200
 
 
-def test_response_that_nobody_reads_is_cut(client: httpx.Client) -> None:
+def test_unread_response_is_cut(client: httpx.Client) -> None:
     with connected(client, receive_buffer=4096) as connection:
         connection.sendall(20 * (LARGE + b"Host: localhost\r\n\r\n"))
         assert is_cut(connection)

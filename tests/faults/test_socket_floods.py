@@ -1,4 +1,4 @@
-"""WebSocket clients that send more than they may, and sockets that fill the server."""
+"""Tests of WebSocket clients that send or open more than the limits allow."""
 
 import socket
 from collections.abc import Iterator
@@ -77,7 +77,7 @@ def test_flood_of_frames_closes_the_socket(
 
 
 @needs("items/live.py")
-def test_open_sockets_are_kept_and_a_new_connection_is_answered_503(
+def test_new_connection_returns_503_while_open_sockets_are_kept(
     small_server: tuple[httpx.Client, int],
 ) -> None:
     client, _ = small_server

@@ -1,4 +1,4 @@
-"""Statements that take too long, links that go silent, and what passes by itself."""
+"""Tests of statements that take too long, silent connections and transient errors."""
 
 import asyncio
 import socket
@@ -30,8 +30,8 @@ RAISE = """
     CREATE FUNCTION raise(code text) RETURNS int LANGUAGE plpgsql AS
     $$ BEGIN RAISE EXCEPTION 'a test' USING ERRCODE = code; END $$
 """
-# Cancelled, deadlock, not serializable, disk full, out of memory, too many connections, locked.
-PASSING = ["57014", "40P01", "40001", "53100", "53200", "53300", "55P03"]
+# Canceled, deadlock, not serializable, disk full, out of memory, too many connections, locked.
+TRANSIENT = ["57014", "40P01", "40001", "53100", "53200", "53300", "55P03"]
 READ_ONLY = "25006"
 
 
@@ -45,7 +45,7 @@ RAISING = select(func.__getattr__("raise")(bindparam("code", type_=Text)).label(
 
 @asynccontextmanager
 async def lock_on(table: str, database_url: str) -> AsyncIterator[None]:
-    """Hold a lock on the table, as a long transaction of somebody else's does."""
+    """Hold a lock on the table, as a long transaction of another client does."""
     connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
     try:
         async with connection.transaction():
@@ -78,7 +78,7 @@ async def run(session: Any, statement: Any, params: dict[str, Any], *, prepared:
 
 
 @only("postgresql")
-def test_locked_row_and_clients_that_left_do_not_hold_the_pool(own_database_url: str) -> None:
+def test_disconnected_clients_do_not_hold_the_pool_at_a_locked_row(own_database_url: str) -> None:
     pool = {"DATABASE_POOL_SIZE": "2", "DATABASE_POOL_TIMEOUT": "4"}
     with serving(own_database_url, **pool) as client:
         sign_up(client)
@@ -90,7 +90,7 @@ def test_locked_row_and_clients_that_left_do_not_hold_the_pool(own_database_url:
 
 
 @only("postgresql")
-def test_silent_links_are_given_up_and_the_pool_renewed(own_database_url: str) -> None:
+def test_silent_connections_time_out_and_the_pool_is_renewed(own_database_url: str) -> None:
     url = make_url(own_database_url)
     with relaying(url.host or "", url.port or 5432) as relay:
         behind = url.set(host="127.0.0.1", port=relay.port).render_as_string(hide_password=False)
@@ -108,10 +108,10 @@ def test_silent_links_are_given_up_and_the_pool_renewed(own_database_url: str) -
 
 @only("postgresql")
 @pytest.mark.parametrize("prepared", [True, False])
-async def test_connection_cut_while_it_is_set_up_is_unavailable(
+async def test_connection_cut_during_its_setup_raises_unavailable(
     database_url: str, prepared: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failover is when a whole pool connects anew."""
+    """After a failover, all connections of the pool are set up again."""
     cut = "SELECT pg_terminate_backend(pg_backend_pid())"
     monkeypatch.setattr(engines, "timeout_statements", lambda _: cut)
     count = select(func.count().label("size")).select_from(text("users"))
@@ -127,7 +127,7 @@ async def test_connection_cut_while_it_is_set_up_is_unavailable(
 
 @only("postgresql")
 @pytest.mark.parametrize("prepared", [True, False])
-async def test_wait_for_a_lock_is_bounded(
+async def test_wait_for_a_lock_times_out(
     database_url: str, prepared: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "LOCK_TIMEOUT_SECONDS", 0.1)
@@ -141,7 +141,7 @@ async def test_wait_for_a_lock_is_bounded(
 @only("postgresql")
 @pytest.mark.parametrize("way", ["reading", "transaction"])
 @pytest.mark.parametrize("prepared", [True, False])
-async def test_statement_is_cancelled_by_the_time_out_and_its_connection_kept(
+async def test_statement_times_out_and_keeps_its_connection(
     database_url: str, way: str, prepared: bool
 ) -> None:
     changes = {"database_pool_size": 1, "database_statement_timeout": 0.2}
@@ -157,9 +157,9 @@ async def test_statement_is_cancelled_by_the_time_out_and_its_connection_kept(
 
 
 @only("postgresql")
-@pytest.mark.parametrize("code", [*PASSING, READ_ONLY])
+@pytest.mark.parametrize("code", [*TRANSIENT, READ_ONLY])
 @pytest.mark.parametrize("prepared", [True, False])
-async def test_passing_trouble_of_the_database_is_unavailable(
+async def test_transient_database_error_raises_unavailable(
     databases: Databases, own_database_url: str, code: str, prepared: bool
 ) -> None:
     await asyncio.to_thread(databases.execute, own_database_url, RAISE)
@@ -174,7 +174,7 @@ async def test_passing_trouble_of_the_database_is_unavailable(
 
 
 @only("postgresql")
-async def test_statement_that_times_out_does_not_mean_that_the_schema_is_behind(
+async def test_timed_out_readiness_check_does_not_report_an_old_schema(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "READY_SECONDS", 60)
@@ -188,10 +188,10 @@ async def test_statement_that_times_out_does_not_mean_that_the_schema_is_behind(
 
 
 @only("postgresql")
-async def test_connection_that_became_read_only_is_renewed(
+async def test_read_only_connection_is_replaced(
     databases: Databases, own_database_url: str
 ) -> None:
-    """A primary that became a standby keeps its connections, and refuses every write."""
+    """A primary that becomes a standby keeps its connections, and refuses all writes."""
     name = make_url(own_database_url).database
     async with running(make_settings(own_database_url, database_pool_size=1)) as app:
 

@@ -1,4 +1,4 @@
-"""A slice of the tests' own: it has jobs, and one sends a mail."""
+"""A slice for the tests, with two jobs; one of them sends a mail."""
 
 import pytest
 
@@ -6,6 +6,6 @@ from app import discovery
 
 
 def add_greeter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is found as the application's own slices are."""
+    """Add this slice to the slices of the application."""
     slices = discovery.slices()
     monkeypatch.setattr(discovery, "slices", lambda: [*slices, __name__])

@@ -11,19 +11,18 @@ async def greet(resources: Resources, name: str, number: int) -> None:
 
 
 async def note(resources: Resources, path: str) -> None:
-    """Adds a line to the file at its start, and another at its end, for which there has to be a
-    file beside it: `may_end` makes it."""
+    """Append a line to the file, wait for `release`, and append another line."""
     write(path, "started")
-    await eventually_async(lambda: asyncio.to_thread(sign(path).exists))
+    await eventually_async(lambda: asyncio.to_thread(release_file(path).exists))
     write(path, "done")
 
 
-def may_end(path: Path) -> None:
-    sign(path).touch()
+def release(path: Path) -> None:
+    release_file(path).touch()
 
 
-def sign(path: Path | str) -> Path:
-    return Path(f"{path}.may_end")
+def release_file(path: Path | str) -> Path:
+    return Path(f"{path}.release")
 
 
 def write(path: str, line: str) -> None:

@@ -29,12 +29,12 @@ def run(folder: Path, program: str, *arguments: str) -> None:
 
 @needs("items", "orders", "lab")
 @pytest.mark.parametrize("part", parts(ROOT))
-def test_every_pattern_of_a_part_finds_files(part: str) -> None:
+def test_patterns_of_a_part_find_files(part: str) -> None:
     assert [each for each in patterns_of(part, ROOT) if not [*ROOT.glob(each)]] == []
 
 
 @needs("items", "orders", "lab")
-def test_part_goes_with_the_features_that_need_it() -> None:
+def test_removed_part_includes_the_features_that_need_it() -> None:
     folders = {path for path in patterns_of("items", ROOT) if path.startswith("app/")}
     assert {"app/features/items", "app/features/orders"} <= folders
     assert "app/features/items" not in patterns_of("orders", ROOT)

@@ -2,7 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
-from flit_core import buildapi  # type: ignore[import-untyped]  # has no types
+from flit_core import buildapi  # type: ignore[import-untyped]  # It has no types.
 
 from app.core import about
 from app.project.identity import slug_of
@@ -10,7 +10,7 @@ from app.project.renaming import current_identity
 from tests.project.conftest import Command, commit, git
 from tests.slices import needs
 
-# A project that has got its name has none of the template's files.
+# A renamed project has none of the template's files.
 pytestmark = needs("project/new_project/README.md")
 
 NAME, SLUG, AUTHOR = "Acme & Sons' 가게", "acme-sons", "Ann Example"
@@ -26,14 +26,14 @@ def texts_of(folder: Path) -> dict[str, bytes]:
 
 
 def metadata_of(folder: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the metadata of the package that the build backend makes of a project."""
+    """Return the metadata of the package that the build backend builds from a project."""
     monkeypatch.chdir(folder)
     output.mkdir()
     name: str = buildapi.prepare_metadata_for_build_editable(output)
     return (output / name / "METADATA").read_text()
 
 
-def test_old_name_stands_only_in_the_license_after_a_rename(
+def test_old_name_remains_only_in_the_license_after_a_rename(
     repository: Path, command: Command
 ) -> None:
     result = command(repository, "rename", NAME, *OPTIONS)
@@ -44,7 +44,7 @@ def test_old_name_stands_only_in_the_license_after_a_rename(
     assert found.split() == ["LICENSE"]
 
 
-def test_name_and_description_are_written_where_they_stand(
+def test_name_and_description_are_replaced_in_all_files(
     repository: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command(repository, "rename", NAME, *OPTIONS, "--license", "LicenseRef-Proprietary")
@@ -65,7 +65,7 @@ def test_name_and_description_are_written_where_they_stand(
     assert notice == git(repository, "show", "HEAD:LICENSE")
 
 
-def test_author_stands_above_the_notice_of_the_mit_license(
+def test_author_is_added_above_the_notice_of_the_mit_license(
     repository: Path, command: Command
 ) -> None:
     before = (repository / "LICENSE").read_text()
@@ -76,7 +76,7 @@ def test_author_stands_above_the_notice_of_the_mit_license(
     assert text.replace(line[0], "") == before
 
 
-def test_what_is_the_templates_own_is_deleted(repository: Path, command: Command) -> None:
+def test_rename_deletes_the_files_of_the_template(repository: Path, command: Command) -> None:
     for name in ("README.ko.md", "docs/items.png", "bench/results/latest.json"):
         (repository / name).parent.mkdir(parents=True, exist_ok=True)
         (repository / name).touch()
@@ -140,7 +140,7 @@ def test_uncommitted_changes_refuse_a_rename(
 
 
 @pytest.mark.parametrize(("answer", "is_renamed"), [("y\n", True), ("n\n", False), ("", False)])
-def test_project_without_git_is_renamed_after_a_question(
+def test_project_without_git_is_renamed_after_a_confirmation(
     copy: Path, command: Command, answer: str, is_renamed: bool
 ) -> None:
     before = texts_of(copy)
@@ -150,7 +150,7 @@ def test_project_without_git_is_renamed_after_a_question(
     assert (texts_of(copy) != before) == is_renamed
 
 
-def test_yes_answers_the_question(copy: Path, command: Command) -> None:
+def test_yes_option_skips_the_confirmation(copy: Path, command: Command) -> None:
     result = command(copy, "rename", NAME, "--yes")
     assert "Continue?" not in result.output
     assert current_identity(copy).name == NAME
@@ -172,7 +172,7 @@ def test_yes_answers_the_question(copy: Path, command: Command) -> None:
         (["Acme", "--license", "Mine"], "Unknown license"),
     ],
 )
-def test_absurd_value_is_refused_in_one_line(
+def test_invalid_value_is_refused_in_one_line(
     copy: Path, command: Command, arguments: list[str], message: str
 ) -> None:
     before = texts_of(copy)

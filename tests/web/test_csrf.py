@@ -20,13 +20,14 @@ def is_refused(response: httpx.Response) -> bool:
         ({"Sec-Fetch-Site": "same-origin"}, False),
         ({"Origin": "http://localhost"}, False),
         ({"Origin": "http://127.0.0.1:8000"}, False),  # PUBLIC_URL
-        ({"Sec-Fetch-Site": "same-origin", "Origin": "null"}, False),  # with no-referrer
+        # Browsers send "null" with the referrer policy no-referrer.
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "null"}, False),
         ({"Sec-Fetch-Site": "cross-site"}, True),
         ({"Sec-Fetch-Site": "same-site"}, True),
         ({"Sec-Fetch-Site": "none"}, True),
         ({"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"}, True),
         ({"Origin": "https://evil.example"}, True),
-        ({"Origin": "https://localhost"}, True),  # another scheme
+        ({"Origin": "https://localhost"}, True),  # The scheme differs.
         ({"Origin": "http://localhost:81"}, True),
         ({"Origin": "http://localhost.evil.example"}, True),
         ({"Origin": "null"}, True),
@@ -44,7 +45,7 @@ async def test_form_is_accepted_only_from_this_site(
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_every_page_refuses_forms_of_other_sites(
+async def test_cross_site_form_is_refused_on_all_pages(
     client: httpx.AsyncClient, path: str
 ) -> None:
     for method in UNSAFE:
@@ -68,7 +69,7 @@ async def test_api_ignores_the_cookie(ann: Person) -> None:
     assert response.status_code == 201
 
 
-async def test_form_of_another_origin_than_an_https_public_url_is_refused(
+async def test_form_of_another_origin_than_the_https_public_url_is_refused(
     database_url: str,
 ) -> None:
     settings = make_settings(database_url, public_url="https://example.com")

@@ -13,14 +13,14 @@ ERRORS = {
     "forbidden": (Forbidden("Not for you."), 403, "Not for you."),
     "limited": (TooManyRequests("login", 10, 60, 42), 429, "Try again in 42 seconds"),
     "bug": (ZeroDivisionError("the secret inside"), 500, "Quote the request ID"),
-    "away": (Unavailable("The database is not reachable."), 503, "not reachable"),
+    "unavailable": (Unavailable("The database is not reachable."), 503, "not reachable"),
 }
 
 
 @pytest.fixture(autouse=True)
-def _failing(app: FastAPI) -> None:
+def _failing_routes(app: FastAPI) -> None:
     @app.get("/fails/{name}")
-    async def fails(name: str) -> None:
+    async def fail(name: str) -> None:
         raise ERRORS[name][0]
 
 

@@ -4,7 +4,7 @@ import pytest
 from app.core.http.problem_kinds import KINDS
 
 
-async def test_list_links_to_every_kind(browser: httpx.AsyncClient) -> None:
+async def test_list_links_to_all_kinds(browser: httpx.AsyncClient) -> None:
     page = await browser.get("/problems")
     assert page.status_code == 200
     for kind in KINDS.values():
@@ -12,7 +12,7 @@ async def test_list_links_to_every_kind(browser: httpx.AsyncClient) -> None:
         assert (await browser.get(kind.type)).status_code == 200
 
 
-async def test_page_says_what_happened_and_what_to_do(browser: httpx.AsyncClient) -> None:
+async def test_page_shows_the_summary_and_the_advice(browser: httpx.AsyncClient) -> None:
     kind = KINDS["stale-version"]
     page = (await browser.get(kind.type)).text
     assert f"<h1>{kind.title}</h1>" in page
@@ -26,12 +26,12 @@ async def test_unknown_kind_returns_404(client: httpx.AsyncClient, path: str) ->
     assert (await client.get(path)).status_code == 404
 
 
-async def test_error_page_links_to_the_page_of_its_kind(browser: httpx.AsyncClient) -> None:
+async def test_error_page_links_to_its_problem_page(browser: httpx.AsyncClient) -> None:
     page = await browser.get("/nowhere")
     assert page.status_code == 404
     assert '<a class="button quiet" href="/problems/not-found">' in page.text
 
 
-async def test_type_of_a_problem_is_the_address_of_a_page(client: httpx.AsyncClient) -> None:
+async def test_problem_type_is_the_address_of_its_page(client: httpx.AsyncClient) -> None:
     problem = (await client.get("/nowhere")).json()
     assert problem["title"] in (await client.get(problem["type"])).text

@@ -1,4 +1,4 @@
-"""Migrations that are written on one database run on both, and nothing of the models is missed."""
+"""Tests that migrations generated on one database run on both, and cover the models."""
 
 import asyncio
 from collections.abc import Iterator
@@ -153,10 +153,10 @@ def test_generated_columns_are_added_to_rows_on_both_databases(
         assert NO_CHANGES in alembic(url, "check", folder=migrations)
 
 
-def test_dropped_table_is_made_again_as_it_was_or_not_at_all(
+def test_dropped_table_is_recreated_exactly_or_refused(
     define: Any, migrations: Path, own_database_url: str, empty_urls: list[str]
 ) -> None:
-    """SQLite has one type for prices and for numbers of 64 bits."""
+    """SQLite has the same type for prices and for 64-bit numbers."""
     define(*columns(), sa.CheckConstraint("number > 0", "number_positive"))
     generate(own_database_url, migrations, "examples")
     before = dict[str, Any]()
@@ -175,7 +175,7 @@ def test_dropped_table_is_made_again_as_it_was_or_not_at_all(
             assert run(url, describe) == before[url]
 
 
-def test_dropped_columns_without_numbers_of_64_bits_are_made_again(
+def test_dropped_columns_without_64_bit_numbers_are_recreated(
     define: Any, migrations: Path, own_database_url: str, empty_urls: list[str]
 ) -> None:
     kept = [each for each in columns() if each.name not in ("price", "version")]

@@ -1,4 +1,4 @@
-"""The undocumented names of libraries that app/core/database uses still exist."""
+"""Tests that the undocumented names of libraries that app/core/database uses still exist."""
 
 import ast
 import inspect
@@ -32,12 +32,12 @@ def test_compiled_statement_has_the_attributes_that_queries_read(module: Any) ->
     assert not compiled.update_prefetch
 
 
-def test_sqlalchemy_tells_whether_it_runs_in_a_greenlet() -> None:
+def test_sqlalchemy_has_the_functions_for_greenlets() -> None:
     assert concurrency.in_greenlet() is False
     assert list(inspect.signature(util.await_).parameters) == ["awaitable"]
 
 
-def test_asyncpg_makes_its_connections_of_protocol_and_transport() -> None:
+def test_asyncpg_connection_takes_protocol_and_transport() -> None:
     parameters = list(inspect.signature(asyncpg.Connection.__init__).parameters)
     assert parameters[:3] == ["self", "protocol", "transport"]
 

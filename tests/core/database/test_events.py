@@ -1,4 +1,4 @@
-"""Events are published after the commit that recorded them, and only then."""
+"""Tests that events are published only after the commit that recorded them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -41,7 +41,7 @@ async def publishing(url: str) -> AsyncIterator[tuple[Database, list[Event]]]:
     def publish(events: Sequence[Event]) -> None:
         published.extend(events)
 
-    database = await asyncio.to_thread(Database, make_settings(url), publish)  # reads files
+    database = await asyncio.to_thread(Database, make_settings(url), publish)  # It reads files.
     yield database, published
     await database.dispose()
 
@@ -131,7 +131,7 @@ def test_failure_to_publish_is_only_logged(caplog: pytest.LogCaptureFixture) -> 
     assert caplog.text.count("OSError: away") == 2
     assert caplog.text.count("ValueError: a bug") == 2
     broadcast.publish([Happened(number=3)])
-    assert len(heard) == 2  # nobody listens any more
+    assert len(heard) == 2  # All listeners have unsubscribed.
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ async def test_request_publishes_its_events(app: FastAPI, numbers: httpx.AsyncCl
     assert heard == ['{"number":1}', '{"number":3}']
 
 
-async def test_call_after_commit_sees_what_is_committed(app: FastAPI, ann: Person) -> None:
+async def test_call_after_commit_runs_after_the_commit(app: FastAPI, ann: Person) -> None:
     database: Database = app.state.resources.database
     calls = list[str]()
     async with database.transaction() as session:
@@ -175,7 +175,7 @@ async def test_call_after_commit_is_discarded_by_a_rollback(app: FastAPI) -> Non
     assert calls == ["of what was committed"]
 
 
-async def test_failed_call_after_commit_is_logged_and_stops_no_other(
+async def test_failed_call_after_commit_is_logged_and_does_not_stop_others(
     app: FastAPI, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls = list[str]()

@@ -1,4 +1,4 @@
-"""The application works behind PgBouncer in transaction mode.
+"""Tests of the application behind PgBouncer in transaction mode.
 
 Each transaction may get another server connection, without the state of the transaction before."""
 
@@ -90,7 +90,7 @@ async def statements_left(pooled_url: str) -> set[str]:
     return {name for names in found.values() for name in names}
 
 
-async def test_20_clients_behind_pgbouncer_get_no_error_and_lose_no_item(
+async def test_twenty_clients_behind_pgbouncer_get_no_error_and_lose_no_item(
     server: httpx.Client, pooled_url: str
 ) -> None:
     async with httpx.AsyncClient(

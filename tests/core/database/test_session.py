@@ -1,4 +1,4 @@
-"""Prepared queries and SQLAlchemy's statements share one session and one transaction."""
+"""Tests of sessions, in which prepared queries and SQLAlchemy's statements share a transaction."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ from app.core.database.unit_of_work import Database
 from app.core.errors import Unavailable
 from tests.conftest import Person, make_settings, only, running
 from tests.core.conftest import until_asleep
-from tests.waiting import settled
+from tests.waiting import run_pending_tasks
 
 
 class Named(BaseModel):
@@ -93,11 +93,11 @@ async def change_entity(session: Session, person: Person, name: str) -> None:
     (await session.get_one(User, person.id)).full_name = name
 
 
-WAYS = [(rename, change_entity), (change_entity, rename), (rename, rename)]
+STATEMENT_PAIRS = [(rename, change_entity), (change_entity, rename), (rename, rename)]
 
 
-@pytest.mark.parametrize(("first", "second"), WAYS)
-async def test_both_ways_are_one_transaction(
+@pytest.mark.parametrize(("first", "second"), STATEMENT_PAIRS)
+async def test_queries_and_entities_share_one_transaction(
     database: Database, ann: Person, first: Any, second: Any
 ) -> None:
     async with database.transaction() as session:
@@ -109,8 +109,8 @@ async def test_both_ways_are_one_transaction(
     assert await stored(database, ann) == "two"
 
 
-@pytest.mark.parametrize(("first", "second"), WAYS)
-async def test_both_ways_are_rolled_back_together(
+@pytest.mark.parametrize(("first", "second"), STATEMENT_PAIRS)
+async def test_error_rolls_back_queries_and_entities(
     database: Database, ann: Person, first: Any, second: Any
 ) -> None:
     with pytest.raises(ZeroDivisionError):
@@ -121,8 +121,8 @@ async def test_both_ways_are_rolled_back_together(
     assert await stored(database, ann) is None
 
 
-@pytest.mark.parametrize(("first", "second"), WAYS)
-async def test_rollback_undoes_what_ran_either_way(
+@pytest.mark.parametrize(("first", "second"), STATEMENT_PAIRS)
+async def test_rollback_undoes_queries_and_entities(
     database: Database, ann: Person, first: Any, second: Any
 ) -> None:
     async with database.transaction() as session:
@@ -132,19 +132,19 @@ async def test_rollback_undoes_what_ran_either_way(
     assert await stored(database, ann) is None
 
 
-@pytest.mark.parametrize(("first", "second"), WAYS)
-async def test_after_a_rollback_a_new_transaction_begins(
+@pytest.mark.parametrize(("first", "second"), STATEMENT_PAIRS)
+async def test_transaction_begins_anew_after_a_rollback(
     database: Database, ann: Person, first: Any, second: Any
 ) -> None:
     async with database.transaction() as session:
         await first(session, ann, "one")
         await session.rollback()
         await second(session, ann, "two")
-        assert await stored(database, ann) is None  # not committed yet
+        assert await stored(database, ann) is None  # It is not committed yet.
     assert await stored(database, ann) == "two"
 
 
-async def test_after_a_failed_query_and_a_rollback_the_session_works(
+async def test_session_is_usable_after_a_failed_query_and_a_rollback(
     database: Database, ann: Person, bob: Person
 ) -> None:
     async with database.transaction() as session:
@@ -267,11 +267,11 @@ async def test_connections_are_given_in_the_order_of_requests(one_connection: Da
 
     async with one_connection.reading() as session:
         await session.execute(text("SELECT 1"))
-        waiting = asyncio.create_task(take("who waits"))
-        await settled()
-    newcomer = take("the newcomer")  # runs at once, in this very step of the loop
+        waiting = asyncio.create_task(take("the waiting one"))
+        await run_pending_tasks()
+    newcomer = take("the newcomer")  # It runs at once, in this step of the event loop.
     await asyncio.gather(newcomer, waiting)
-    assert order == ["who waits", "the newcomer"]
+    assert order == ["the waiting one", "the newcomer"]
 
 
 async def test_cancelled_waiter_returns_its_connection(one_connection: Database) -> None:
@@ -282,8 +282,8 @@ async def test_cancelled_waiter_returns_its_connection(one_connection: Database)
     async with one_connection.reading() as session:
         await session.execute(text("SELECT 1"))
         gone, stays = asyncio.create_task(take()), asyncio.create_task(take())
-        await settled()
-    gone.cancel()  # in the same moment in which it is given the connection
+        await run_pending_tasks()
+    gone.cancel()  # It has just been given the connection.
     await asyncio.gather(gone, return_exceptions=True)
     await stays
     await take()
@@ -306,17 +306,17 @@ def test_query_with_variable_text_is_refused(database: Database) -> None:
         query.compiled(database.engine.dialect)
 
 
-async def test_events_that_were_rolled_back_are_not_published(
+async def test_events_of_a_rollback_are_not_published(
     app: FastAPI, database: Database, ann: Person
 ) -> None:
-    told = list[str]()
+    published = list[str]()
     event = UserChanged(user_id=ann.id)
-    with app.state.resources.broadcast.subscribed(event.topic, told.append):
+    with app.state.resources.broadcast.subscribed(event.topic, published.append):
         async with database.transaction() as session:
             Events(session).record(event)
             await session.rollback()
             await rename(session, ann, "one")
-    assert told == []
+    assert published == []
 
 
 async def test_reading_session_that_holds_changes_gives_its_connection_back(
@@ -362,9 +362,7 @@ async def test_commit_inside_unit_of_work_is_error(
     assert await stored(database, ann) is None
 
 
-async def test_query_sees_entities_that_are_not_flushed_yet(
-    database: Database, ann: Person
-) -> None:
+async def test_query_sees_unflushed_entities(database: Database, ann: Person) -> None:
     async with database.transaction() as session:
         user = await session.get_one(User, ann.id)
         user.full_name = "one"
@@ -379,7 +377,7 @@ async def test_entity_is_expired_after_query_that_changes_its_table(
         await rename(session, ann, "one")
         await session.refresh(user)
         assert user.full_name == "one"
-        assert await session.fetch_one(NAME, {"key": ann.email})  # a SELECT expires nothing
+        assert await session.fetch_one(NAME, {"key": ann.email})  # A SELECT expires no entity.
         assert user.full_name == "one"
         await rename(session, ann, "two")
         assert "full_name" in inspect(user).expired_attributes
@@ -387,7 +385,7 @@ async def test_entity_is_expired_after_query_that_changes_its_table(
 
 @pytest.mark.parametrize("before", [rename, change_entity])
 @pytest.mark.parametrize("inside", [rename, change_entity])
-async def test_rollback_to_savepoint_undoes_what_ran_inside_it(
+async def test_rollback_to_savepoint_undoes_its_statements(
     database: Database, ann: Person, before: Any, inside: Any
 ) -> None:
     async with database.transaction() as session:
@@ -440,9 +438,9 @@ async def test_commit_after_swallowed_error_is_error(
 
 
 @only("postgresql")
-async def test_open_transaction_does_not_get_into_the_pool(one_connection: Database) -> None:
+async def test_open_transaction_is_not_returned_to_the_pool(one_connection: Database) -> None:
     connection = await one_connection.engine.raw_connection()
-    await connection.driver_connection.execute("BEGIN")  # type: ignore[union-attr]  # it is there
+    await connection.driver_connection.execute("BEGIN")  # type: ignore[union-attr]
     connection.close()
     async with one_connection.reading() as session:
         assert await session.fetch(NAME, {"key": "nobody"}) == []
@@ -469,7 +467,7 @@ async def sleeping_query(database: Database) -> None:
 
 
 @only("postgresql")
-async def test_connections_of_queries_serve_sqlalchemys_statements_too(
+async def test_queries_and_statements_share_connections(
     two_connections: Database,
 ) -> None:
     pids = await two_pids(two_connections)
@@ -491,7 +489,7 @@ async def test_failed_write_to_a_standby_replaces_every_connection(
 
 
 @only("postgresql")
-async def test_connection_that_a_query_left_in_a_transaction_is_closed(
+async def test_connection_left_in_a_transaction_is_closed(
     one_connection: Database,
 ) -> None:
     pool: Any = one_connection.reader.pool
@@ -521,7 +519,7 @@ async def test_disposed_engine_holds_no_connection(one_connection: Database) -> 
 
 
 @only("postgresql")
-async def test_session_of_sqlalchemys_own_commits_and_rolls_back(
+async def test_plain_sqlalchemy_session_commits_and_rolls_back(
     database: Database, ann: Person
 ) -> None:
     """An engine without a unit of work behaves as SQLAlchemy documents."""
@@ -553,8 +551,8 @@ def test_relationship_in_query_is_refused() -> None:
         with pytest.raises(TypeError, match=r"Parent\.children is a relationship"):
             columns_of(Parent, ParentRead)
         with pytest.raises(TypeError, match="no fields for the columns"):
-            Query(select(Parent.id, Parent.children), ParentRead)  # type: ignore[arg-type]  # as said
+            Query(select(Parent.id, Parent.children), ParentRead)  # type: ignore[arg-type]
     finally:
         for model in (Child, Parent):
-            Base.metadata.remove(model.__table__)  # type: ignore[arg-type]  # it is a table
+            Base.metadata.remove(model.__table__)  # type: ignore[arg-type]
             Base.registry._dispose_cls(model)

@@ -1,4 +1,4 @@
-"""Commits, rollbacks, lost connections and locks, tested through the whole application."""
+"""Tests of commits, rollbacks, lost connections and locks through the whole application."""
 
 import asyncio
 import gc
@@ -36,7 +36,7 @@ class One(BaseModel):
 ONE = Query(select(literal(1).label("one")), One)
 
 
-def assert_is_away(response: httpx.Response) -> None:
+def assert_is_unavailable(response: httpx.Response) -> None:
     assert response.status_code == 503, response.text
     assert response.headers["Retry-After"] == "5"
     assert response.headers["Content-Type"] == "application/problem+json"
@@ -125,7 +125,7 @@ async def test_entity_changed_in_reading_session_is_an_error(app: FastAPI, ann: 
 
 
 async def test_concurrent_read_modify_writes_lose_nothing(app: FastAPI) -> None:
-    """Of 20 concurrent read-modify-writes in Python, as a service does them, none is lost."""
+    """Services read, modify and write in Python, 20 of them concurrently."""
     database: Database = app.state.resources.database
     async with database.transaction() as session:
         session.add(User(email="a@b.c", email_key="a@b.c", password_hash="x", full_name="0"))
@@ -171,9 +171,9 @@ async def test_exhausted_pool_returns_503(
     async with running(settings) as app, client_of(app) as client:
         async with app.state.resources.database.reading() as session:
             await session.execute(text("SELECT 1"))
-            # Only now, since the time-out of the setting is also that of opening a connection.
+            # Change it only now: the setting is also the time-out for opening a connection.
             monkeypatch.setattr(app.state.resources.database.reader.pool, "_seconds", 0.1)
-            assert_is_away(await client.get("/health/ready"))
+            assert_is_unavailable(await client.get("/health/ready"))
         assert (await client.get("/health/ready")).status_code == 200
 
 
@@ -213,9 +213,9 @@ async def test_timed_out_requests_are_released(
 )
 async def test_unavailable_database_returns_503(url: str) -> None:
     async with running(make_settings(url)) as app, client_of(app) as client:
-        assert_is_away(await client.get("/health/ready"))
+        assert_is_unavailable(await client.get("/health/ready"))
         user = {"email": "ann@example.com", "password": "correct horse battery"}
-        assert_is_away(await client.post("/api/v1/users", json=user))
+        assert_is_unavailable(await client.post("/api/v1/users", json=user))
         assert (await client.get("/health/live")).status_code == 200
 
 
@@ -241,7 +241,7 @@ async def test_wrong_password_or_database_returns_503(database_url: str) -> None
     url = make_url(database_url).set(database="no_such_database")
     settings = make_settings(url.render_as_string(hide_password=False))
     async with running(settings) as app, client_of(app) as client:
-        assert_is_away(await client.get("/health/ready"))
+        assert_is_unavailable(await client.get("/health/ready"))
 
 
 @only("postgresql")
@@ -263,9 +263,7 @@ async def test_parameters_of_libpq_reach_the_server(database_url: str) -> None:
 
 
 @only("postgresql")
-async def test_connections_that_died_while_idle_cost_no_request(
-    own_database_url: str, cut: Any
-) -> None:
+async def test_connections_cut_while_idle_fail_no_request(own_database_url: str, cut: Any) -> None:
     async with running(make_settings(own_database_url)) as app, client_of(app) as client:
         await asyncio.gather(*(client.get("/health/ready") for _ in range(5)))
         await cut()
@@ -286,7 +284,7 @@ async def test_connection_cut_in_a_transaction_returns_503(own_database_url: str
         task = asyncio.create_task(client.post("/api/v1/slow"))
         await until_asleep(own_database_url)
         await cut()
-        assert_is_away(await task)
+        assert_is_unavailable(await task)
         assert (await client.get("/health/ready")).status_code == 200
         async with app.state.resources.database.reading() as session:
             assert await session.scalar(select(User)) is None
@@ -308,7 +306,7 @@ async def test_connection_cut_before_the_commit_returns_503(
 
 
 @only("sqlite")
-async def test_sqlite_minds_foreign_keys_and_writes_ahead(app: FastAPI) -> None:
+async def test_sqlite_enforces_foreign_keys_and_uses_wal(app: FastAPI) -> None:
     async with app.state.resources.database.transaction() as session:
         assert await session.scalar(text("PRAGMA foreign_keys")) == 1
         assert await session.scalar(text("PRAGMA journal_mode")) == "wal"
@@ -317,7 +315,7 @@ async def test_sqlite_minds_foreign_keys_and_writes_ahead(app: FastAPI) -> None:
 async def test_read_modify_writes_of_two_processes_lose_nothing(
     database_url: str, password_hash: str
 ) -> None:
-    """Each engine has its own pool, like a worker, and waits for what another has read."""
+    """Each engine has its own pool, like a worker, and waits for rows that another one has read."""
     settings = make_settings(database_url)
     one, two = [await asyncio.to_thread(Database, settings) for _ in range(2)]
     async with one.transaction() as session:
@@ -352,7 +350,7 @@ async def test_migration_under_a_running_server_returns_at_most_503(
 
 
 @only("sqlite")
-async def test_sqlite_that_another_process_has_locked(
+async def test_locked_sqlite_returns_503_and_stays_ready(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "SQLITE_BUSY_SECONDS", 0.1)
@@ -362,8 +360,8 @@ async def test_sqlite_that_another_process_has_locked(
     async with running(make_settings(database_url)) as app, client_of(app) as client:
         await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
         user = {"email": "ann@example.com", "password": "correct horse battery"}
-        assert_is_away(await client.post("/api/v1/users", json=user))
-        assert (await client.get("/health/ready")).status_code == 200  # readers go on
+        assert_is_unavailable(await client.post("/api/v1/users", json=user))
+        assert (await client.get("/health/ready")).status_code == 200  # Readers are not blocked.
         await asyncio.to_thread(other.rollback)
         assert (await client.post("/api/v1/users", json=user)).status_code == 201
     other.close()
@@ -378,11 +376,11 @@ async def test_hanging_database_is_not_ready(
 
     monkeypatch.setattr(Migrations, "is_behind", hang)
     monkeypatch.setattr("app.core.http.health.READY_SECONDS", 0.01)
-    assert_is_away(await client.get("/health/ready"))
+    assert_is_unavailable(await client.get("/health/ready"))
 
 
 @only("postgresql")
-async def test_disabled_prepared_statements_leave_none(database_url: str) -> None:
+async def test_disabled_prepared_statements_are_not_created(database_url: str) -> None:
     settings = make_settings(database_url, database_prepared_statements=False)
     async with running(settings) as app, client_of(app) as client:
         for _ in range(3):

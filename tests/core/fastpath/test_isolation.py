@@ -1,4 +1,4 @@
-"""Only main.py refers to the fast path, so that its folder can be deleted."""
+"""Test that only main.py refers to the fast path, so that its folder can be deleted."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from tests.databases import ROOT
 NAME = "core.fastpath"
 
 
-def test_fast_path_is_named_by_main_alone() -> None:
+def test_fast_path_is_imported_by_main_only() -> None:
     files = [*(ROOT / "app").rglob("*.py")]
     naming = {file.relative_to(ROOT) for file in files if NAME in file.read_text()}
     outside = {file for file in naming if "fastpath" not in file.parts}

@@ -1,4 +1,4 @@
-"""The fast router responds to any request as FastAPI does.
+"""Tests that the fast router responds to any request as FastAPI does.
 
 Each test builds the same routes twice, sends each request to both, and compares the responses and
 the calls with their order."""
@@ -39,7 +39,7 @@ from app.core.fastpath import use_fast_path
 from app.core.fastpath.router import LeanRouter, UnsupportedRoute, plan_of
 from tests.conftest import client_of
 from tests.isolation import DEADLINE_SECONDS
-from tests.waiting import settled
+from tests.waiting import run_pending_tasks
 
 Calls = list[str]
 tenant = ContextVar("tenant", default="nobody")
@@ -154,7 +154,7 @@ async def slowly_closed(request: Request) -> AsyncIterator[None]:
         yield
     finally:
         called(request, "closing")
-        await settled()
+        await run_pending_tasks()
         called(request, "closed")
 
 
@@ -382,7 +382,7 @@ THINGS = (
     *(THING, '{"name": "a"}', '{"name": ""}', '{"name": "too long"}', '{"name": 1}', "{}"),
     *('{"price": NaN, "name": "n"}', '{"price": 1e999, "name": "n"}', '{"name": "\\ud800"}'),
 )
-# A valid request for each route, and one for each of the ways to end.
+# A valid request for each route, and a request for each kind of error.
 REQUESTS = (
     *(("GET", path, "") for path in ("/plain", "/none", "/things/special", "/things/1", "/things")),
     *(("POST", path, THING) for path in ("/things", "/anything", "/body-in-dependency")),
@@ -491,7 +491,7 @@ async def outcome(app: FastAPI, request: dict[str, Any]) -> Any:
     app.state.calls.clear()
     try:
         response = await app.state.client.request(**request)
-    except Exception as error:  # noqa: BLE001  # the same one is expected of both
+    except Exception as error:  # noqa: BLE001  # Both must raise the same error.
         return repr(error), app.state.calls
     return response.status_code, response.headers.raw, response.content, app.state.calls
 
@@ -502,7 +502,7 @@ def both() -> tuple[FastAPI, FastAPI]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_answers_are_those_of_fastapi(both: tuple[FastAPI, FastAPI], seed: int) -> None:
+async def test_responses_equal_those_of_fastapi(both: tuple[FastAPI, FastAPI], seed: int) -> None:
     fastapi, lean = both
     statuses = set()
     for request in generated(random.Random(seed), 500):
@@ -520,7 +520,7 @@ def is_fast(route: RouteContext) -> bool:
     return True
 
 
-def test_which_routes_are_lean() -> None:
+def test_supported_routes_are_lean() -> None:
     are_fast = {
         each.name: is_fast(each) for each in iter_route_contexts(make_app(fast=True).routes)
     }
@@ -556,7 +556,7 @@ async def test_route_class_keeps_its_handler() -> None:
     assert is_fast(next(each for each in iter_route_contexts(app.routes) if each.name == "read"))
 
 
-def test_route_of_the_application_itself_is_fast() -> None:
+def test_route_of_the_application_is_fast() -> None:
     app = FastAPI()
 
     @app.get("/direct")
@@ -566,7 +566,7 @@ def test_route_of_the_application_itself_is_fast() -> None:
     assert all(is_fast(route) for route in iter_route_contexts(app.routes[-1:]))
 
 
-def test_untested_fastapi_routes_by_itself(
+def test_fast_path_is_not_used_with_an_untested_fastapi(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("fastapi.__version__", "0.999.0")
@@ -576,7 +576,7 @@ def test_untested_fastapi_routes_by_itself(
     assert "0.999.0" in caplog.text
 
 
-async def test_route_that_cannot_be_planned_is_left_to_fastapi(
+async def test_unsupported_route_is_left_to_fastapi(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A later version of FastAPI must not cause an outage."""
@@ -592,7 +592,7 @@ async def test_route_that_cannot_be_planned_is_left_to_fastapi(
     assert [each.levelname for each in records] == ["ERROR"]
 
 
-async def test_fastapi_is_asked_for_what_is_not_json_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fastapi_solves_unsupported_requests_only(monkeypatch: pytest.MonkeyPatch) -> None:
     app, solved = make_app(fast=True), list[str]()
 
     async def solve(*, request: Request, **_: Any) -> Any:
@@ -608,7 +608,7 @@ async def test_fastapi_is_asked_for_what_is_not_json_alone(monkeypatch: pytest.M
     assert solved[1:] == ["/v1/things"]
 
 
-async def test_overrides_hold() -> None:
+async def test_dependency_override_is_used() -> None:
     app = make_app(fast=True)
     app.dependency_overrides[service] = lambda: "another"
     headers = {"Content-Type": "application/json"}
@@ -645,7 +645,9 @@ async def test_body_is_read_once(messages: Messages, status: int) -> None:
         left, sent = [*messages], Messages()
 
         async def receive(left: Messages = left) -> Any:
-            return left.pop(0) if left else await asyncio.Event().wait()  # no more is to come
+            return (
+                left.pop(0) if left else await asyncio.Event().wait()
+            )  # The client sends no more.
 
         async def send(message: Any, sent: Messages = sent) -> None:
             sent.append(message)

@@ -44,14 +44,14 @@ async def test_docs_keep_no_authorization_in_the_browser(client: httpx.AsyncClie
 
 
 @pytest.fixture(scope="module")
-def described() -> FastAPI:
+def unstarted_app() -> FastAPI:
     """Return an application that is not started, since its document needs no database."""
     return create_app(make_settings("sqlite+aiosqlite:///never-opened.db"))
 
 
 @pytest.fixture(scope="module")
-def document(described: FastAPI) -> dict[str, Any]:
-    return described.openapi()
+def document(unstarted_app: FastAPI) -> dict[str, Any]:
+    return unstarted_app.openapi()
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_response_lists_its_header_fields(
 
 
 @needs("items")
-def test_authorize_knows_the_scopes(
+def test_security_scheme_lists_the_scopes(
     document: dict[str, Any], operations: dict[str, dict[str, Any]]
 ) -> None:
     scheme = document["components"]["securitySchemes"]["OAuth2"]
@@ -158,5 +158,5 @@ def test_authorize_knows_the_scopes(
     assert operations["update_item"]["security"] == [{"OAuth2": ["items:write"]}]
 
 
-def test_document_is_generated_once(described: FastAPI) -> None:
-    assert described.openapi() is described.openapi()
+def test_document_is_generated_once(unstarted_app: FastAPI) -> None:
+    assert unstarted_app.openapi() is unstarted_app.openapi()

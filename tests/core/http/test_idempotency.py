@@ -1,4 +1,4 @@
-"""The dependency and its route class, with an endpoint of the test."""
+"""Tests of the idempotency dependency and its route class, with an endpoint of the tests."""
 
 from datetime import timedelta
 from typing import Any
@@ -41,7 +41,7 @@ def test_key_is_accepted_bare_or_quoted(field: str, key: str) -> None:
     assert parse_key(field) == key
 
 
-BAD_KEYS = [
+INVALID_KEYS = [
     "",
     '""',
     '"',
@@ -62,7 +62,7 @@ BAD_KEYS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("field", BAD_KEYS)
+@pytest.mark.parametrize("field", INVALID_KEYS)
 def test_invalid_key_returns_422(field: str) -> None:
     with pytest.raises(Invalid) as caught:
         parse_key(field)
@@ -73,8 +73,8 @@ class Things:
     """An endpoint that returns what the test sets, and counts its calls."""
 
     def __init__(self, app: FastAPI, person: Person) -> None:
-        self.answer: Any = {"thing": 1}
-        self.made = 0
+        self.result: Any = {"thing": 1}
+        self.calls = 0
         self.client = client_of(app, person.token)
         principal = Principal(person.id, uuid4(), frozenset(), is_superuser=False)
         router = ApiRouter()
@@ -85,8 +85,8 @@ class Things:
         @router.post("/api/v1/things", dependencies=[Depends(sign_in), idempotent])
         @router.post("/api/v1/others", dependencies=[Depends(sign_in), idempotent])
         async def create_thing(body: Any = None) -> Any:
-            self.made += 1
-            return self.answer
+            self.calls += 1
+            return self.result
 
         app.include_router(router)
 
@@ -101,14 +101,14 @@ def things(app: FastAPI, ann: Person) -> Things:
     return Things(app, ann)
 
 
-def everything(response: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
+def comparable(response: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
     own = ("x-request-id", "idempotency-replayed")
     headers = [each for each in response.headers.multi_items() if each[0] not in own]
     return response.status_code, response.content, sorted(headers)
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "result",
     [
         lambda: {"thing": 1},
         lambda: Response(
@@ -119,13 +119,13 @@ def everything(response: httpx.Response) -> tuple[int, bytes, list[tuple[str, st
     ],
     ids=["model", "response", "empty", "large"],
 )
-async def test_replay_equals_the_first_response(things: Things, answer: Any) -> None:
-    things.answer = answer()
+async def test_replay_equals_the_first_response(things: Things, result: Any) -> None:
+    things.result = result()
     first, second = await things.post(), await things.post()
-    assert everything(first) == everything(second)
+    assert comparable(first) == comparable(second)
     assert "Idempotency-Replayed" not in first.headers
     assert second.headers["Idempotency-Replayed"] == "true"
-    assert things.made == 1
+    assert things.calls == 1
 
 
 @pytest.mark.parametrize(
@@ -143,32 +143,32 @@ async def test_key_of_another_request_returns_422(things: Things, other: dict[st
     response = await things.post(**other)
     assert response.status_code == 422
     assert response.json()["errors"][0]["loc"] == ["header", "Idempotency-Key"]
-    assert things.made == 1
+    assert things.calls == 1
 
 
 async def test_two_key_fields_return_422(things: Things) -> None:
     headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "a")]
     assert (await things.client.post("/api/v1/things", headers=headers)).status_code == 422
-    assert things.made == 0
+    assert things.calls == 0
 
 
 @pytest.mark.parametrize("status", [303, 404])
 async def test_unsuccessful_response_is_not_stored(
     app: FastAPI, things: Things, status: int
 ) -> None:
-    """A returned error is committed with the key, whose record then does not count."""
-    things.answer = Response("no", status)
-    for made in (1, 2):
+    """A returned error is committed with the key, but its record is ignored."""
+    things.result = Response("no", status)
+    for calls in (1, 2):
         response = await things.post()
         assert response.status_code == status
         assert "Idempotency-Replayed" not in response.headers
-        assert things.made == made
-    things.answer = {"thing": 1}
+        assert things.calls == calls
+    things.result = {"thing": 1}
     assert (await things.post()).status_code == 200
     assert (await things.post()).headers["Idempotency-Replayed"] == "true"
 
 
-async def test_router_without_the_route_class_is_refused(
+async def test_router_without_the_route_class_returns_500(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
     @app.post("/api/v1/forgotten", dependencies=[idempotent])
@@ -177,7 +177,9 @@ async def test_router_without_the_route_class_is_refused(
     assert (await client.post("/api/v1/forgotten")).status_code == 500
 
 
-async def test_new_record_deletes_expired_ones(app: FastAPI, ann: Person, things: Things) -> None:
+async def test_new_record_deletes_expired_records(
+    app: FastAPI, ann: Person, things: Things
+) -> None:
     def record(key: str, expires_in: timedelta) -> IdempotencyRecord:
         return IdempotencyRecord(
             user_id=ann.id,
@@ -199,10 +201,10 @@ async def test_new_record_deletes_expired_ones(app: FastAPI, ann: Person, things
         async with app.state.resources.database.reading() as session:
             count = select(func.count()).select_from(IdempotencyRecord)
             left.append(await session.scalar(count))
-    assert left == [3, 3]  # an old one, valid, a; valid, a, b
+    assert left == [3, 3]  # One expired record, "valid" and "a"; then "valid", "a" and "b".
 
 
-async def test_key_costs_a_fixed_number_of_statements(app: FastAPI, things: Things) -> None:
+async def test_key_needs_a_fixed_number_of_statements(app: FastAPI, things: Things) -> None:
     """The first request reserves, stores and cleans up; a replay fails to reserve, and reads."""
     for expected in (["INSERT", "UPDATE", "DELETE"], ["INSERT", "SELECT"]):
         async with counted_statements(app) as statements:
@@ -239,5 +241,5 @@ async def test_wait_for_a_running_request_times_out(
     assert response.status_code == 409
     assert response.headers["Retry-After"] == "5"
     assert response.headers["Content-Type"] == "application/problem+json"
-    assert things.made == 0
+    assert things.calls == 0
     assert (await things.post()).status_code == 200

@@ -11,14 +11,14 @@ from tests.conftest import client_of
 CHECKED = Depends(forbid_unknown_parameters)
 
 
-async def of_tenant(tenant: str = "") -> str:
+async def get_tenant(tenant: str = "") -> str:
     return tenant
 
 
 @pytest.fixture
 def app() -> FastAPI:
     app = API()
-    app.add_exception_handler(AppError, app_error)  # type: ignore[arg-type]  # one of any Exception
+    app.add_exception_handler(AppError, app_error)  # type: ignore[arg-type]  # Starlette's type expects any Exception.
     router = APIRouter()
 
     @router.get("/things")
@@ -26,7 +26,7 @@ def app() -> FastAPI:
         return word
 
     app.include_router(router, prefix="/one", dependencies=[CHECKED])
-    app.include_router(router, prefix="/two", dependencies=[CHECKED, Depends(of_tenant)])
+    app.include_router(router, prefix="/two", dependencies=[CHECKED, Depends(get_tenant)])
     app.router.add_api_route("/direct", things, dependencies=[CHECKED])
     return app
 
@@ -42,9 +42,7 @@ def app() -> FastAPI:
         ("/direct?tenant=a", 422),
     ],
 )
-async def test_route_takes_its_declared_parameters_only(
-    app: FastAPI, url: str, status: int
-) -> None:
+async def test_route_accepts_declared_parameters_only(app: FastAPI, url: str, status: int) -> None:
     async with client_of(app) as client:
         await client.get("/one/things?the-word=a")
         assert (await client.get(url)).status_code == status

@@ -18,13 +18,13 @@ def subclasses(class_: type[AppError]) -> Iterator[type[AppError]]:
         yield from subclasses(each)
 
 
-def test_every_error_names_a_kind_of_the_table() -> None:
+def test_error_classes_have_known_kinds() -> None:
     kinds = {error.kind for error in subclasses(AppError)}
     assert kinds <= KINDS.keys()
     assert len(kinds) > 10
 
 
-def test_every_kind_has_its_own_title_and_whole_sentences() -> None:
+def test_kinds_have_unique_titles_and_full_sentences() -> None:
     assert not [title for title, n in Counter(k.title for k in KINDS.values()).items() if n > 1]
     for name, kind in KINDS.items():
         assert re.fullmatch(r"[a-z]+(-[a-z]+)*", name)
@@ -52,12 +52,12 @@ def test_status_without_error_class_becomes_the_general_kind(status: int, name: 
     assert kind_of_status(status) is KINDS[name]
 
 
-def test_status_of_no_kind_becomes_about_blank() -> None:
+def test_unknown_status_becomes_about_blank() -> None:
     kind = kind_of_status(418)
     assert (kind.type, kind.status, kind.title) == ("about:blank", 418, "I'm a Teapot")
 
 
-def test_phrase_of_http_becomes_a_sentence() -> None:
+def test_http_phrase_becomes_a_sentence() -> None:
     response = general_problem({"path": "/"}, 404, "Not Found", {})
     assert b"There is nothing at this address" in response.body
     response = general_problem({"path": "/"}, 404, "No such file.", {})

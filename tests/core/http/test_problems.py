@@ -1,4 +1,4 @@
-"""Problem documents, request IDs, the access log and limits, which all requests have."""
+"""Tests of problem documents, request IDs, logs and limits, which apply to all requests."""
 
 import io
 import json
@@ -34,7 +34,7 @@ def assert_is_problem(response: httpx.Response, status: int) -> dict[str, Any]:
     return problem
 
 
-async def test_an_unknown_path(client: httpx.AsyncClient) -> None:
+async def test_unknown_path_returns_404(client: httpx.AsyncClient) -> None:
     for path in ("/nowhere", "/api/v1/items/", "/api/v2/items", "/%00", "/\N{SNOWMAN}"):
         assert_is_problem(await client.get(path), 404)
 
@@ -64,7 +64,7 @@ async def test_405_names_every_method_of_the_path(
 
 
 @needs("items")
-async def test_head_answers_as_get_does(ann: Person) -> None:
+async def test_head_returns_the_headers_of_get(ann: Person) -> None:
     item = (await ann.client.post("/api/v1/items", json={"name": "x", "price": 1})).json()
     for path in ("/health/live", "/docs", "/api/v1/items", f"/api/v1/items/{item['id']}"):
         get, head = await ann.client.get(path), await ann.client.head(path)
@@ -74,18 +74,18 @@ async def test_head_answers_as_get_does(ann: Person) -> None:
 
 
 @pytest.mark.parametrize("given", ["a", "a-B_c.9", "x" * 128])
-async def test_a_sane_request_id_is_kept(client: httpx.AsyncClient, given: str) -> None:
+async def test_valid_request_id_is_kept(client: httpx.AsyncClient, given: str) -> None:
     response = await client.get("/nowhere", headers={"X-Request-ID": given})
     assert assert_is_problem(response, 404)["request_id"] == given
 
 
 @pytest.mark.parametrize("given", ["", " ", "a b", "x" * 129, "é", '"', "a\tb"])
-async def test_another_is_made_for_one_that_is_not(client: httpx.AsyncClient, given: str) -> None:
+async def test_invalid_request_id_is_replaced(client: httpx.AsyncClient, given: str) -> None:
     response = await client.get("/nowhere", headers=[(b"X-Request-ID", given.encode())])
     assert len(assert_is_problem(response, 404)["request_id"]) == 32
 
 
-async def test_a_bug_is_answered_without_its_inside_and_logged_once(
+async def test_unexpected_error_is_hidden_from_the_client_and_logged_once(
     app: FastAPI, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     @app.get("/bug")
@@ -101,7 +101,7 @@ async def test_a_bug_is_answered_without_its_inside_and_logged_once(
     assert "ZeroDivisionError: the secret inside" in line["exception"]
 
 
-async def test_too_many_requests(app: FastAPI, client: httpx.AsyncClient) -> None:
+async def test_exceeded_rate_limit_returns_429(app: FastAPI, client: httpx.AsyncClient) -> None:
     @app.get("/limited")
     async def limited() -> None:
         raise TooManyRequests("login", 10, 60, 42)
@@ -115,7 +115,9 @@ async def test_too_many_requests(app: FastAPI, client: httpx.AsyncClient) -> Non
     assert response.headers["RateLimit"] == '"login";r=0;t=42'
 
 
-async def test_half_an_answer_does_not_look_whole(app: FastAPI, client: httpx.AsyncClient) -> None:
+async def test_error_during_streaming_aborts_the_response(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
     async def body() -> AsyncIterator[str]:
         yield "half"
         raise ZeroDivisionError
@@ -129,7 +131,7 @@ async def test_half_an_answer_does_not_look_whole(app: FastAPI, client: httpx.As
 
 
 @needs("items")
-async def test_the_access_log(
+async def test_access_log_has_the_route_and_no_secrets(
     client: httpx.AsyncClient, ann: Person, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -151,7 +153,7 @@ async def test_the_access_log(
     assert "secret" not in "".join(ConsoleFormatter().format(record) for record in ours)
 
 
-async def test_probe_is_logged_when_it_fails(
+async def test_probe_is_logged_only_when_it_fails(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -172,10 +174,10 @@ async def test_log_lines_carry_the_request_id(
     assert lines[0].endswith("[the-id]")
 
 
-async def test_a_line_that_cannot_be_written_takes_no_other_along(
+async def test_unwritable_log_line_does_not_affect_other_lines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(logging, "raiseExceptions", False)  # else it tells of it on stderr
+    monkeypatch.setattr(logging, "raiseExceptions", False)  # Otherwise it prints the error.
     out = io.StringIO()
     handler = AppHandler(out)
     handler.setFormatter(JsonFormatter())
@@ -190,13 +192,15 @@ async def test_a_line_that_cannot_be_written_takes_no_other_along(
     log("before")
     log("not to be written", by=Unprintable())
     log("after")
-    assert out.getvalue() == ""  # they wait
+    assert out.getvalue() == ""  # The lines are buffered.
     log("at once", logging.ERROR)
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line["message"] for line in lines] == ["before", "after", "at once"]
 
 
-async def test_json_logs(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_json_log_has_the_request_id_and_status(
+    database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = make_settings(database_url, log_format="json")
     async with running(settings) as app, client_of(app) as client:
         await client.get("/nowhere", headers={"X-Request-ID": "the-id"})
@@ -205,7 +209,7 @@ async def test_json_logs(database_url: str, capsys: pytest.CaptureFixture[str]) 
     assert line.items() >= {"request_id": "the-id", "status": 404, "level": "INFO"}.items()
 
 
-async def test_a_body_that_is_too_large(database_url: str) -> None:
+async def test_too_large_body_returns_413(database_url: str) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(5):
             yield b'["xxxxxxxxxxxxxxxxx",'
@@ -220,11 +224,11 @@ async def test_a_body_that_is_too_large(database_url: str) -> None:
         assert_is_problem(await client.post("/nowhere", content=b"x" * 101), 413)
         assert_is_problem(await client.delete("/api/v1/users/me"), 401)
         response = await client.request("DELETE", "/api/v1/users/me", content=b"x" * 101)
-        assert_is_problem(response, 413)  # and not when it has been done
+        assert_is_problem(response, 413)  # The body is refused before the account is deleted.
         assert_is_problem(await client.post("/api/v1/users", content=b"x" * 100), 422)
 
 
-async def test_form_that_is_too_large_names_the_limit_of_forms(client: httpx.AsyncClient) -> None:
+async def test_too_large_form_returns_413_with_the_form_limit(client: httpx.AsyncClient) -> None:
     form = {"grant_type": "password", "password": "x" * 65_536}
     problem = assert_is_problem(await client.post("/api/v1/auth/token", data=form), 413)
     assert problem["detail"] == "The form is too large: the limit is 65,536 bytes."
@@ -245,7 +249,7 @@ async def test_form_that_is_too_large_names_the_limit_of_forms(client: httpx.Asy
         ("", 400),
     ],
 )
-async def test_hosts(client: httpx.AsyncClient, host: str, status: int) -> None:
+async def test_unknown_host_returns_400(client: httpx.AsyncClient, host: str, status: int) -> None:
     response = await client.get("/docs", headers={"Host": host})
     assert response.status_code == status
     if status == 400:
@@ -254,12 +258,12 @@ async def test_hosts(client: httpx.AsyncClient, host: str, status: int) -> None:
     assert probe.status_code == 200
 
 
-async def test_no_cors_by_default(client: httpx.AsyncClient) -> None:
+async def test_cors_is_disabled_by_default(client: httpx.AsyncClient) -> None:
     response = await client.get("/health/live", headers={"Origin": "https://front.example"})
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
-async def test_cors(database_url: str) -> None:
+async def test_cors_allows_configured_origins_only(database_url: str) -> None:
     settings = make_settings(database_url, cors_origins=["https://front.example"])
     async with running(settings) as app, client_of(app) as client:
 
@@ -268,7 +272,7 @@ async def test_cors(database_url: str) -> None:
             raise ZeroDivisionError
 
         origin = {"Origin": "https://front.example"}
-        for path in ("/health/live", "/nowhere", "/bug", "/large"):  # a script can read errors too
+        for path in ("/health/live", "/nowhere", "/bug", "/large"):  # Scripts can read errors, too.
             length = {"Content-Length": "9999999"} if path == "/large" else {}
             response = await client.get(path, headers=origin | length)
             assert response.status_code == {"/bug": 500, "/nowhere": 404, "/large": 413}.get(
@@ -284,7 +288,7 @@ async def test_cors(database_url: str) -> None:
         assert_is_problem(response, 400)
 
 
-async def test_gzip_above_1_kb(app: FastAPI, client: httpx.AsyncClient) -> None:
+async def test_gzip_is_used_above_1_kb(app: FastAPI, client: httpx.AsyncClient) -> None:
     async def numbers() -> AsyncIterator[str]:
         for number in range(1000):
             yield f"{number}\n"
@@ -308,7 +312,9 @@ def ids_of(resources: Resources) -> set[int]:
     return {id(value) for value in vars(resources).values()}
 
 
-async def test_two_apps_in_one_process_share_nothing(database_url: str, tmp_path: Any) -> None:
+async def test_applications_in_one_process_share_no_resources(
+    database_url: str, tmp_path: Any
+) -> None:
     other_settings = make_settings(f"sqlite+aiosqlite:///{tmp_path}/none.db", secret_key="b" * 32)
     async with running(make_settings(database_url)) as one, running(other_settings) as other:
         shared = ids_of(one.state.resources) & ids_of(other.state.resources)
@@ -319,14 +325,14 @@ async def test_two_apps_in_one_process_share_nothing(database_url: str, tmp_path
             assert (await client.get("/health/ready")).status_code == 503
 
 
-def test_tracebacks_of_errors_that_name_each_other_are_dropped() -> None:
+def test_tracebacks_of_circular_errors_are_dropped() -> None:
     first, second = ValueError(), KeyError()
     first.__cause__, second.__context__ = second, first
     drop_tracebacks(first)
     assert first.__traceback__ is second.__traceback__ is None
 
 
-def test_tracebacks_of_a_group_are_dropped() -> None:
+def test_tracebacks_of_an_exception_group_are_dropped() -> None:
     error = ValueError()
     try:
         raise error

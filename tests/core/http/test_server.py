@@ -25,7 +25,7 @@ from tests.protocols import (
     frame,
     listening,
 )
-from tests.waiting import Clock, settled
+from tests.waiting import Clock, run_pending_tasks
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
@@ -37,11 +37,11 @@ UPGRADE = (
 )
 
 
-REQUEST_SECONDS = 10  # By the clock that the tests put forward.
+REQUEST_SECONDS = 10  # The tests advance the clock.
 
 
 @pytest.fixture(autouse=True)
-def settings(elsewhere: None, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(empty_working_directory: None, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Read the settings before the event loop runs, as the import of the application does."""
     monkeypatch.setattr(get_settings(), "request_timeout", REQUEST_SECONDS)
     return get_settings()
@@ -64,7 +64,7 @@ SOCKET_ATTRIBUTES = """close_sent conn frames handshake_complete handshake_initi
     ],
 )
 def test_uvicorn_has_the_attributes_that_the_protocols_use(class_: Any, attributes: str) -> None:
-    """They are undocumented. If one is missing, `app/core/http/server.py` has to be adapted."""
+    """These attributes are undocumented: if one is missing, adapt `app/core/http/server.py`."""
     assert set(attributes.split()) <= set(class_.__init__.__code__.co_names)
 
 
@@ -75,7 +75,7 @@ def test_uvicorn_has_the_methods_that_the_protocols_override() -> None:
     assert common | {"handle_parser_exception"} <= vars(WebSocketsSansIOProtocol).keys()
 
 
-async def test_trailers_are_not_among_the_headers() -> None:
+async def test_trailers_are_not_added_to_the_headers() -> None:
     scopes = list[Scope]()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +91,7 @@ async def test_trailers_are_not_among_the_headers() -> None:
 
 
 async def read_and_answer(scope: Scope, receive: Receive, send: Send) -> None:
-    """Respond when the whole body was received."""
+    """Respond after the whole body."""
     message = await receive()
     while message.get("more_body"):
         message = await receive()
@@ -103,7 +103,7 @@ async def trickle(connection: Connection, piece: bytes, clock: Clock) -> bytes:
     """Send `piece` every second until the server closes the connection. Return its response."""
     reader, writer = connection
     response = asyncio.create_task(reader.read())
-    await settled()
+    await run_pending_tasks()
     while not response.done():
         writer.write(piece)
         await clock.advance(1)
@@ -129,7 +129,7 @@ async def test_connection_without_a_request_is_closed(clock: Clock) -> None:
         pytest.param(SIZED + b"Expect: 100-continue\r\n\r\n", b"", id="announced body"),
     ],
 )
-async def test_slow_request_is_answered_408(clock: Clock, start: bytes, piece: bytes) -> None:
+async def test_slow_request_returns_408(clock: Clock, start: bytes, piece: bytes) -> None:
     async with connected(read_and_answer) as connection:
         connection[1].write(start)
         response = await trickle(connection, piece, clock)
@@ -140,7 +140,7 @@ async def test_slow_request_is_answered_408(clock: Clock, start: bytes, piece: b
     assert f"{get_settings().request_timeout:g} seconds" in problem["detail"]
 
 
-async def test_second_request_has_its_own_time(clock: Clock) -> None:
+async def test_second_request_has_its_own_timeout(clock: Clock) -> None:
     async with connected(read_and_answer) as connection:
         connection[1].write(GET + b"GET /slow")
         response = await trickle(connection, b"x", clock)
@@ -158,26 +158,26 @@ async def test_body_at_a_reasonable_pace_is_accepted(clock: Clock) -> None:
         await reader.readuntil(b"done")
 
 
-async def test_time_does_not_run_while_the_application_works(clock: Clock) -> None:
-    """Nor does it run for a body that the application has not asked for."""
-    may_go_on = asyncio.Event()
+async def test_timeout_pauses_while_the_application_works(clock: Clock) -> None:
+    """It also pauses for a body that the application has not requested."""
+    release = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await may_go_on.wait()
+        await release.wait()
         await answer(send, (await receive())["body"])
 
     async with connected(app) as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
-        await settled()
+        await run_pending_tasks()
         for _ in range(3):
             await clock.advance(REQUEST_SECONDS)
-        may_go_on.set()
+        release.set()
         await reader.readuntil(CONTINUE)
         writer.write(b"hello")
         await reader.readuntil(b"hello")
 
 
-async def test_application_learns_that_a_slow_request_was_cut(clock: Clock) -> None:
+async def test_application_is_notified_when_a_slow_request_is_cut(clock: Clock) -> None:
     messages = list[str]()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -193,7 +193,7 @@ async def test_application_learns_that_a_slow_request_was_cut(clock: Clock) -> N
     assert b"too late" not in response
 
 
-def test_client_that_leaves_with_requests_unanswered_is_no_error(
+def test_disconnect_with_unanswered_requests_logs_no_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It runs on uvloop, as in production, where writing to a closed transport is an error."""
@@ -205,16 +205,16 @@ def test_client_that_leaves_with_requests_unanswered_is_no_error(
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for _ in range(3):
             await send({"type": "http.response.body", "body": b"more", "more_body": True})
-            await settled()  # for the server to notice
+            await run_pending_tasks()  # Let the server notice the disconnect.
         await send({"type": "http.response.body"})
 
     async def leave() -> None:
         async with connected(app) as (_, writer):
             writer.write(3 * GET)
             await asked.wait()
-            await settled()
+            await run_pending_tasks()
             writer.transport.abort()
-            await settled()
+            await run_pending_tasks()
             left.set()
 
     uvloop.run(leave())
@@ -232,9 +232,9 @@ async def test_invalid_request_logs_no_warning(caplog: pytest.LogCaptureFixture)
     assert [(each.name, each.levelname) for each in caplog.records] == [("app.server", "INFO")]
 
 
-async def test_invalid_request_behind_another_is_not_answered_in_its_place() -> None:
+async def test_invalid_request_behind_another_gets_no_response() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await settled()  # for the server to read on
+        await run_pending_tasks()  # Let the server read the second request.
         await answer(send, b"done")
 
     async with connected(app) as (reader, writer):
@@ -266,7 +266,7 @@ async def test_pipelined_body_is_held_up_to_a_limit() -> None:
 
 
 @pytest.mark.parametrize("data", [b"\xff\xff\xff\xff", b"\x89\x80\0\0\0\0"])
-async def test_frames_before_the_handshake_is_answered_cut_the_connection(
+async def test_frames_before_the_end_of_the_handshake_cut_the_connection(
     caplog: pytest.LogCaptureFixture, data: bytes
 ) -> None:
     connecting = asyncio.Event()
@@ -285,7 +285,7 @@ async def test_frames_before_the_handshake_is_answered_cut_the_connection(
     assert "Traceback" not in caplog.text
 
 
-def test_limit_on_open_files_is_raised_for_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_file_limit_is_raised_for_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = list[tuple[int, int]]()
     monkeypatch.setattr("resource.setrlimit", lambda _, each: limits.append(each))
     for soft, hard in ((1024, 1_048_576), (1024, 1200), (1024, -1), (4096, 4096), (-1, -1)):
@@ -313,7 +313,7 @@ TRAILERS = CHUNKED + b"\r\n0\r\n"
         pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, id="HTTP/2"),
     ],
 )
-async def test_head_beyond_the_limits_is_answered_431(head: bytes, status: int) -> None:
+async def test_head_beyond_the_limits_returns_431(head: bytes, status: int) -> None:
     async with connected(read_and_answer) as (reader, writer):
         writer.write(head)
         if status == 200:
@@ -352,7 +352,7 @@ async def test_large_head_behind_another_request_is_refused() -> None:
     assert response.count(b"HTTP/1.1 200") <= 1
 
 
-async def test_idle_connections_make_room_for_a_new_one(
+async def test_idle_connection_is_closed_for_a_new_one(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     monkeypatch.setattr(settings, "max_connections", 20)
@@ -366,23 +366,23 @@ async def test_idle_connections_make_room_for_a_new_one(
                 assert await trickle(connection, b"", clock) == b""
 
 
-async def test_connections_in_use_are_kept_and_a_new_one_is_answered_503(
+async def test_new_connection_returns_503_while_all_are_in_use(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "max_connections", 2)
-    may_end = asyncio.Event()
+    release = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await may_end.wait()
+        await release.wait()
         await answer(send, b"done")
 
     async with listening(app) as connect:
         in_use = [await connect() for _ in range(2)]
         for _, writer in in_use:
             writer.write(GET)
-        await settled()
+        await run_pending_tasks()
         response = await (await connect())[0].read()
-        may_end.set()
+        release.set()
         for reader, _ in in_use:
             await reader.readuntil(b"done")
     assert response.startswith(b"HTTP/1.1 503 ")
@@ -397,7 +397,7 @@ async def accept(scope: Scope, receive: Receive, send: Send) -> None:
         pass
 
 
-async def test_small_amounts_of_frames_are_answered() -> None:
+async def test_small_number_of_frames_is_accepted() -> None:
     async with connected(accept) as (reader, writer):
         writer.write(UPGRADE)
         await reader.readuntil(b"\r\n\r\n")
@@ -428,13 +428,13 @@ async def test_allowance_of_a_socket_is_refilled(clock: Clock) -> None:
     async with connected(accept) as (reader, writer):
         writer.write(UPGRADE)
         await reader.readuntil(b"\r\n\r\n")
-        for _ in range(40):  # 80 kB, of which 64 may come at once
+        for _ in range(40):  # 80 kB in total; 64 kB at once are allowed.
             writer.write(16 * frame(PING, 119 * b"x"))
             await clock.advance(0.5)
         assert len(await reader.readexactly(16 * 121 * 40)) == 16 * 121 * 40
 
 
-async def test_handshake_with_a_long_field_is_answered_431() -> None:
+async def test_handshake_with_a_long_field_returns_431() -> None:
     async with connected(accept) as (reader, writer):
         writer.write(UPGRADE.removesuffix(b"\r\n") + b"X-Long: " + 9000 * b"x" + b"\r\n\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.1 431 ")

@@ -32,7 +32,7 @@ async def inbox() -> AsyncIterator[Inbox]:
 async def make_mailer(smtp_url: str | None, **changes: Any) -> Mailer:
     settings = make_settings("sqlite+aiosqlite:///x", smtp_url=smtp_url, **changes)
     limiter = RateLimiter(None, b"key")
-    return await asyncio.to_thread(Mailer, settings, [FOLDER], limiter)  # it reads them
+    return await asyncio.to_thread(Mailer, settings, [FOLDER], limiter)  # It reads the templates.
 
 
 def part(message: EmailMessage, kind: str) -> str:
@@ -74,7 +74,7 @@ async def test_line_break_does_not_add_headers(inbox: Inbox) -> None:
         assert message["To"] == TO
 
 
-async def test_addresses_of_any_script(inbox: Inbox) -> None:
+async def test_internationalized_addresses_are_accepted(inbox: Inbox) -> None:
     mailer = await make_mailer(inbox.url)
     for to in ("ann@bücher.example", "straße@bücher.example"):
         await mailer.send(to, "greeting", name="Änne \U0001f989", token="")
@@ -87,7 +87,7 @@ async def test_addresses_of_any_script(inbox: Inbox) -> None:
 
 async def test_temporary_smtp_errors_raise_unavailable(inbox: Inbox) -> None:
     mailer = await make_mailer(inbox.url)
-    inbox.answers = ["450 not now", "550 nobody here"]
+    inbox.responses = ["450 not now", "550 nobody here"]
     with pytest.raises(Unavailable):
         await mailer.send(TO, "greeting", **CONTEXT)
     with pytest.raises(aiosmtplib.SMTPRecipientsRefused):
@@ -119,7 +119,7 @@ async def test_password_may_contain_any_characters(inbox: Inbox) -> None:
     assert inbox.logins == [(b"us@a.com", b"p:/@%ss")]
 
 
-async def test_starttls_is_insisted_on(inbox: Inbox) -> None:
+async def test_starttls_is_required(inbox: Inbox) -> None:
     mailer = await make_mailer(inbox.url.replace("smtp:", "smtp+starttls:"))
     with pytest.raises(aiosmtplib.SMTPException, match="STARTTLS"):
         await mailer.send(TO, "greeting", **CONTEXT)
@@ -150,7 +150,7 @@ async def test_missing_template_variable_raises(inbox: Inbox) -> None:
     assert inbox.messages == []
 
 
-def test_wrong_templates_stop_the_start(tmp_path: Path) -> None:
+def test_invalid_templates_stop_the_start(tmp_path: Path) -> None:
     settings = make_settings("sqlite+aiosqlite:///x")
     (tmp_path / "greeting.txt").write_text("another")
     with pytest.raises(ValueError, match="one name"):
@@ -175,7 +175,7 @@ async def test_fourth_mail_of_a_kind_to_a_recipient_is_dropped(
 
 async def test_mail_that_the_server_did_not_take_is_not_counted(inbox: Inbox) -> None:
     mailer = await make_mailer(inbox.url)
-    inbox.answers = ["450 Later"] * 5
+    inbox.responses = ["450 Later"] * 5
     for _ in range(5):
         with pytest.raises(Unavailable):
             await mailer.send(TO, "greeting", **CONTEXT)

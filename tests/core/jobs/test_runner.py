@@ -19,7 +19,7 @@ from tests.conftest import make_settings, running
 from tests.greeter import add_greeter
 from tests.greeter.jobs import greet
 from tests.smtp import Inbox, receiving
-from tests.waiting import Clock, settled
+from tests.waiting import Clock, run_pending_tasks
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ async def change_all(resources: Resources, **values: Any) -> None:
 
 
 class Calls(list[Any]):
-    """Notes the arguments of each call of the job `note`."""
+    """The arguments of each call of the job `note`."""
 
     def __init__(self) -> None:
         async def note(_: Resources, *arguments: Any) -> None:
@@ -81,7 +81,7 @@ async def test_job_runs_after_the_commit_and_not_before(resources: Resources, ca
     assert await queued(resources) == []
 
 
-async def test_job_of_a_transaction_that_is_rolled_back_never_runs(
+async def test_job_of_a_rolled_back_transaction_never_runs(
     resources: Resources, calls: Calls
 ) -> None:
     with pytest.raises(ZeroDivisionError):
@@ -92,33 +92,33 @@ async def test_job_of_a_transaction_that_is_rolled_back_never_runs(
     assert calls == []
 
 
-async def test_started_runner_is_told_of_a_commit(resources: Resources) -> None:
+async def test_started_runner_is_notified_of_a_commit(resources: Resources) -> None:
     ran = asyncio.Event()
 
-    async def tell(_: Resources) -> None:
+    async def signal(_: Resources) -> None:
         ran.set()
 
-    runner = runner_of(resources, tell)
+    runner = runner_of(resources, signal)
     runner.start()
-    await settled()
-    await enqueue(resources, tell)
+    await run_pending_tasks()
+    await enqueue(resources, signal)
     await ran.wait()
     await runner.close()
     assert await queued(resources) == []
 
 
-async def test_started_runner_finds_a_job_of_a_process_that_died(
+async def test_started_runner_finds_a_job_of_a_dead_process(
     resources: Resources, calls: Calls, clock: Clock
 ) -> None:
     await enqueue(resources, calls.note, 7)
     runner = runner_of(resources, calls.note)
     runner.start()
-    await settled()
+    await run_pending_tasks()
     assert calls == []
     await clock.advance(runners.POLL_SECONDS)
     async with asyncio.timeout(runners.POLL_SECONDS):
         while not calls:
-            await settled()
+            await run_pending_tasks()
     await runner.close()
     assert calls == [7]
 
@@ -138,7 +138,7 @@ async def test_server_runs_the_job_that_sends_a_mail(
     assert message["To"] == "ann@example.com"
 
 
-async def test_job_is_tried_again_after_a_transient_error(
+async def test_job_is_retried_after_a_transient_error(
     resources: Resources, caplog: pytest.LogCaptureFixture
 ) -> None:
     errors: list[Exception] = [Unavailable("The mail server is away."), OSError("No route")]
@@ -170,7 +170,7 @@ def test_pauses_between_attempts_grow_up_to_a_bound() -> None:
         assert longest / 2 <= min(pauses) < max(pauses) <= longest
 
 
-async def test_job_that_fails_for_a_day_is_given_up(resources: Resources) -> None:
+async def test_job_that_fails_for_a_day_is_not_retried(resources: Resources) -> None:
     async def fail(_: Resources) -> None:
         raise Unavailable("The mail server is away.")
 
@@ -274,7 +274,7 @@ async def test_runner_runs_a_bounded_number_at_once(resources: Resources) -> Non
     assert (now, most) == (0, runners.MAX_RUNNING_JOBS)
 
 
-async def test_job_that_the_stop_interrupts_runs_again(
+async def test_interrupted_job_runs_again(
     resources: Resources, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(runners, "STOP_SECONDS", 0)
@@ -286,7 +286,7 @@ async def test_job_that_the_stop_interrupts_runs_again(
 
     runner = runner_of(resources, work)
     runner.start()
-    await settled()
+    await run_pending_tasks()
     await enqueue(resources, work)
     await started.wait()
     await runner.close()
@@ -295,7 +295,7 @@ async def test_job_that_the_stop_interrupts_runs_again(
     assert f"Job work ({job.id}) was interrupted and will run again" in caplog.messages
 
 
-async def test_job_of_a_runner_that_died_runs_when_its_lease_has_ended(
+async def test_job_of_a_dead_runner_runs_when_its_lease_has_ended(
     resources: Resources, calls: Calls
 ) -> None:
     await enqueue(resources, calls.note, 7)
@@ -308,14 +308,12 @@ async def test_job_of_a_runner_that_died_runs_when_its_lease_has_ended(
     await runner.drain()
     assert calls == [7]
     await enqueue(resources, calls.note, 8)
-    async with resources.database.transaction() as session:  # one that was slow, and not dead
+    async with resources.database.transaction() as session:  # The runner was slow, not dead.
         await JobRepository(session).finish(dead)
     assert len(await queued(resources)) == 1
 
 
-async def test_claim_that_took_too_long_does_not_end_another_one(
-    resources: Resources, calls: Calls
-) -> None:
+async def test_expired_lease_does_not_end_a_newer_one(resources: Resources, calls: Calls) -> None:
     await enqueue(resources, calls.note, 7)
     async with resources.database.transaction() as session:
         (slow,) = await JobRepository(session).lease_due(["note"], 1, timedelta(0))
@@ -327,29 +325,29 @@ async def test_claim_that_took_too_long_does_not_end_another_one(
     assert (job.has_failed, job.attempts) == (False, second.attempts)
 
 
-async def test_runner_goes_on_after_the_database_was_away(
+async def test_runner_continues_after_the_database_was_unavailable(
     resources: Resources, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     ran = asyncio.Event()
 
-    async def tell(_: Resources) -> None:
+    async def signal(_: Resources) -> None:
         ran.set()
 
     looks, has_due = list[str](), JobRepository.has_due
 
-    async def be_away_twice(self: JobRepository, names: Any) -> bool:
+    async def fail_twice(self: JobRepository, names: Any) -> bool:
         looks.append("has_due")
         if len(looks) <= 2:
             raise Unavailable("The database is away.")
         return await has_due(self, names)
 
-    monkeypatch.setattr(JobRepository, "has_due", be_away_twice)
-    runner = runner_of(resources, tell)
+    monkeypatch.setattr(JobRepository, "has_due", fail_twice)
+    runner = runner_of(resources, signal)
     runner.start()
-    await settled()
+    await run_pending_tasks()
     for _ in range(3):
-        await enqueue(resources, tell)
-        await settled()
+        await enqueue(resources, signal)
+        await run_pending_tasks()
     await ran.wait()
     await runner.close()
     assert len([each for each in caplog.messages if "cannot be read" in each]) == 1
@@ -368,7 +366,7 @@ async def test_job_has_the_id_of_the_request_that_queued_it(resources: Resources
     assert seen == ["abc"]
 
 
-def test_list_of_jobs_that_is_wrong_stops_the_start(resources: Resources) -> None:
+def test_invalid_list_of_jobs_stops_the_start(resources: Resources) -> None:
     async def job(_: Resources) -> None: ...
 
     def sync(_: Resources) -> None: ...

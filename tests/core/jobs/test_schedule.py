@@ -52,7 +52,7 @@ async def test_new_schedule_has_missed_nothing(resources: Resources) -> None:
     assert await queued_names(resources) == []
 
 
-async def test_missed_runs_are_made_up_for_once(resources: Resources) -> None:
+async def test_missed_runs_are_caught_up_once(resources: Resources) -> None:
     await schedules_of(resources).enqueue_due()
     await set_last_due(resources, AGES_AGO)
     schedules = schedules_of(resources)
@@ -70,7 +70,7 @@ async def test_scheduled_run_is_queued_by_one_process(resources: Resources) -> N
     assert await queued_names(resources) == ["tidy"]
 
 
-def test_wrong_cron_expression_is_refused_at_import() -> None:
+def test_invalid_cron_expression_is_refused_at_import() -> None:
     with pytest.raises(CronSimError):
         scheduled("61 * * * *")
 

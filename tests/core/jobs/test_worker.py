@@ -1,4 +1,4 @@
-"""`app worker` in a process of its own, with a queue that outlives it."""
+"""Tests of `app worker` in a separate process."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ from app.core.jobs.queue import JobQueue, QueuedJob
 from app.core.jobs.runner import Job
 from app.resources import app_resources
 from tests.conftest import make_settings
-from tests.greeter.jobs import may_end, note
+from tests.greeter.jobs import note, release
 from tests.isolation import DEADLINE_SECONDS
 from tests.waiting import eventually, eventually_async
 from tests.worker import wait_for_line, working
@@ -31,7 +31,7 @@ def url(own_database_url: str) -> str:
 
 @pytest.fixture
 def enqueue(url: str, redis_url: str) -> Enqueue:
-    """Queue a job as a server would, which then has nothing more to do with it."""
+    """Return a function that queues a job, as a server does."""
 
     def enqueue(job: Job, *arguments: int | str) -> None:
         async def commit() -> None:
@@ -58,7 +58,7 @@ def count_of_jobs(url: str) -> int:
 
 
 def until_renewed(url: str, times: int) -> None:
-    """Wait until the lease of the only job was renewed so often."""
+    """Wait until the lease of the only job was renewed this number of times."""
     seen = set[datetime]()
 
     async def wait() -> None:
@@ -78,11 +78,11 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def test_jobs_that_were_queued_before_the_first_worker_run(
+def test_jobs_queued_before_the_first_worker_are_run(
     enqueue: Enqueue, redis_url: str, url: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "notes"
-    may_end(path)
+    release(path)
     for _ in range(3):
         enqueue(note, str(path))
     with working(redis_url, url):
@@ -90,21 +90,21 @@ def test_jobs_that_were_queued_before_the_first_worker_run(
         eventually(lambda: count_of_jobs(url) == 0)
 
 
-def test_worker_is_told_of_a_job_by_redis(
+def test_worker_is_notified_of_a_job_by_redis(
     enqueue: Enqueue, redis_url: str, url: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "notes"
-    may_end(path)
+    release(path)
     with working(redis_url, url, TEST_POLL_SECONDS=str(10 * DEADLINE_SECONDS)):
         enqueue(note, str(path))
         eventually(lambda: "done" in lines(path))
 
 
-def test_worker_finds_a_job_while_redis_is_away(
+def test_worker_finds_a_job_while_redis_is_unavailable(
     url: str, unused_tcp_port: int, tmp_path: Path
 ) -> None:
     path = tmp_path / "notes"
-    may_end(path)
+    release(path)
     redis_url = f"redis://127.0.0.1:{unused_tcp_port}"
 
     async def commit() -> None:
@@ -128,20 +128,20 @@ def test_job_of_a_killed_worker_runs_in_the_next(
         eventually(lambda: lines(path) == ["started"])
         worker.kill()
         worker.wait()
-    may_end(path)
+    release(path)
     with working(redis_url, url):
         eventually(lambda: lines(path) == ["started", "started", "done"])
 
 
-def test_job_that_takes_longer_than_its_lease_runs_once(
+def test_job_longer_than_its_lease_runs_once(
     enqueue: Enqueue, redis_url: str, url: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "notes"
     enqueue(note, str(path))
     with working(redis_url, url), working(redis_url, url):
         eventually(lambda: lines(path) == ["started"])
-        until_renewed(url, 4)  # a third of the lease each
-        may_end(path)
+        until_renewed(url, 4)  # Each renewal takes a third of the lease.
+        release(path)
         eventually(lambda: "done" in lines(path))
     assert lines(path) == ["started", "done"]
 
@@ -155,13 +155,13 @@ def test_stopped_worker_lets_its_job_finish(
     with working(redis_url, url) as worker:
         eventually(lambda: lines(path) == ["started"])
         worker.send_signal(number)
-        may_end(path)
+        release(path)
         assert worker.wait(DEADLINE_SECONDS) == 0
     assert lines(path) == ["started", "done"]
     assert count_of_jobs(url) == 0
 
 
-def test_job_that_a_stop_interrupts_runs_in_the_next_worker(
+def test_interrupted_job_runs_in_the_next_worker(
     enqueue: Enqueue, redis_url: str, url: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "notes"
@@ -171,7 +171,7 @@ def test_job_that_a_stop_interrupts_runs_in_the_next_worker(
         worker.send_signal(signal.SIGTERM)
         wait_for_line(worker, "was interrupted and will run again")
         assert worker.wait(DEADLINE_SECONDS) == 0
-    may_end(path)
+    release(path)
     with working(redis_url, url):
         eventually(lambda: lines(path) == ["started", "started", "done"])
 

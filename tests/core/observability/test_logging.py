@@ -1,4 +1,4 @@
-"""No line is lost, and each says what was given."""
+"""Tests that no log line is lost, and that extra fields are written."""
 
 import asyncio
 import io
@@ -17,7 +17,7 @@ from tests.waiting import eventually_async
 
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
-    """Return a logger whose handlers are a test's own."""
+    """Yield a logger without handlers, to which a test adds its own."""
     logger = logging.getLogger("tests.logging")
     logger.propagate, level = False, logger.level
     logger.setLevel(logging.INFO)
@@ -47,7 +47,7 @@ def json_lines(logger: logging.Logger, message: str, **options: Any) -> dict[str
 
 
 @pytest.mark.usefixtures("restored_logging")
-def test_lines_of_a_handler_that_is_replaced_are_written(
+def test_lines_of_a_replaced_handler_are_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     async def migrate() -> None:
@@ -59,7 +59,7 @@ def test_lines_of_a_handler_that_is_replaced_are_written(
     assert "Running upgrade" in capsys.readouterr().out
 
 
-def test_lines_of_a_loop_that_was_closed_are_written_on_the_next(logger: logging.Logger) -> None:
+def test_lines_of_a_closed_loop_are_written_on_the_next_loop(logger: logging.Logger) -> None:
     stream = io.StringIO()
     logger.addHandler(AppHandler(stream))
 
@@ -75,7 +75,7 @@ def test_lines_of_a_loop_that_was_closed_are_written_on_the_next(logger: logging
     assert stream.getvalue() == "first\nsecond\n"
 
 
-def test_unencodable_character_costs_no_line(logger: logging.Logger) -> None:
+def test_unencodable_character_is_escaped(logger: logging.Logger) -> None:
     raw = io.BytesIO()
     handler = AppHandler(io.TextIOWrapper(raw, "ascii"))
     logger.addHandler(handler)
@@ -89,7 +89,7 @@ def test_unencodable_character_costs_no_line(logger: logging.Logger) -> None:
     assert raw.getvalue().decode() == "before\nB\\xfcro \\ud800\nafter\n"
 
 
-def test_extra_fields_are_in_json(logger: logging.Logger) -> None:
+def test_extra_fields_are_written_to_json(logger: logging.Logger) -> None:
     line = json_lines(logger, "Paid", extra={"order_id": 7, "tags": ["a"], "by": sys})
     assert (line["message"], line["order_id"], line["tags"]) == ("Paid", 7, ["a"])
     assert line["by"] == str(sys)
@@ -98,12 +98,12 @@ def test_extra_fields_are_in_json(logger: logging.Logger) -> None:
     }  # fmt: skip
 
 
-def test_extra_field_does_not_replace_one_of_the_line(logger: logging.Logger) -> None:
+def test_extra_field_does_not_replace_a_standard_field(logger: logging.Logger) -> None:
     assert json_lines(logger, "Paid", extra={"level": "high"})["level"] == "INFO"
 
 
 @pytest.mark.parametrize("value", ["\ud800", b"\xff", float("nan")])
-def test_value_that_json_lacks_costs_no_line(logger: logging.Logger, value: Any) -> None:
+def test_unserializable_value_does_not_lose_the_line(logger: logging.Logger, value: Any) -> None:
     assert json_lines(logger, "Paid", extra={"value": value})["message"] == "Paid"
 
 

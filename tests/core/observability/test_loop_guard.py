@@ -38,7 +38,7 @@ def samples(monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
 
 @pytest.fixture
 async def client(
-    never_blocked: BlockBuster, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+    blocking_detector: BlockBuster, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     app.add_middleware(RequestContext)
@@ -68,7 +68,7 @@ async def client(
     async def wait() -> None:
         assert await run_in_threadpool(have_been.wait, DEADLINE_SECONDS)
 
-    never_blocked.functions["time.sleep"].can_block_in(
+    blocking_detector.functions["time.sleep"].can_block_in(
         "tests/core/observability/test_loop_guard.py", "block"
     )
     lifespan = asyncio.create_task(live(app, started := asyncio.Event(), ends := asyncio.Event()))

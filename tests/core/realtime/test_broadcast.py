@@ -1,4 +1,4 @@
-"""Events between processes: each `Broadcast` stands for a process."""
+"""Tests of events between processes, each of which is simulated by a `Broadcast`."""
 
 import asyncio
 import json
@@ -71,17 +71,17 @@ class Proxy:
         self._target = Redis.from_url(url).connection_pool.connection_kwargs
         self._connections = set[asyncio.StreamWriter]()
         self._port = 0
-        self.withheld: bytes | None = None  # what has this in it
+        self.withheld: bytes | None = None  # Data that contains this is dropped.
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self._port}/{self._target['db']}"
 
-    async def come(self) -> None:
+    async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 
-    def go(self) -> None:
+    def stop(self) -> None:
         self._server.close()
         for connection in self._connections:
             connection.transport.abort()
@@ -104,16 +104,16 @@ class Proxy:
 @pytest.fixture
 async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
     proxy = Proxy(redis_url)
-    await proxy.come()
+    await proxy.start()
     yield proxy
-    proxy.go()
+    proxy.stop()
 
 
 async def test_event_reaches_each_process_once(redis_url: str) -> None:
     async with process(redis_url) as one, process(redis_url) as two, process(redis_url) as three:
         for number in range(300):
             one.broadcast.publish([Happened(number=number)])
-            assert one.heard.qsize() == number + 1  # at once
+            assert one.heard.qsize() == number + 1  # The own process gets it at once.
         for each in (one, two, three):
             assert [await each.next() for _ in range(300)] == list(range(300))
         two.broadcast.publish([Happened(number=-1)])
@@ -128,9 +128,11 @@ async def test_event_reaches_listeners_of_its_topic_only(redis_url: str) -> None
         assert await two.next() == 2
 
 
-async def test_other_redis_database_is_another_application(redis_url: str) -> None:
+async def test_events_stay_within_one_redis_database(redis_url: str) -> None:
     server, _, number = redis_url.rpartition("/")
-    other = f"{server}/{(int(number) + 4) % 16}"  # not that of another process of the tests
+    other = (
+        f"{server}/{(int(number) + 4) % 16}"  # No other process of the tests uses this database.
+    )
     async with process(redis_url) as one, process(other) as stranger, process(redis_url) as two:
         one.broadcast.publish([Happened(number=1)])
         assert await two.next() == 1
@@ -139,19 +141,19 @@ async def test_other_redis_database_is_another_application(redis_url: str) -> No
         assert two.heard.empty()
 
 
-async def test_events_reach_other_processes_after_redis_is_back(
+async def test_events_reach_other_processes_after_redis_returns(
     redis_url: str, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with process(redis_url) as one, process(proxy.url) as cut_off:
-        proxy.go()
+        proxy.stop()
         cut_off.broadcast.publish([Happened(number=1)])
         assert await cut_off.next() == 1
         one.broadcast.publish([Happened(number=2)])
         await logged(caplog, "Redis is unavailable")
-        await proxy.come()
+        await proxy.start()
         await cut_off.is_connected()
         assert await one.next() == 2
-        assert await one.next() == 1  # it waited for Redis
+        assert await one.next() == 1  # The event has waited for Redis.
         assert cut_off.heard.empty()
         one.broadcast.publish([Happened(number=3)])
         assert await cut_off.next() == 3
@@ -186,10 +188,10 @@ async def test_full_outbox_reports_lost_events(
 ) -> None:
     monkeypatch.setattr(redis_broadcast, "MAX_QUEUED_MESSAGES", 10)
     async with process(redis_url) as one, process(proxy.url) as cut_off:
-        proxy.go()
+        proxy.stop()
         cut_off.broadcast.publish([Happened(number=number) for number in range(11)])
         assert cut_off.heard.qsize() == 11
-        await proxy.come()
+        await proxy.start()
         await asyncio.wait_for(one.lost.wait(), DEADLINE_SECONDS)
         assert one.heard.empty()
         await cut_off.is_connected()

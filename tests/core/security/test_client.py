@@ -1,4 +1,4 @@
-"""The address of a client. uvicorn's part of it needs a real server."""
+"""Tests of the address of a client; forwarded addresses need a real server."""
 
 import httpx
 import pytest
@@ -23,15 +23,22 @@ from tests.slices import needs
         (None, "unknown", "unknown"),
     ],
 )
-def test_addresses(host: str | None, address: str, network: str) -> None:
+def test_client_address_and_network_are_normalized(
+    host: str | None, address: str, network: str
+) -> None:
     client = None if host is None else (host, 123)
     request = Request({"type": "http", "client": client, "headers": []})
     assert (client_address(request), client_network(request)) == (address, network)
 
 
 @needs("items")
-def test_address_of_a_trusted_proxy_only_is_used(database_url: str) -> None:
-    said = ["198.51.100.1", "198.51.100.2", "203.0.113.9, 198.51.100.1", "8.8.8.8, 198.51.100.1"]
+def test_forwarded_address_is_used_from_a_trusted_proxy_only(database_url: str) -> None:
+    forwarded = [
+        "198.51.100.1",
+        "198.51.100.2",
+        "203.0.113.9, 198.51.100.1",
+        "8.8.8.8, 198.51.100.1",
+    ]
     settings = {"FORWARDED_ALLOW_IPS": "127.0.0.1", "RATE_LIMIT_DEFAULT": "2/minute"}
     with (
         serving(database_url, **settings) as proxy,
@@ -40,9 +47,9 @@ def test_address_of_a_trusted_proxy_only_is_used(database_url: str) -> None:
 
         def statuses(client: httpx.Client) -> list[int]:
             url = proxy.base_url.join("/api/v1/items")
-            headers = ({"X-Forwarded-For": each} for each in said)
+            headers = ({"X-Forwarded-For": each} for each in forwarded)
             return [client.get(url, headers=each).status_code for each in headers]
 
-        # It added the last address, and the client the rest.
+        # The proxy has added the last address, and the client the other ones.
         assert statuses(proxy) == [401, 401, 401, 429]
-        assert statuses(stranger) == [401, 401, 429, 429]  # What it says changes nothing.
+        assert statuses(stranger) == [401, 401, 429, 429]  # Its header is ignored.

@@ -30,7 +30,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_calls_beyond_the_limit_wait_and_other_keys_do_not() -> None:
+async def test_calls_beyond_the_limit_of_a_key_wait() -> None:
     limit = ConcurrencyLimit(2)
     calls = [Call(limit, key) for key in (1, 1, 1, 2)]
     await settle()
@@ -55,7 +55,7 @@ async def test_call_that_waits_too_long_is_refused(monkeypatch: pytest.MonkeyPat
         pass
 
 
-async def test_nothing_is_kept_of_keys_without_calls() -> None:
+async def test_keys_without_calls_are_removed() -> None:
     limit = ConcurrencyLimit(1)
     calls = [Call(limit, key) for key in (1, 1, 2)]
     await settle()

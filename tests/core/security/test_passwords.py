@@ -52,21 +52,21 @@ async def test_missing_hash_costs_as_many_verifications_as_a_wrong_password(
             assert len(calls) == expected
 
 
-def test_every_common_password_is_in_the_compared_form() -> None:
+def test_common_passwords_are_stored_in_the_compared_form() -> None:
     assert {fold(password) for password in COMMON_PASSWORDS} == COMMON_PASSWORDS
 
 
 @pytest.mark.parametrize(
     "password", ["password123", "Password 123!", "\uff50assword123", "1234567890"]
 )
-def test_common_password_is_recognized_in_any_dress(password: str) -> None:
+def test_common_password_is_recognized_in_any_spelling(password: str) -> None:
     assert is_common(password)
 
 
 @pytest.mark.parametrize(
     "password", ["correct horse battery", "          ", "пароль пароль", "🦉" * 10]
 )
-def test_other_password_is_not_common(password: str) -> None:
+def test_ordinary_password_is_not_common(password: str) -> None:
     assert not is_common(password)
 
 

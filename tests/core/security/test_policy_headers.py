@@ -1,4 +1,4 @@
-"""The policy headers of each kind of response."""
+"""Tests of the policy headers of each kind of response."""
 
 import asyncio
 import re
@@ -22,7 +22,7 @@ def directives(response: httpx.Response) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_pages_load_nothing_inline_and_nothing_foreign(
+async def test_policy_of_pages_forbids_inline_and_foreign_code(
     browser: httpx.AsyncClient, path: str
 ) -> None:
     response = await browser.get(path)
@@ -79,7 +79,7 @@ async def test_response_to_a_user_is_not_stored(
         assert (await browser.get(path)).headers.get("Cache-Control") != "no-store"
 
 
-async def test_swagger_ui_runs_its_own_inline_script_alone(browser: httpx.AsyncClient) -> None:
+async def test_swagger_ui_allows_its_inline_script_only(browser: httpx.AsyncClient) -> None:
     page = await browser.get("/docs")
     (script,) = re.findall("<script>(.*?)</script>", page.text, re.DOTALL)
     hash_ = b64encode(sha256(script.encode()).digest()).decode()
@@ -87,7 +87,7 @@ async def test_swagger_ui_runs_its_own_inline_script_alone(browser: httpx.AsyncC
     assert directives(page)["style-src"] == "'self'"
 
 
-async def test_redoc_alone_writes_its_style(browser: httpx.AsyncClient) -> None:
+async def test_redoc_allows_inline_styles_only(browser: httpx.AsyncClient) -> None:
     page = await browser.get("/redoc")
     assert directives(page)["style-src"] == "'self' 'unsafe-inline'"
     assert directives(page)["worker-src"] == "blob:"
@@ -96,17 +96,19 @@ async def test_redoc_alone_writes_its_style(browser: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "public_url", "told"),
+    ("environment", "public_url", "expected"),
     [
         ("test", "https://example.com", "max-age=31536000"),
         ("test", "http://127.0.0.1:8000", None),
         ("local", "https://example.com", None),
     ],
 )
-async def test_https_from_then_on(environment: str, public_url: str, told: str | None) -> None:
+async def test_strict_transport_security_requires_https(
+    environment: str, public_url: str, expected: str | None
+) -> None:
     changes = {"environment": environment, "public_url": public_url}
     app = await asyncio.to_thread(create_app, make_settings("sqlite+aiosqlite:///x", **changes))
     async with client_of(app) as client:
         for path in ("/docs", "/api/v1/nowhere"):
             response = await client.get(path)
-            assert response.headers.get("Strict-Transport-Security") == told
+            assert response.headers.get("Strict-Transport-Security") == expected

@@ -21,7 +21,7 @@ from tests.conftest import REDIS_URL, Person, client_of, make_settings, running
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import free_port
 from tests.slices import needs
-from tests.waiting import settled
+from tests.waiting import run_pending_tasks
 
 ITEMS = "/api/v1/items"
 TEN = parse("10/minute")
@@ -49,7 +49,7 @@ async def make_limiter() -> AsyncIterator[Limiters]:
         await each.close()
 
 
-async def passed(limiter: RateLimiter, count: int, key: str = "ann") -> int:
+async def count_admitted(limiter: RateLimiter, count: int, key: str = "ann") -> int:
     """Return how many of `count` concurrent requests are admitted."""
     hits = (limiter.hit("test", TEN, key) for _ in range(count))
     results = await asyncio.gather(*hits, return_exceptions=True)
@@ -83,7 +83,7 @@ async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
     await reader.read()
 
 
-async def talk_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def send_garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read(1)
     writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
@@ -109,18 +109,18 @@ async def test_limit_admits_10_of_30_concurrent_requests(
     make_limiter: Limiters, url: str | None
 ) -> None:
     limiter = make_limiter(url)
-    assert await passed(limiter, 30) == 10
-    assert await passed(limiter, 30) == 0
-    assert await passed(limiter, 30, "bob") == 10
+    assert await count_admitted(limiter, 30) == 10
+    assert await count_admitted(limiter, 30) == 0
+    assert await count_admitted(limiter, 30, "bob") == 10
 
 
 @needs_redis
 async def test_workers_share_their_counts_on_redis(make_limiter: Limiters) -> None:
     workers = [make_limiter(REDIS_URL) for _ in range(3)]
-    assert sum(await asyncio.gather(*(passed(each, 10) for each in workers))) == 10
+    assert sum(await asyncio.gather(*(count_admitted(each, 10) for each in workers))) == 10
 
 
-async def test_policies_and_parts_of_keys_are_apart(
+async def test_policies_and_keys_are_counted_separately(
     make_limiter: Limiters, url: str | None
 ) -> None:
     limiter, once = make_limiter(url), parse("1/minute")
@@ -141,14 +141,14 @@ async def test_status_reports_the_remaining_requests(
 ) -> None:
     limiter = make_limiter(url)
     assert await limiter.status("test", TEN, "ann") == (10, 60)
-    assert await passed(limiter, 3) == 3
+    assert await count_admitted(limiter, 3) == 3
     assert await limiter.status("test", TEN, "ann") == (7, 60)
 
 
-async def test_retry_after_is_honest(
+async def test_retry_after_is_the_end_of_the_window(
     make_limiter: Limiters, url: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = float(round(time.time()))  # fractions would be rounded on their way through Redis
+    now = float(round(time.time()))  # Redis would round fractions.
     monkeypatch.setattr(time, "time", lambda: now)
     limiter, limit = make_limiter(url), parse("2/20 minute")
     await limiter.hit("test", limit, "ann")
@@ -158,7 +158,7 @@ async def test_retry_after_is_honest(
         await limiter.hit("test", limit, "ann")
     error = refused.value
     assert (error.policy, error.limit, error.window_seconds) == ("test", 2, 1200)
-    assert error.reset_seconds == 540  # when the first leaves the window
+    assert error.reset_seconds == 540  # The first request leaves the window then.
     now += error.reset_seconds - 1
     with pytest.raises(TooManyRequests):
         await limiter.hit("test", limit, "ann")
@@ -168,7 +168,7 @@ async def test_retry_after_is_honest(
         await limiter.hit("test", limit, "ann")
 
 
-async def test_memory_forgets_the_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_idle_keys_are_removed_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(time=time.time)
     monkeypatch.setattr(rate_limit, "time", clock)
     windows = MemoryWindows()
@@ -191,7 +191,7 @@ async def test_number_of_keys_in_memory_is_bounded(monkeypatch: pytest.MonkeyPat
 
 
 @needs_redis
-async def test_redis_learns_no_address_and_forgets(make_limiter: Limiters) -> None:
+async def test_redis_keys_are_hashed_and_expire(make_limiter: Limiters) -> None:
     limiter, policy = make_limiter(REDIS_URL), secrets.token_hex(8)
     await limiter.hit(policy, TEN, "ann@example.com")
     async with Redis.from_url(REDIS_URL or "", driver_info=None) as redis:
@@ -200,7 +200,7 @@ async def test_redis_learns_no_address_and_forgets(make_limiter: Limiters) -> No
         assert 0 < await redis.ttl(name) <= 60
 
 
-@pytest.mark.parametrize("serve", [None, hang, talk_nonsense])
+@pytest.mark.parametrize("serve", [None, hang, send_garbage])
 async def test_process_counts_while_redis_is_unavailable(
     make_limiter: Limiters,
     monkeypatch: pytest.MonkeyPatch,
@@ -213,17 +213,17 @@ async def test_process_counts_while_redis_is_unavailable(
     limiter = make_limiter(f"redis://127.0.0.1:{port}/5")
     async with listening(port if serve else free_port(), serve or hang) as connections:
         async with asyncio.timeout(DEADLINE_SECONDS):
-            assert await passed(limiter, 30) == 10
-        await settled()  # for the server to see who has come
-        asked = len(connections)
-        assert await passed(limiter, 30) == 0
-        assert len(connections) == asked  # nobody else waits for it
+            assert await count_admitted(limiter, 30) == 10
+        await run_pending_tasks()  # Let the server accept the connections.
+        opened = len(connections)
+        assert await count_admitted(limiter, 30) == 0
+        assert len(connections) == opened  # No further call waits for Redis.
     (warning,) = warnings(caplog)
     assert "Redis is unavailable" in warning
 
 
 @needs_redis
-async def test_redis_that_comes_back(
+async def test_limiter_returns_to_redis_when_it_is_available(
     make_limiter: Limiters, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 0.0
@@ -231,29 +231,29 @@ async def test_redis_that_comes_back(
     monkeypatch.setattr(rate_limit, "time", clock)
     port = free_port()
     limiter, other = make_limiter(relayed(port)), make_limiter(REDIS_URL)
-    assert await passed(limiter, 1) == 1
-    for count in (10, 0):  # it goes away again, and a connection that was cut is no failure
+    assert await count_admitted(limiter, 1) == 1
+    for count in (10, 0):  # Redis stops twice; cut connections are reopened.
         now += rate_limit.RETRY_SECONDS
         async with listening(port, relay) as connections:
-            assert await passed(limiter, 60) == count
+            assert await count_admitted(limiter, 60) == count
             assert len(connections) <= rate_limit.REDIS_CONNECTIONS
-            assert await passed(other, 10) == 0
+            assert await count_admitted(other, 10) == 0
             for _, writer in connections:
                 writer.close()
-            await settled()
-            assert await passed(limiter, 10) == 0
-        assert await passed(limiter, 3) == 3  # in memory
+            await run_pending_tasks()
+            assert await count_admitted(limiter, 10) == 0
+        assert await count_admitted(limiter, 3) == 3  # This is counted in memory.
     assert len(warnings(caplog)) == 3
 
 
-async def test_nothing_outlives_the_application(database_url: str, url: str | None) -> None:
+async def test_closed_application_leaves_no_task(database_url: str, url: str | None) -> None:
     before = asyncio.all_tasks()
     async with running(make_settings(database_url, redis_url=url)) as app:
-        await passed(app.state.resources.rate_limiter, 30, secrets.token_hex())
+        await count_admitted(app.state.resources.rate_limiter, 30, secrets.token_hex())
     assert asyncio.all_tasks() == before
 
 
-def stands(response: httpx.Response) -> tuple[int, str | None]:
+def status_and_limit(response: httpx.Response) -> tuple[int, str | None]:
     return response.status_code, response.headers.get("RateLimit")
 
 
@@ -264,25 +264,25 @@ async def test_default_limit_counts_by_address(database_url: str, url: str | Non
     )
     async with running(settings) as app, client_of(app, address="2001:db8::1") as client:
         response = await client.get("/api/v1/users/me")
-        assert stands(response) == (401, '"default";r=2;t=60')
+        assert status_and_limit(response) == (401, '"default";r=2;t=60')
         assert response.headers["RateLimit-Policy"] == '"default";q=3;w=60'
-        assert stands(await client.head(ITEMS)) == (401, '"default";r=1;t=60')
+        assert status_and_limit(await client.head(ITEMS)) == (401, '"default";r=1;t=60')
         async with client_of(app, address="2001:db8::2") as neighbour:
             response = await neighbour.post("/api/v1/users", json={"email": "x"})
-            assert stands(response) == (422, '"default";r=0;t=60')
+            assert status_and_limit(response) == (422, '"default";r=0;t=60')
             response = await neighbour.get(ITEMS)
-        assert stands(response) == (429, '"default";r=0;t=60')
+        assert status_and_limit(response) == (429, '"default";r=0;t=60')
         assert response.headers["Retry-After"] == "60"
         assert response.json()["status"] == 429
         async with client_of(app, address="2001:db8:0:1::1") as stranger:
-            assert stands(await stranger.get(ITEMS)) == (401, '"default";r=2;t=60')
+            assert status_and_limit(await stranger.get(ITEMS)) == (401, '"default";r=2;t=60')
         for path in ("/health/live", "/docs", "/nowhere"):
             assert "RateLimit" not in (await client.get(path)).headers
         read = (await asyncio.to_thread(app.openapi))["paths"][ITEMS]["get"]
         assert read["responses"]["429"]["description"] == "Too many requests from this address"
 
 
-async def test_fields_are_on_all_responses(database_url: str) -> None:
+async def test_errors_and_successes_have_rate_limit_fields(database_url: str) -> None:
     settings = make_settings(database_url, rate_limit_default="9/minute")
     async with running(settings) as app, client_of(app) as client:
 
@@ -294,19 +294,19 @@ async def test_fields_are_on_all_responses(database_url: str) -> None:
         async def other() -> None:
             raise TooManyRequests("other", 1, 1, 1)
 
-        assert stands(await client.get("/bug")) == (500, '"default";r=8;t=60')
+        assert status_and_limit(await client.get("/bug")) == (500, '"default";r=8;t=60')
         response = await client.get("/other")
         fields = ['"other";r=0;t=1', '"default";r=7;t=60']
         assert response.headers.get_list("RateLimit") == fields
         user = {"email": "ann@example.com", "password": "correct horse battery"}
         response = await client.post("/api/v1/users", json=user)
-        assert stands(response) == (201, '"default";r=6;t=60')
+        assert status_and_limit(response) == (201, '"default";r=6;t=60')
 
 
 @needs("items")
-async def test_unset_default_limits_nothing(app: FastAPI, ann: Person) -> None:
+async def test_unset_default_limits_no_request(app: FastAPI, ann: Person) -> None:
     response = await ann.client.get(ITEMS)
-    assert stands(response) == (200, None)
+    assert status_and_limit(response) == (200, None)
     assert "RateLimitFields" not in {
         getattr(each.cls, "__name__", "") for each in app.user_middleware
     }
@@ -314,7 +314,7 @@ async def test_unset_default_limits_nothing(app: FastAPI, ann: Person) -> None:
     assert "429" not in document["paths"][ITEMS]["get"]["responses"]
 
 
-async def test_readiness_is_degraded_while_redis_is_away(
+async def test_readiness_is_degraded_while_redis_is_unavailable(
     database_url: str, unused_tcp_port: int
 ) -> None:
     for url, status in ((None, "ok"), (f"redis://127.0.0.1:{unused_tcp_port}", "degraded")):
@@ -325,7 +325,7 @@ async def test_readiness_is_degraded_while_redis_is_away(
 
 
 @needs_redis
-async def test_readiness_with_redis(database_url: str) -> None:
+async def test_readiness_is_ok_with_redis(database_url: str) -> None:
     settings = make_settings(database_url, redis_url=REDIS_URL)
     async with running(settings) as app, client_of(app) as client:
         assert (await client.get("/health/ready")).json() == {"status": "ok"}

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.features.items.events import ItemEvent
-from tests.admin import alert, error_of
+from tests.admin import alert, field_errors
 from tests.conftest import Person, counted_statements
 from tests.features.items.test_crud import make
 
@@ -71,11 +71,11 @@ async def test_stale_version_is_not_overwritten(admin: httpx.AsyncClient, ann: P
 async def test_changes_are_published_to_the_owner(
     app: FastAPI, admin: httpx.AsyncClient, ann: Person
 ) -> None:
-    item, told = await make_item(ann), list[str]()
-    with app.state.resources.broadcast.subscribed(ItemEvent.topic_of(ann.id), told.append):
+    item, published = await make_item(ann), list[str]()
+    with app.state.resources.broadcast.subscribed(ItemEvent.topic_of(ann.id), published.append):
         await admin.post(f"/admin/item/edit/{item['id']}", data=LAMP | {"version": "1"})
         await admin.delete(f"/admin/item/delete?pks={item['id']}")
-    assert [(event["type"], event["version"]) for event in map(json.loads, told)] == [
+    assert [(event["type"], event["version"]) for event in map(json.loads, published)] == [
         ("item.updated", 2),
         ("item.deleted", 2),
     ]
@@ -100,7 +100,7 @@ async def test_invalid_field_is_refused_beside_it(
     for path in ("/admin/item/create", f"/admin/item/edit/{item['id']}"):
         page = await admin.post(path, data=LAMP | {name: sent, "version": "1"})
         assert page.status_code == 422
-        assert error_of(page) == words
+        assert field_errors(page) == words
     assert (await root.client.get("/api/v1/items")).json()["results"] == [item]
 
 
@@ -158,7 +158,7 @@ async def test_list_is_searched_filtered_and_sorted(
         assert (await admin.get(f"/admin/item/list?{query}")).status_code == 400, query
 
 
-async def test_list_takes_two_statements(
+async def test_list_needs_two_statements(
     app: FastAPI, admin: httpx.AsyncClient, root: Person
 ) -> None:
     batch = [LAMP | {"name": f"Lamp {n}"} for n in range(50)]
@@ -166,7 +166,7 @@ async def test_list_takes_two_statements(
     async with counted_statements(app) as seen:
         page = await admin.get("/admin/item/list?pageSize=50&sortBy=name&sort=asc")
     assert len(ids(page)) == 50
-    assert len(seen) == 2  # the count and the page
+    assert len(seen) == 2  # They read the count and the page.
     assert "ORDER BY" not in next(each for each in seen if "count(" in each)
 
 

@@ -70,7 +70,7 @@ async def test_weak_tag_of_a_proxy_is_refused_with_the_reason(ann: Person, expec
 
 
 @pytest.mark.parametrize("expected", ['W/"1"', '"1-gzip"', '"7", W/"1"'])
-async def test_weak_tag_of_a_proxy_is_taken_when_the_setting_says_so(
+async def test_weak_tag_of_a_proxy_is_accepted_with_the_setting(
     app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch, expected: str
 ) -> None:
     monkeypatch.setattr(app.state.resources.settings, "accept_weak_etags", True)

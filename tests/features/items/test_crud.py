@@ -136,7 +136,7 @@ async def test_superuser_sees_and_changes_every_item(ann: Person, root: Person) 
     assert (await root.client.delete(url)).status_code == 204
 
 
-BAD_VALUES = [
+INVALID_VALUES = [
     {"name": ""},
     {"name": "x" * 256},
     {"name": None},
@@ -161,7 +161,7 @@ BAD_VALUES = [
 ]
 
 
-@pytest.mark.parametrize("bad", BAD_VALUES, ids=str)
+@pytest.mark.parametrize("bad", INVALID_VALUES, ids=str)
 async def test_invalid_value_is_named_and_changes_nothing(ann: Person, bad: dict[str, Any]) -> None:
     item = await make(ann)
     url = f"/api/v1/items/{item['id']}"
@@ -204,7 +204,7 @@ async def test_malformed_body_is_refused(ann: Person, body: Any, status: int) ->
     assert (await ann.client.get("/api/v1/items")).json()["results"] == []
 
 
-async def test_other_media_type_is_refused(ann: Person) -> None:
+async def test_unsupported_media_type_returns_415(ann: Person) -> None:
     response = await ann.client.post("/api/v1/items", content=b"name=x")
     assert response.status_code == 415
     response = await ann.client.post("/api/v1/items", data={"name": "x"})
@@ -229,7 +229,7 @@ async def test_missing_scope_returns_403(app: FastAPI, ann: Person) -> None:
     assert "items:write" in response.json()["detail"]
 
 
-async def test_read_takes_one_statement(app: FastAPI, ann: Person) -> None:
+async def test_read_needs_one_statement(app: FastAPI, ann: Person) -> None:
     item = await make(ann)
     for url in ("/api/v1/items?limit=100", f"/api/v1/items/{item['id']}"):
         async with counted_statements(app) as statements:
@@ -237,7 +237,7 @@ async def test_read_takes_one_statement(app: FastAPI, ann: Person) -> None:
         assert len(statements) == 1, statements
 
 
-async def test_write_takes_one_statement(app: FastAPI, ann: Person) -> None:
+async def test_write_needs_one_statement(app: FastAPI, ann: Person) -> None:
     async with counted_statements(app) as statements:
         item = await make(ann)
         await ann.client.patch(f"/api/v1/items/{item['id']}", json={"price": 1})

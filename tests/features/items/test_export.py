@@ -72,7 +72,7 @@ async def add(app: FastAPI, person: Person, count: int, **values: Any) -> None:
 async def test_csv_is_exact(ann: Person) -> None:
     one = await make(ann, name='A "good", old lamp', description="two\r\nlines")
     two = await make(ann, description=None, is_offer=False, price="0.10")
-    response = await ann.client.get(URL)  # CSV is the default
+    response = await ann.client.get(URL)  # CSV is the default.
     assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
     assert response.headers["Content-Disposition"] == 'attachment; filename="items.csv"'
     ends = [f"{ann.id},{item['created_at']},{item['updated_at']},1\r\n" for item in (one, two)]
@@ -197,7 +197,7 @@ async def test_formula_inside_of_a_cell_is_escaped_in_csv(
     "name",
     ["a=1", " 1", "a, -1", "a; b", "a\n\nb", "'", "🦉 Ünï", "שלום", "a,b;c\td", '"', "\\", "1-1"],
 )
-async def test_other_text_is_not_escaped_in_csv(ann: Person, name: str) -> None:
+async def test_ordinary_text_is_not_escaped_in_csv(ann: Person, name: str) -> None:
     await make(ann, name=name, description="")
     (_, cells) = await cells_of(ann)
     assert cells[1:3] == [name, ""]
@@ -218,7 +218,7 @@ async def test_invalid_parameter_returns_422(
     assert response.json()["errors"][0]["loc"] == ["query", loc]
 
 
-async def test_user_exports_only_visible_items(
+async def test_export_has_visible_items_only(
     ann: Person, bob: Person, root: Person, client: httpx.AsyncClient
 ) -> None:
     mine, theirs = await make(ann), await make(bob)
@@ -358,10 +358,10 @@ def half_an_export(databases: Databases, database_url: str) -> Iterator[httpx.Re
             with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
                 deque(chunks, maxlen=0)
         assert client.get("/health/live").status_code == 200
-        at_the_first_page = client.get(URL)
-    assert at_the_first_page.status_code in (500, 503)
-    assert at_the_first_page.headers["Content-Type"] == "application/problem+json"
-    assert "Content-Disposition" not in at_the_first_page.headers
+        second = client.get(URL)
+    assert second.status_code in (500, 503)
+    assert second.headers["Content-Type"] == "application/problem+json"
+    assert "Content-Disposition" not in second.headers
 
 
 def test_error_after_the_first_page_breaks_the_connection(

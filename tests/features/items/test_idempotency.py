@@ -24,7 +24,7 @@ from tests.conftest import (
     make_settings,
     running,
 )
-from tests.core.http.test_idempotency import BAD_KEYS, everything
+from tests.core.http.test_idempotency import INVALID_KEYS, comparable
 from tests.databases import Databases
 from tests.features.items.test_crud import LAMP
 from tests.isolation import DEADLINE_SECONDS
@@ -71,10 +71,10 @@ async def test_retry_creates_nothing_and_returns_the_first_response(ann: Person)
     await ann.client.patch(first.headers["Location"], json={"name": "Desk"})
     for key in ("k", '"k"'):
         retry = await post(ann, key)
-        assert everything(retry) == everything(first)
+        assert comparable(retry) == comparable(first)
         assert retry.headers["Idempotency-Replayed"] == "true"
     await ann.client.delete(first.headers["Location"])
-    assert everything(await post(ann, "k")) == everything(first)
+    assert comparable(await post(ann, "k")) == comparable(first)
     assert await items_of(ann) == []
 
 
@@ -96,7 +96,7 @@ async def test_key_of_another_user_is_another_key(ann: Person, bob: Person) -> N
     assert await items_of(bob) == [theirs.json()]
 
 
-@pytest.mark.parametrize("key", [key for key in BAD_KEYS if key.strip() == key])
+@pytest.mark.parametrize("key", [key for key in INVALID_KEYS if key.strip() == key])
 async def test_invalid_key_writes_nothing(app: FastAPI, ann: Person, key: str) -> None:
     response = await post(ann, key)
     assert response.status_code == 422
@@ -106,7 +106,7 @@ async def test_invalid_key_writes_nothing(app: FastAPI, ann: Person, key: str) -
     assert await records_in(app) == 0
 
 
-async def test_request_without_a_key_takes_no_more_statements(app: FastAPI, ann: Person) -> None:
+async def test_request_without_a_key_needs_no_more_statements(app: FastAPI, ann: Person) -> None:
     async with counted_statements(app) as statements:
         for _ in range(2):
             assert (await ann.client.post(ITEMS, json=LAMP)).status_code == 201
@@ -126,7 +126,7 @@ async def test_key_expires_after_a_day(app: FastAPI, ann: Person) -> None:
     assert second.status_code == 201
     assert "Idempotency-Replayed" not in second.headers
     assert await items_of(ann) == [first.json(), second.json()]
-    assert everything(await post(ann, "k", name="Desk")) == everything(second)
+    assert comparable(await post(ann, "k", name="Desk")) == comparable(second)
 
 
 async def test_records_are_deleted_with_the_account(app: FastAPI, ann: Person) -> None:
@@ -154,7 +154,7 @@ async def test_openapi_document_describes_the_key(app: FastAPI) -> None:
     assert "Idempotency-Replayed" not in sign_up["responses"]["201"]["headers"]
 
 
-async def assert_the_key_is_new(app: FastAPI, person: Person) -> None:
+async def assert_key_is_unused(app: FastAPI, person: Person) -> None:
     assert await items_of(person) == []
     assert await records_in(app) == 0
     response = await post(person, "k")
@@ -165,7 +165,7 @@ async def assert_the_key_is_new(app: FastAPI, person: Person) -> None:
 
 async def test_invalid_body_leaves_no_record(app: FastAPI, ann: Person) -> None:
     assert (await post(ann, "k", price=-1)).status_code == 422
-    await assert_the_key_is_new(app, ann)
+    await assert_key_is_unused(app, ann)
 
 
 async def test_error_after_the_insert_leaves_no_record(
@@ -179,7 +179,7 @@ async def test_error_after_the_insert_leaves_no_record(
     with monkeypatch.context() as patch:
         patch.setattr(ItemRepository, "create", fail)
         assert (await post(ann, "k")).status_code == 500
-    await assert_the_key_is_new(app, ann)
+    await assert_key_is_unused(app, ann)
 
 
 async def test_failed_commit_leaves_no_record(
@@ -195,7 +195,7 @@ async def test_failed_commit_leaves_no_record(
                 "" if app.state.resources.database.is_sqlite else " ON items"
             )
             await asyncio.to_thread(databases.execute, own_database_url, undo)
-            await assert_the_key_is_new(app, ann)
+            await assert_key_is_unused(app, ann)
 
 
 async def test_waiting_request_succeeds_after_the_first_one_fails(
@@ -216,9 +216,7 @@ async def test_waiting_request_succeeds_after_the_first_one_fails(
     first = asyncio.create_task(post(ann, "k"))
     await started.wait()
     others = [asyncio.create_task(post(ann, "k")) for _ in range(3)]
-    if (
-        not app.state.resources.database.is_sqlite
-    ):  # on SQLite they wait for the only connection that writes
+    if not app.state.resources.database.is_sqlite:  # SQLite has one connection that writes.
         await until_waiting(app, 3)
     fails.set()
     assert (await first).status_code == 500
@@ -244,16 +242,16 @@ async def until_waiting(app: FastAPI, many: int) -> None:
 
 
 def test_one_of_16_concurrent_requests_creates_the_item(server: httpx.Client) -> None:
-    check_that_one_makes_the_item(server)
+    check_that_one_item_is_created(server)
 
 
 def test_one_of_16_concurrent_requests_on_two_workers_creates_the_item(
     two_workers: httpx.Client,
 ) -> None:
-    check_that_one_makes_the_item(two_workers)
+    check_that_one_item_is_created(two_workers)
 
 
-def check_that_one_makes_the_item(client: httpx.Client) -> None:
+def check_that_one_item_is_created(client: httpx.Client) -> None:
     """Send more requests than the server has connections to the database."""
     sign_up(client)
     headers = dict(client.headers) | {"Idempotency-Key": "k"}
@@ -290,7 +288,7 @@ SLEEPERS = """SELECT pid FROM pg_stat_activity
 
 
 @contextmanager
-def killed_at_the_end(database_url: str) -> Iterator[httpx.Client]:
+def killed_server(database_url: str) -> Iterator[httpx.Client]:
     port = free_port()
     process = start(database_url, port)
     try:
@@ -307,7 +305,7 @@ def test_killed_server_leaves_nothing(databases: Databases, own_database_url: st
     is_sqlite = url.startswith("sqlite")
     databases.execute(url, *STUCK[url.partition("+")[0]])
     with ThreadPoolExecutor(1) as threads:
-        with killed_at_the_end(url) as client:
+        with killed_server(url) as client:
             sign_up(client)
             headers = dict(client.headers) | {"Idempotency-Key": "k"}
             target = client.base_url.join(ITEMS)
@@ -330,7 +328,7 @@ def test_killed_server_leaves_nothing(databases: Databases, own_database_url: st
 
 
 def is_stuck(url: str) -> bool:
-    if url.startswith("sqlite"):  # the connection that writes is blocked
+    if url.startswith("sqlite"):  # The connection that writes is blocked.
         with closing(sqlite3.connect(make_url(url).database or "", timeout=0)) as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -338,10 +336,10 @@ def is_stuck(url: str) -> bool:
                 return True
             return False
 
-    async def look() -> bool:
+    async def has_sleepers() -> bool:
         connection = await asyncpg.connect(url.replace("+asyncpg", ""))
         stuck = await connection.fetchval(f"SELECT EXISTS ({SLEEPERS})")
         await connection.close()
         return bool(stuck)
 
-    return asyncio.run(look())
+    return asyncio.run(has_sleepers())

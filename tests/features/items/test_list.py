@@ -59,8 +59,8 @@ async def test_pages_are_complete_while_others_write(ann: Person) -> None:
     for n in range(4):
         await make(ann, name=f"n{n}")
     first = (await ann.client.get(URL, params={"sort": "-name", "limit": 2})).json()
-    await make(ann, name="n9")  # before the cursor
-    await ann.client.delete(f"{URL}/{first['results'][-1]['id']}")  # the row of the cursor
+    await make(ann, name="n9")  # It sorts before the cursor.
+    await ann.client.delete(f"{URL}/{first['results'][-1]['id']}")  # This is the row of the cursor.
     params = {"sort": "-name", "limit": 2, "cursor": first["next"]}
     second = (await ann.client.get(URL, params=params)).json()
     assert [item["name"] for item in second["results"]] == ["n1", "n0"]
@@ -221,9 +221,9 @@ async def test_searches_of_one_user_do_not_block_others(
         ("Caf\xe9", "Caf\xe9", ["cafe\u0301"]),
         ("\u0130zmir \u0131\u015f\u0131k", None, ["\u0130zmir", "\u0131\u015f\u0131k"]),
         ("Stra\xdfe", None, ["stra\xdfe", "STRA"]),
-        ("\uff11\uff12\uff13", None, ["\uff12"]),  # digits of full width: NFC keeps them
+        ("\uff11\uff12\uff13", None, ["\uff12"]),  # NFC keeps digits of full width.
         ("\U0001f469\u200d\U0001f680 Ada", None, ["\U0001f469\u200d\U0001f680", "ada"]),
-        ("\u3131\u314f", None, ["\u314f"]),  # jamo of the keyboard do not combine
+        ("\u3131\u314f", None, ["\u314f"]),  # Jamo of the keyboard do not combine.
         ("\u0958", "\u0915\u093c", ["\u0958"]),  # NFC makes two characters of it
     ],
 )

@@ -42,7 +42,7 @@ def session_of(person: Person) -> str:
 
 
 @pytest.fixture
-def checked_often(monkeypatch: pytest.MonkeyPatch) -> None:
+def frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets, "CHECK_SECONDS", 0.05)
 
 
@@ -57,7 +57,7 @@ async def test_changes_are_sent_in_their_order(app: FastAPI, ann: Person) -> Non
         assert await socket.receive() == message("updated", item_id, 2)
         assert await socket.receive() == message("updated", item_id, 3)
         assert await socket.receive() == message("deleted", item_id, 3)
-        assert socket.sent.empty()
+        assert socket.from_application.empty()
 
 
 async def test_change_is_committed_before_it_is_sent(app: FastAPI, ann: Person) -> None:
@@ -91,7 +91,7 @@ async def test_request_that_changes_nothing_sends_nothing(
         assert (await ann.client.patch(f"{ITEMS}/999", json={"price": "1"})).status_code == 404
         assert (await bob.client.delete(url)).status_code == 404
         await ann.client.get(url)
-        assert socket.sent.empty()
+        assert socket.from_application.empty()
 
 
 async def test_change_is_sent_only_to_the_owner(
@@ -106,15 +106,17 @@ async def test_change_is_sent_only_to_the_owner(
     ):
         assert (await root.client.patch(url, json={"price": "5"})).status_code == 200
         assert await one.receive() == await two.receive() == message("updated", 1, 2)
-        assert of_bob.sent.empty()
-        assert of_root.sent.empty()
+        assert of_bob.from_application.empty()
+        assert of_root.from_application.empty()
 
 
 async def test_disconnected_client_is_removed(app: FastAPI, ann: Person) -> None:
     listeners = app.state.resources.broadcast._listeners
     async with connected(app, ann.token) as socket:
         assert listeners
-        await socket.said.put({"type": "websocket.receive", "text": "what clients say is ignored"})
+        await socket.from_client.put(
+            {"type": "websocket.receive", "text": "messages of clients are ignored"}
+        )
         await ann.client.post(ITEMS, json=LAMP)
         await socket.receive()
     assert not listeners
@@ -156,14 +158,14 @@ async def test_token_is_accepted_as_a_subprotocol(app: FastAPI, ann: Person) -> 
     other_site = {"Origin": "https://app.example"}
     options: dict[str, Any] = {"subprotocols": ("bearer", ann.token), "headers": other_site}
     async with connecting(app, **options) as socket:
-        answer = await socket.next()
-    assert (answer["type"], answer["subprotocol"]) == ("websocket.accept", "bearer")
+        response = await socket.next()
+    assert (response["type"], response["subprotocol"]) == ("websocket.accept", "bearer")
     async with connecting(app, ann.token) as socket:
         assert (await socket.next())["subprotocol"] is None
 
 
 async def test_open_socket_outlives_its_token(
-    checked_often: None, app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
+    frequent_checks: None, app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     active_session_ids, checked = (
         app.state.resources.accounts.auth.active_session_ids,
@@ -222,10 +224,10 @@ async def test_end_of_the_session_closes_the_socket(
     async with connected(app, ann.token) as socket, connected(app, root.token) as other:
         assert (await end(ann, root)).is_success
         message = await socket.next()
-        if message["type"] == "websocket.send":  # about the item, which is deleted with the account
+        if message["type"] == "websocket.send":  # The item is deleted with the account.
             message = await socket.next()
         assert (message["type"], message["code"]) == ("websocket.close", 4401)
-        assert other.sent.empty()
+        assert other.from_application.empty()
 
 
 async def test_new_password_closes_the_other_sockets(
@@ -238,7 +240,7 @@ async def test_new_password_closes_the_other_sockets(
         response = await ann.client.post("/api/v1/users/me/password", json=body)
         assert response.status_code == 204
         assert await ended.closed() == 4401
-        assert kept.sent.empty()
+        assert kept.from_application.empty()
 
 
 async def test_session_that_ends_during_the_handshake_is_refused(
@@ -257,7 +259,7 @@ async def test_session_that_ends_during_the_handshake_is_refused(
 
 
 async def test_expired_session_closes_the_socket(
-    checked_often: None, app: FastAPI, ann: Person
+    frequent_checks: None, app: FastAPI, ann: Person
 ) -> None:
     async with connected(app, ann.token) as socket:
         async with app.state.resources.database.transaction() as session:
@@ -267,16 +269,16 @@ async def test_expired_session_closes_the_socket(
 
 
 async def test_unavailable_database_closes_no_socket(
-    checked_often: None, app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
+    frequent_checks: None, app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     active_session_ids, asked = app.state.resources.sockets._active_sessions, asyncio.Event()
 
-    async def away(session_ids: Any) -> Any:
+    async def fail(session_ids: Any) -> Any:
         asked.set()
         raise Unavailable("The database is not reachable.")
 
     async with connected(app, ann.token) as socket:
-        monkeypatch.setattr(app.state.resources.sockets, "_active_sessions", away)
+        monkeypatch.setattr(app.state.resources.sockets, "_active_sessions", fail)
         await asyncio.wait_for(asked.wait(), DEADLINE_SECONDS)
         monkeypatch.setattr(app.state.resources.sockets, "_active_sessions", active_session_ids)
         await ann.client.post(ITEMS, json=LAMP)
@@ -288,7 +290,7 @@ async def test_client_that_does_not_read_is_closed(
 ) -> None:
     monkeypatch.setattr(sockets, "MAX_QUEUED_MESSAGES", 3)
     async with connected(app, ann.token) as slow, connected(app, ann.token) as quick:
-        slow.reads.clear()
+        slow.is_reading.clear()
         for n in range(10):
             await ann.client.post(ITEMS, json=LAMP)
             assert await quick.receive() == message("created", n + 1, 1)
@@ -296,7 +298,7 @@ async def test_client_that_does_not_read_is_closed(
             each for each in app.state.resources.sockets._all() if each._close_code.done()
         ]
         assert dropped._queue.empty()
-        slow.reads.set()
+        slow.is_reading.set()
         assert await slow.closed() == 1013
 
 
@@ -330,7 +332,7 @@ async def test_unknown_session_is_refused(app: FastAPI, ann: Person) -> None:
     assert (await refused(app, token))["status"] == 401
 
 
-async def test_many_sessions_are_checked_at_once(app: FastAPI, password_hash: str) -> None:
+async def test_active_sessions_are_found_among_thousands(app: FastAPI, password_hash: str) -> None:
     person = await make_person(app, password_hash, "one")
     async with person.client:
         ids = [uuid4() for _ in range(25_000)]

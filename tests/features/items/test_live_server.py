@@ -31,7 +31,7 @@ from tests.databases import Databases
 from tests.features.items.feed import listen, live_url
 from tests.features.items.test_idempotency import FAILING_COMMIT
 from tests.isolation import DEADLINE_SECONDS
-from tests.server import GRACE_IS_OVER, PATIENT, serving, sign_up
+from tests.server import CLIENT_OPTIONS, GRACE_PERIOD_EXCEEDED, serving, sign_up
 from tests.waiting import eventually
 
 ITEMS = "/api/v1/items"
@@ -67,13 +67,13 @@ def test_changes_reach_the_sockets_of_other_workers(database_url: str, redis_url
             messages = [receive(each) for _ in range(20)]
             if any(
                 message["version"] == 1 for message in messages
-            ):  # the other worker subscribed late
+            ):  # The other worker subscribed late.
                 messages = [*(m for m in messages if m["version"] > 1), receive(each)]
             assert {message["type"] for message in messages} == {"item.updated"}
             assert sorted(message["version"] for message in messages) == list(range(2, 22))
 
         client.post(ITEMS, json=LAMP, headers={"Authorization": bob})
-        assert receive(of_bob)["type"] == "item.created"  # the first message
+        assert receive(of_bob)["type"] == "item.created"  # This is his first message.
 
         token = client.headers["Authorization"].removeprefix("Bearer ")
         client.post("/api/v1/auth/revoke", data={"token": token})
@@ -118,11 +118,13 @@ def test_shutdown_closes_the_sockets_at_once(
             sign_up(client)
             connections = [sockets.enter_context(listen(client)) for _ in range(5)]
         assert [closed(each) for each in connections] == [1012] * 5
-    assert GRACE_IS_OVER not in "".join(capfd.readouterr())  # the server did not wait for clients
+    assert GRACE_PERIOD_EXCEEDED not in "".join(
+        capfd.readouterr()
+    )  # The server did not wait for clients.
 
 
 def test_handshake_needs_a_token(server: httpx.Client) -> None:
-    with pytest.raises(InvalidStatus) as caught, connect(live_url(server), **PATIENT):
+    with pytest.raises(InvalidStatus) as caught, connect(live_url(server), **CLIENT_OPTIONS):
         pass
     response = caught.value.response
     assert response.status_code == 401
@@ -130,10 +132,12 @@ def test_handshake_needs_a_token(server: httpx.Client) -> None:
     assert response.headers["WWW-Authenticate"] == f'Bearer realm="{SLUG}"'
     assert json.loads(response.body)["request_id"] == response.headers["X-Request-ID"]
 
+
+def test_long_message_closes_the_socket(server: httpx.Client) -> None:
     sign_up(server)
     token = server.headers["Authorization"].removeprefix("Bearer ")
     protocols = [Subprotocol("bearer"), Subprotocol(token)]
-    with connect(live_url(server), subprotocols=protocols, **PATIENT) as connection:
+    with connect(live_url(server), subprotocols=protocols, **CLIENT_OPTIONS) as connection:
         assert connection.subprotocol == "bearer"
         connection.send(2000 * "x")
         assert closed(connection) == 1009
@@ -169,7 +173,7 @@ def test_thousand_sockets_need_no_more_connections(server: httpx.Client, databas
         for token in tokens:
             headers = {"Authorization": f"Bearer {token}"}
             opening = (
-                connect_async(live_url(server), additional_headers=headers, **PATIENT)
+                connect_async(live_url(server), additional_headers=headers, **CLIENT_OPTIONS)
                 for _ in range(MAX_PER_USER)
             )
             connections += await asyncio.gather(*opening)
@@ -178,8 +182,8 @@ def test_thousand_sockets_need_no_more_connections(server: httpx.Client, databas
                 headers = {"Authorization": f"Bearer {token}"}
                 assert (await other.get(ITEMS, headers=headers)).status_code == 200
                 await other.post(ITEMS, headers=headers, json=LAMP)
-        told = await asyncio.gather(*(each.recv() for each in connections[: 10 * MAX_PER_USER]))
-        assert len({json.loads(message)["item_id"] for message in told}) == 10
+        messages = await asyncio.gather(*(each.recv() for each in connections[: 10 * MAX_PER_USER]))
+        assert len({json.loads(message)["item_id"] for message in messages}) == 10
         await asyncio.gather(*(each.close() for each in connections))
 
     asyncio.run(open_all())

@@ -38,7 +38,7 @@ async def test_visible_row_that_may_not_be_changed_is_forbidden(
         assert await offers.get(item.id) == item
 
 
-async def test_stale_version_comes_before_forbidden(app: FastAPI, ann: Person) -> None:
+async def test_stale_version_takes_precedence_over_forbidden(app: FastAPI, ann: Person) -> None:
     principal = principal_of(ann)
     async with app.state.resources.database.transaction() as session:
         offers = Offers(session, principal)

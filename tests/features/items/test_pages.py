@@ -19,7 +19,7 @@ from tests.slices import needs
 
 ITEMS = "/api/v1/items"
 FORM = {"name": "Lamp", "price": "19.99", "description": "Brass", "is_offer": "true"}
-HERE = {"Origin": "http://localhost"}
+SAME_ORIGIN = {"Origin": "http://localhost"}
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,7 @@ async def test_invalid_field_is_refused_beside_it(
     assert (await ann.client.get(ITEMS)).json()["results"] == [item]
 
 
-async def test_every_invalid_field_has_an_error(browser: httpx.AsyncClient) -> None:
+async def test_invalid_fields_all_have_an_error(browser: httpx.AsyncClient) -> None:
     form = {"name": "", "price": "x", "description": "d" * 10_001, "is_offer": "perhaps"}
     page = await browser.post("/items/new", data=form)
     assert (page.status_code, page.text.count('class="error"')) == (422, 4)
@@ -326,7 +326,7 @@ async def test_list_is_searched_and_filtered(browser: httpx.AsyncClient, ann: Pe
     await make(ann, name="Desk", price="20", is_offer=False, description=None)
     for query, found in (
         ("q=LAMP", ["Lamp"]),
-        ("q=&min_price=&max_price=&is_offer=", ["Desk", "Lamp"]),  # an empty form
+        ("q=&min_price=&max_price=&is_offer=", ["Desk", "Lamp"]),  # The form is empty.
         ("min_price=11", ["Desk"]),
         ("max_price=10.00&q=", ["Lamp"]),
         ("is_offer=false", ["Desk"]),
@@ -441,7 +441,7 @@ async def test_previous_page_that_was_deleted_shows_the_current_one(
     )
 
 
-async def test_list_takes_one_statement(
+async def test_list_needs_one_statement(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person
 ) -> None:
     await ann.client.post(f"{ITEMS}/batch", json=[LAMP] * 25)
@@ -499,16 +499,19 @@ async def test_feed_accepts_the_cookie(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person
 ) -> None:
     cookie = await cookie_of(browser)
-    for origin in ("http://localhost", "http://127.0.0.1:8000"):  # Host, and PUBLIC_URL
+    for origin in (
+        "http://localhost",
+        "http://127.0.0.1:8000",
+    ):  # Host, PUBLIC_URL
         async with connecting(app, headers=cookie | {"Origin": origin}) as socket:
             assert (await socket.next())["type"] == "websocket.accept"
             await browser.post("/items/new", data=FORM)
             assert (await socket.receive())["type"] == "item.created"
-    async with connecting(app, headers=cookie | HERE) as socket:
+    async with connecting(app, headers=cookie | SAME_ORIGIN) as socket:
         assert (await socket.next())["type"] == "websocket.accept"
         await browser.post("/logout")
         assert await socket.closed() == 4401
-    assert (await refused(app, headers=cookie | HERE))["status"] == 401
+    assert (await refused(app, headers=cookie | SAME_ORIGIN))["status"] == 401
 
 
 @needs("items/live.py")
@@ -529,7 +532,7 @@ async def test_feed_refuses_the_cookie_from_other_sites(
     cookie = await cookie_of(browser)
     assert (await refused(app, headers=cookie | headers))["status"] == 403
     # A token takes precedence over the cookie, and is accepted from any origin.
-    assert (await refused(app, "nonsense", headers=cookie | HERE))["status"] == 401
+    assert (await refused(app, "nonsense", headers=cookie | SAME_ORIGIN))["status"] == 401
     async with connecting(app, ann.token, headers=cookie | headers) as socket:
         assert (await socket.next())["type"] == "websocket.accept"
 

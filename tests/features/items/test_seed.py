@@ -14,7 +14,9 @@ from tests.conftest import PASSWORD, SECRET_KEY, make_settings
 
 
 @pytest.fixture(autouse=True)
-def environment(database_url: str, elsewhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(
+    database_url: str, empty_working_directory: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ENVIRONMENT", "test")
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("SECRET_KEY", SECRET_KEY)
@@ -43,7 +45,7 @@ def test_seed_creates_the_number_of_items(database_url: str) -> None:
     assert result.exit_code == 0, result.output
     items = stored(database_url)
     assert len({item.name for item in items}) == len(items) == 1003
-    assert {item.owner_id for item in items} == {1}  # the first account
+    assert {item.owner_id for item in items} == {1}  # The first account owns the items.
     assert len({item.price for item in items}) > 900
     assert {item.is_offer for item in items} == {True, False}
     assert {item.description is None for item in items} == {True, False}
@@ -53,16 +55,16 @@ def test_seed_creates_the_number_of_items(database_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ([], "There is no account yet. Create one with `app users create`."),
         (["--owner", "bob@example.com"], "User Not Found (email: bob@example.com)"),
     ],
 )
-def test_error_is_one_line(arguments: list[str], says: str) -> None:
+def test_error_is_one_line(arguments: list[str], message: str) -> None:
     result = invoke("items", "seed", *arguments)
     assert isinstance(result.exception, SystemExit)
-    assert str(result.exception) == says
+    assert str(result.exception) == message
 
 
 def test_invalid_count_is_refused() -> None:

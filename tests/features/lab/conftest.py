@@ -21,7 +21,7 @@ async def app(database_url: str) -> AsyncIterator[FastAPI]:
     """Return the application of the lab, with ten owners of ten items each."""
     await seed(database_url)
     options = ServerOptions(database_url=database_url)
-    app = await asyncio.to_thread(create_lab_app, options)  # it reads files
+    app = await asyncio.to_thread(create_lab_app, options)  # It reads files.
     async with app.router.lifespan_context(app):
         yield app
 
@@ -33,9 +33,9 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-def starts_processes(never_blocked: BlockBuster | None) -> None:
-    if never_blocked:
-        for function in never_blocked.functions.values():  # asyncio starts processes that way
+def processes_may_start(blocking_detector: BlockBuster | None) -> None:
+    if blocking_detector:
+        for function in blocking_detector.functions.values():  # asyncio starts processes this way.
             function.can_block_in("/subprocess.py", "_execute_child")
 
 
@@ -45,8 +45,8 @@ def lab_name(settings: Settings) -> str:
 
 
 @pytest.fixture
-def leaves_nothing(
-    starts_processes: None,
+def nothing_is_left(
+    processes_may_start: None,
     databases: Databases,
     settings: Settings,
     lab_name: str,

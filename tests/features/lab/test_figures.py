@@ -34,7 +34,7 @@ def test_winners_have_the_best_value_as_it_is_shown() -> None:
     ]
     winners = {column.name: column.winners(measurements) for column in COLUMNS}
     assert winners == {
-        "requests_per_second": "sync, async",  # both are shown as 1,234
+        "requests_per_second": "sync, async",  # Both are shown as 1,234.
         "p50_ms": "-",
         "p99_ms": "sync, async",
         "light_p99_ms": "async",

@@ -23,7 +23,7 @@ from tests.conftest import Person, browser_of, make_settings, only, running, sig
 from tests.features.lab.test_runs import Measure
 from tests.isolation import DEADLINE_SECONDS
 from tests.sockets import scope_of
-from tests.waiting import settled
+from tests.waiting import run_pending_tasks
 
 RUN = "/lab/run"
 WAITS = ["block_loop", "await_sleep", "plain_def", "call_in_thread", "fill_threads"]
@@ -32,7 +32,7 @@ WAITS = ["block_loop", "await_sleep", "plain_def", "call_in_thread", "fill_threa
 @pytest.fixture
 async def app(database_url: str) -> AsyncIterator[FastAPI]:
     async with running(make_settings(database_url, lab_enabled=True)) as app:
-        app.state.resources.settings.environment = "local"  # local users have permission
+        app.state.resources.settings.environment = "local"  # Local users have permission.
         yield app
 
 
@@ -77,7 +77,7 @@ async def test_page_shows_the_steps_without_a_script(browser: httpx.AsyncClient)
     marks = [
         re.sub("<[^>]+>", "", mark) for mark in re.findall("(?s)<mark>.*?</mark>", response.text)
     ]
-    assert len(marks) == 5 + 8 + 24  # in steps 2, 3 and 4
+    assert len(marks) == 5 + 8 + 24  # These are in steps 2, 3 and 4.
     assert "return await session.run_sync(step1_sync.items_by_owner)" in "".join(marks)
     for action in (RUN, *(f"/lab/{name}" for name in WAITS)):
         assert f'method="post" action="{action}"' in response.text
@@ -95,19 +95,19 @@ async def test_lab_is_for_superusers_and_local_users(
 ) -> None:
     monkeypatch.setattr(waits, "SECONDS", 0)
 
-    async def may(who: Person | None, address: str) -> bool:
+    async def has_access(person: Person | None, address: str) -> bool:
         async with browser_of(app) as browser:
             browser._transport = httpx.ASGITransport(app, client=(address, 123))
-            if who:
-                await sign_in(browser, who)
+            if person:
+                await sign_in(browser, person)
             page = await browser.get("/lab")
             assert page.status_code == 200
-            may = 'action="/lab' in page.text
-            assert may == ("data-news" in page.text)
+            is_allowed = 'action="/lab' in page.text
+            assert is_allowed == ("data-news" in page.text)
             responses = [
                 await browser.post(f"/lab/{name}") for name in WAITS if name != "block_loop"
             ]
-            if not may:
+            if not is_allowed:
                 responses += [
                     await browser.post("/lab/block_loop"),
                     await browser.post(RUN),
@@ -116,18 +116,18 @@ async def test_lab_is_for_superusers_and_local_users(
                 ]
                 assert "<h1>Access denied</h1>" in responses[-1].text
                 assert "superusers" in responses[-1].text
-            assert {each.status_code for each in responses} == {303 if may else 403}
-        return may
+            assert {each.status_code for each in responses} == {303 if is_allowed else 403}
+        return is_allowed
 
     for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
-        assert await may(None, address)
+        assert await has_access(None, address)
     for address in ("192.0.2.1", "::ffff:192.0.2.1", "fe80::1%lo", "of a Unix socket"):
-        assert not await may(None, address)
-    assert not await may(ann, "192.0.2.1")
-    assert await may(root, "192.0.2.1")
+        assert not await has_access(None, address)
+    assert not await has_access(ann, "192.0.2.1")
+    assert await has_access(root, "192.0.2.1")
     monkeypatch.setattr(app.state.resources.settings, "environment", "production")
-    assert not await may(ann, "127.0.0.1")  # the address can be that of a proxy
-    assert await may(root, "127.0.0.1")
+    assert not await has_access(ann, "127.0.0.1")  # It may be the address of a proxy.
+    assert await has_access(root, "127.0.0.1")
 
 
 @only("sqlite")
@@ -156,12 +156,12 @@ async def test_second_run_returns_409(
     after = await browser.get("/lab")
     assert "The run failed." in after.text
     assert "The disk is full" not in after.text
-    assert "Measured <time" in after.text  # the previous results
+    assert "Measured <time" in after.text  # The previous results are shown.
     assert (await browser.post(RUN)).status_code == 303
 
 
 @only("sqlite")
-@pytest.mark.usefixtures("leaves_nothing")
+@pytest.mark.usefixtures("nothing_is_left")
 async def test_progress_of_a_run_is_streamed(
     app: FastAPI, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,9 +170,9 @@ async def test_progress_of_a_run_is_streamed(
     monkeypatch.setattr(runner, "STEPS", {"step4": "async"})
     await browser.post(RUN, data={"query_ms": "1"})
     events = news(await browser.get(f"{RUN}/news"))
-    told = [data for name, data in events if name == "status"]
-    assert "items, 3 clients (1 of 2)" in told[0]
-    assert any("report, 1 client (2 of 2)" in each for each in told)
+    progress = [data for name, data in events if name == "status"]
+    assert "items, 3 clients (1 of 2)" in progress[0]
+    assert any("report, 1 client (2 of 2)" in each for each in progress)
     charts = [data for name, data in events if name == "chart"]
     assert [chart.count("<span>") for chart in (charts[0], charts[-1])] == [0, 4]
     assert events[-1] == ("end", "end")
@@ -182,28 +182,28 @@ async def test_progress_of_a_run_is_streamed(
     await lab_runs(app).close()
 
 
-@pytest.mark.usefixtures("leaves_nothing")
+@pytest.mark.usefixtures("nothing_is_left")
 async def test_shutdown_ends_the_run(
     app: FastAPI, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask, measures = Connection.request, asyncio.Event()
 
-    async def see_and_ask(connection: Connection, method: str, path: str) -> tuple[int, bytes]:
+    async def record_and_ask(connection: Connection, method: str, path: str) -> tuple[int, bytes]:
         if path == "/lab/light":
             measures.set()
         return await ask(connection, method, path)
 
-    monkeypatch.setattr(Connection, "request", see_and_ask)
+    monkeypatch.setattr(Connection, "request", record_and_ask)
     await browser.post(RUN)
     run = lab_runs(app).current
     assert run
-    assert isinstance(await anext(run.watch()), Progress)  # the server has started
+    assert isinstance(await anext(run.watch()), Progress)  # The server has started.
     paths = ("news", "vitals")
     watching = [asyncio.create_task(browser.get(f"{RUN}/{path}")) for path in paths]
     await asyncio.wait_for(measures.wait(), DEADLINE_SECONDS)
-    for _ in range(10):  # again, during the cleanup
+    for _ in range(10):  # Stop again during the cleanup.
         app.state.lab.stop()
-        await settled()
+        await run_pending_tasks()
     for response in await asyncio.wait_for(asyncio.gather(*watching), DEADLINE_SECONDS):
         assert response.status_code == 200
     assert run.failure == "The run was canceled."
@@ -217,13 +217,13 @@ async def test_run_continues_when_its_clients_disconnect(
     await browser.post(RUN)
     tasks = asyncio.all_tasks()
     for path in ("news", "vitals"):
-        await asyncio.wait_for(look_and_leave(app, f"{RUN}/{path}"), DEADLINE_SECONDS)
+        await asyncio.wait_for(read_and_disconnect(app, f"{RUN}/{path}"), DEADLINE_SECONDS)
     assert asyncio.all_tasks() <= tasks
     assert lab_runs(app).is_running
     assert not measure.is_canceled
 
 
-async def look_and_leave(app: FastAPI, path: str) -> None:
+async def read_and_disconnect(app: FastAPI, path: str) -> None:
     came = asyncio.Event()
     sent = [{"type": "http.request", "body": b"", "more_body": False}]
 
@@ -245,11 +245,11 @@ async def look_and_leave(app: FastAPI, path: str) -> None:
 async def test_vitals_show_each_wait(
     app: FastAPI,
     browser: httpx.AsyncClient,
-    never_blocked: BlockBuster,
+    blocking_detector: BlockBuster,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    never_blocked.functions["time.sleep"].can_block_in(
-        "app/features/lab/pages/waits.py", "block_loop"  # it blocks the loop on purpose
+    blocking_detector.functions["time.sleep"].can_block_in(
+        "app/features/lab/pages/waits.py", "block_loop"  # It blocks the loop on purpose.
     )  # fmt: skip
     monkeypatch.setattr(waits, "SECONDS", 0.1)
 
@@ -277,12 +277,12 @@ async def test_vitals_show_each_wait(
         response = await browser.post(f"/lab/{name}")
         assert (response.status_code, response.headers["Location"]) == (303, "/lab#loop")
         app.state.lab.is_stopping.set()
-        told = "".join(data for _, data in news(await watching))
+        progress = "".join(data for _, data in news(await watching))
         patterns = (r">(\d+)</strong> ms", r">(\d+)</strong> of 40", r">(\d+)</strong> wait")
-        return [max(map(int, re.findall(each, told)), default=0) for each in patterns]
+        return [max(map(int, re.findall(each, progress)), default=0) for each in patterns]
 
     lag, *threads = await seen("block_loop")
-    assert lag > 80  # ms: the loop was blocked for 100
+    assert lag > 80  # The loop was blocked for 100 ms.
     assert threads == [0, 0]
     assert (await seen("await_sleep"))[1:] == [0, 0]
     assert (await seen("plain_def", 1))[1:] == [1, 0]

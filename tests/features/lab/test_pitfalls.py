@@ -20,7 +20,7 @@ from app.features.lab.schemas import ServerOptions
 from app.features.lab.server import create_lab_app
 from tests.isolation import DEADLINE_SECONDS
 
-MISSING_GREENLET = "greenlet_spawn has not been called"  # on SQLite it is a StatementError
+MISSING_GREENLET = "greenlet_spawn has not been called"  # SQLite raises a StatementError.
 NEVER_AWAITED = "ignore:coroutine .* was never awaited"
 
 
@@ -31,7 +31,7 @@ def engine(app: FastAPI) -> AsyncEngine:
 
 
 @pytest.fixture
-def _forgets_the_query() -> Iterator[None]:
+def _query_is_collected() -> Iterator[None]:
     """Collect the coroutine that was never awaited in this test, and not in a later one."""
     yield
     gc.collect()
@@ -50,16 +50,16 @@ async def lets_others_run(call: Awaitable[Any]) -> bool:
     return ran
 
 
-async def test_blocking_call_blocks_the_loop(never_blocked: BlockBuster) -> None:
-    never_blocked.functions["time.sleep"].can_block_in(
-        "app/features/lab/pitfalls.py", "wait_wrong"  # it blocks the loop on purpose
+async def test_blocking_call_blocks_the_loop(blocking_detector: BlockBuster) -> None:
+    blocking_detector.functions["time.sleep"].can_block_in(
+        "app/features/lab/pitfalls.py", "wait_wrong"  # It blocks the loop on purpose.
     )  # fmt: skip
     assert not await lets_others_run(pitfalls.wait_wrong(0.01))
     assert await lets_others_run(pitfalls.wait_right(0.01))
 
 
 @pytest.mark.filterwarnings(NEVER_AWAITED)
-@pytest.mark.usefixtures("_forgets_the_query")
+@pytest.mark.usefixtures("_query_is_collected")
 async def test_lazy_load_raises_missing_greenlet(engine: AsyncEngine) -> None:
     async with AsyncSession(engine) as session:
         with pytest.raises(SQLAlchemyError, match=MISSING_GREENLET):
@@ -69,7 +69,7 @@ async def test_lazy_load_raises_missing_greenlet(engine: AsyncEngine) -> None:
 
 
 @pytest.mark.filterwarnings(NEVER_AWAITED)
-@pytest.mark.usefixtures("_forgets_the_query")
+@pytest.mark.usefixtures("_query_is_collected")
 async def test_attribute_after_the_commit_raises_missing_greenlet(engine: AsyncEngine) -> None:
     with pytest.raises(SQLAlchemyError, match=MISSING_GREENLET):
         await pitfalls.rename_wrong(engine, 7, "Lamp")
@@ -101,13 +101,11 @@ async def test_failed_commit_after_the_response_is_hidden(
 
 
 async def test_sync_http_call_deadlocks(
-    monkeypatch: pytest.MonkeyPatch, never_blocked: BlockBuster
+    monkeypatch: pytest.MonkeyPatch, blocking_detector: BlockBuster
 ) -> None:
     """The server runs on the same loop: it cannot respond while the caller blocks it."""
     monkeypatch.setattr(pitfalls, "FETCH_SECONDS", 0.2)
-    for (
-        function
-    ) in never_blocked.functions.values():  # the socket's own functions and those that open it
+    for function in blocking_detector.functions.values():  # Opening and reading both block.
         function.can_block_in("app/features/lab/pitfalls.py", "fetch_wrong")
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -133,7 +131,7 @@ async def test_price_of_zero_is_ignored() -> None:
     assert (item.name, item.price) == ("Lamp", Decimal(0))
 
 
-@pytest.mark.usefixtures("app")  # it creates the items
+@pytest.mark.usefixtures("app")  # It creates the items.
 async def test_session_of_a_dependency_deadlocks(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,8 +20,8 @@ from tests.databases import Databases
 PLAN = Plan(seconds=0.1, clients=[2], query_ms=1)
 
 
-@pytest.mark.usefixtures("leaves_nothing")
-async def test_every_step_is_measured(settings: Settings) -> None:
+@pytest.mark.usefixtures("nothing_is_left")
+async def test_run_measures_all_steps(settings: Settings) -> None:
     events = [event async for event in runner.measure(settings, PLAN)]
     shown = [event for event in events if isinstance(event, Progress)]
     assert [(each.done, each.total) for each in shown] == [(done, 8) for done in range(8)]
@@ -36,7 +36,7 @@ async def test_every_step_is_measured(settings: Settings) -> None:
 
 @only("postgresql")
 async def test_second_run_raises_conflict(
-    databases: Databases, settings: Settings, lab_name: str, leaves_nothing: None
+    databases: Databases, settings: Settings, lab_name: str, nothing_is_left: None
 ) -> None:
     """The lock is held across processes. The database of a killed run is no obstacle."""
     left = f"CREATE DATABASE {lab_name}"
@@ -48,7 +48,10 @@ async def test_second_run_raises_conflict(
 
 @only("sqlite")
 def test_command_shows_and_saves_the_results(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: None
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    empty_working_directory: None,
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setattr(runner, "STEPS", {"step4": "async"})
@@ -77,7 +80,9 @@ def test_invalid_option_is_refused_in_one_line(options: list[str], message: str)
     assert str(result.exception).startswith(message)
 
 
-def test_missing_sync_driver_is_named(monkeypatch: pytest.MonkeyPatch, elsewhere: None) -> None:
+def test_missing_sync_driver_is_named(
+    monkeypatch: pytest.MonkeyPatch, empty_working_directory: None
+) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://nobody@127.0.0.1:1/nothing")
     monkeypatch.setattr(runner, "find_spec", lambda name: None)
     result = CliRunner().invoke(cli, ["lab", "run"])

@@ -13,9 +13,9 @@ STEPS = {"step1": step1_sync, "step2": step2_trap, "step3": step3_bridge, "step4
 
 
 @pytest.fixture(params=STEPS)
-def step(request: pytest.FixtureRequest, never_blocked: BlockBuster) -> str:
-    if request.param == "step2":  # its endpoints block the loop on purpose
-        for function in never_blocked.functions.values():
+def step(request: pytest.FixtureRequest, blocking_detector: BlockBuster) -> str:
+    if request.param == "step2":  # Its endpoints block the loop on purpose.
+        for function in blocking_detector.functions.values():
             function.can_block_in(
                 "app/features/lab/step2_trap.py",
                 {"create_item", "list_items", "update_item", "delete_item", "report_items"},
@@ -84,7 +84,7 @@ async def test_report_has_the_items_of_all_owners(client: httpx.AsyncClient, ste
     assert owners[1]["items"][0] == {"id": 2, "name": "Item 1", "price": "1.00"}
 
 
-async def test_report_takes_two_queries_or_one_for_each_owner(
+async def test_report_needs_two_queries_or_one_for_each_owner(
     client: httpx.AsyncClient, step: str
 ) -> None:
     """Lazy loading takes one query for the owners and one for each of ten; step 4 takes two."""

@@ -11,7 +11,7 @@ ORDERS = "/api/v1/orders"
 
 
 async def make_order(person: Person, *lines: tuple[dict[str, Any], int], **values: Any) -> Any:
-    """Create a draft of items and quantities."""
+    """Create a draft with items and quantities."""
     sent = [{"item_id": item["id"], "quantity": quantity} for item, quantity in lines]
     response = await person.client.post(ORDERS, json={"lines": sent} | values)
     assert response.status_code == 201, response.text

@@ -41,7 +41,7 @@ async def test_statements_of_a_list_do_not_grow_with_its_orders(
         await make_order(ann, (item, 1))
     async with counted_statements(app) as statements:
         assert len(ids(await admin.get("/admin/order/list"))) == 5
-    assert len(statements) == 3  # the count, the orders, and all their lines
+    assert len(statements) == 3  # They read the count, the orders and all their lines.
 
 
 async def test_filters_and_sorts(admin: httpx.AsyncClient, ann: Person, bob: Person) -> None:

@@ -1,4 +1,4 @@
-"""ETag, If-None-Match and If-Match of orders (RFC 9110, section 13)."""
+"""Tests of ETag, If-None-Match and If-Match of orders (RFC 9110, section 13)."""
 
 import asyncio
 from collections import Counter
@@ -71,7 +71,7 @@ async def test_one_of_many_writers_with_one_version_wins(ann: Person) -> None:
     assert await read_order(ann, order["id"]) == winner.json()
 
 
-async def test_order_that_is_placed_many_times_at_once_is_placed_once(ann: Person) -> None:
+async def test_concurrently_placed_order_is_placed_once(ann: Person) -> None:
     order = await make_order(ann, (await make_item(ann), 1))
     responses = await asyncio.gather(
         *(ann.client.post(f"{ORDERS}/{order['id']}/place") for _ in range(5))

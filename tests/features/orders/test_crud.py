@@ -1,4 +1,4 @@
-"""Orders are created, read, changed and deleted by their owner, and by superusers."""
+"""Tests that owners and superusers create, read, change and delete orders."""
 
 from typing import Any
 
@@ -118,7 +118,7 @@ async def test_update_without_fields_changes_nothing(ann: Person) -> None:
     assert await read_order(ann, order["id"]) == order
 
 
-async def test_deleted_draft_is_gone(ann: Person) -> None:
+async def test_deleted_draft_returns_404(ann: Person) -> None:
     order = await make_order(ann, (await make_item(ann), 2))
     assert (await ann.client.delete(f"{ORDERS}/{order['id']}")).status_code == 204
     assert (await ann.client.get(f"{ORDERS}/{order['id']}")).status_code == 404
@@ -172,7 +172,7 @@ async def test_superuser_sees_and_changes_every_order(ann: Person, root: Person)
     assert response.status_code == 422
 
 
-async def test_item_of_somebody_else_returns_422_and_names_the_line(
+async def test_other_users_item_returns_422_with_the_line(
     ann: Person, bob: Person, root: Person
 ) -> None:
     mine, theirs = await make_item(ann), await make_item(bob)

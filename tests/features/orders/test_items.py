@@ -1,4 +1,4 @@
-"""Items that are part of an order, and accounts that have some."""
+"""Tests of items in orders, and of accounts with orders."""
 
 import asyncio
 
@@ -60,7 +60,7 @@ async def test_item_is_either_ordered_or_deleted_when_both_happen_at_once(
     assert items == orders == lines
 
 
-async def test_deleted_account_takes_its_items_orders_and_lines_along(
+async def test_deleted_account_deletes_its_items_orders_and_lines(
     app: FastAPI, ann: Person, bob: Person
 ) -> None:
     lamp, desk = await make_item(ann), await make_item(ann)
@@ -75,7 +75,7 @@ async def test_deleted_account_takes_its_items_orders_and_lines_along(
     assert await read_order(bob, theirs["id"]) == theirs
 
 
-async def test_account_deleted_by_a_superuser_takes_its_orders_along(
+async def test_account_deleted_by_a_superuser_deletes_its_orders(
     app: FastAPI, ann: Person, root: Person
 ) -> None:
     await make_order(ann, (await make_item(ann), 1))

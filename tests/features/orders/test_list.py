@@ -8,7 +8,7 @@ from tests.features.orders.steps import ORDERS, change_order, make_item, make_or
 
 
 @pytest.mark.parametrize("sort", ["id", "-id", "created_at", "-created_at"])
-async def test_pages_hold_every_order_once_and_in_order(ann: Person, sort: str) -> None:
+async def test_pages_have_all_orders_once_and_in_order(ann: Person, sort: str) -> None:
     item = await make_item(ann)
     orders = [await make_order(ann, (item, n + 1)) for n in range(5)]
     expected = orders[::-1] if sort.startswith("-") else orders
@@ -53,4 +53,4 @@ async def test_statements_of_a_list_do_not_grow_with_its_orders(
         page = (await ann.client.get(ORDERS)).json()
     assert len(page["results"]) == count
     assert all(len(order["lines"]) == 3 for order in page["results"])
-    assert len(statements) == 2  # the orders, and all their lines with their items
+    assert len(statements) == 2  # They read the orders, and all their lines with items.

@@ -12,7 +12,7 @@ BEFORE = "c41f7a9e02b6"
 REFUSED = (sqlite3.IntegrityError, psycopg.errors.IntegrityError)
 
 
-def test_orders_migrate_up_and_down_and_up_again(
+def test_migration_of_orders_can_be_reverted_and_repeated(
     databases: Databases, own_database_url: str
 ) -> None:
     databases.execute(own_database_url, *ROWS)
@@ -47,7 +47,7 @@ def test_inconsistent_row_is_refused_by_the_database(
         databases.execute(own_database_url, enforce, change)
 
 
-def test_deleted_account_takes_its_orders_along_in_one_statement(
+def test_deleted_account_deletes_its_orders_in_one_statement(
     databases: Databases, own_database_url: str
 ) -> None:
     enforce = "PRAGMA foreign_keys = ON" if "sqlite" in own_database_url else "SELECT 1"

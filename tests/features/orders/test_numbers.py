@@ -1,4 +1,4 @@
-"""Each owner's orders are numbered 1, 2, 3 and so on."""
+"""Tests that the orders of each owner are numbered 1, 2, 3 and so on."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from tests.features.orders.steps import ORDERS, make_order
 from tests.server import sign_up
 
 
-async def test_each_owner_has_numbers_of_their_own(ann: Person, bob: Person) -> None:
+async def test_orders_are_numbered_per_owner(ann: Person, bob: Person) -> None:
     numbers = [(await make_order(person))["number"] for person in (ann, bob, ann, ann, bob)]
     assert numbers == [1, 1, 2, 3, 2]
 
@@ -25,7 +25,7 @@ async def test_orders_created_at_once_have_unique_numbers_without_gaps(
         assert sorted(numbers) == list(range(1, 11))
 
 
-async def test_refused_order_takes_no_number(ann: Person) -> None:
+async def test_refused_order_uses_no_number(ann: Person) -> None:
     body = {"lines": [{"item_id": 999, "quantity": 1}]}
     assert (await ann.client.post(ORDERS, json=body)).status_code == 422
     assert (await make_order(ann))["number"] == 1

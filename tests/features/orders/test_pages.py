@@ -25,7 +25,7 @@ def order_links(page: httpx.Response) -> list[str]:
     return re.findall(r'<a href="/orders/\d+">(.*?)</a>', page.text)
 
 
-async def test_bar_leads_to_the_orders(browser: httpx.AsyncClient) -> None:
+async def test_navigation_links_to_the_orders(browser: httpx.AsyncClient) -> None:
     page = await browser.get("/orders")
     assert '<a href="/orders" aria-current="page">Orders</a>' in page.text
     assert "No orders yet" in page.text
@@ -105,11 +105,13 @@ async def test_form_sent_twice_creates_one_order(browser: httpx.AsyncClient, ann
     assert len((await ann.client.get(ORDERS)).json()["results"]) == 1
 
 
-async def test_new_order_without_items_leads_to_the_items(browser: httpx.AsyncClient) -> None:
+async def test_new_order_without_items_links_to_the_items(browser: httpx.AsyncClient) -> None:
     assert link(await browser.get("/orders/new"), "New item") == "/items/new"
 
 
-async def test_draft_is_deleted_after_a_question(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_draft_is_deleted_after_a_confirmation(
+    browser: httpx.AsyncClient, ann: Person
+) -> None:
     order = await make_order(ann, (await make_item(ann), 1))
     page = await browser.get(f"/orders/{order['id']}")
     asked = await browser.get(link(page, "Delete…"))
@@ -123,7 +125,7 @@ async def test_draft_is_deleted_after_a_question(browser: httpx.AsyncClient, ann
 
 @pytest.mark.parametrize("action", ["place", "delete"])
 @pytest.mark.parametrize("version", ["1", "", "x"])
-async def test_stale_version_shows_the_order_as_it_is_now(
+async def test_stale_version_shows_the_current_order(
     browser: httpx.AsyncClient, ann: Person, action: str, version: str
 ) -> None:
     order = await make_order(ann, (await make_item(ann), 1))
@@ -135,7 +137,7 @@ async def test_stale_version_shows_the_order_as_it_is_now(
     assert (await read_order(ann, order["id"]))["version"] == 2
 
 
-async def test_refused_transition_says_why(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_refused_transition_shows_the_reason(browser: httpx.AsyncClient, ann: Person) -> None:
     empty, order = await make_order(ann), await make_order(ann, (await make_item(ann), 1))
     page = await browser.post(f"/orders/{empty['id']}/place", data={"version": "1"})
     assert (page.status_code, "without lines cannot be placed" in page.text) == (409, True)
@@ -145,7 +147,7 @@ async def test_refused_transition_says_why(browser: httpx.AsyncClient, ann: Pers
     assert (await browser.post(f"/orders/{order['id']}/ship", data={})).status_code == 403
 
 
-async def test_superuser_ships_an_order_of_somebody_else(
+async def test_superuser_ships_an_order_of_another_user(
     app: FastAPI, ann: Person, root: Person
 ) -> None:
     order = await make_order(ann, (await make_item(ann), 1))
@@ -163,7 +165,7 @@ async def test_superuser_ships_an_order_of_somebody_else(
     assert (await read_order(ann, order["id"]))["status"] == "shipped"
 
 
-async def test_list_is_filtered_and_turned_both_ways(
+async def test_list_is_filtered_and_sorted_in_both_directions(
     browser: httpx.AsyncClient, ann: Person
 ) -> None:
     item = await make_item(ann)
@@ -182,7 +184,7 @@ async def test_list_is_filtered_and_turned_both_ways(
     assert (await browser.get("/orders?status=lost")).status_code == 422
 
 
-async def test_other_users_order_is_no_page(
+async def test_other_users_order_returns_404(
     browser: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
     order = await make_order(bob, (await make_item(bob), 1), note="A secret")
@@ -196,7 +198,7 @@ async def test_other_users_order_is_no_page(
     assert await read_order(bob, order["id"]) == order
 
 
-async def test_visitor_who_is_not_signed_in_is_led_to_the_sign_in(app: FastAPI) -> None:
+async def test_signed_out_visitor_is_redirected_to_the_sign_in(app: FastAPI) -> None:
     async with browser_of(app) as visitor:
         for path in ("/orders", "/orders/new", "/orders/1", "/orders/1/delete"):
             assert (await visitor.get(path)).headers["Location"] == f"/login?next={path}"

@@ -22,7 +22,7 @@ async def test_draft_is_placed_then_shipped(ann: Person, root: Person) -> None:
     assert await read_order(ann, order["id"]) == shipped
 
 
-async def test_transition_that_is_not_next_returns_409(ann: Person, root: Person) -> None:
+async def test_invalid_transition_returns_409(ann: Person, root: Person) -> None:
     order = await make_order(ann, (await make_item(ann), 1))
     for attempted, then, status, action in (
         ("ship", "place", "draft", "shipped"),
@@ -48,7 +48,7 @@ async def test_order_without_lines_cannot_be_placed(ann: Person) -> None:
     assert await read_order(ann, order["id"]) == order
 
 
-async def test_owner_who_is_no_superuser_cannot_ship(ann: Person) -> None:
+async def test_ordinary_owner_cannot_ship(ann: Person) -> None:
     order = await make_order(ann, (await make_item(ann), 1))
     placed = await change_order(ann, order["id"], "place")
     response = await attempt(ann, order["id"], "ship")
