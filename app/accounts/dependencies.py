@@ -18,6 +18,7 @@ from app.accounts.service.emails import EmailService
 from app.accounts.service.passwords import AccountPasswords
 from app.accounts.service.users import UserService
 from app.accounts.session_cache import SessionCache
+from app.core.about import NAME
 from app.core.config import Settings
 from app.core.database.pagination import Cursors
 from app.core.database.repository import UnitsOfWork
@@ -36,7 +37,6 @@ from app.core.security.tokens import AccessTokens
 from app.web.cookies import Cookie
 from app.web.csrf import has_own_origin
 from app.web.navigation import ResponseException, redirect
-from app.web.site import TITLE
 
 DAY = 24 * 3600
 MAX_USER_AGENT = 255
@@ -107,7 +107,7 @@ def build_services(
         passwords,
         hashing,
         attempts,
-        site_names=(TITLE, settings.mail_from.name, settings.host_name),
+        site_names=(NAME, settings.mail_from.name, settings.host_name),
     )
     emails = EmailService(
         accounts,

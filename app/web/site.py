@@ -11,9 +11,6 @@ if TYPE_CHECKING:  # these modules import this one
     from app.web.rendering import Templates
 
 
-TITLE = "FastAPI template"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Site:
     """The static files, the navigation and the templates of an application."""

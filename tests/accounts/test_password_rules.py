@@ -6,6 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.core.about import NAME
 from tests.accounts.conftest import Outbox
 from tests.accounts.test_pages import described
 from tests.conftest import PASSWORD, Person, client_of, make_settings, running, sign_in
@@ -41,7 +42,7 @@ async def test_weak_password_is_refused_wherever_it_is_set(
     assert password not in response.text
 
 
-@pytest.mark.parametrize("password", ["ann@example.com", "ANN@example.com1", "FastAPI template 1"])
+@pytest.mark.parametrize("password", ["ann@example.com", "ANN@example.com1", f"{NAME} 1"])
 async def test_name_as_a_password_is_refused_wherever_it_is_set(
     app: FastAPI,
     client: httpx.AsyncClient,
