@@ -1,4 +1,3 @@
-import re
 import socket
 from hashlib import sha256
 from pathlib import Path
@@ -432,7 +431,3 @@ def test_sqlite_without_returning_is_refused_in_one_line(monkeypatch: pytest.Mon
         get_settings()
     monkeypatch.setenv("DATABASE_URL", POSTGRES)
     assert get_settings().database.host == "db"
-
-
-def test_compose_project_has_a_name_in_any_folder() -> None:
-    assert re.search("^name: [a-z]+$", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE)
