@@ -22,6 +22,7 @@ from app.core.database.pagination import Position, Sort
 from app.core.database.repository import Repository
 from app.core.database.session import Session
 from app.core.errors import AlreadyExists, Conflict, Unauthenticated
+from app.core.http.idempotency_records import IdempotencyRepository
 from app.core.jobs.queue import JobQueue
 from app.core.security.principal import Principal
 from app.core.security.tokens import AccessClaims
@@ -289,4 +290,5 @@ class Accounts:
         self.users = UserRepository(session)
         self.sessions = SessionRepository(session, verified_only=verified_only)
         self.email_tokens = EmailTokenRepository(session)
+        self.idempotency = IdempotencyRepository(session)
         self.jobs = JobQueue(session)

@@ -4,13 +4,17 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 from typer.testing import CliRunner, Result
 
+from app.accounts import jobs
 from app.accounts.models import AuthSession
 from app.cli import cli
+from app.core.config import Settings
 from app.core.database.models import utc_now
 from app.core.database.unit_of_work import Database
+from app.core.http.idempotency_records import IdempotencyRecord
+from app.resources import app_resources
 from tests.conftest import PASSWORD, SECRET_KEY, client_of, make_settings, running
 
 
@@ -108,3 +112,33 @@ def test_cleanup_deletes_expired_sessions(database_url: str) -> None:
     assert "Deleted: 0" in run("auth", "cleanup")
     asyncio.run(expire())
     assert "Deleted: 1" in run("auth", "cleanup")
+
+
+async def add_expired_record(settings: Settings) -> None:
+    async with app_resources(settings) as resources, resources.database.transaction() as session:
+        user = await resources.accounts.users.get_by_email("ann@example.com")
+        record = IdempotencyRecord(user_id=user.id, key="old", fingerprint=b"", status=201)
+        record.headers, record.body = {}, b""
+        record.expires_at = utc_now() - timedelta(days=1)
+        session.add(record)
+
+
+def test_cleanup_deletes_expired_idempotency_records(database_url: str) -> None:
+    run("users", "create", "ann@example.com")
+    asyncio.run(add_expired_record(make_settings(database_url)))
+    assert "Deleted: 1" in run("auth", "cleanup")
+    assert "Deleted: 0" in run("auth", "cleanup")
+
+
+def test_cleanup_job_deletes_expired_idempotency_records(database_url: str) -> None:
+    run("users", "create", "ann@example.com")
+    settings = make_settings(database_url)
+    asyncio.run(add_expired_record(settings))
+
+    async def clean_up() -> int | None:
+        async with app_resources(settings) as resources:
+            await jobs.clean_up(resources)
+            async with resources.database.reading() as session:
+                return await session.scalar(select(func.count()).select_from(IdempotencyRecord))
+
+    assert asyncio.run(clean_up()) == 0

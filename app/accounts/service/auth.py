@@ -124,12 +124,17 @@ class AuthService:
                 await accounts.sessions.end(session_id)
 
     async def clean_up(self) -> int:
-        """Delete the expired sessions and mail tokens, a few at a time, and return how many."""
+        """Delete all sessions, email tokens and idempotency records that have expired.
+
+        Return their number. They are deleted a few at a time, in short transactions.
+        """
         total = 0
         while True:
             async with self._accounts.transaction() as accounts:
                 deleted = (
-                    await accounts.sessions.clean_up() + await accounts.email_tokens.clean_up()
+                    await accounts.sessions.clean_up()
+                    + await accounts.email_tokens.clean_up()
+                    + await accounts.idempotency.clean_up()
                 )
             if not deleted:
                 return total

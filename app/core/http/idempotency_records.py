@@ -91,12 +91,16 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
     ) -> None:
         statement = update(self.model).where(self.model.user_id == user_id, self.model.key == key)
         await self._session.execute(statement.values(status=status, headers=headers, body=body))
-        await self._delete_expired()
+        await self.clean_up()
 
-    async def _delete_expired(self) -> None:
-        """Delete some expired records, except those that another request is deleting."""
+    async def clean_up(self) -> int:
+        """Delete some expired records, and return their number.
+
+        Records that another transaction is deleting are left to it.
+        """
         key = tuple_(self.model.user_id, self.model.key)
         expired = select(self.model.user_id, self.model.key)
         expired = expired.where(self.model.expires_at <= utc_now()).limit(CLEANUP_LIMIT)
         expired = expired.with_for_update(skip_locked=True)
-        await self._session.execute(delete(self.model).where(key.in_(expired)))
+        statement = delete(self.model).where(key.in_(expired)).returning(self.model.key)
+        return len((await self._session.scalars(statement)).all())
