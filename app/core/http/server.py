@@ -422,6 +422,15 @@ class WebSocketProtocol(TimedProtocol, WebSocketsSansIOProtocol):
             if len(self.frames) > MAX_FRAGMENTS:
                 self.refuse(MESSAGE_TOO_BIG, "too many fragments")
 
+    async def send(self, message: Any) -> None:
+        """Send a message, and note that a refusal completes the handshake.
+
+        Otherwise, the library logs an error for each refused handshake.
+        """
+        await super().send(message)
+        if self.close_sent:
+            self.handshake_complete = True
+
     def receive_handshake(self, data: bytes) -> None:
         super().data_received(data)
         if not self.handshake_initiated:  # The library refuses lines of more than 8 kB.

@@ -72,7 +72,8 @@ def test_uvicorn_has_the_methods_that_the_protocols_override() -> None:
     common = {"connection_made", "connection_lost", "data_received"}
     http = {"on_headers_complete", "on_body", "on_message_complete", "send_400_response"}
     assert common | http | {"handle_websocket_upgrade"} <= vars(HttpToolsProtocol).keys()
-    assert common | {"handle_parser_exception"} <= vars(WebSocketsSansIOProtocol).keys()
+    sockets = {"handle_parser_exception", "send"}
+    assert common | sockets <= vars(WebSocketsSansIOProtocol).keys()
 
 
 async def test_trailers_are_not_added_to_the_headers() -> None:
@@ -432,6 +433,30 @@ async def test_allowance_of_a_socket_is_refilled(clock: Clock) -> None:
             writer.write(16 * frame(PING, 119 * b"x"))
             await clock.advance(0.5)
         assert len(await reader.readexactly(16 * 121 * 40)) == 16 * 121 * 40
+
+
+async def test_refused_handshake_logs_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        kind = "websocket.http.response"
+        await send({"type": f"{kind}.start", "status": 401, "headers": []})
+        await send({"type": f"{kind}.body", "body": b"refused"})
+
+    async with connected(app) as (reader, writer):
+        writer.write(UPGRADE)
+        response = await reader.read()
+    assert response.startswith(b"HTTP/1.1 401 ")
+    assert response.endswith(b"refused")
+    assert not [each for each in caplog.records if each.levelno > logging.INFO]
+
+
+async def test_handshake_without_an_answer_logs_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        pass
+
+    async with connected(app) as (reader, writer):
+        writer.write(UPGRADE)
+        assert (await reader.read()).startswith(b"HTTP/1.1 500 ")
+    assert "without completing handshake" in caplog.text
 
 
 async def test_handshake_with_a_long_field_returns_431() -> None:

@@ -135,6 +135,15 @@ async def test_handshake_is_in_the_access_log(
     assert (opened.__dict__["status"], refusal.__dict__["status"]) == (101, 401)
 
 
+async def test_handshake_on_an_unknown_path_is_logged_as_403(
+    app: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connecting(app, path="/unknown") as socket:
+        assert (await socket.next())["type"] == "websocket.close"
+    (record,) = [each for each in caplog.records if each.name == "app.access"]
+    assert record.__dict__["status"] == 403
+
+
 async def test_handshake_without_permission_is_refused(app: FastAPI, ann: Person) -> None:
     problem = await refused(app)
     assert (problem["status"], problem["detail"]) == (

@@ -16,6 +16,7 @@ from app.core.http.scope import header, route_of
 
 VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 CLIENT_CLOSED_REQUEST = 499  # nginx's status, which appears in the log only
+REFUSED_HANDSHAKE = 403  # what a server answers when a WebSocket is closed and not accepted
 
 access_logger = logging.getLogger("app.access")
 
@@ -54,6 +55,8 @@ class RequestContext:
                 message["headers"] = [*message.get("headers", ()), id_field]
                 if status == 101:
                     _log_access(scope, status, started)
+            elif message["type"] == "websocket.close" and status != 101:
+                status = REFUSED_HANDSHAKE
             await send(message)
 
         try:
