@@ -3,10 +3,11 @@
 import asyncio
 import json
 import os
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
@@ -15,8 +16,12 @@ import uvicorn
 
 from app.core.commands import run
 from app.core.config import Settings, get_settings
+from app.core.database.backup import BackupError, back_up, drop_all, has_tables
+from app.core.database.backup import restore as restore_backup
+from app.core.database.errors import one_line
 from app.core.database.migrations import run_alembic
 from app.core.database.repository import UnitsOfWork
+from app.core.errors import AppError
 from app.core.http.server import raise_open_file_limit, require_free_port, server_options
 from app.core.jobs.queue import JobRepository, QueuedJob
 from app.core.observability.logging import configure_logging, flush_logs
@@ -147,6 +152,52 @@ def check() -> None:
         get_settings.cache_clear()
         upgrade()
         run_alembic(command.check)
+
+
+@contextmanager
+def errors_as_lines() -> Iterator[None]:
+    """End the program with one line for an error that is expected."""
+    try:
+        yield
+    except AppError as error:
+        raise SystemExit(one_line(error)) from None
+    except (BackupError, OSError) as error:
+        raise SystemExit(str(error)) from None
+
+
+@db.command()
+def backup(file: Path) -> None:
+    """Write a backup of the database to FILE, also while the application runs."""
+    with errors_as_lines():
+        back_up(get_settings(), file)
+    typer.echo(f"The backup is {file}.")
+
+
+@db.command()
+def restore(
+    file: Path,
+    yes: Annotated[bool, typer.Option("--yes", help="Replace the data of the database.")] = False,
+) -> None:
+    """Restore the database from FILE, a backup. If that fails, nothing has changed."""
+    settings = get_settings()
+    with errors_as_lines():
+        if not yes and asyncio.run(has_tables(settings)):
+            raise SystemExit("The database is not empty. Pass --yes to replace all its data.")
+        restore_backup(settings, file)
+    typer.echo(f"The database was restored from {file}. Run `app db upgrade` if the code is newer.")
+
+
+@db.command()
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete all data of the database, and create its tables anew."""
+    settings = get_settings()
+    if not yes:
+        typer.confirm(f"Delete all data of {settings.database!r}?", abort=True)
+    with errors_as_lines():
+        asyncio.run(drop_all(settings))
+    upgrade()
 
 
 @jobs.command("list")
