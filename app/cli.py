@@ -21,6 +21,7 @@ from app.core.database.backup import restore as restore_backup
 from app.core.database.errors import one_line
 from app.core.database.migrations import run_alembic
 from app.core.database.repository import UnitsOfWork
+from app.core.database.startup import check_connections
 from app.core.errors import AppError
 from app.core.http.server import raise_open_file_limit, require_free_port, server_options
 from app.core.jobs.queue import JobRepository, QueuedJob
@@ -67,6 +68,7 @@ def serve(
     if migrate:
         upgrade()
     options = server_options(settings)
+    asyncio.run(check_connections(settings))
     if settings.environment == "local" and settings.log_format == "console":
         _print_addresses(settings)
         # The addresses stay the last that is seen: uvicorn would go on to say the same.

@@ -1,0 +1,78 @@
+"""Checks of a PostgreSQL server at the start: its clock, and its number of connections."""
+
+import logging
+import time
+
+from sqlalchemy import text
+
+from app.core.config import Settings
+from app.core.database.unit_of_work import Database
+from app.core.errors import Unavailable
+
+CLOCK_WARNING_SECONDS = 5
+CLOCK_LIMIT_SECONDS = 60
+CLOCK = text("SELECT extract(epoch FROM clock_timestamp())::float8")
+AVAILABLE_CONNECTIONS = text(
+    "SELECT current_setting('max_connections')::int"
+    " - current_setting('superuser_reserved_connections')::int"
+    # PostgreSQL 16 and later.
+    " - coalesce(nullif(current_setting('reserved_connections', true), '')::int, 0)"
+)
+logger = logging.getLogger("app.startup")
+
+
+async def check_clock(settings: Settings, database: Database) -> None:
+    """Warn if the clocks of this process and the database differ. Exit if they differ too much.
+
+    This process's clock decides what has expired. If it were fast, the process would delete the
+    sessions of all users; so it does not start in production.
+    """
+    if database.is_sqlite:
+        return
+    try:
+        seconds = await clock_difference(database)
+    except Unavailable as error:  # /health/ready reports it.
+        logger.warning("The clock of the database could not be read: %s", error)
+        return
+    if seconds <= CLOCK_WARNING_SECONDS:
+        return
+    message = f"The clocks of this machine and of the database differ by {seconds:,.0f} seconds."
+    if seconds > CLOCK_LIMIT_SECONDS and settings.environment == "production":
+        raise SystemExit(f"{message} Production starts with up to {CLOCK_LIMIT_SECONDS}.")
+    logger.warning("%s Sessions and tokens expire too early or too late.", message)
+
+
+async def clock_difference(database: Database) -> float:
+    """Return the seconds by which the clocks differ, at least: a slow response does not count."""
+    before = time.time()
+    async with database.reading() as session:
+        now = float(await session.scalar(CLOCK) or 0)
+    return max(before - now, now - time.time(), 0)
+
+
+async def check_connections(settings: Settings) -> None:
+    """Warn if the workers may open more connections than PostgreSQL has for them.
+
+    Behind a pooler, the number of connections is the pooler's.
+    """
+    database = Database(settings)
+    if database.is_sqlite or not settings.database_prepared_statements:
+        return
+    try:
+        async with database.reading() as session:
+            available = int(await session.scalar(AVAILABLE_CONNECTIONS) or 0)
+    except Unavailable:  # The workers report it.
+        return
+    finally:
+        await database.dispose()
+    if (required := required_connections(settings)) > available:
+        logger.warning(
+            "WEB_CONCURRENCY and DATABASE_POOL_SIZE allow %d connections, and PostgreSQL has %d.",
+            required,
+            available,
+        )
+
+
+def required_connections(settings: Settings) -> int:
+    """Return the number of connections of all workers: their pools, and one each to listen."""
+    return settings.web_concurrency * (settings.database_pool_size + settings.session_cache)
