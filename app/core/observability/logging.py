@@ -126,8 +126,8 @@ def _holds_no_secret(record: logging.LogRecord) -> bool:
 
 
 def configure_logging(settings: Settings) -> None:
-    # No line has them, and to look for them takes as long as all the rest of a record.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    # No line has them, and they take long to look up. Those of other servers have the process ID.
+    logging.logThreads = logging.logMultiprocessing = False
     logging.logAsyncioTasks = False  # type: ignore[attr-defined]  # new in 3.12
     handler = AppHandler(sys.stdout)
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else ConsoleFormatter())
