@@ -1,6 +1,5 @@
 """The checks of `app check --deploy`: what users would find out otherwise."""
 
-import time
 from collections.abc import AsyncIterator, Iterator
 from ipaddress import ip_address
 from typing import Literal, NamedTuple
@@ -8,21 +7,16 @@ from urllib.parse import urlsplit
 
 import aiosmtplib
 from anyio import to_thread
-from sqlalchemy import text
 
 from app.core.config import MIN_SECRET_KEY_BYTES, Settings
 from app.core.database.migrations import get_migrations
+from app.core.database.startup import available_connections, clock_difference
 from app.core.database.unit_of_work import Database
 from app.core.errors import Unavailable
 from app.core.jobs.mail import Mailer
 
 CLOCK_WARNING_SECONDS = 1
 CLOCK_ERROR_SECONDS = 30  # tokens and links would end too early, or too late
-NOW = text("SELECT extract(epoch FROM clock_timestamp())::float8")
-FREE_CONNECTIONS = text(
-    "SELECT current_setting('max_connections')::int"
-    " - current_setting('superuser_reserved_connections')::int"
-)
 
 
 class Finding(NamedTuple):
@@ -131,13 +125,8 @@ async def check_database(settings: Settings, database: Database) -> AsyncIterato
     if database.is_sqlite:
         yield Finding("warning", "database", "SQLite is for one machine: all writes take turns.")
         return
-    async with database.reading() as session:
-        started = time.time()
-        now = (await session.scalars(NOW)).one()
-        skew = now - (started + time.time()) / 2
-        available = (await session.scalars(FREE_CONNECTIONS)).one()
-    yield check_clock(skew)
-    yield check_pool(settings, available)
+    yield check_clock(await clock_difference(database))
+    yield check_pool(settings, await available_connections(database))
 
 
 def check_clock(skew: float) -> Finding:

@@ -59,8 +59,7 @@ async def check_connections(settings: Settings) -> None:
     if database.is_sqlite or not settings.database_prepared_statements:
         return
     try:
-        async with database.reading() as session:
-            available = int(await session.scalar(AVAILABLE_CONNECTIONS) or 0)
+        available = await available_connections(database)
     except Unavailable:  # The workers report it.
         return
     finally:
@@ -71,6 +70,12 @@ async def check_connections(settings: Settings) -> None:
             required,
             available,
         )
+
+
+async def available_connections(database: Database) -> int:
+    """Return the number of connections that PostgreSQL does not reserve for administrators."""
+    async with database.reading() as session:
+        return int(await session.scalar(AVAILABLE_CONNECTIONS) or 0)
 
 
 def required_connections(settings: Settings) -> int:
