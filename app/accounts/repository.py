@@ -6,6 +6,8 @@ from sqlalchemy import (
     ColumnElement,
     Delete,
     Select,
+    and_,
+    case,
     delete,
     exists,
     func,
@@ -158,14 +160,16 @@ class SessionRepository(Repository[AuthSession]):
         await self._end(delete(AuthSession).where(AuthSession.id.in_(oldest)))
         return record
 
-    async def has_device(self, user_id: int, address: str, user_agent: str | None) -> bool:
-        """Return whether the user is signed in from the address with the program already."""
-        statement = select(AuthSession.id).where(
-            AuthSession.user_id == user_id,
+    async def is_new_device(self, user_id: int, address: str, user_agent: str | None) -> bool:
+        """Return whether the user is signed in, but nowhere by this address and user agent."""
+        is_same = and_(
             AuthSession.address == address,
             AuthSession.user_agent.is_not_distinct_from(user_agent),
         )
-        return await self._session.scalar(statement.limit(1)) is not None
+        same = func.max(case((is_same, 1), else_=0))
+        statement = select(same).where(AuthSession.user_id == user_id)
+        found: int | None = await self._session.scalar(statement)
+        return found == 0
 
     async def lock(self, session_id: UUID) -> AuthSession | None:
         return await self.one_or_none(

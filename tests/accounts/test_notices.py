@@ -52,6 +52,16 @@ async def test_changed_password_is_told_to_the_owner(
     assert await count(outbox, ann.email, "password_changed") == 1
 
 
+async def test_first_sign_in_of_an_account_is_not_told(
+    client: httpx.AsyncClient, outbox: Outbox
+) -> None:
+    account = {"email": "eve@example.com", "password": PASSWORD}
+    assert (await client.post("/api/v1/users", json=account)).status_code == 201
+    form = {"grant_type": "password", "username": "eve@example.com", "password": PASSWORD}
+    assert (await client.post(f"{AUTH}/token", data=form)).status_code == 200
+    assert await count(outbox, "eve@example.com", "new_device") == 0
+
+
 async def test_sign_in_from_a_new_device_is_told_once(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:

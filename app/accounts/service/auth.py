@@ -171,10 +171,9 @@ class AuthService:
                     continue
                 if new_hash:
                     unchanged.password_hash = new_hash
-                is_known = await accounts.sessions.has_device(
+                if await accounts.sessions.is_new_device(
                     user.id, client.address, client.user_agent
-                )
-                if not is_known:
+                ):
                     await accounts.jobs.enqueue("send_notice", "new_device", user.email)
                 return await open_session(accounts, unchanged)
         raise wrong_password()

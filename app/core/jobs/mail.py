@@ -25,7 +25,7 @@ from app.core.http.templates import MemoryBytecodeCache, compile_templates
 from app.core.security.rate_limit import RateLimiter
 
 SMTP_SECONDS = 20
-LIMIT = RateLimitItemPerHour(3)  # of one kind to one recipient, whoever asks for them
+PER_HOUR = 3  # A stranger who knows an address cannot fill its inbox.
 logger = logging.getLogger("app.mail")
 
 
@@ -49,24 +49,27 @@ class Mailer:
         self._server = _smtp_options(url.get_secret_value()) if url else None
         self._logs_content = settings.environment in ("local", "test")
 
-    async def send(self, to: str, template: str, **context: Any) -> None:
+    async def send(
+        self, to: str, template: str, *, per_hour: int = PER_HOUR, **context: Any
+    ) -> None:
         """Send a mail that is rendered from `{template}.txt` and `{template}.html`.
 
-        It is dropped when the recipient had three of the kind within the hour. Raise Unavailable or
-        OSError when a retry may succeed, SMTPException when it would fail too, and ValueError when
-        the address is invalid.
+        It is dropped when the recipient had `per_hour` of the template within the hour. Raise
+        Unavailable or OSError when a retry may succeed, SMTPException when it would fail too, and
+        ValueError when the address is invalid.
         """
+        limit = RateLimitItemPerHour(per_hour)
         message = self._compose(to, template, context)
         key = (template, str(message["To"]).casefold())
         self._under_way[key] += 1  # of several at once, each counts the others
         try:
-            remaining = (await self._limiter.status("mail-recipient", LIMIT, *key)).remaining
+            remaining = (await self._limiter.status("mail-recipient", limit, *key)).remaining
             if remaining < self._under_way[key]:
                 logger.warning("The mail %s was dropped: its recipient had too many", template)
                 return
             await self._deliver(message, template)
             with suppress(TooManyRequests):  # counted now, since a failed mail is tried again
-                await self._limiter.hit("mail-recipient", LIMIT, *key)
+                await self._limiter.hit("mail-recipient", limit, *key)
         finally:
             self._under_way[key] -= 1
             if not self._under_way[key]:

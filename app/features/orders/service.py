@@ -19,6 +19,8 @@ from app.features.orders.schemas import (
     OrderUpdate,
 )
 
+MAX_MAILS_PER_HOUR = 1000
+
 
 class OrderService:
     """Rules of orders. A draft can be changed and deleted until it is placed, and then shipped."""
@@ -125,8 +127,10 @@ class OrderMails:
         if found is not None:
             order, email = found
             link = f"{self._public_url}/orders/{order.id}"
+            order_read = OrderRead.model_validate(order)
+            # Each order has its mail, since a stranger cannot place one.
             await self._mailer.send(
-                email, "order_placed", order=OrderRead.model_validate(order), link=link
+                email, "order_placed", per_hour=MAX_MAILS_PER_HOUR, order=order_read, link=link
             )
 
 

@@ -20,7 +20,7 @@ from tests.smtp import Inbox, receiving
 
 FOLDER = ROOT / "tests/greeter/templates/mail"
 TO = "ann@example.com"
-CONTEXT = {"name": "Ann", "token": "t0ken"}
+CONTEXT: dict[str, Any] = {"name": "Ann", "token": "t0ken"}
 
 
 @pytest.fixture
