@@ -184,7 +184,9 @@ def test_backup_refuses_the_database_of_another_application(
 
 
 @pytest.fixture
-def environment(database_url: str, elsewhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(
+    database_url: str, empty_working_directory: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ENVIRONMENT", "test")
     monkeypatch.setenv("DATABASE_URL", database_url)
 
@@ -204,7 +206,7 @@ def refusal(*arguments: str) -> str:
 
 
 @pytest.mark.usefixtures("environment")
-def test_restore_refuses_a_database_with_tables_unless_told(database_url: str, file: Path) -> None:
+def test_restore_refuses_a_database_with_tables_without_yes(database_url: str, file: Path) -> None:
     settings = make_settings(database_url)
     asyncio.run(fill(settings, "ann"))
     assert str(file) in invoke("backup", str(file)).output

@@ -103,7 +103,7 @@ async def test_database_that_is_unavailable_does_not_stop_the_start(
 
 @pytest.fixture
 def served(
-    database_url: str, elsewhere: None, monkeypatch: pytest.MonkeyPatch
+    database_url: str, empty_working_directory: None, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., None]:
     """Serve with these settings, without a server."""
     monkeypatch.setattr("uvicorn.run", lambda app, **options: None)
@@ -144,7 +144,7 @@ def test_few_workers_log_no_warning(
     assert warnings(caplog) == []
 
 
-def test_each_worker_has_a_connection_to_listen(settings: Settings) -> None:
+def test_worker_has_a_connection_to_listen(settings: Settings) -> None:
     four = settings.model_copy(update={"web_concurrency": 4, "database_pool_size": 10})
     assert required_connections(four) == 44
     assert required_connections(four.model_copy(update={"session_cache": False})) == 40
