@@ -176,6 +176,8 @@ def parse_database_url(value: str) -> URL:
         if url.database in (None, "", ":memory:"):
             raise ValueError("should name a file: its readers and its writer are two connections")
         return url
+    if ssl := url.query.get("ssl"):  # as SQLAlchemy's documentation has it
+        url = url.difference_update_query(["ssl"]).update_query_dict({"sslmode": ssl})
     if {"@", "/"} & set(f"{url.host or ''}{url.database or ''}"):
         raise ValueError(UNESCAPED)
     _check_parameters(url)

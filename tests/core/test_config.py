@@ -124,6 +124,10 @@ def test_proxies_are_normalized(
             "postgres://app@db/app?sslmode=require&application_name=web",
             "postgresql+asyncpg://app@db/app?application_name=web&sslmode=require",
         ),
+        (
+            "postgresql+asyncpg://app@db/app?ssl=require",
+            "postgresql+asyncpg://app@db/app?sslmode=require",
+        ),
     ],
 )
 def test_database_url_of_a_provider_is_accepted(
