@@ -37,6 +37,7 @@ def sign_up(site: Site, page: Page, email: str) -> None:
     page.get_by_role("button", name="Sign up").click()
     expect(page.get_by_text("Account created.")).to_be_visible()
     page.goto(site.link_mailed_to(email))
+    page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Confirm").click()
     expect(page.get_by_text("Email address confirmed.")).to_be_visible()
     page.get_by_label("Email").fill(email)
