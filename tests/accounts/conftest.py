@@ -20,7 +20,7 @@ class Outbox:
         self.sent.append((to, template, context))
 
     async def token(self, to: str, template: str) -> str:
-        """That of the newest mail."""
+        """Return the token of the newest mail."""
         await self.settle()
         link = [context["link"] for *mail, context in self.sent if mail == [to, template]][-1]
         assert link.startswith("http://127.0.0.1:8000/")

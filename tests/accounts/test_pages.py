@@ -14,7 +14,7 @@ SCRIPT = '"><script>alert(1)</script>'
 
 
 def described(html: str, name: str) -> str:
-    """What is said beside a field."""
+    """Return the messages beside a field."""
     fields = re.findall(rf'<input id="[^"]*" name="{name}"[^>]*>', html)
     (field,) = (field for field in fields if 'aria-invalid="true"' in field)
     (id_,) = re.findall('aria-describedby="([^"]+)"', field)

@@ -1,5 +1,4 @@
-"""Two server processes on one database: what ends in one is refused by the other, which has the
-verified session in its memory."""
+"""A session that ends in one server process is refused by another that has it in memory."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -99,7 +98,7 @@ def cut_listeners(database_url: str) -> None:
 
 @pytest.fixture(scope="module")
 def other_server_url(shared_database_url: str) -> Iterator[str]:
-    """A second server, beside the one that many tests share."""
+    """Start a second server beside the one that many tests share."""
     with serving(shared_database_url, **SERVER_SETTINGS) as client:
         yield str(client.base_url)
 
@@ -130,7 +129,7 @@ def ending(server: httpx.Client, databases: Databases, database_url: str) -> Ite
 
 @pytest.fixture
 def other(ending: Ending, other_server_url: str, database_url: str) -> Iterator[httpx.Client]:
-    """A client of the other server, which answers it from its memory."""
+    """Return a client of the other server, which answers it from its memory."""
     with client_of(other_server_url, ending.token) as client:
 
         def is_remembered() -> bool:
