@@ -185,7 +185,7 @@ async def test_schema_without_triggers_grants_no_lease(own_database_url: str, lo
 
 
 async def test_lease_is_held_with_options_in_the_url(database_url: str) -> None:
-    url = f"{database_url}?ssl=prefer&prepared_statement_cache_size=10"
+    url = f"{database_url}?ssl=prefer&application_name=web"
     async with running(make_settings(url)) as app:
         await until_held(app)
 

@@ -71,7 +71,7 @@ def test_command_shows_and_saves_the_results(
         (["--clients", "1,many"], "--clients: Input should be a valid integer"),
         (["--clients", "0"], "--clients: Input should be greater than or equal to 1"),
         (["--query-ms", "-1"], "--query-ms: Input should be greater than or equal to 0"),
-        (["--chart", "a.png"], "--chart: should end in .svg"),
+        (["--chart", "a.png"], "--chart: The file name must end in .svg"),
     ],
 )
 def test_invalid_option_is_refused_in_one_line(options: list[str], message: str) -> None:
