@@ -226,17 +226,20 @@ def migrate(
     )
 
 
+BEFORE_ITEM_LISTS = "b7d2e06f4c15"  # The migration that follows it changes the items' indexes.
+
+
 @only("postgresql")
 @pytest.mark.slow("the migration waits 5 s for the lock")
 def test_migration_of_a_locked_table_fails_with_one_line(own_database_url: str) -> None:
     """A migration that waits for a long transaction would block all later statements."""
     with psycopg.connect(own_database_url.replace("+asyncpg", "")) as connection:
         connection.execute("SELECT count(*) FROM items")
-        process = migrate(own_database_url, "downgrade", "-3")
+        process = migrate(own_database_url, "downgrade", BEFORE_ITEM_LISTS)
     assert process.returncode == 1
     (line,) = process.stderr.strip().splitlines()
     assert line.startswith("The migration waited 5 s for a lock on a table")
-    assert migrate(own_database_url, "downgrade", "-3").returncode == 0
+    assert migrate(own_database_url, "downgrade", BEFORE_ITEM_LISTS).returncode == 0
 
 
 @pytest.mark.parametrize("locale", ["C", "POSIX"])

@@ -123,3 +123,11 @@ async def test_deleted_session_is_signed_out(
     assert ended.status_code == 200
     assert f"User {root.id} deleted auth-session {session['id']}" in caplog.text
     assert (await ann.client.get("/api/v1/auth/sessions")).status_code == 401
+
+
+async def test_name_of_the_user_as_a_password_is_refused(
+    admin: httpx.AsyncClient, ann: Person
+) -> None:
+    form = {"is_active": "y", "password": f"{ann.email}1"}
+    page = await admin.post(f"/admin/user/edit/{ann.id}", data=form)
+    assert (page.status_code, "name of this site" in page.text) == (422, True)

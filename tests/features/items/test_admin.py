@@ -1,5 +1,7 @@
 """Items in the admin."""
 
+import csv
+import io
 import json
 import logging
 import re
@@ -191,3 +193,12 @@ async def test_export_of_several_pages_is_complete(
     assert len(file.text.splitlines()) == 5
     sessions = await admin.get("/admin/auth-session/export/csv")
     assert len(sessions.text.splitlines()) == 3
+
+
+async def test_formula_is_escaped_in_the_exported_csv(
+    admin: httpx.AsyncClient, ann: Person
+) -> None:
+    await make_item(ann, name="a;=1", description="@b")
+    text = (await admin.get("/admin/item/export/csv")).content.decode("utf-8-sig")
+    (_, row) = csv.reader(io.StringIO(text, newline=""))
+    assert row[1:3] == ["a;'=1", "'@b"]
