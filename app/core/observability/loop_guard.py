@@ -110,7 +110,8 @@ def endpoint_of(scope: Scope) -> str:
 
 def line_of(frame: FrameType) -> str:
     """Return the innermost line of the frame's stack that does not belong to a library."""
-    stack = [(frame.f_code, number) for frame, number in walk_stack(frame)]
+    # A frame that is read while it runs may have no line.
+    stack = [(frame.f_code, number or 0) for frame, number in walk_stack(frame)]
     own_code = [entry for entry in stack if not entry[0].co_filename.startswith(LIBRARIES)]
     code, number = (own_code or stack)[0]
     text = linecache.getline(code.co_filename, number).strip()

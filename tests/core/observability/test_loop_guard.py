@@ -1,4 +1,5 @@
 import asyncio
+import inspect
 import logging
 import threading
 import time
@@ -145,3 +146,10 @@ def test_guard_is_added_in_local_only() -> None:
         )
         classes: list[Any] = [each.cls for each in create_app(settings).user_middleware]
         assert (LoopGuard in classes) == guarded
+
+
+def test_frame_without_a_line_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = inspect.currentframe()
+    assert frame
+    monkeypatch.setattr(loop_guard, "walk_stack", lambda frame: [(frame, None)])
+    assert "test_loop_guard.py:0 in test_frame_without" in loop_guard.line_of(frame)
