@@ -1,5 +1,8 @@
 """Where the mails' links land. GET only shows a button: mail programs open links by themselves."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -34,11 +37,8 @@ async def verify_email(
     client: ClientInfoDep,
     visitor: Visitor,
 ) -> Response:
-    try:
+    with errors_shown(request, "verify_email", form, WRONG_PASSWORD):
         await emails.verify(form.read(EmailVerification), client, visitor)
-    except FORM_ERRORS as error:
-        form.add_error(error, WRONG_PASSWORD)
-        raise ResponseException(show(request, "verify_email", form)) from error
     return redirect(f"/{'account' if visitor else 'login'}?notice=confirmed")
 
 
@@ -46,11 +46,8 @@ async def verify_email(
 async def resend_verification(
     request: Request, form: FormDep, emails: EmailServiceDep, client: ClientInfoDep
 ) -> Response:
-    try:
+    with errors_shown(request, "verify_email", form):
         await emails.request_verification(form.read(EmailInput).email, client)
-    except FORM_ERRORS as error:
-        form.add_error(error)
-        raise ResponseException(show(request, "verify_email", form)) from error
     return redirect("/verify-email?notice=sent")
 
 
@@ -63,11 +60,8 @@ async def show_forgot_password(request: Request) -> Response:
 async def request_password_reset(
     request: Request, form: FormDep, emails: EmailServiceDep, client: ClientInfoDep
 ) -> Response:
-    try:
+    with errors_shown(request, "forgot_password", form):
         await emails.request_reset(form.read(EmailInput).email, client)
-    except FORM_ERRORS as error:
-        form.add_error(error)
-        raise ResponseException(show(request, "forgot_password", form)) from error
     return redirect("/forgot-password?notice=sent")
 
 
@@ -80,11 +74,8 @@ async def show_undo_email(request: Request) -> Response:
 async def undo_email_change(
     request: Request, form: FormDep, emails: EmailServiceDep, client: ClientInfoDep
 ) -> Response:
-    try:
+    with errors_shown(request, "undo_email", form):
         await emails.undo_change(form.read(EmailUndo), client)
-    except FORM_ERRORS as error:
-        form.add_error(error)
-        raise ResponseException(show(request, "undo_email", form)) from error
     return redirect("/forgot-password?notice=undone")
 
 
@@ -97,12 +88,21 @@ async def show_reset_password(request: Request) -> Response:
 async def reset_password(
     request: Request, form: FormDep, emails: EmailServiceDep, client: ClientInfoDep
 ) -> Response:
-    try:
+    with errors_shown(request, "reset_password", form):
         await emails.reset_password(form.read(PasswordReset), client)
-    except FORM_ERRORS as error:
-        form.add_error(error)
-        raise ResponseException(show(request, "reset_password", form)) from error
     return redirect("/login?notice=password-set")
+
+
+@contextmanager
+def errors_shown(
+    request: Request, page: str, form: Form, fields: ErrorFields | None = None
+) -> Iterator[None]:
+    """Show the page again, with the errors, if the block refuses the form."""
+    try:
+        yield
+    except FORM_ERRORS as error:
+        form.add_error(error, fields)
+        raise ResponseException(show(request, page, form)) from error
 
 
 def with_token(request: Request) -> Form:
