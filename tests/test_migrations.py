@@ -50,6 +50,7 @@ TABLES = (
     "orders",
     "order_lines",
     "idempotency_records",
+    "security_events",
 )
 
 

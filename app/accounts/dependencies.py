@@ -16,6 +16,7 @@ from app.accounts.service.auth import AuthService
 from app.accounts.service.browser import BrowserService
 from app.accounts.service.emails import EmailService
 from app.accounts.service.passwords import AccountPasswords
+from app.accounts.service.security_events import SecurityEventService
 from app.accounts.service.users import UserService
 from app.accounts.session_cache import SessionCache
 from app.core.about import NAME
@@ -27,7 +28,7 @@ from app.core.errors import Forbidden, InvalidTokenRequest, MissingScope, Unauth
 from app.core.jobs.mail import Mailer
 from app.core.realtime.sockets import SUBPROTOCOL
 from app.core.resources import resources_of
-from app.core.security.client import client_address, client_network
+from app.core.security.client import client_address, client_network, client_user_agent
 from app.core.security.fair_queue import FairQueue
 from app.core.security.keys import derive_key
 from app.core.security.passwords import Passwords
@@ -39,7 +40,6 @@ from app.web.csrf import has_own_origin
 from app.web.navigation import ResponseException, redirect
 
 DAY = 24 * 3600
-MAX_USER_AGENT = 255
 
 
 class OAuth2(OAuth2PasswordBearer):
@@ -63,6 +63,7 @@ class AccountServices:
     auth: AuthService
     browsers: BrowserService
     emails: EmailService
+    security_events: SecurityEventService
     users: UserService
     session_cookie: Cookie
 
@@ -82,6 +83,12 @@ def build_services(
     repositories = partial(Accounts, verified_only=settings.require_verified_email)
     accounts = UnitsOfWork(repositories, database)
     attempts = Attempts(rate_limiter, settings.rate_limit_login)
+    security_events = SecurityEventService(
+        accounts,
+        cursors,
+        key=derive_key(key, "security events"),
+        lifetime=timedelta(days=settings.security_event_days),
+    )
     auth = AuthService(
         accounts,
         passwords,
@@ -91,6 +98,7 @@ def build_services(
         ),
         session_cache,
         attempts,
+        security_events,
         session_lifetime=timedelta(days=settings.refresh_token_days),
         idle_lifetime=timedelta(days=settings.session_idle_days),
         reuse_grace=timedelta(seconds=settings.refresh_reuse_grace_seconds),
@@ -107,6 +115,7 @@ def build_services(
         passwords,
         hashing,
         attempts,
+        security_events,
         site_names=(NAME, settings.mail_from.name, settings.host_name),
     )
     emails = EmailService(
@@ -127,7 +136,12 @@ def build_services(
     )
     cookie = Cookie("auth_session", settings.refresh_token_days * DAY, settings)
     return AccountServices(
-        auth=auth, browsers=browsers, emails=emails, users=users, session_cookie=cookie
+        auth=auth,
+        browsers=browsers,
+        emails=emails,
+        security_events=security_events,
+        users=users,
+        session_cookie=cookie,
     )
 
 
@@ -147,8 +161,13 @@ async def get_email_service(request: Request) -> EmailService:
     return resources_of(request).accounts.emails
 
 
+async def get_security_event_service(request: Request) -> SecurityEventService:
+    return resources_of(request).accounts.security_events
+
+
 AuthServiceDep = Annotated[AuthService, Depends(get_auth_service)]
 BrowserServiceDep = Annotated[BrowserService, Depends(get_browser_service)]
+SecurityEventServiceDep = Annotated[SecurityEventService, Depends(get_security_event_service)]
 UserServiceDep = Annotated[UserService, Depends(get_user_service)]
 EmailServiceDep = Annotated[EmailService, Depends(get_email_service)]
 
@@ -157,7 +176,7 @@ async def get_client_info(request: Request) -> ClientInfo:
     return ClientInfo(
         client_address(request),
         client_network(request),
-        request.headers.get("User-Agent", "")[:MAX_USER_AGENT] or None,
+        client_user_agent(request),
     )
 
 

@@ -1,5 +1,6 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -16,7 +17,15 @@ from sqlalchemy import (
 )
 
 from app.accounts.events import SessionEnded, UserChanged
-from app.accounts.models import AuthSession, EmailToken, RefreshToken, User
+from app.accounts.models import (
+    AuthSession,
+    EmailToken,
+    EventKind,
+    Outcome,
+    RefreshToken,
+    SecurityEvent,
+    User,
+)
 from app.accounts.scopes import allowed_scopes
 from app.core.database.events import Events
 from app.core.database.models import utc_now
@@ -26,6 +35,7 @@ from app.core.database.session import Session
 from app.core.errors import AlreadyExists, Conflict, Unauthenticated
 from app.core.http.idempotency_records import IdempotencyRepository
 from app.core.jobs.queue import JobQueue
+from app.core.security.client import request_origin
 from app.core.security.principal import Principal
 from app.core.security.tokens import AccessClaims
 
@@ -38,10 +48,14 @@ def users_that_are(active: bool | None) -> Select[User]:
 
 
 async def delete_expired(session: Session, model: type[AuthSession] | type[EmailToken]) -> int:
-    """Delete some of the expired rows and return how many. Several processes may do so at once."""
-    expired = select(model.id).where(model.expires_at <= utc_now())
-    expired = expired.limit(CLEAN_UP_AT_ONCE).with_for_update(skip_locked=True)
-    statement = delete(model).where(model.id.in_(expired)).returning(model.id)
+    return await delete_some(session, model, model.expires_at <= utc_now())
+
+
+async def delete_some(session: Session, model: Any, condition: ColumnElement[bool]) -> int:
+    """Delete some of the rows and return how many. Several processes may do so at once."""
+    found = select(model.id).where(condition).limit(CLEAN_UP_AT_ONCE)
+    found = found.with_for_update(skip_locked=True)
+    statement = delete(model).where(model.id.in_(found)).returning(model.id)
     return len((await session.scalars(statement)).all())
 
 
@@ -103,14 +117,71 @@ class UserRepository(Repository[User]):
         await self._session.execute(delete(User).where(User.id == user_id))
 
 
+class SecurityEventRepository(Repository[SecurityEvent]):
+    """Events are committed with what they tell of, or rolled back with it."""
+
+    model = SecurityEvent
+
+    def record(
+        self,
+        kind: EventKind,
+        subject_id: int | None,
+        *,
+        by: int | None = None,
+        session_id: UUID | None = None,
+        outcome: Outcome = Outcome.SUCCESS,
+        email_hash: str | None = None,
+    ) -> None:
+        """Record an event of the current request.
+
+        Unless they are given, its actor and its session are those of the request's principal.
+        """
+        origin = request_origin()
+        principal = origin.principal
+        event = SecurityEvent(
+            kind=kind,
+            outcome=outcome,
+            subject_id=subject_id,
+            email_hash=email_hash,
+            actor_id=by or (principal.user_id if principal else None),
+            session_id=session_id or (principal.session_id if principal else None),
+            address=origin.address,
+            user_agent=origin.user_agent,
+        )
+        self._session.add(event)
+
+    async def list(
+        self, user_id: int, sort: Sort, after: Position | None, limit: int
+    ) -> Sequence[SecurityEvent]:
+        return await self.page(self._of(user_id), sort, after, limit)
+
+    async def total(self, user_id: int) -> int:
+        return await self.count(self._of(user_id))
+
+    async def clean_up(self, before: datetime) -> int:
+        return await delete_some(self._session, self.model, SecurityEvent.created_at < before)
+
+    def _of(self, user_id: int) -> Select[SecurityEvent]:
+        """Select the events of a user, without those of a deleted user who had the same id.
+
+        SQLite gives the highest id again after its row is deleted.
+        """
+        created_at = select(User.created_at).where(User.id == user_id).scalar_subquery()
+        statement = select(SecurityEvent).where(SecurityEvent.subject_id == user_id)
+        return statement.where(SecurityEvent.created_at >= created_at)
+
+
 class SessionRepository(Repository[AuthSession]):
-    """Whatever ends a session comes through here, and is told to its sockets."""
+    """Whatever ends a session comes through here: it is recorded, and told to its sockets."""
 
     model = AuthSession
 
-    def __init__(self, session: Session, *, verified_only: bool) -> None:
+    def __init__(
+        self, session: Session, security_events: SecurityEventRepository, *, verified_only: bool
+    ) -> None:
         super().__init__(session)
         self._events = Events(session)
+        self._security_events = security_events
         verified = [User.email_verified_at.is_not(None)] if verified_only else []
         self._users_with_access = [User.is_active, *verified]
 
@@ -157,7 +228,7 @@ class SessionRepository(Repository[AuthSession]):
         await super().add(record)
         oldest = select(AuthSession.id).where(AuthSession.user_id == record.user_id)
         oldest = oldest.order_by(AuthSession.last_used_at.desc()).offset(MAX_SESSIONS_OF_A_USER)
-        await self._end(delete(AuthSession).where(AuthSession.id.in_(oldest)))
+        await self._end(delete(AuthSession).where(AuthSession.id.in_(oldest)), by=record.user_id)
         return record
 
     async def is_new_device(self, user_id: int, address: str, user_agent: str | None) -> bool:
@@ -209,23 +280,33 @@ class SessionRepository(Repository[AuthSession]):
         total, used = (await self._session.execute(statement)).one()
         return total, used
 
-    async def end(self, session_id: UUID, user_id: int | None = None) -> bool:
+    async def end(
+        self, session_id: UUID, user_id: int | None = None, *, by: int | None = None
+    ) -> bool:
         statement = delete(AuthSession).where(AuthSession.id == session_id)
         if user_id is not None:
             statement = statement.where(AuthSession.user_id == user_id)
-        return await self._end(statement)
+        return await self._end(statement, by)
 
-    async def end_all(self, user_id: int, keep: UUID | None = None) -> None:
+    async def end_all(
+        self, user_id: int, keep: UUID | None = None, *, by: int | None = None
+    ) -> None:
         statement = delete(AuthSession).where(AuthSession.user_id == user_id)
         if keep is not None:
             statement = statement.where(AuthSession.id != keep)
-        await self._end(statement)
+        await self._end(statement, by)
 
-    async def _end(self, statement: Delete) -> bool:
-        ended = (await self._session.scalars(statement.returning(AuthSession.id))).all()
-        for session_id in ended:
+    async def _end(self, statement: Delete, by: int | None = None) -> bool:
+        ended = await self._session.execute(
+            statement.returning(AuthSession.id, AuthSession.user_id)
+        )
+        rows = ended.all()
+        for session_id, user_id in rows:
             self._events.record(SessionEnded(session_id=session_id))
-        return bool(ended)
+            self._security_events.record(
+                EventKind.SESSION_ENDED, user_id, by=by, session_id=session_id
+            )
+        return bool(rows)
 
     async def clean_up(self) -> int:
         return await delete_expired(self._session, self.model)
@@ -292,7 +373,10 @@ class Accounts:
 
     def __init__(self, session: Session, *, verified_only: bool = False) -> None:
         self.users = UserRepository(session)
-        self.sessions = SessionRepository(session, verified_only=verified_only)
+        self.security_events = SecurityEventRepository(session)
+        self.sessions = SessionRepository(
+            session, self.security_events, verified_only=verified_only
+        )
         self.email_tokens = EmailTokenRepository(session)
         self.idempotency = IdempotencyRepository(session)
         self.jobs = JobQueue(session)

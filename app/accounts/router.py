@@ -10,6 +10,7 @@ from app.accounts.dependencies import (
     ClientInfoDep,
     EmailServiceDep,
     PrincipalDep,
+    SecurityEventServiceDep,
     UsersAdmin,
     UserServiceDep,
     forbid_odd_fields,
@@ -24,6 +25,8 @@ from app.accounts.schemas import (
     PasswordChange,
     PasswordReset,
     Revocation,
+    SecurityEventQuery,
+    SecurityEventRead,
     SessionRead,
     TokenRead,
     TokenRequest,
@@ -46,6 +49,7 @@ TOO_MANY = problem_response(TooManyRequests, "Too many attempts")
 
 auth = APIRouter(prefix="/auth", tags=["auth"])
 users = APIRouter(prefix="/users", tags=["users"])
+account = ApiRouter(prefix="/users/me", tags=["users"])
 administration = ApiRouter(prefix="/users", tags=["users"], dependencies=[UsersAdmin])
 
 
@@ -206,6 +210,16 @@ async def change_password(
     await service.change_password(principal, data)
 
 
+@account.get("/security-events")
+async def list_security_events(
+    query: Annotated[SecurityEventQuery, Query()],
+    principal: AccountOwner,
+    service: SecurityEventServiceDep,
+) -> Page[SecurityEventRead]:
+    """List the sign-ins, failed attempts and changes of your account, the newest first."""
+    return await service.list(principal, query)
+
+
 @administration.get("/{user_id}", response_model=UserRead)
 async def read_user(user_id: int, service: UserServiceDep) -> User:
     """Get a user. For superusers."""
@@ -232,4 +246,5 @@ async def delete_user(user_id: int, service: UserServiceDep) -> None:
 router = APIRouter()
 router.include_router(auth)
 router.include_router(users)
+router.include_router(account)
 router.include_router(administration)  # behind /users/me

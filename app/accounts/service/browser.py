@@ -83,6 +83,6 @@ class BrowserService:
         session.cookie_hash = digest(cookie)
         if previous:
             await accounts.sessions.end_by_cookie(digest(previous))
-        await accounts.sessions.add(session)
+        await self._auth.add_session(accounts, session)
         await accounts.sessions.clean_up()
         return cookie

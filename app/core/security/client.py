@@ -1,11 +1,42 @@
 """The network address of a client, by which requests are limited and logged."""
 
 from ipaddress import IPv6Address, ip_address
+from typing import NamedTuple
 
 from starlette.requests import HTTPConnection
 
+from app.core.context import scope_var
+from app.core.security.principal import Principal
+
 UNKNOWN = "unknown"
 SUBSCRIBER_PREFIX = 64
+MAX_USER_AGENT = 255
+
+
+class RequestOrigin(NamedTuple):
+    """Where the current request comes from. Everything is None outside of a request."""
+
+    principal: Principal | None = None
+    address: str | None = None
+    network: str | None = None
+    user_agent: str | None = None
+
+
+def request_origin() -> RequestOrigin:
+    scope = scope_var.get()
+    if scope is None:
+        return RequestOrigin()
+    connection = HTTPConnection(scope)
+    return RequestOrigin(
+        scope.get("principal"),
+        client_address(connection),
+        client_network(connection),
+        client_user_agent(connection),
+    )
+
+
+def client_user_agent(connection: HTTPConnection) -> str | None:
+    return connection.headers.get("User-Agent", "")[:MAX_USER_AGENT] or None
 
 
 def client_address(connection: HTTPConnection) -> str:
