@@ -81,7 +81,7 @@ class SecurityEventService:
     async def _is_admitted(self, kind: EventKind) -> bool:
         network = request_origin().network or ""
         try:
-            await self._counts.hit("failures of a network", self._by_network, kind, network)
+            await self._counts.hit_network("failures of a network", self._by_network, network, kind)
             await self._counts.hit("failures", self._in_all, kind)
         except TooManyRequests:
             if await self._is_first(kind):
