@@ -51,6 +51,7 @@ TABLES = (
     "order_lines",
     "idempotency_records",
     "security_events",
+    "api_keys",
 )
 
 

@@ -4,8 +4,9 @@ from uuid import UUID
 
 from starlette.requests import Request
 
-from app.accounts.models import AuthSession, SecurityEvent, User
+from app.accounts.models import ApiKey, AuthSession, SecurityEvent, User
 from app.accounts.schemas import (
+    ApiKeyAdminRead,
     SecurityEventAdminRead,
     SessionAdminRead,
     UserAdminCreate,
@@ -74,6 +75,20 @@ class SessionAdmin(AdminView, model=AuthSession):
         await resources_of(request).accounts.auth.end_sessions(pks)
 
 
+class ApiKeyAdmin(AdminView, model=ApiKey):
+    name = "API key"
+    icon = "fa-solid fa-robot"
+    read_schema = ApiKeyAdminRead
+    can_create = False
+    can_edit = False
+    can_delete = False
+    column_list = ("user_id", "name", "prefix", "scope", "created_at", "last_used_at", "expires_at")
+    column_searchable_list = ("name", "prefix")
+    column_sortable_list = ("user_id", "name", "created_at", "last_used_at", "expires_at")
+    column_default_sort = ("created_at", True)
+    column_filters: ClassVar = [ValueFilter(ApiKey.user_id, "User", int)]
+
+
 class SecurityEventAdmin(AdminView, model=SecurityEvent):
     name = "Security event"
     icon = "fa-solid fa-shield"
@@ -91,4 +106,4 @@ class SecurityEventAdmin(AdminView, model=SecurityEvent):
     column_filters: ClassVar = [ValueFilter(SecurityEvent.subject_id, "Subject", int)]
 
 
-VIEWS = [UserAdmin, SessionAdmin, SecurityEventAdmin]
+VIEWS = [UserAdmin, SessionAdmin, ApiKeyAdmin, SecurityEventAdmin]

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from app.accounts.repository import Accounts
 from app.accounts.schemas import ClientInfo
 from app.accounts.scopes import all_scopes
+from app.accounts.service.api_keys import KEY_PREFIX, ApiKeyService
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import AuthService
 from app.accounts.service.browser import BrowserService
@@ -60,12 +61,18 @@ oauth2 = OAuth2()
 class AccountServices:
     """The services hold no state of a request: one of each serves all."""
 
+    api_keys: ApiKeyService
     auth: AuthService
     browsers: BrowserService
     emails: EmailService
     security_events: SecurityEventService
     users: UserService
     session_cookie: Cookie
+
+    async def authenticate(self, token: str) -> Principal:
+        """Return the principal of an access token or an API key. Raise Unauthenticated."""
+        service = self.api_keys if token.startswith(KEY_PREFIX) else self.auth
+        return await service.authenticate(token)
 
 
 def build_services(
@@ -135,7 +142,11 @@ def build_services(
         signup_enabled=settings.signup_enabled,
     )
     cookie = Cookie("auth_session", settings.refresh_token_days * DAY, settings)
+    api_keys = ApiKeyService(
+        accounts, account_passwords, session_cache, rate_limiter, settings.rate_limit_api_key
+    )
     return AccountServices(
+        api_keys=api_keys,
         auth=auth,
         browsers=browsers,
         emails=emails,
@@ -147,6 +158,10 @@ def build_services(
 
 async def get_auth_service(connection: HTTPConnection) -> AuthService:
     return resources_of(connection).accounts.auth
+
+
+async def get_api_key_service(request: Request) -> ApiKeyService:
+    return resources_of(request).accounts.api_keys
 
 
 async def get_browser_service(connection: HTTPConnection) -> BrowserService:
@@ -165,6 +180,7 @@ async def get_security_event_service(request: Request) -> SecurityEventService:
     return resources_of(request).accounts.security_events
 
 
+ApiKeyServiceDep = Annotated[ApiKeyService, Depends(get_api_key_service)]
 AuthServiceDep = Annotated[AuthService, Depends(get_auth_service)]
 BrowserServiceDep = Annotated[BrowserService, Depends(get_browser_service)]
 SecurityEventServiceDep = Annotated[SecurityEventService, Depends(get_security_event_service)]
@@ -196,13 +212,13 @@ async def forbid_odd_fields(request: Request) -> None:
 async def get_principal(
     required: SecurityScopes,
     token: Annotated[str | None, Depends(oauth2)],
-    auth: AuthServiceDep,
     connection: HTTPConnection,
 ) -> Principal:
-    """Return the user of the access token, which has to have the scopes of the operation."""
+    """Return the user of the access token or API key, which has to have the operation's scopes."""
     if token is None:
         raise Unauthenticated("Not authenticated. Send an access token.", token_given=False)
-    principal = connection.scope["principal"] = await auth.authenticate(token)
+    principal = await resources_of(connection).accounts.authenticate(token)
+    connection.scope["principal"] = principal
     if missing := set(required.scopes) - principal.scopes:
         raise MissingScope(f"The access token lacks the scope {' '.join(sorted(missing))}.")
     return principal
@@ -229,14 +245,13 @@ async def get_live_principal(
     required: SecurityScopes,
     websocket: WebSocket,
     token: Annotated[str | None, Depends(get_live_token)],
-    auth: AuthServiceDep,
     cookie: SessionCookieDep,
     browsers: BrowserServiceDep,
 ) -> Principal:
     """Of a WebSocket's handshake. A page of this site has no token, but its cookie."""
     value = cookie.read(websocket)
     if token is not None or value is None:
-        return await get_principal(required, token, auth, websocket)
+        return await get_principal(required, token, websocket)
     if not has_own_origin(websocket.scope, resources_of(websocket).settings):
         raise Forbidden("The cookie is only valid for pages of this site.")
     principal = await browsers.authenticate(value)

@@ -75,6 +75,26 @@ class RefreshToken(Base):
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+class ApiKey(Base):
+    """A key by which a program acts for its user. It ends when it is deleted."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(100))
+    prefix: Mapped[str] = mapped_column(String(20))
+    key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scope: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+    @property
+    def scopes(self) -> list[str]:
+        return self.scope.split()
+
+
 class EmailToken(Base):
     """What a mail's link proves, once: that its reader reads `email`'s mail."""
 
@@ -99,6 +119,9 @@ class EventKind(StrEnum):
     EMAIL_CHANGED = "email_changed"
     EMAIL_CONFIRMED = "email_confirmed"
     EMAIL_RESTORED = "email_restored"
+    API_KEY_CREATED = "api_key_created"
+    API_KEY_FIRST_USED = "api_key_first_used"
+    API_KEY_REVOKED = "api_key_revoked"
     USER_CREATED = "user_created"
     USER_CHANGED = "user_changed"
     USER_ACTIVATED = "user_activated"
@@ -116,7 +139,8 @@ class SecurityEvent(Base):
     """An event of an account, which outlives the account: no foreign key refers to it.
 
     The subject is the user whom it happened to, and the actor the user who did it. A failed sign-in
-    with an address of no account has a keyed hash of the address instead of a subject.
+    with an address of no account has a keyed hash of the address instead of a subject. The event of
+    an API key has the key's id for its session.
     """
 
     __tablename__ = "security_events"

@@ -18,6 +18,7 @@ from sqlalchemy import (
 
 from app.accounts.events import SessionEnded, UserChanged
 from app.accounts.models import (
+    ApiKey,
     AuthSession,
     EmailToken,
     EventKind,
@@ -47,7 +48,9 @@ def users_that_are(active: bool | None) -> Select[User]:
     return select(User) if active is None else select(User).where(User.is_active == active)
 
 
-async def delete_expired(session: Session, model: type[AuthSession] | type[EmailToken]) -> int:
+async def delete_expired(
+    session: Session, model: type[AuthSession] | type[ApiKey] | type[EmailToken]
+) -> int:
     return await delete_some(session, model, model.expires_at <= utc_now())
 
 
@@ -117,6 +120,12 @@ class UserRepository(Repository[User]):
         await self._session.execute(delete(User).where(User.id == user_id))
 
 
+def with_access(verified_only: bool) -> list[ColumnElement[bool]]:
+    """Return the conditions of users who have access."""
+    active: list[ColumnElement[bool]] = [User.is_active.is_(True)]
+    return [*active, User.email_verified_at.is_not(None)] if verified_only else active
+
+
 class SecurityEventRepository(Repository[SecurityEvent]):
     """Events are committed with what they tell of, or rolled back with it."""
 
@@ -182,8 +191,7 @@ class SessionRepository(Repository[AuthSession]):
         super().__init__(session)
         self._events = Events(session)
         self._security_events = security_events
-        verified = [User.email_verified_at.is_not(None)] if verified_only else []
-        self._users_with_access = [User.is_active, *verified]
+        self._users_with_access = with_access(verified_only)
 
     async def verify(self, claims: AccessClaims) -> tuple[Principal, datetime]:
         """Return the principal of a token and the end of its session.
@@ -312,6 +320,67 @@ class SessionRepository(Repository[AuthSession]):
         return await delete_expired(self._session, self.model)
 
 
+class ApiKeyRepository(Repository[ApiKey]):
+    """Whatever revokes a key comes through here, as ends of sessions do."""
+
+    model = ApiKey
+
+    def __init__(
+        self, session: Session, security_events: SecurityEventRepository, *, verified_only: bool
+    ) -> None:
+        super().__init__(session)
+        self._events = Events(session)
+        self._security_events = security_events
+        self._with_access = [*with_access(verified_only), ApiKey.expires_at > utc_now()]
+
+    async def get_valid(self, key_hash: str) -> tuple[ApiKey, bool] | None:
+        """Return a key and whether its user is a superuser, or None."""
+        statement = select(ApiKey, User.is_superuser).join(User, ApiKey.user_id == User.id)
+        statement = statement.where(ApiKey.key_hash == key_hash, *self._with_access)
+        row = (await self._session.execute(statement)).one_or_none()
+        return row and (row[0], row[1])
+
+    async def active_ids(self, key_ids: Collection[UUID]) -> Sequence[UUID]:
+        statement = select(ApiKey.id).join(User).where(*self._with_access)
+        return (await self._session.scalars(statement.where(ApiKey.id.in_(key_ids)))).all()
+
+    async def touch(self, key_id: UUID, seen: datetime | None) -> bool:
+        """Note the use of a key, and return False if another request has since it was seen."""
+        statement = update(ApiKey).values(last_used_at=utc_now())
+        statement = statement.where(
+            ApiKey.id == key_id, ApiKey.last_used_at.is_not_distinct_from(seen)
+        )
+        touched = await self._session.scalar(statement.returning(ApiKey.id))
+        return touched is not None
+
+    async def list(self, user_id: int) -> Sequence[ApiKey]:
+        statement = select(ApiKey).where(ApiKey.user_id == user_id, ApiKey.expires_at > utc_now())
+        return (await self._session.scalars(statement.order_by(ApiKey.created_at.desc()))).all()
+
+    async def count_of(self, user_id: int) -> int:
+        return await self.count(select(ApiKey).where(ApiKey.user_id == user_id))
+
+    async def revoke(self, key_id: UUID, user_id: int) -> bool:
+        statement = delete(ApiKey).where(ApiKey.id == key_id, ApiKey.user_id == user_id)
+        return await self._end(statement, None)
+
+    async def revoke_all(self, user_id: int, *, by: int | None = None) -> None:
+        await self._end(delete(ApiKey).where(ApiKey.user_id == user_id), by)
+
+    async def clean_up(self) -> int:
+        return await delete_expired(self._session, self.model)
+
+    async def _end(self, statement: Delete, by: int | None) -> bool:
+        ended = await self._session.execute(statement.returning(ApiKey.id, ApiKey.user_id))
+        rows = ended.all()
+        for key_id, user_id in rows:
+            self._events.record(SessionEnded(session_id=key_id))
+            self._security_events.record(
+                EventKind.API_KEY_REVOKED, user_id, by=by, session_id=key_id
+            )
+        return bool(rows)
+
+
 class EmailTokenRepository(Repository[EmailToken]):
     model = EmailToken
 
@@ -377,6 +446,7 @@ class Accounts:
         self.sessions = SessionRepository(
             session, self.security_events, verified_only=verified_only
         )
+        self.api_keys = ApiKeyRepository(session, self.security_events, verified_only=verified_only)
         self.email_tokens = EmailTokenRepository(session)
         self.idempotency = IdempotencyRepository(session)
         self.jobs = JobQueue(session)

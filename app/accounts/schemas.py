@@ -16,7 +16,7 @@ from app.core.security.passwords import (
     normalize_password,
 )
 
-SCOPES = {"account": "Change and delete the account, and end its sessions."}
+SCOPES = {"account": "Change and delete the account, end its sessions, and manage its API keys."}
 SUPERUSER_SCOPES = {"users:admin": "Manage the users."}
 
 
@@ -146,6 +146,38 @@ class Accepted(Output):
     """The same response whether or not there is an account."""
 
     detail: str = "If there is an account with this email address, an email is on its way."
+
+
+class ApiKeyCreate(Input):
+    name: Annotated[str, Text(min_length=1, max_length=100), Field(examples=["Nightly import"])]
+    scopes: list[str] = Field(min_length=1, max_length=100, examples=[["items:read"]])
+    expires_in_days: int = Field(default=90, ge=1, le=365)
+    current_password: CurrentPassword
+
+
+class ApiKeyRead(Output):
+    id: UUID
+    name: str = Field(examples=["Nightly import"])
+    prefix: str = Field(description="The first characters of the key.", examples=["app_Xk3f9a"])
+    scopes: list[str] = Field(examples=[["items:read"]])
+    created_at: datetime
+    last_used_at: datetime | None = Field(description="Exact to the hour.")
+    expires_at: datetime
+
+
+class ApiKeyCreated(ApiKeyRead):
+    key: str = Field(description="The key itself. It is not shown again.")
+
+
+class ApiKeyAdminRead(Output):
+    id: UUID
+    user_id: int
+    name: str
+    prefix: str
+    scope: str
+    created_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime
 
 
 class SecurityEventQuery(PageQuery):

@@ -129,6 +129,7 @@ class Settings(BaseSettings):
 
     rate_limit_login: RateLimit = RateLimitItemPerMinute(10)
     rate_limit_default: RateLimit | None = None
+    rate_limit_api_key: RateLimit | None = None
     public_url: str = "http://127.0.0.1:8000"
     smtp_url: SecretStr | None = None
     mail_from: NameEmail = NameEmail(NAME, "noreply@example.com")

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from app.accounts.dependencies import (
+    ApiKeyServiceDep,
     AuthServiceDep,
     Member,
     SecurityEventServiceDep,
@@ -28,6 +29,7 @@ NOTICES = {
     "password": "Password changed. Every other device is signed out.",
     "confirmed": "Email address confirmed.",
     "ended": "Device signed out.",
+    "revoked": "API key revoked.",
 }
 WRONG_PASSWORD: ErrorFields = {Forbidden: "current_password"}
 
@@ -43,12 +45,14 @@ class AccountPage:
         principal: Member,
         users: UserServiceDep,
         auth: AuthServiceDep,
+        api_keys: ApiKeyServiceDep,
         security_events: SecurityEventServiceDep,
     ) -> None:
         self._request = request
         self._principal = principal
         self._users = users
         self._auth = auth
+        self._api_keys = api_keys
         self._security_events = security_events
 
     async def show(self, at: str = "", form: Form | None = None) -> Response:
@@ -64,6 +68,7 @@ class AccountPage:
             user=user,
             sessions=sorted(sessions, key=lambda each: (each.is_current, each.last_used_at))[::-1],
             device_name=device_name,
+            api_keys=await self._api_keys.list(self._principal),
             events=events.results,
             event_title=event_title,
             notice=NOTICES.get(self._request.query_params.get("notice", "")),

@@ -87,13 +87,14 @@ class AuthService:
         return principal
 
     async def active_session_ids(self, session_ids: Collection[UUID]) -> set[UUID]:
-        """Those of the sessions that have not ended."""
+        """Those of the sessions and API keys that have not ended."""
         ids, found = list(session_ids), set[UUID]()
         async with self._accounts.reading() as accounts:
             for start in range(0, len(ids), IDS_AT_ONCE):
-                found.update(
-                    await accounts.sessions.active_session_ids(ids[start : start + IDS_AT_ONCE])
-                )
+                batch = ids[start : start + IDS_AT_ONCE]
+                found.update(await accounts.sessions.active_session_ids(batch))
+                if others := [id_ for id_ in batch if id_ not in found]:
+                    found.update(await accounts.api_keys.active_ids(others))
         return found
 
     async def revoke(self, token: str) -> None:
@@ -127,7 +128,7 @@ class AuthService:
                 await accounts.sessions.end(session_id)
 
     async def clean_up(self) -> int:
-        """Delete all sessions, email tokens, idempotency records and events that have expired.
+        """Delete all sessions, keys, email tokens, idempotency records and events that are over.
 
         Return their number. They are deleted a few at a time, in short transactions.
         """
@@ -136,6 +137,7 @@ class AuthService:
             async with self._accounts.transaction() as accounts:
                 deleted = (
                     await accounts.sessions.clean_up()
+                    + await accounts.api_keys.clean_up()
                     + await accounts.email_tokens.clean_up()
                     + await accounts.idempotency.clean_up()
                 )

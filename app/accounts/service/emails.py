@@ -112,6 +112,7 @@ class EmailService:
             user.password_hash = password_hash
             await accounts.users.add(user)
             await accounts.sessions.end_all(user.id, by=user.id)
+            await accounts.api_keys.revoke_all(user.id, by=user.id)
             accounts.security_events.record(EventKind.EMAIL_RESTORED, user.id, by=user.id)
             await self.forget(accounts, user.id)
             await accounts.email_tokens.forget_later(used)  # those of the thief's own addresses
@@ -136,6 +137,7 @@ class EmailService:
             user.password_hash = password_hash
             user.email_verified_at = user.email_verified_at or utc_now()
             await accounts.sessions.end_all(user.id, by=user.id)
+            await accounts.api_keys.revoke_all(user.id, by=user.id)
             accounts.security_events.record(EventKind.PASSWORD_RESET, user.id, by=user.id)
             # And a change of the address, by whoever knew the old password.
             await self.forget(accounts, user.id)

@@ -177,6 +177,7 @@ class UserService:
                 if happened:
                     accounts.security_events.record(kind, user_id)
             if not user.is_active or password is not None:
+                await accounts.api_keys.revoke_all(user_id)
                 await self._emails.forget(accounts, user_id)
             if password is not None:
                 await accounts.jobs.enqueue("send_notice", "password_changed", user.email)
@@ -189,6 +190,7 @@ class UserService:
                 await self._keep_a_superuser(accounts, user_id)
                 found(await accounts.users.lock(user_id), user_id)
                 await accounts.sessions.end_all(user_id)
+                await accounts.api_keys.revoke_all(user_id)
                 await accounts.users.delete(user_id)
                 accounts.security_events.record(EventKind.USER_DELETED, user_id)
 
