@@ -111,12 +111,6 @@ def build_services(
         reuse_grace=timedelta(seconds=settings.refresh_reuse_grace_seconds),
         require_verified_email=settings.require_verified_email,
     )
-    browsers = BrowserService(
-        accounts,
-        auth,
-        session_cache,
-        touch_after=timedelta(minutes=settings.access_token_minutes),  # as other clients refresh
-    )
     account_passwords = AccountPasswords(
         accounts,
         passwords,
@@ -124,6 +118,14 @@ def build_services(
         attempts,
         security_events,
         site_names=(NAME, settings.mail_from.name, settings.host_name),
+    )
+    browsers = BrowserService(
+        accounts,
+        auth,
+        account_passwords,
+        session_cache,
+        touch_after=timedelta(minutes=settings.access_token_minutes),  # as other clients refresh
+        confirmation_lifetime=timedelta(minutes=settings.password_confirmation_minutes),
     )
     emails = EmailService(
         accounts,
@@ -282,13 +284,15 @@ Visitor = Annotated[Principal | None, Depends(get_visitor)]
 
 async def get_member(request: Request, visitor: Visitor) -> Principal:
     if visitor is None:
-        url = request.url
-        back = f"{url.path}?{url.query}" if url.query else url.path
+        back = quote(path_and_query(request), safe="/")
         is_page = request.method in ("GET", "HEAD")
-        raise ResponseException(
-            redirect(f"/login?next={quote(back, safe='/')}" if is_page else "/login")
-        )
+        raise ResponseException(redirect(f"/login?next={back}" if is_page else "/login"))
     return visitor
+
+
+def path_and_query(request: Request) -> str:
+    url = request.url
+    return f"{url.path}?{url.query}" if url.query else url.path
 
 
 Member = Annotated[Principal, Depends(get_member)]

@@ -255,6 +255,17 @@ class SessionRepository(Repository[AuthSession]):
             select(AuthSession).where(AuthSession.id == session_id).with_for_update()
         )
 
+    async def is_confirmed(self, session_id: UUID, since: datetime) -> bool:
+        """Return whether the user of a session has entered the password since a time."""
+        statement = select(AuthSession.id).where(
+            AuthSession.id == session_id, AuthSession.confirmed_at >= since
+        )
+        return await self._session.scalar(statement) is not None
+
+    async def confirm(self, session_id: UUID) -> None:
+        statement = update(AuthSession).where(AuthSession.id == session_id)
+        await self._session.execute(statement.values(confirmed_at=utc_now()))
+
     async def list(self, user_id: int) -> Sequence[AuthSession]:
         statement = select(AuthSession).where(AuthSession.user_id == user_id)
         statement = statement.where(AuthSession.expires_at > utc_now())

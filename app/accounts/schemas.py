@@ -122,6 +122,10 @@ class AccountDeletion(Input):
     current_password: CurrentPassword
 
 
+class PasswordConfirmation(Input):
+    current_password: CurrentPassword
+
+
 class EmailInput(Input):
     email: Email
 

@@ -124,6 +124,7 @@ class Settings(BaseSettings):
     access_token_minutes: int = Field(default=15, ge=1, le=1440)
     refresh_token_days: int = Field(default=30, ge=1, le=3650)
     session_idle_days: int = Field(default=14, ge=1, le=3650)
+    password_confirmation_minutes: int = Field(default=15, ge=1, le=1440)
     security_event_days: int = Field(default=90, ge=1, le=3650)
     refresh_reuse_grace_seconds: int = Field(default=10, ge=0, le=60)
 

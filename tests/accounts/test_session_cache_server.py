@@ -15,6 +15,7 @@ from tests.conftest import PASSWORD, SERVER_SETTINGS, only
 from tests.databases import Databases
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import serving, sign_up
+from tests.slices import needs
 from tests.waiting import eventually
 
 ME = "/api/v1/users/me"
@@ -177,6 +178,7 @@ def test_session_that_ended_is_refused_by_another_process_whose_listener_was_cut
     measure_refusal(end, ending, other, status, milliseconds)
 
 
+@needs("items")
 def test_key_that_was_revoked_in_one_process_is_refused_by_another(
     ending: Ending, other_server_url: str, database_url: str
 ) -> None:

@@ -75,6 +75,7 @@ def test_pages_for_users_are_accessible(
         "/account",
         "/account/delete",
         "/account/api-keys/new",
+        "/confirm",
     ):
         page.goto(path)
         check(page)

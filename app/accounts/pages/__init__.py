@@ -1,6 +1,6 @@
 from fastapi import APIRouter
 
-from app.accounts.pages import account, api_keys, mail_links, sign_in
+from app.accounts.pages import account, api_keys, confirm, mail_links, sign_in
 from app.web.navigation import Link
 
 LINKS = [
@@ -15,3 +15,4 @@ router.include_router(sign_in.router)
 router.include_router(mail_links.router)
 router.include_router(account.router)
 router.include_router(api_keys.router)
+router.include_router(confirm.router)

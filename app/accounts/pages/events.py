@@ -4,6 +4,7 @@ from app.accounts.schemas import SecurityEventRead
 
 TITLES = {
     "sign_in": "Signed in",
+    "password_check": "Confirmed the password",
     "session_ended": "Signed out a device",
     "password_changed": "Changed the password",
     "password_reset": "Reset the password by email",
