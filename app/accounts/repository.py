@@ -262,9 +262,11 @@ class SessionRepository(Repository[AuthSession]):
         )
         return await self._session.scalar(statement) is not None
 
-    async def confirm(self, session_id: UUID) -> None:
+    async def confirm(self, session_id: UUID, cookie_hash: str) -> None:
+        """Note that the password was entered, and replace the cookie."""
         statement = update(AuthSession).where(AuthSession.id == session_id)
-        await self._session.execute(statement.values(confirmed_at=utc_now()))
+        statement = statement.values(confirmed_at=utc_now(), cookie_hash=cookie_hash)
+        await self._session.execute(statement)
 
     async def list(self, user_id: int) -> Sequence[AuthSession]:
         statement = select(AuthSession).where(AuthSession.user_id == user_id)

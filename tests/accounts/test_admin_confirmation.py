@@ -1,5 +1,6 @@
 """The password is asked for again before something dangerous is done."""
 
+import asyncio
 import re
 from datetime import timedelta
 from html import unescape
@@ -11,10 +12,13 @@ from fastapi import FastAPI
 from sqlalchemy import update
 
 from app.accounts.models import AuthSession
+from app.accounts.session_cache import SessionCache
 from app.core.database.models import utc_now
 from tests.accounts.test_pages import described
 from tests.accounts.test_security_events import facts
+from tests.accounts.test_session_cache import until_held
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
+from tests.isolation import DEADLINE_SECONDS
 
 LIST = "/admin/user/list"
 CONFIRM = "/confirm"
@@ -117,6 +121,26 @@ async def test_confirmation_is_of_one_session(
         assert (done.status_code, done.headers["Location"]) == (303, "/")
         assert (await admin.get(LIST)).status_code == 200
         assert (await other.get(LIST)).status_code == 303
+
+
+async def test_confirmation_replaces_the_cookie(
+    app: FastAPI, admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache: SessionCache = app.state.resources.session_cache
+    async with browser_of(app) as thief:
+        thief.cookies.update(admin.cookies)
+        assert (await thief.get("/account")).status_code == 200
+        if not app.state.resources.database.is_sqlite:
+            await until_held(app)
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while not cache._entries:
+                    await thief.get("/account")
+        # The notification may come late: this process forgets the old cookie before it answers.
+        monkeypatch.setattr(cache, "forget_session", lambda _: None)
+        await admin.post(CONFIRM, data={"current_password": PASSWORD})
+        assert (await thief.get("/account")).status_code == 303
+    assert (await admin.get(LIST)).status_code == 200
+    assert "session_ended" not in [kind for kind, *_ in await facts(app)]
 
 
 async def test_confirmation_does_not_lead_to_another_site(admin: httpx.AsyncClient) -> None:

@@ -5,7 +5,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from app.accounts.dependencies import BrowserServiceDep, Member, path_and_query
+from app.accounts.dependencies import BrowserServiceDep, Member, SessionCookieDep, path_and_query
 from app.accounts.schemas import PasswordConfirmation
 from app.core.errors import Forbidden, PasswordRequired
 from app.core.resources import resources_of
@@ -44,16 +44,22 @@ async def show_confirm(request: Request, principal: Member) -> Response:
 
 @router.post("/confirm")
 async def confirm(
-    request: Request, form: FormDep, principal: Member, browsers: BrowserServiceDep
+    request: Request,
+    form: FormDep,
+    principal: Member,
+    browsers: BrowserServiceDep,
+    cookie: SessionCookieDep,
 ) -> Response:
     try:
-        await browsers.confirm(principal, form.read(PasswordConfirmation))
+        value = await browsers.confirm(principal, form.read(PasswordConfirmation))
     except FORM_ERRORS as error:
         form.add_error(error, {Forbidden: "current_password"})
         raise ResponseException(show(request, form)) from error
     back = local_path(form.get(NEXT))
     # A browser sends the form again to the address of a 307, and opens that of a 303.
-    return RedirectResponse(back, 307) if form.get(REPEATS) else redirect(back)
+    response = RedirectResponse(back, 307) if form.get(REPEATS) else redirect(back)
+    cookie.write(response, value)
+    return response
 
 
 def show(request: Request, form: Form, status: int = 200) -> Response:

@@ -82,14 +82,20 @@ class BrowserService:
         async with self._accounts.reading() as accounts:
             return await accounts.sessions.is_confirmed(principal.session_id, since)
 
-    async def confirm(self, principal: Principal, data: PasswordConfirmation) -> None:
-        """Note that the user has entered the password. Raise Forbidden when it is wrong."""
+    async def confirm(self, principal: Principal, data: PasswordConfirmation) -> str:
+        """Note that the user has entered the password, and return a new cookie.
+
+        A copy of the old one is worthless then. Raise Forbidden when the password is wrong.
+        """
         seen = await self._passwords.check(principal.user_id, data.current_password)
         async with self._accounts.transaction() as accounts:
             if await accounts.users.get_unchanged(seen) is None:  # a change was faster
                 raise wrong_password()
-            await accounts.sessions.confirm(principal.session_id)
+            cookie = secrets.token_urlsafe(32)
+            await accounts.sessions.confirm(principal.session_id, digest(cookie))
+            accounts.users.tell_change(principal.user_id)
             accounts.security_events.record(EventKind.PASSWORD_CHECK, principal.user_id)
+        return cookie
 
     async def sign_out(self, cookie: str) -> None:
         async with self._accounts.transaction() as accounts:
