@@ -49,6 +49,7 @@ class OAuth2(OAuth2PasswordBearer):
             tokenUrl="/api/v1/auth/token",
             refreshUrl="/api/v1/auth/token",
             scheme_name="OAuth2",
+            description="An API key is accepted instead of an access token.",
             scopes=all_scopes(),
             auto_error=False,
         )

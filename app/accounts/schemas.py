@@ -154,7 +154,9 @@ class Accepted(Output):
 
 class ApiKeyCreate(Input):
     name: Annotated[str, Text(min_length=1, max_length=100), Field(examples=["Nightly import"])]
-    scopes: list[str] = Field(min_length=1, max_length=100, examples=[["items:read"]])
+    scopes: list[Annotated[str, Text(max_length=100)]] = Field(
+        min_length=1, max_length=100, examples=[["items:read"]]
+    )
     expires_in_days: int = Field(default=90, ge=1, le=365)
     current_password: CurrentPassword
 
