@@ -127,7 +127,7 @@ def with_access(verified_only: bool) -> list[ColumnElement[bool]]:
 
 
 class SecurityEventRepository(Repository[SecurityEvent]):
-    """Events are committed with what they tell of, or rolled back with it."""
+    """The security events, each committed or rolled back with the change that it records."""
 
     model = SecurityEvent
 
@@ -181,7 +181,7 @@ class SecurityEventRepository(Repository[SecurityEvent]):
 
 
 class SessionRepository(Repository[AuthSession]):
-    """Whatever ends a session comes through here: it is recorded, and told to its sockets."""
+    """The sessions. Every end of one is recorded here, and told to its sockets."""
 
     model = AuthSession
 
@@ -334,7 +334,7 @@ class SessionRepository(Repository[AuthSession]):
 
 
 class ApiKeyRepository(Repository[ApiKey]):
-    """Whatever revokes a key comes through here, as ends of sessions do."""
+    """The API keys. Every revocation of one is recorded here, and told to its sockets."""
 
     model = ApiKey
 

@@ -2,11 +2,10 @@
 
 An API key is a session here, with the key's id. That is safe only while this process hears of every
 session that ends. On PostgreSQL, triggers on the tables of users, sessions and API keys notify a
-channel, whoever changes them. A process listens to it,
-and holds a lease on its memory for as long as it hears its own heartbeat, which it sends through
-the pool: a listener that was cut, a link that went silent and a pooler that swallows LISTEN look
-the same, and end the lease. So does a schema without the triggers. Without the lease, and always on
-SQLite, each request asks the database.
+channel, whoever changes them. A process listens to it, and holds a lease on its memory for as long
+as it hears its own heartbeat, which it sends through the pool: a listener that was cut, a link that
+went silent and a pooler that swallows LISTEN look the same, and end the lease. So does a schema
+without the triggers. Without the lease, and always on SQLite, each request asks the database.
 
 PostgreSQL delivers in the order of the commits. So a heartbeat that is heard says that every end
 before the time at which it was sent has been heard, too.

@@ -281,6 +281,14 @@ async def test_creation_first_use_and_revocation_are_recorded(app: FastAPI, ann:
     assert {event["session_id"] for event in shown} == {created["id"]}
 
 
+async def test_creation_is_told_to_the_owner(ann: Person, outbox: Outbox) -> None:
+    await make_key(ann)
+    assert await outbox.to() == [(ann.email, "api_key_created")]
+    body = {"name": "Import", "scopes": ["nonsense"], "current_password": PASSWORD}
+    assert (await ann.client.post(KEYS, json=body)).status_code == 422
+    assert len(await outbox.to()) == 1
+
+
 async def test_first_use_by_several_requests_at_once_is_recorded_once(
     app: FastAPI, ann: Person
 ) -> None:

@@ -87,6 +87,7 @@ class ApiKeyService:
             accounts.security_events.record(
                 EventKind.API_KEY_CREATED, user.id, session_id=api_key.id
             )
+            await accounts.jobs.enqueue("send_notice", "api_key_created", user.email)
         read = ApiKeyRead.model_validate(api_key)
         return ApiKeyCreated(**read.model_dump(), key=key)
 
