@@ -32,7 +32,6 @@ from app.discovery import discover, folders
 from app.resources import Resources, app_resources
 from app.web import assets, home, problems
 from app.web.assets import Assets
-from app.web.csrf import SameOrigin
 from app.web.error_pages import ErrorPages
 from app.web.navigation import Navigation, ResponseException, send_response
 from app.web.rendering import Templates
@@ -58,7 +57,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.include_router(health.router)
-    app.add_middleware(SameOrigin, settings=settings)
     add_middleware(app, settings)
     app.add_middleware(ErrorPages)
     if settings.environment == "local":

@@ -28,14 +28,14 @@ from app.core.jobs.mail import Mailer
 from app.core.realtime.sockets import SUBPROTOCOL
 from app.core.resources import resources_of
 from app.core.security.client import client_address, client_network
+from app.core.security.cookies import Cookie
 from app.core.security.fair_queue import FairQueue
 from app.core.security.keys import derive_key
+from app.core.security.origin import has_own_origin
 from app.core.security.passwords import Passwords
 from app.core.security.principal import Principal
 from app.core.security.rate_limit import RateLimiter
 from app.core.security.tokens import AccessTokens
-from app.web.cookies import Cookie
-from app.web.csrf import has_own_origin
 from app.web.navigation import ResponseException, redirect
 
 DAY = 24 * 3600
