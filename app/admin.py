@@ -96,7 +96,7 @@ class SuperusersOnly:
         resources = resources_of(request)
         accounts = resources.accounts
         visitor = await get_visitor(request, accounts.session_cookie, accounts.browsers)
-        if not (await get_member(request, visitor)).is_superuser:
+        if not (await get_member(visitor)).is_superuser:
             raise Forbidden("The admin is for superusers.")
         if resources.settings.is_https:
             scope.update(at_public_url(scope, resources.settings.public_url))

@@ -17,9 +17,10 @@ from fastapi.telemetry import TelemetryConfig
 from sqlalchemy.exc import DBAPIError
 
 from app.accounts.dependencies import get_visitor
+from app.accounts.pages.sign_in import redirect_to_sign_in
 from app.core.about import DESCRIPTION, NAME
 from app.core.config import Settings, get_settings
-from app.core.errors import Invalid, TooManyRequests, Unavailable
+from app.core.errors import Invalid, NotSignedIn, TooManyRequests, Unavailable
 from app.core.http import health
 from app.core.http.docs import add_docs
 from app.core.http.middleware import add_middleware
@@ -94,6 +95,7 @@ def add_api(app: FastAPI, settings: Settings) -> None:
 
 def add_pages(app: FastAPI, settings: Settings) -> None:
     app.add_exception_handler(ResponseException, send_response)  # type: ignore[arg-type]  # It is typed for Exception.
+    app.add_exception_handler(NotSignedIn, redirect_to_sign_in)  # type: ignore[arg-type]
     app.include_router(assets.router)
     for router in (home.router, problems.router, *(module.router for module in pages(settings))):
         # Every page shows the visitor in its navigation bar.

@@ -2,7 +2,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import Depends, Request, Security, WebSocket
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
@@ -23,7 +22,13 @@ from app.core.config import Settings
 from app.core.database.pagination import Cursors
 from app.core.database.repository import UnitsOfWork
 from app.core.database.unit_of_work import Database
-from app.core.errors import Forbidden, InvalidTokenRequest, MissingScope, Unauthenticated
+from app.core.errors import (
+    Forbidden,
+    InvalidTokenRequest,
+    MissingScope,
+    NotSignedIn,
+    Unauthenticated,
+)
 from app.core.jobs.mail import Mailer
 from app.core.realtime.sockets import SUBPROTOCOL
 from app.core.resources import resources_of
@@ -36,7 +41,6 @@ from app.core.security.passwords import Passwords
 from app.core.security.principal import Principal
 from app.core.security.rate_limit import RateLimiter
 from app.core.security.tokens import AccessTokens
-from app.web.navigation import ResponseException, redirect
 
 DAY = 24 * 3600
 MAX_USER_AGENT = 255
@@ -246,14 +250,9 @@ async def get_visitor(
 Visitor = Annotated[Principal | None, Depends(get_visitor)]
 
 
-async def get_member(request: Request, visitor: Visitor) -> Principal:
+async def get_member(visitor: Visitor) -> Principal:
     if visitor is None:
-        url = request.url
-        back = f"{url.path}?{url.query}" if url.query else url.path
-        is_page = request.method in ("GET", "HEAD")
-        raise ResponseException(
-            redirect(f"/login?next={quote(back, safe='/')}" if is_page else "/login")
-        )
+        raise NotSignedIn
     return visitor
 
 

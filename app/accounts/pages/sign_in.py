@@ -1,6 +1,6 @@
 """Signing up, in and out."""
 
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -13,7 +13,7 @@ from app.accounts.dependencies import (
     Visitor,
 )
 from app.accounts.schemas import SignIn, UserCreate
-from app.core.errors import AlreadyExists, Forbidden, InvalidTokenRequest
+from app.core.errors import AlreadyExists, Forbidden, InvalidTokenRequest, NotSignedIn
 from app.web.forms import FORM_ERRORS, Form, FormDep
 from app.web.navigation import ResponseException, local_path, redirect
 from app.web.rendering import render
@@ -88,6 +88,14 @@ async def sign_out(
     response = redirect("/login?notice=signed-out")
     cookie.delete(response)
     return response
+
+
+async def redirect_to_sign_in(request: Request, _: NotSignedIn) -> Response:
+    """Redirect a guest to the sign-in, which leads back to the page."""
+    url = request.url
+    back = f"{url.path}?{url.query}" if url.query else url.path
+    is_page = request.method in ("GET", "HEAD")
+    return redirect(f"/login?next={quote(back, safe='/')}" if is_page else "/login")
 
 
 def coming_from(request: Request) -> Form:
