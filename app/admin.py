@@ -43,7 +43,7 @@ def add_admin(app: FastAPI) -> None:
             # sqladmin stores state of an application on the class, so each one needs its own.
             admin.add_view(cast("type[AdminView]", type(view)(view.__name__, (view,), {})))
     admin.share(asset=lambda name: app.state.site.assets.url(name))
-    app.state.admin = admin
+    app.state.warm_up.append(admin.compile)
     guard = [Middleware(SuperusersOnly)]
     app.router.routes.append(Route(PATH, admin.index, middleware=guard))
     # Mounting the pages without sqladmin's own application leaves errors to this application.

@@ -46,7 +46,8 @@ def rename(
 @cli.command()
 def remove(
     parts: Annotated[
-        list[str], typer.Argument(help="orders, lab, items, admin, live, fastpath, project...")
+        list[str],
+        typer.Argument(help="orders, lab, items, pages, admin, live, fastpath, project..."),
     ],
     yes: Yes = False,
 ) -> None:
