@@ -63,7 +63,7 @@ def files_of(part: str, root: Path) -> list[Path]:
 
 def patterns_of(part: str, root: Path) -> Sequence[str]:
     if part in OPTIONAL:
-        names = (part, *NEEDED_BY.get(part, ()))
+        names = (part, *removed_with(part, root))
         return [pattern for name in names for pattern in OPTIONAL[name]]
     gone = with_dependents(part, root)
     paths = [f"{folder}/features/{name}" for name in gone for folder in ("app", "tests")]
