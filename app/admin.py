@@ -24,6 +24,7 @@ from app.core.security.policy_headers import content_security_policy
 from app.discovery import discover
 from app.web.admin_site.site import Admin
 from app.web.admin_site.view import AdminView
+from app.web.links import TEMPLATE_FUNCTIONS
 from app.web.navigation import Link
 
 PATH = "/admin"
@@ -42,7 +43,7 @@ def add_admin(app: FastAPI) -> None:
         for view in module.VIEWS:
             # sqladmin stores state of an application on the class, so each one needs its own.
             admin.add_view(cast("type[AdminView]", type(view)(view.__name__, (view,), {})))
-    admin.share(asset=lambda name: app.state.site.assets.url(name))
+    admin.share(**TEMPLATE_FUNCTIONS)
     app.state.warm_up.append(admin.compile)
     guard = [Middleware(SuperusersOnly)]
     app.router.routes.append(Route(PATH, admin.index, middleware=guard))

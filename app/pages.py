@@ -17,6 +17,7 @@ from app.discovery import discover, folders, optional
 from app.web import assets, home, problems
 from app.web.assets import Assets
 from app.web.error_pages import ErrorPages
+from app.web.links import PagePaths
 from app.web.navigation import Navigation, ResponseException, send_response
 from app.web.rendering import Templates
 from app.web.site import Site
@@ -54,7 +55,7 @@ def build_site(settings: Settings, modules: list[ModuleType]) -> Site:
         folders("templates"),
         site=NAME,
         description=DESCRIPTION,
-        asset=files.url,
         links_for=navigation.links_for,
     )
-    return Site(assets=files, navigation=navigation, templates=templates)
+    paths = PagePaths(module.router for module in (assets, home, problems, *modules))
+    return Site(assets=files, navigation=navigation, paths=paths, templates=templates)

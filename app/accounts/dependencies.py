@@ -119,7 +119,7 @@ def build_services(
         attempts,
         mailer,
         key=derive_key(key, "email token"),
-        public_url=settings.public_url,
+        site_url=settings.site_url,
     )
     users = UserService(
         accounts,

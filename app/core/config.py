@@ -180,6 +180,11 @@ class Settings(BaseSettings):
         return urlsplit(self.public_url).hostname or ""
 
     @property
+    def site_url(self) -> str:
+        """Return PUBLIC_URL with ROOT_PATH, which the links in mails begin with."""
+        return f"{self.public_url}{self.root_path}"
+
+    @property
     def signing_key(self) -> str:
         """Return SECRET_KEY or, outside of production, a generated key that is kept in `data/`."""
         return (

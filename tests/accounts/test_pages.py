@@ -36,7 +36,7 @@ async def test_sign_up_confirmation_and_sign_in_succeed(
     done = await browser.post("/signup", data=ACCOUNT | {"full_name": "", "next": "/account"})
     assert (done.status_code, done.headers["Location"]) == (
         303,
-        "/login?notice=signed-up&next=%2Faccount",
+        "/login?notice=signed-up&next=/account",
     )
     login = await browser.get(done.headers["Location"])
     assert "Account created." in login.text
