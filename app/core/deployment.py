@@ -9,6 +9,7 @@ import aiosmtplib
 from anyio import to_thread
 
 from app.core.config import Settings, lack_of_strength
+from app.core.database.errors import one_line
 from app.core.database.migrations import get_migrations
 from app.core.database.startup import (
     Level,
@@ -94,7 +95,7 @@ def is_loopback(host: str) -> bool:
 def check_key(settings: Settings) -> Finding:
     key = settings.secret_key.get_secret_value() if settings.secret_key else ""
     if lack := lack_of_strength(key):
-        return Finding("error", "key", f"SECRET_KEY can be guessed: set {lack}.")
+        return Finding("error", "key", f"SECRET_KEY must have {lack}.")
     return Finding("ok", "key", "SECRET_KEY is set.")
 
 
@@ -116,7 +117,7 @@ async def check_database(settings: Settings, database: Database) -> AsyncIterato
         is_behind = await migrations.is_behind(database)
         await database.check_writable()
     except Unavailable as error:
-        yield Finding("error", "database", error.detail)
+        yield Finding("error", "database", one_line(error))
         return
     if is_behind:
         yield Finding("error", "migrations", "The schema is behind the code: `app db upgrade`.")

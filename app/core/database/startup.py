@@ -10,6 +10,7 @@ from sqlalchemy.pool import NullPool
 
 from app.core.config import Settings
 from app.core.database.engine import create_postgres_engine
+from app.core.database.errors import one_line
 from app.core.database.unit_of_work import Database
 from app.core.errors import Unavailable
 
@@ -37,7 +38,7 @@ async def check_clock(settings: Settings, database: Database) -> None:
     try:
         seconds = await clock_difference(database)
     except Unavailable as error:  # /health/ready reports it.
-        logger.warning("The clock of the database could not be read: %s", error)
+        logger.warning("The clock of the database could not be read: %s", one_line(error))
         return
     level = clock_level(seconds)
     if level == "ok":
