@@ -96,7 +96,8 @@ def serving_process(database_url: str, **environment: str) -> Iterator[tuple[htt
     finally:
         process.send_signal(signal.SIGTERM)
         status = process.wait(timeout=DEADLINE_SECONDS)
-    assert status in (0, -signal.SIGTERM)  # After its shutdown, uvicorn raises the signal again.
+    # After its shutdown, uvicorn raises the signal again.
+    assert status in (0, -signal.SIGTERM), f"the server has exited with {status}"
 
 
 def wait_until_live(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
