@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import datetime
@@ -75,13 +77,20 @@ def serve(
         _print_addresses(settings)
         # The addresses stay the last that is seen: uvicorn would go on to say the same.
         options["log_level"] = "debug" if settings.log_level == "DEBUG" else "warning"
+    if settings.web_concurrency > 1 and not reload:
+        from app.core.http.listener import Workers
+
+        config = uvicorn.Config("app.main:app", workers=settings.web_concurrency, **options)
+        Workers(config, sockets=[config.bind_socket()]).run()
+        return
+    # When uvicorn has stopped, it raises the signal again.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         "app.main:app",
         reload=reload,
         reload_dirs=["app"] if reload else None,
         # The server reads templates, styles and scripts at the start.
         reload_includes=["*.html", "*.css", "*.js"] if reload else None,
-        workers=None if reload else settings.web_concurrency,
         **options,
     )
 
