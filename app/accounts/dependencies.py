@@ -2,7 +2,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import Depends, Request, Security, WebSocket
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
@@ -25,20 +24,25 @@ from app.core.config import Settings
 from app.core.database.pagination import Cursors
 from app.core.database.repository import UnitsOfWork
 from app.core.database.unit_of_work import Database
-from app.core.errors import Forbidden, InvalidTokenRequest, MissingScope, Unauthenticated
+from app.core.errors import (
+    Forbidden,
+    InvalidTokenRequest,
+    MissingScope,
+    NotSignedIn,
+    Unauthenticated,
+)
 from app.core.jobs.mail import Mailer
 from app.core.realtime.sockets import SUBPROTOCOL
 from app.core.resources import resources_of
 from app.core.security.client import client_address, client_network, client_user_agent
+from app.core.security.cookies import Cookie
 from app.core.security.fair_queue import FairQueue
 from app.core.security.keys import derive_key
+from app.core.security.origin import has_own_origin
 from app.core.security.passwords import Passwords
 from app.core.security.principal import Principal
 from app.core.security.rate_limit import RateLimiter
 from app.core.security.tokens import AccessTokens
-from app.web.cookies import Cookie
-from app.web.csrf import has_own_origin
-from app.web.navigation import ResponseException, redirect
 
 DAY = 24 * 3600
 
@@ -134,7 +138,7 @@ def build_services(
         attempts,
         mailer,
         key=derive_key(key, "email token"),
-        public_url=settings.public_url,
+        site_url=settings.site_url,
     )
     users = UserService(
         accounts,
@@ -283,17 +287,10 @@ async def get_visitor(
 Visitor = Annotated[Principal | None, Depends(get_visitor)]
 
 
-async def get_member(request: Request, visitor: Visitor) -> Principal:
+async def get_member(visitor: Visitor) -> Principal:
     if visitor is None:
-        back = quote(path_and_query(request), safe="/")
-        is_page = request.method in ("GET", "HEAD")
-        raise ResponseException(redirect(f"/login?next={back}" if is_page else "/login"))
+        raise NotSignedIn
     return visitor
-
-
-def path_and_query(request: Request) -> str:
-    url = request.url
-    return f"{url.path}?{url.query}" if url.query else url.path
 
 
 Member = Annotated[Principal, Depends(get_member)]

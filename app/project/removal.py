@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from app.project.parts import files_of
+from app.project.parts import files_of, removed_with
 from app.project.tree import delete
 
 PROGRAMS = Path(sys.executable).parent
@@ -15,12 +15,18 @@ PROGRAMS = Path(sys.executable).parent
 
 def remove(parts: Sequence[str], root: Path) -> list[str]:
     """Delete the parts and return a line for each file or folder that has changed."""
+    others = [
+        f"removed {other} too, which needs {part}"
+        for part in parts
+        for other in removed_with(part, root)
+        if other not in parts
+    ]
     deleted = sorted({path for part in parts for path in files_of(part, root)})
     for path in deleted:
         if path.exists():  # Not in a folder that was deleted before.
             delete(path)
     lines = [f"deleted {path.relative_to(root)}" for path in deleted]
-    return [*lines, *(f"created {path}" for path in write_migration(parts, root))]
+    return [*others, *lines, *(f"created {path}" for path in write_migration(parts, root))]
 
 
 def write_migration(parts: Sequence[str], root: Path) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.project.parts import parts, patterns_of
+from app.project.parts import parts, patterns_of, removed_with
 from tests.databases import ROOT
 from tests.project.conftest import Command, commit, git
 from tests.slices import needs
@@ -27,7 +27,7 @@ def run(folder: Path, program: str, *arguments: str) -> None:
     assert result.returncode == 0, result.stdout
 
 
-@needs("items", "orders", "lab")
+@needs("items", "orders", "lab", "pages.py")
 @pytest.mark.parametrize("part", parts(ROOT))
 def test_patterns_of_a_part_find_files(part: str) -> None:
     assert [each for each in patterns_of(part, ROOT) if not [*ROOT.glob(each)]] == []
@@ -38,6 +38,18 @@ def test_removed_part_includes_the_features_that_need_it() -> None:
     folders = {path for path in patterns_of("items", ROOT) if path.startswith("app/")}
     assert {"app/features/items", "app/features/orders"} <= folders
     assert "app/features/items" not in patterns_of("orders", ROOT)
+
+
+@needs("orders")
+def test_removed_part_names_the_parts_that_need_it(repository: Path, command: Command) -> None:
+    result = command(repository, "remove", "items")
+    assert "removed orders too, which needs items\n" in result.output
+
+
+@needs("admin.py")
+def test_removal_of_the_pages_removes_the_admin() -> None:
+    assert removed_with("pages", ROOT) == ["admin"]
+    assert {*patterns_of("admin", ROOT)} < {*patterns_of("pages", ROOT)}
 
 
 @pytest.mark.parametrize("names", [["none"], ["project", "../app"], [""]])

@@ -40,14 +40,14 @@ class EmailService:
         mailer: Mailer,
         *,
         key: bytes,
-        public_url: str,
+        site_url: str,
     ) -> None:
         self._accounts = accounts
         self._passwords = passwords
         self._attempts = attempts
         self._mailer = mailer
         self._key = key
-        self._public_url = public_url
+        self._site_url = site_url
 
     async def request_confirmation(self, accounts: Accounts, user_id: int, email: str) -> None:
         """Mail a link by which the reader of `email` makes it the user's."""
@@ -161,13 +161,13 @@ class EmailService:
         async with self._accounts.reading() as accounts:
             token = await accounts.email_tokens.get(token_id)
         if token is not None:
-            link = f"{self._public_url}/{PAGES[token.purpose]}?token={self._secret_of(token_id)}"
+            link = f"{self._site_url}/{PAGES[token.purpose]}?token={self._secret_of(token_id)}"
             hours = LIFETIMES[token.purpose] / timedelta(hours=1)
             await self._mailer.send(token.email, token.purpose, link=link, hours=hours)
 
     async def send_notice_mail(self, kind: str, email: str) -> None:
         """Send the mail of a notice. A background job calls it."""
-        await self._mailer.send(email, kind, link=f"{self._public_url}/forgot-password")
+        await self._mailer.send(email, kind, link=f"{self._site_url}/forgot-password")
 
     async def _consume(
         self, accounts: Accounts, token_hash: str, purpose: str
