@@ -64,7 +64,7 @@ oauth2 = OAuth2()
 
 @dataclass(frozen=True, kw_only=True)
 class AccountServices:
-    """The services hold no state of a request: one of each serves all."""
+    """The services of accounts, which hold no state of a request and serve all of them."""
 
     api_keys: ApiKeyService
     auth: AuthService
@@ -207,7 +207,7 @@ ClientInfoDep = Annotated[ClientInfo, Depends(get_client_info)]
 
 
 async def forbid_odd_fields(request: Request) -> None:
-    """RFC 6749, section 3.2: a parameter comes once. The framework would take the last one."""
+    """Refuse repeated parameters (RFC 6749, section 3.2). The framework would take the last one."""
     form = await request.form()  # parsed before, and kept
     for name, value in form.items():
         if not isinstance(value, str):
@@ -241,7 +241,7 @@ SessionCookieDep = Annotated[Cookie, Depends(get_session_cookie)]
 async def get_live_token(
     websocket: WebSocket, token: Annotated[str | None, Depends(oauth2)]
 ) -> str | None:
-    """As a header, or by the subprotocols `bearer, TOKEN`: a browser's script can send those."""
+    """Return the token of the header, or of the subprotocols `bearer, TOKEN` of a script."""
     match websocket.scope["subprotocols"]:
         case [protocol, offered, *_] if token is None and protocol == SUBPROTOCOL:
             return str(offered)
@@ -255,7 +255,7 @@ async def get_live_principal(
     cookie: SessionCookieDep,
     browsers: BrowserServiceDep,
 ) -> Principal:
-    """Of a WebSocket's handshake. A page of this site has no token, but its cookie."""
+    """Return the principal of a WebSocket, by its token or by the cookie of a page of this site."""
     value = cookie.read(websocket)
     if token is not None or value is None:
         return await get_principal(required, token, websocket)
@@ -275,7 +275,7 @@ UsersAdmin = Security(get_principal, scopes=["users:admin"])
 async def get_visitor(
     request: Request, cookie: SessionCookieDep, browsers: BrowserServiceDep
 ) -> Principal | None:
-    """Who is signed in in this browser. The API takes no cookie, and the pages no token."""
+    """Return the user whom the browser's cookie signs in, or None. The API ignores the cookie."""
     value = cookie.read(request)
     principal = await browsers.authenticate(value) if value else None
     request.state.principal = principal  # for the bar

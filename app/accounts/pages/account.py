@@ -1,4 +1,4 @@
-"""What somebody who is signed in sees and changes of their own account."""
+"""The page on which users see and change their own account."""
 
 from contextlib import suppress
 from typing import Annotated
@@ -38,7 +38,7 @@ router = APIRouter(prefix="/account")
 
 
 class AccountPage:
-    """It has several forms: `at` says which one was sent."""
+    """The account page, which has several forms. `at` names the one that was sent."""
 
     def __init__(
         self,

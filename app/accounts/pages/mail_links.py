@@ -1,4 +1,4 @@
-"""Where the mails' links land. GET only shows a button: mail programs open links by themselves."""
+"""The pages that mails link to. GET only shows a button: mail programs open links by themselves."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

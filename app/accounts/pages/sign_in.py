@@ -1,4 +1,4 @@
-"""Signing up, in and out."""
+"""The pages to sign up, in and out."""
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -98,7 +98,7 @@ async def redirect_to_sign_in(request: Request, _: NotSignedIn) -> Response:
 
 
 def coming_from(request: Request) -> Form:
-    """Where to go on afterwards is a hidden field."""
+    """Return a form whose hidden field holds the page to show afterwards."""
     return Form({"next": request.query_params.get("next", "")})
 
 
