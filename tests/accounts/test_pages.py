@@ -6,21 +6,12 @@ import httpx
 import pytest
 
 from app.core.about import NAME
-from tests.accounts.conftest import Outbox
+from tests.accounts.conftest import Outbox, described
 from tests.accounts.test_emails import NEW
 from tests.conftest import PASSWORD, Person, browser_of, make_settings, running, sign_in
 
 ACCOUNT = {"email": "eve@example.com", "password": PASSWORD}
 SCRIPT = '"><script>alert(1)</script>'
-
-
-def described(html: str, name: str) -> str:
-    """Return the messages beside a field."""
-    fields = re.findall(rf'<input id="[^"]*" name="{name}"[^>]*>', html)
-    (field,) = (field for field in fields if 'aria-invalid="true"' in field)
-    (id_,) = re.findall('aria-describedby="([^"]+)"', field)
-    (text,) = re.findall(f'<p class="error" id="{id_}">(.*?)</p>', html)
-    return str(text)
 
 
 def focused(html: str) -> list[str]:
