@@ -119,9 +119,13 @@ async def test_key_manages_neither_accounts_nor_keys(
             assert (await call).status_code == 403
         await client.post("/api/v1/auth/revoke", data={"token": created["key"]})
         assert (await client.get(ME)).status_code == 200
-    async with browser_of(app) as browser:  # the pages take no key
-        browser.headers["Authorization"] = f"Bearer {created['key']}"
-        assert (await browser.get("/account")).status_code == 303
+
+
+@needs("pages.py")
+async def test_pages_ignore_a_key(browser: httpx.AsyncClient, ann: Person) -> None:
+    created = await make_key(ann)
+    browser.headers["Authorization"] = f"Bearer {created['key']}"
+    assert (await browser.get("/account")).status_code == 303
 
 
 @pytest.mark.parametrize(
