@@ -7,24 +7,8 @@ import pytest
 
 from app.project.parts import parts, patterns_of
 from tests.databases import ROOT
-from tests.project.conftest import Command, commit, git
+from tests.project.conftest import Command, commit, git, run
 from tests.slices import needs
-
-PROGRAMS = Path(sys.executable).parent
-
-
-def run(folder: Path, program: str, *arguments: str) -> None:
-    """Run a program of the virtual environment on a copy."""
-    result = subprocess.run(
-        [PROGRAMS / program, *arguments],
-        cwd=folder,
-        env={"PATH": f"{PROGRAMS}:/usr/bin:/bin", "PYTHONPATH": str(folder)},
-        check=False,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert result.returncode == 0, result.stdout
 
 
 @needs("items", "orders", "lab")

@@ -1,0 +1,219 @@
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.project import generation
+from tests.databases import ROOT
+from tests.project.conftest import Command, commit, git, run
+from tests.project.generated import generate
+from tests.slices import needs
+
+NEW = ("new", "resource", "gadget", "name:str(20) unique", "price:money")
+ITEM = ("name:str(255)", "description:text?", "price:money", "is_offer:bool=false")
+EXAMPLE = re.compile(r"Field\(examples=\[[^\]]*\]\)")
+# What the example says about itself, beyond what is generated for a resource with its fields.
+ITEM_LINES = {
+    "models.py": [
+        '    """An item for sale. Replace it with a resource of your own."""',
+        "",
+        "        # PostgreSQL also has trigram indexes for searches, which the migration creates.",
+    ],
+    "router.py": [
+        'IN_USE = problem_response(InUse, "The item is in use, for example in an order")',
+        '    """Delete an item. One that is in use, as in an order, stays."""',
+    ],
+}
+EVERY_TYPE = (
+    "title:str(40) unique",
+    "code:str(3)?",
+    "notes:text(100)?",
+    "label:str(20)='a b'",
+    "count:int>=1<=10",
+    "rank:int unique",
+    "big:bigint=5",
+    "total:money",
+    "fee:money>=-100<=100=2.5",
+    "weight:float?",
+    "ratio:float>=0=0.5",
+    "is_open:bool",
+    "is_late:bool?",
+    "is_done:bool=false",
+    "is_on:bool=true",
+    "due:date",
+    "start:datetime?",
+    "seen:datetime=2026-01-01T00:00:00",
+    "token:uuid index",
+    "extra:json?",
+    "data:json",
+    "status:enum(draft,sent)=draft",
+    "kind:enum(a,b)",
+    "level:enum(low,high)?",
+    "customer:ref(users)",
+    "order:ref(orders)",
+    "item:ref(items)?",
+    "helper:ref(users)? unique",
+)
+
+
+def python_lines(file: Path) -> list[str]:
+    """Return the lines of a module, whose examples of values do not matter."""
+    text = EXAMPLE.sub("Field(...)", file.read_text())
+    return re.sub(r"Annotated\[\s+(.*)\s+\]\n", r"Annotated[\1]\n", text).splitlines()
+
+
+@pytest.fixture(scope="module")
+def generated_items(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("generated")
+    generate(folder, "item", ITEM)
+    return folder / "app/features/items"
+
+
+@needs("items", "admin.py")
+@pytest.mark.parametrize(
+    "name",
+    ["models", "events", "schemas", "repository", "service", "dependencies", "router", "live"],
+)
+def test_generated_module_is_the_one_of_the_example(generated_items: Path, name: str) -> None:
+    """The example and the templates cannot drift apart: what differs is listed in ITEM_LINES."""
+    file = f"{name}.py"
+    generated = python_lines(generated_items / file)
+    example = python_lines(ROOT / "app/features/items" / file)
+    differences = [line for line in difflib.ndiff(generated, example) if line[0] in "+"]
+    assert [line[2:] for line in differences] == ITEM_LINES.get(file, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gadget"], "Missing argument"),
+        (["gadget", "a:strr"], "There is no type 'strr'"),
+        (["Gadget", "a:str"], "'Gadget' cannot be a name"),
+        (["class", "a:str"], "'class' is a keyword of Python"),
+        (["filter", "a:str"], "'filter' is taken: Python has"),
+        (["value", "a:str"], "'values' is a keyword of SQL"),
+        (["user", "a:str"], "'users' is taken: there is a table"),
+        (["account", "a:str"], "'accounts' is taken: there is a slice"),
+        (["problem", "a:str"], "'problems' is taken: the application has a page /problems"),
+        (["input", "a:str"], "'input' is taken"),
+        (["sheep", "a:str", "--plural", "sheep"], "'sheep' has no plural of its own"),
+        (["x" * 20, "a:str"], "is too long: use up to 20 characters"),
+        (["gadget", "id:int"], "'id' cannot be a field: every resource has it already"),
+        (["gadget", "owner_id:int"], "every resource has it already"),
+        (["gadget", "owner:ref(users)"], "every resource has it already"),
+        (["gadget", "version:int"], "every resource has it already"),
+        (["gadget", "created_at:datetime"], "every resource has it already"),
+        (["gadget", "import:str"], "it is a keyword of Python"),
+        (["gadget", "order:int"], "it is a keyword of SQL"),
+        (["gadget", "date:date"], "it is the name of a type"),
+        (["gadget", "json:json"], "models and schemas use this name themselves"),
+        (["gadget", "metadata:json"], "models and schemas use this name themselves"),
+        (["gadget", "once:str"], "forms and lists use this name themselves"),
+        (["gadget", "a:str", "a:int"], "The field 'a' is listed twice"),
+        (["gadget", "a:ref(nothing)"], "there is no table 'nothing' to refer to"),
+        (["gadget", "a:ref(auth_sessions)"], "there is no table 'auth_sessions' to refer to"),
+        (["gadget", "a:many(id:int)"], "Name at least one field"),
+        (["gadget", "a:int", "b:many(id:int)"], "every resource has it already"),
+        (["abcdefghijklmnop", "abcdefghijklmnopqrstuvwxy:str"], "characters together"),
+    ],
+)
+def test_impossible_resource_is_refused_and_nothing_is_written(
+    tmp_path: Path, command: Command, arguments: list[str], message: str
+) -> None:
+    result = command(tmp_path, "new", "resource", *arguments)
+    assert result.exit_code != 0
+    assert message in result.output
+    assert message == "Missing argument" or result.output.count("\n") == 1
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_taken_folder_is_refused(repository: Path, command: Command) -> None:
+    (repository / "tests/features/gadgets").mkdir()
+    result = command(repository, *NEW)
+    assert (result.exit_code, result.output) == (
+        1,
+        "'gadgets' is taken: there is a folder tests/features/gadgets.\n",
+    )
+
+
+def test_name_with_two_meanings_is_refused(repository: Path, command: Command) -> None:
+    result = command(repository, "new", "resource", "page", "name:str")
+    assert result.exit_code == 1
+    assert result.output.startswith("The name 'PageQuery' would have two meanings in app/features")
+    assert git(repository, "status", "--porcelain") == ""
+
+
+def test_dry_run_prints_everything_and_writes_nothing(repository: Path) -> None:
+    output = run(repository, "app", *NEW, "--dry-run")
+    assert "would create app/features/gadgets/models.py\n" in output
+    assert 'op.create_table(\n        "gadgets",' in output
+    assert git(repository, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("last", ["app/features/gadgets", "tests/features/gadgets", "alembic"])
+def test_interrupted_run_leaves_nothing(
+    repository: Path, command: Command, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    """It is interrupted after each of the moves in turn."""
+    rename = Path.rename
+
+    def interrupt(path: Path, target: Path) -> Any:
+        rename(path, target)
+        if str(target).startswith(str(repository / last)):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", interrupt)
+    result = command(repository, *NEW)
+    assert result.exit_code != 0
+    assert git(repository, "status", "--porcelain") == ""
+    assert [*(repository / "data").iterdir()] == []
+
+
+def test_error_of_the_migration_leaves_nothing(
+    repository: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(generation, "write_migration", fail)
+    assert command(repository, *NEW).exit_code != 0
+    assert git(repository, "status", "--porcelain") == ""
+    assert [*(repository / "data").iterdir()] == []
+
+
+def check_generated(repository: Path, names: str) -> None:
+    """Check the style, types, contracts, migration and tests of a generated resource."""
+    run(repository, "ruff", "format", "--check", ".")
+    run(repository, "ruff", "check", ".")
+    run(repository, "mypy", f"app/features/{names}", f"tests/features/{names}")
+    run(repository, "lint-imports")
+    run(repository, "app", "db", "check")
+    url = f"sqlite+aiosqlite:///{repository}/data/check.db"
+    for step in (("upgrade", "head"), ("downgrade", "-1"), ("upgrade", "head")):
+        run(repository, "alembic", *step, DATABASE_URL=url)
+    run(repository, "pytest", "-q", "-n0", f"tests/features/{names}")
+
+
+def files_outside(repository: Path, names: str) -> list[str]:
+    """Return the new files that are neither the resource's own nor its migration."""
+    own = (f"app/features/{names}/", f"tests/features/{names}/", "alembic/versions/")
+    lines = git(repository, "status", "--porcelain", "--untracked-files=all").splitlines()
+    assert all(line.startswith("?? ") for line in lines)
+    return [line for line in lines if not line[3:].startswith(own)]
+
+
+@needs("items", "orders", "admin.py")
+@pytest.mark.slow("it type-checks and tests a generated resource")
+@pytest.mark.parametrize(
+    ("names", "arguments"),
+    [("specimens", ("specimen", *EVERY_TYPE)), ("gadgets", (*NEW[2:], "--no-pages", "--no-admin"))],
+)
+def test_generated_resource_passes_every_check(
+    repository: Path, names: str, arguments: tuple[str, ...]
+) -> None:
+    run(repository, "app", "new", "resource", *arguments)
+    assert files_outside(repository, names) == []
+    check_generated(repository, names)
+    commit(repository)
