@@ -100,7 +100,10 @@ def _to_utc(time: datetime) -> datetime:
 
 def _parse_json(value: object) -> object:
     """Return the value of a text, since forms send JSON as one."""
-    return from_json(value) if isinstance(value, str) else value
+    try:
+        return from_json(value) if isinstance(value, str) else value
+    except ValueError:
+        raise PydanticCustomError("json_parsing", "Send a JSON object") from None
 
 
 def _require_storable(value: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from app.project import html, samples
 from app.project.fields import FieldError
 from app.project.migration import run, write_migration
 from app.project.resource import Resource
@@ -78,7 +79,9 @@ def render(resource: Resource, *, has_pages: bool, has_admin: bool) -> dict[str,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters |= {**html.FILTERS, **samples.FILTERS}
     context = resource.context() | {"has_pages": has_pages, "has_admin": has_admin}
+    context |= {"macros": html.macros_of(resource.all_fields)}
     return {
         path: environment.get_template(template).render(context)
         for path, template in templates_of(resource, has_pages=has_pages, has_admin=has_admin)

@@ -1,17 +1,19 @@
 """What is generated for a new resource: its names, its fields and what refers to what."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
-from app.project.fields import INTEGERS, MAX_MONEY, Field
+from app.project.fields import Field
 
 SORTABLE = ("str", "int", "bigint", "money", "float", "date", "datetime")
 RANGES = ("int", "bigint", "money", "float", "date", "datetime")
 EQUALS = ("bool", "enum", "uuid", "ref")
+HIDDEN = ("text", "json")  # not in the admin's list
+CELLS = ("money", "date", "datetime", "int", "bigint", "float")  # by importance
+SHOWN_FILTERS = ("money", "date", "bool", "enum")
+MAX_CELLS, MAX_FILTERS = 2, 6
 QUERY_PARAMETERS = ("sort", "q", "limit", "cursor", "with_total", "format", "before", "notice")
 PYTHON_TYPES = {
     "str": "str",
@@ -41,29 +43,6 @@ EXAMPLES = {
     "float": "1.5",
     "bool": "False",
     "ref": "7",
-}
-# Values of the generated tests, as JSON has them.
-SAMPLES = {
-    "bool": "True",
-    "date": '"2026-11-27"',
-    "datetime": '"2026-11-27T09:30:00Z"',
-    "uuid": '"11111111-2222-4333-8444-555555555555"',
-    "json": '{"color": "red"}',
-}
-CHANGED = {
-    "bool": "False",
-    "date": '"2027-01-31"',
-    "datetime": '"2027-01-31T10:00:00Z"',
-    "uuid": '"99999999-8888-4777-8666-555555555555"',
-    "json": '{"color": "blue", "sizes": [1, 2.5, None]}',
-}
-INVALID = {
-    "bool": ['"maybe"'],
-    "date": ['"2026-02-30"', '"never"'],
-    "datetime": ['"2026-11-27T09:30:00"', '"0001-01-01T00:00:00+01:00"', '"never"'],
-    "uuid": ['"x"'],
-    "json": ["[]", """'{"a": NaN}'""", '"x"', "7"],
-    "ref": ["0", "2**63", "2**40"],
 }
 # The names that schemas.py has already.
 SCHEMA_NAMES = {"Annotated", "Cents", "Decimal", "Field", "Input", "Output", "Price", "Text"}
@@ -132,7 +111,7 @@ class Column:
     """A field, and how it is written in each file of the resource."""
 
     def __init__(self, field: Field, owner: str, prefix: str, target: Target | None) -> None:
-        self.field = field
+        self.field, self.owner = field, owner
         self.name = field.name
         self.type = field.type
         self.is_null, self.is_unique = field.is_null, field.is_unique
@@ -158,6 +137,10 @@ class Column:
     @property
     def is_sort(self) -> bool:
         return self.type in SORTABLE and not self.is_null
+
+    @property
+    def is_number(self) -> bool:
+        return self.field.is_number
 
     @property
     def is_checkbox(self) -> bool:
@@ -282,82 +265,21 @@ class Column:
         return ""
 
     @property
-    def sample(self) -> str:
-        """Return a value of a test as Python code, as JSON has it."""
-        field = self.field
-        low, high = self.bounds
+    def admin_filter(self) -> str:
+        """Return the filter of the admin's list, if the field has one."""
+        name = f'{self.owner}.{self.column}, "{self.label}"'
         match self.type:
-            case "str" | "text":
-                return self.example
-            case "int" | "bigint" | "float":
-                return str(low if low is not None else min(2, high if high is not None else 2))
-            case "money":
-                return f'"{Decimal(min(max(Decimal("19.99"), low), high or MAX_MONEY)):.2f}"'
+            case "bool":
+                return f"BooleanFilter({name})"
             case "enum":
-                return f'"{field.default or field.choices[0]}"'
-            case "ref" if self.target is not None:
-                return self.target.made(1)
-        return SAMPLES[self.type]
-
-    @property
-    def json_default(self) -> str:
-        """Return what is stored when the field is omitted, as Python code."""
-        value = self.field.default
-        match self.type:
-            case "bool" | "int" | "bigint" | "float":
-                return repr(value)
-            case "datetime" if value is not None:
-                return f'"{value.isoformat().replace("+00:00", "Z")}"'
-            case "money" if value is not None:
-                return f'"{value:.2f}"'
-        return "None" if value is None else json.dumps(str(value))
-
-    @property
-    def changed(self) -> str:
-        """Return another value of a test, or the same one if there is no other."""
-        field = self.field
-        low, high = self.bounds
-        match self.type:
-            case "str" | "text":
-                return f'"{"Changed"[: field.length]}"'
-            case "int" | "bigint" | "float":
-                sample = json.loads(self.sample)
-                other = sample + 1 if high is None or sample < high else sample - 1
-                return str(max(other, low) if low is not None else other)
-            case "money":
-                return f'"{Decimal(max(low, 1) if high is None else min(max(low, 1), high)):.2f}"'
-            case "enum":
-                others = [each for each in field.choices if f'"{each}"' != self.sample]
-                return f'"{[*others, *field.choices][0]}"'
-            case "ref" if self.target is not None:
-                return self.target.made(2)
-        return CHANGED[self.type]
-
-    @property
-    def invalid(self) -> list[str]:
-        """Return values of a test that are refused, as Python code."""
-        field = self.field
-        low, high = self.bounds
-        values = [] if self.is_null else ["None"]
-        match self.type:
-            case "str" | "text":
-                values += ['""'] if field.is_required else []
-                values += [f'"x" * {field.length + 1}', "7", r'"a\x00b"']
-            case "int" | "bigint":
-                limit = INTEGERS[self.type]
-                values += [str((-limit if low is None else low) - 1)]
-                values += [str((limit if high is None else high) + 1), '"x"', "1.5"]
-            case "money":
-                values += [f'"{low - Decimal("0.01")}"', '"1.999"', '"NaN"']
-                values += [f'"{(MAX_MONEY if high is None else high) + Decimal("0.01")}"']
-            case "float":
-                values += [f"{low - 1}"] if low is not None else []
-                values += ([f"{high + 1}"] if high is not None else []) + ['"nan"', '"x"']
-            case "enum":
-                values += ['"none_of_them"']
-            case _:
-                values += INVALID[self.type]
-        return values
+                return f"ChoiceFilter({name}, {self.enum})"
+            case "money" if self.bounds == (0, None):
+                return f"ValueFilter({name}, Price)"
+            case "datetime":
+                return f"ValueFilter({name}, UtcTime)"
+            case "money" | "int" | "bigint" | "float" | "date" | "ref":
+                return f"ValueFilter({name}, {self.alias or self.python})"
+        return ""
 
     @property
     def input_type(self) -> str:
@@ -472,11 +394,17 @@ class Resource:
         sorts = [*columns, "created_at", "updated_at"]
         texts = [each for each in self.fields if each.field.is_text]
         titles = [each for each in self.fields if each.type == "str" and not each.is_null]
+        title = next(iter(titles), None)
+        # What a form refuses: an empty field that is required, or else text that is too long.
+        required = [(each, "") for each in self.fields if each.field.is_required]
+        too_long = [(each, "x" * 200) for each in self.fields if each.type != "text"]
+        invalid_form = [*required, *too_long, (self.fields[0], "")][0]
         return {
             **{name: getattr(self, name) for name in names},
             "fields": self.fields,
             "all_fields": self.all_fields,
             "children": self.children,
+            "children_words": " and ".join(child.words for child in self.children),
             "references": self.references,
             "referred_models": sorted((each.model, each.module) for each in self.targets),
             "refers_to_users": any(not each.is_owned for each in self.references),
@@ -486,13 +414,16 @@ class Resource:
             "optional": [each for each in self.fields if not each.field.is_required],
             "unique_names": repr([each.column for each in self.fields if each.is_unique]),
             "matching": [
-                (each.name, each.field.sample)
+                (each.name, each.field)
                 for field in self.fields
                 for each in filters_of(field)
                 if field.type != "ref"
             ],
             "refers_to_owned": any(each.is_owned for each in self.references),
             "needs": self.needs,
+            "invalid_form": invalid_form[0],
+            "invalid_value": invalid_form[1],
+            "identity": self.name.replace("_", "-"),
             "unique": [each for each in self.fields if each.is_unique],
             "sorts": sorts,
             "list_sorts": ["id", *sorts],
@@ -500,5 +431,37 @@ class Resource:
             "searched": [] if self.children else texts,
             "search_hint": search_hint(texts),
             "filters": [each for field in self.fields for each in filters_of(field)],
-            "title": next(iter(titles), None),
+            "title": title,
+            **self._page_context(title, texts),
+        }
+
+    def _page_context(self, title: Column | None, texts: Sequence[Column]) -> dict[str, Any]:
+        """Return what the pages and the admin show of a record."""
+        shown = [each for each in self.fields if each is not title]
+        cells = sorted(
+            (each for each in shown if each.is_sort and each.type in CELLS),
+            key=lambda each: CELLS.index(each.type),
+        )[:MAX_CELLS]
+        headings = [(title.label, "name", title.column, f"-{title.column}")] if title else []
+        headings = headings or [(self.words.capitalize(), "name", "id", "-id")]
+        for each in cells:
+            class_ = "price" if each.is_number else "added"
+            headings.append((each.label, class_, each.column, f"-{each.column}"))
+        filters = [each for field in self.fields for each in filters_of(field)]
+        shown_filters = [each for each in filters if each.field.type in SHOWN_FILTERS][:MAX_FILTERS]
+        controls = [*(["q"] if texts else []), *(each.name for each in shown_filters)]
+        number = f"{self.words.capitalize()} {{{{ {self.name}.id }}}}"
+        named = f"{self.name}.{title.column}" if title else ""
+        return {
+            "title_text": f"{{{{ {named} }}}}" if title else number,
+            "link_text": f'{{{{ {named} if {named}.strip() else "No {title.words}" }}}}'
+            if title
+            else number,
+            "cells": cells,
+            "headings": headings,
+            "badges": [each for each in shown if each.type == "enum" or each.is_checkbox],
+            "summaries": [each for each in shown if each.type == "text"],
+            "list_filters": shown_filters,
+            "list_controls": " or ".join(f'form.get("{each}")' for each in controls) or "false",
+            "admin_columns": [each.column for each in self.fields if each.type not in HIDDEN],
         }

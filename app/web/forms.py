@@ -21,6 +21,14 @@ FORM_ERRORS = (
     errors.TooManyRequests,
 )
 MESSAGES = {
+    "bool_parsing": "Choose one of the list.",
+    "date_from_datetime_parsing": "Enter a date such as 2026-11-27.",
+    "date_parsing": "Enter a date such as 2026-11-27.",
+    "datetime_from_date_parsing": "Enter a time such as 2026-11-27T09:30Z.",
+    "datetime_parsing": "Enter a time such as 2026-11-27T09:30Z.",
+    "timezone_aware": "Enter a time such as 2026-11-27T09:30Z.",
+    "enum": "Choose one of the list.",
+    "float_parsing": "Enter a number such as 1.5.",
     "missing": "Please fill this in.",
     "too_short": "At least {min_length} characters.",
     "too_long": "At most {max_length} characters.",

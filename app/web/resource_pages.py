@@ -1,5 +1,6 @@
 """The pages that every resource has: its list, and the forms that create, edit and delete it."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -49,7 +50,7 @@ class ResourcePages:
         self._service = service
 
     def render(self, template: str, form: Form | None = None, **context: Any) -> Response:
-        name, path = self.name.capitalize(), f"{self.path}/{template}.html"
+        name, path = self._words.capitalize(), f"{self.path}/{template}.html"
         notices = {
             "created": f"{name} created.",
             "saved": "Changes saved.",
@@ -97,6 +98,8 @@ class ResourcePages:
 
     async def edit(self, id_: int, form: Form) -> Response:
         """Update a record. A conflict shows the submitted values beside the current ones."""
+        # It is read before the update, since an error of the database ends the transaction.
+        record = await self._service.get(id_)
         try:
             await self._update(id_, form)
         except Stale as error:
@@ -104,7 +107,7 @@ class ResourcePages:
             raise ResponseException(await self.show("conflict", id_, form)) from error
         except FORM_ERRORS as error:
             form.add_error(error)
-            raise ResponseException(await self.show("edit", id_, form)) from error
+            raise ResponseException(self.render("edit", form, **{self.name: record})) from error
         return redirect(f"/{self.path}?notice=saved")
 
     async def delete(self, id_: int, form: Form) -> Response:
@@ -121,7 +124,8 @@ class ResourcePages:
             form.status, form.alert = 409, error.detail
             if isinstance(error, Stale):
                 form.alert = (
-                    f"The {self.name} has changed since you opened it. This is the current version."
+                    f"The {self._words} has changed since you opened it."
+                    " This is the current version."
                 )
             raise ResponseException(await self.show(template, id_, form)) from error
 
@@ -134,6 +138,10 @@ class ResourcePages:
             record = await self._service.get(id_)
             if self.schema.model_validate(record, from_attributes=True) != data:
                 raise
+
+    @property
+    def _words(self) -> str:
+        return self.name.replace("_", " ")
 
     def _list_url(self, form: Form, path: str = "", **params: str) -> str:
         names = [name for name in self.query.model_fields if name not in PageQuery.model_fields]
@@ -149,7 +157,7 @@ def form_of(record: Any, schema: type[BaseModel]) -> Form:
 
 
 def format_value(value: object) -> str:
-    """Format a value as a form submits it. An empty value and an unset checkbox are empty."""
-    if value is None or isinstance(value, bool):
-        return "true" if value else ""
-    return str(value)
+    """Format a value as a form submits it."""
+    if value is None:
+        return ""
+    return json.dumps(value) if isinstance(value, bool | dict) else str(value)

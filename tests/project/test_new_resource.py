@@ -1,4 +1,3 @@
-import difflib
 import re
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,50 @@ from tests.slices import needs
 NEW = ("new", "resource", "gadget", "name:str(20) unique", "price:money")
 ITEM = ("name:str(255)", "description:text?", "price:money", "is_offer:bool=false")
 EXAMPLE = re.compile(r"Field\(examples=\[[^\]]*\]\)")
-# What the example says about itself, beyond what is generated for a resource with its fields.
-ITEM_LINES = {
+OFFER_OPTIONS = (
+    '      {% for value, label in (("", "All"), ("true", "On offer"), ("false", "Not on offer")) %}'
+)
+# The only lines of the example that are not generated for a resource with its fields.
+EXAMPLE_LINES = {
+    "admin.py": [
+        '    icon = "fa-solid fa-tag"',
+        '    column_labels: ClassVar = {"is_offer": "On offer"}',
+        '        BooleanFilter(Item.is_offer, "On offer"),',
+    ],
     "models.py": [
         '    """An item for sale. Replace it with a resource of your own."""',
-        "",
         "        # PostgreSQL also has trigram indexes for searches, which the migration creates.",
     ],
+    "pages.py": ['LINKS = [Link("Items", "/items", "members", order=1)]'],
     "router.py": [
         'IN_USE = problem_response(InUse, "The item is in use, for example in an order")',
         '    """Delete an item. One that is in use, as in an order, stays."""',
+    ],
+    "templates/conflict.html": ["        <dt>On offer</dt>"],
+    "templates/fields.html": ['{{ checkbox(form, "is_offer", "On offer") }}'],
+    "templates/list.html": [
+        '    <label for="is_offer">Offers</label>',
+        OFFER_OPTIONS,
+        '            {% if item.is_offer %}<span class="badge good">On offer</span>{% endif %}',
+    ],
+}
+# The only lines that are generated and not in the example.
+GENERATED_LINES = {
+    "admin.py": [
+        '    icon = "fa-solid fa-folder"',
+        '        BooleanFilter(Item.is_offer, "Offer"),',
+    ],
+    "pages.py": ['LINKS = [Link("Items", "/items", "members", order=3)]'],
+    "router.py": [
+        'IN_USE = problem_response(InUse, "The item is in use")',
+        '    """Delete an item. One that is in use stays."""',
+    ],
+    "templates/conflict.html": ["        <dt>Offer</dt>"],
+    "templates/fields.html": ['{{ checkbox(form, "is_offer", "Offer") }}'],
+    "templates/list.html": [
+        '    <label for="is_offer">Offer</label>',
+        '      {% for value, label in (("", "All"), ("true", "Yes"), ("false", "No")) %}',
+        '            {% if item.is_offer %}<span class="badge good">Offer</span>{% endif %}',
     ],
 }
 EVERY_TYPE = (
@@ -58,8 +91,8 @@ EVERY_TYPE = (
 )
 
 
-def python_lines(file: Path) -> list[str]:
-    """Return the lines of a module, whose examples of values do not matter."""
+def lines_of(file: Path) -> list[str]:
+    """Return the lines of a file; the examples of values in a schema do not matter."""
     text = EXAMPLE.sub("Field(...)", file.read_text())
     return re.sub(r"Annotated\[\s+(.*)\s+\]\n", r"Annotated[\1]\n", text).splitlines()
 
@@ -71,18 +104,25 @@ def generated_items(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "app/features/items"
 
 
-@needs("items", "admin.py")
-@pytest.mark.parametrize(
-    "name",
-    ["models", "events", "schemas", "repository", "service", "dependencies", "router", "live"],
-)
-def test_generated_module_is_the_one_of_the_example(generated_items: Path, name: str) -> None:
-    """The example and the templates cannot drift apart: what differs is listed in ITEM_LINES."""
-    file = f"{name}.py"
-    generated = python_lines(generated_items / file)
-    example = python_lines(ROOT / "app/features/items" / file)
-    differences = [line for line in difflib.ndiff(generated, example) if line[0] in "+"]
-    assert [line[2:] for line in differences] == ITEM_LINES.get(file, [])
+def files_of(folder: Path) -> dict[str, list[str]]:
+    """Return the lines of the files of a slice."""
+    files = [*folder.rglob("*.py"), *folder.rglob("*.html")]
+    return {str(file.relative_to(folder)): lines_of(file) for file in files}
+
+
+def lines_only_in(one: dict[str, list[str]], other: dict[str, list[str]]) -> dict[str, list[str]]:
+    found = {path: [line for line in one[path] if line not in other[path]] for path in one}
+    return {path: lines for path, lines in found.items() if lines}
+
+
+@needs("items", "admin.py", "items/live.py")
+def test_generated_slice_is_the_example(generated_items: Path) -> None:
+    """The example and the templates cannot drift apart."""
+    example, generated = files_of(ROOT / "app/features/items"), files_of(generated_items)
+    del example["cli.py"]  # It creates sample items.
+    assert example.keys() == generated.keys()
+    assert lines_only_in(example, generated) == EXAMPLE_LINES
+    assert lines_only_in(generated, example) == GENERATED_LINES
 
 
 @pytest.mark.parametrize(
