@@ -59,8 +59,12 @@ def form_of(page: httpx.Response) -> dict[str, str]:
 
 
 def as_form(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return values of JSON as a form sends them."""
-    return {
-        name: json.dumps(value) if isinstance(value, bool | dict) else str(value)
-        for name, value in values.items()
-    }
+    """Return values of JSON as a form sends them. A list is rows of fields."""
+    form = dict[str, str]()
+    for name, value in values.items():
+        if isinstance(value, list):
+            for number, row in enumerate(value):
+                form |= as_form({f"{name}-{number}-{field}": each for field, each in row.items()})
+        else:
+            form[name] = json.dumps(value) if isinstance(value, bool | dict) else str(value)
+    return form

@@ -33,6 +33,7 @@ def new_resource(
     resource: Resource, root: Path, *, has_pages: bool, has_admin: bool, is_dry_run: bool
 ) -> str:
     """Write the files of the resource, and return what was written; a dry run keeps nothing."""
+    check_variables(resource, has_pages=has_pages, has_admin=has_admin)
     (root / "data").mkdir(mode=0o700, exist_ok=True)  # Git ignores it.
     with TemporaryDirectory(dir=root / "data") as name:
         copy = Path(name)
@@ -81,7 +82,7 @@ def render(resource: Resource, *, has_pages: bool, has_admin: bool) -> dict[str,
     )
     environment.filters |= {**html.FILTERS, **samples.FILTERS}
     context = resource.context() | {"has_pages": has_pages, "has_admin": has_admin}
-    context |= {"macros": html.macros_of(resource.all_fields)}
+    context |= {"macros": html.macros_of(resource.all_fields, has_rows=bool(resource.children))}
     return {
         path: environment.get_template(template).render(context)
         for path, template in templates_of(resource, has_pages=has_pages, has_admin=has_admin)
@@ -147,6 +148,24 @@ def check_bindings(copy: Path, files: Mapping[str, str]) -> None:
                             f"The name {name!r} would have two meanings in {path}: call a field or"
                             " the resource otherwise."
                         )
+
+
+def check_variables(resource: Resource, *, has_pages: bool, has_admin: bool) -> None:
+    """Refuse a name that the generated code gives to something else."""
+    placeholder = resource.renamed("placeholder")
+    files = render(placeholder, has_pages=has_pages, has_admin=has_admin)
+    for path, text in files.items():
+        if path.endswith(".py"):
+            taken = {*names_used_in(ast.parse(text))} & {resource.name, resource.names}
+            for name in sorted(taken):
+                raise FieldError(f"{name!r} is taken: generated code has a variable of this name.")
+
+
+def names_used_in(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name) | ast.arg(arg=name) | ast.alias(name=name):
+                yield name
 
 
 def names_bound_in(body: list[ast.stmt]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """How the pages of a new resource show its fields. The templates use these functions as filters."""
 
+import re
 from collections.abc import Sequence
 
 from app.project.resource import Column, ListFilter
@@ -38,9 +39,18 @@ def form_field(column: Column, is_first: bool) -> str:
     return f'field({name}{optional}{focus}, {mode}, class="amount")'
 
 
-def macros_of(columns: Sequence[Column]) -> list[str]:
+def row_field(column: Column) -> str:
+    """Return the call of a macro for a field of a row of many(...), which may be left empty."""
+    name = f'"{column.column}"'
+    call = form_field(column, False).replace(name, f"prefix ~ {name}", 1)
+    call = re.sub(', (required=false|default="[^"]*")', "", call)
+    return call if column.is_checkbox else f"{call.removesuffix(')')}, required=none)"
+
+
+def macros_of(columns: Sequence[Column], *, has_rows: bool) -> list[str]:
     """Return the macros of web/forms.html that the fields call."""
-    return sorted({form_field(each, False).partition("(")[0] for each in columns})
+    called = {form_field(each, False).partition("(")[0] for each in columns}
+    return sorted(called | ({"field_message"} if has_rows else set()))
 
 
 def quoted(value: object) -> str:
@@ -87,6 +97,15 @@ def shown(column: Column, record: str) -> str:
     return f"<dd{attributes}>{{{{ {text} }}}}</dd>"
 
 
+def labeled(column: Column, record: str) -> str:
+    """Return the label of a field of a row, and its value."""
+    text = f"{{{{ {value(column, record)} }}}}"
+    if column.is_null:
+        name = f"{record}.{column.column}"
+        text = f"{{% if {name} is none %}}none{{% else %}}{text}{{% endif %}}"
+    return f"{column.label}: {text}"
+
+
 def badge(column: Column, record: str) -> str:
     name = f"{record}.{column.column}"
     text = f"{{{{ {value(column, record)} }}}}"
@@ -113,5 +132,6 @@ def filter_field(filter_: ListFilter) -> str:
 
 
 FILTERS = {
-    each.__name__: each for each in (form_field, filter_options, shown, badge, cell, filter_field)
+    each.__name__: each
+    for each in (badge, cell, filter_field, filter_options, form_field, labeled, row_field, shown)
 }

@@ -357,6 +357,7 @@ class Resource:
         targets: Mapping[str, Target],
         plural: str | None = None,
     ) -> None:
+        self._parts = fields, targets
         self.name, self.names = name, plural or plural_of(name)
         self.Name, self.Names = camel(name), camel(self.names)
         self.words, self.names_words = words_of(name), words_of(self.names)
@@ -369,6 +370,9 @@ class Resource:
         ]
         self.references = [each for each in self.fields if each.type == "ref"]
         self.targets = {targets[each.table] for each in self.references}
+
+    def renamed(self, name: str) -> "Resource":
+        return Resource(name, *self._parts)
 
     @property
     def needs(self) -> list[str]:
@@ -395,10 +399,8 @@ class Resource:
         texts = [each for each in self.fields if each.field.is_text]
         titles = [each for each in self.fields if each.type == "str" and not each.is_null]
         title = next(iter(titles), None)
-        # What a form refuses: an empty field that is required, or else text that is too long.
-        required = [(each, "") for each in self.fields if each.field.is_required]
-        too_long = [(each, "x" * 200) for each in self.fields if each.type != "text"]
-        invalid_form = [*required, *too_long, (self.fields[0], "")][0]
+        required = [each for each in self.fields if each.field.is_required]
+        typed = [each for each in self.fields if each.type not in ("bool", "enum")]
         return {
             **{name: getattr(self, name) for name in names},
             "fields": self.fields,
@@ -421,8 +423,8 @@ class Resource:
             ],
             "refers_to_owned": any(each.is_owned for each in self.references),
             "needs": self.needs,
-            "invalid_form": invalid_form[0],
-            "invalid_value": invalid_form[1],
+            # A field that a form refuses to leave empty, or else one that takes no other text.
+            "refused": next(iter([*required, *typed]), None),
             "identity": self.name.replace("_", "-"),
             "unique": [each for each in self.fields if each.is_unique],
             "sorts": sorts,

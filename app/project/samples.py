@@ -113,9 +113,15 @@ def invalid(column: Column) -> list[str]:
     return values
 
 
+def invalid_in_form(column: Column) -> str:
+    """Return what a form refuses, as Python code."""
+    return f'"x" * {column.field.length + 1}' if column.field.is_text else '"none of them"'
+
+
 FILTERS: dict[str, Callable[[Column], object]] = {
     "sample": sample,
     "changed": changed,
     "invalid": invalid,
+    "invalid_in_form": invalid_in_form,
     "json_default": json_default,
 }

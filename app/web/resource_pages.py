@@ -1,7 +1,7 @@
 """The pages that every resource has: its list, and the forms that create, edit and delete it."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, ClassVar
@@ -38,6 +38,8 @@ class ResourcePages:
     path: ClassVar[str]
     query: ClassVar[type[BaseModel]]
     schema: ClassVar[type[BaseModel]]
+    rows: ClassVar[Mapping[str, type[BaseModel]]] = {}
+    """The fields that are lists of rows, and the schema of a row."""
     notices: ClassVar[dict[str, str]] = {}
     """Messages in addition to those of `render`."""
     conflicts: ClassVar[tuple[type[AppError], ...]] = (Stale,)
@@ -84,7 +86,7 @@ class ResourcePages:
     async def create(self, form: Form, once: SubmitOnce) -> Response:
         """Create a record, once for a form that is submitted again."""
         try:
-            data = form.read(self.schema)
+            data = self._read(form)
             if await once.is_first(self._principal, form):
                 await self._service.create(data)
         except FORM_ERRORS as error:
@@ -94,7 +96,12 @@ class ResourcePages:
 
     async def show_edit(self, id_: int) -> Response:
         record = await self._service.get(id_)
-        return self.render("edit", form_of(record, self.schema), **{self.name: record})
+        form = form_of(record, self.schema)
+        for name, row in self.rows.items():
+            form.put_rows(
+                name, [values_of(each, row.model_fields) for each in getattr(record, name)]
+            )
+        return self.render("edit", form, **{self.name: record})
 
     async def edit(self, id_: int, form: Form) -> Response:
         """Update a record. A conflict shows the submitted values beside the current ones."""
@@ -129,8 +136,11 @@ class ResourcePages:
                 )
             raise ResponseException(await self.show(template, id_, form)) from error
 
+    def _read(self, form: Form) -> Any:
+        return form.read(self.schema, **{name: form.take_rows(name) for name in self.rows})
+
     async def _update(self, id_: int, form: Form) -> None:
-        data = form.read(self.schema)
+        data = self._read(form)
         try:
             await self._service.update(id_, data, expected_version(form))
         except Stale:
@@ -152,8 +162,12 @@ class ResourcePages:
 
 def form_of(record: Any, schema: type[BaseModel]) -> Form:
     """Return a form with the values of a record and its version."""
-    values = {name: getattr(record, name) for name in (*schema.model_fields, "version")}
-    return Form({name: format_value(value) for name, value in values.items()})
+    return Form(values_of(record, (*schema.model_fields, "version")))
+
+
+def values_of(record: Any, names: Iterable[str]) -> dict[str, str]:
+    values = {name: getattr(record, name) for name in names}
+    return {name: format_value(value) for name, value in values.items()}
 
 
 def format_value(value: object) -> str:

@@ -59,6 +59,15 @@ GENERATED_LINES = {
         '            {% if item.is_offer %}<span class="badge good">Offer</span>{% endif %}',
     ],
 }
+WITH_CHILDREN = (
+    "number:str(20) unique",
+    "due:date?",
+    "status:enum(draft,sent,paid)=draft",
+    "customer:ref(users)",
+    "item:ref(items)?",
+    "lines:many(quantity:int>=1, price:money, note:str(20)?, kind:enum(a,b)=a, is_free:bool=false)",
+    "stops:many(place:text, at:datetime?, weight:float=0.5, data:json?)",
+)
 EVERY_TYPE = (
     "title:str(40) unique",
     "code:str(3)?",
@@ -140,6 +149,8 @@ def test_generated_slice_is_the_example(generated_items: Path) -> None:
         (["input", "a:str"], "'input' is taken"),
         (["sheep", "a:str", "--plural", "sheep"], "'sheep' has no plural of its own"),
         (["x" * 20, "a:str"], "is too long: use up to 20 characters"),
+        (["event", "a:str"], "'event' is taken: generated code has a variable of this name"),
+        (["form", "a:str"], "'form' is taken: generated code has a variable of this name"),
         (["gadget", "id:int"], "'id' cannot be a field: every resource has it already"),
         (["gadget", "owner_id:int"], "every resource has it already"),
         (["gadget", "owner:ref(users)"], "every resource has it already"),
@@ -179,9 +190,10 @@ def test_taken_folder_is_refused(repository: Path, command: Command) -> None:
 
 
 def test_name_with_two_meanings_is_refused(repository: Path, command: Command) -> None:
-    result = command(repository, "new", "resource", "page", "name:str")
+    fields = ("line_quantity:int", "lines:many(quantity:int)")
+    result = command(repository, "new", "resource", "gadget", *fields)
     assert result.exit_code == 1
-    assert result.output.startswith("The name 'PageQuery' would have two meanings in app/features")
+    assert result.output.startswith("The name 'LineQuantity' would have two meanings in app/feat")
     assert git(repository, "status", "--porcelain") == ""
 
 
@@ -248,7 +260,12 @@ def files_outside(repository: Path, names: str) -> list[str]:
 @pytest.mark.slow("it type-checks and tests a generated resource")
 @pytest.mark.parametrize(
     ("names", "arguments"),
-    [("specimens", ("specimen", *EVERY_TYPE)), ("gadgets", (*NEW[2:], "--no-pages", "--no-admin"))],
+    [
+        ("specimens", ("specimen", *EVERY_TYPE)),
+        ("purchase_plans", ("purchase_plan", *WITH_CHILDREN)),
+        ("gadgets", (*NEW[2:], "--no-pages", "--no-admin")),
+        ("people", ("person", "age:int?", "--plural", "people")),
+    ],
 )
 def test_generated_resource_passes_every_check(
     repository: Path, names: str, arguments: tuple[str, ...]
