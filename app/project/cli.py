@@ -48,15 +48,18 @@ def rename(
 @cli.command()
 def remove(
     parts: Annotated[
-        list[str], typer.Argument(help="orders, lab, items, admin, live, fastpath, project...")
+        list[str],
+        typer.Argument(help="orders, lab, items, admin, live, fastpath, project...; resource NAME"),
     ],
     yes: Yes = False,
 ) -> None:
-    """Delete parts of the project, and write the migration that drops their tables."""
+    """Delete parts of the project, or a resource, and write the migration that drops its tables."""
     from app.project import removal
-    from app.project.parts import require_parts
+    from app.project.parts import features_of_resources, require_parts
     from app.project.tree import require_clean_tree
 
+    if parts[0] == "resource":
+        parts = features_of_resources(parts[1:], ROOT)
     require_parts(parts, ROOT)
     require_clean_tree(ROOT, yes)
     typer.echo("\n".join(removal.remove(parts, ROOT)))

@@ -42,7 +42,7 @@ def new_resource(
         try:
             write(copy, files)
             check_bindings(copy, files)
-            (migration,) = write_migration(copy, f"Create {resource.names_words}.")
+            migration = write_migration(copy, f"Create {resource.names_words}.")
         except subprocess.CalledProcessError as error:
             raise SystemExit(
                 f"{error.stdout}{error.stderr}\nNothing was written: the generated code is not"

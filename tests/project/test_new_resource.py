@@ -1,10 +1,14 @@
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, inspect
 
+from app.core.database.unit_of_work import Database
 from app.project import generation
+from tests.conftest import make_settings
 from tests.databases import ROOT
 from tests.project.conftest import Command, commit, git, run
 from tests.project.generated import generate
@@ -248,12 +252,79 @@ def check_generated(repository: Path, names: str) -> None:
     run(repository, "pytest", "-q", "-n0", f"tests/features/{names}")
 
 
+def read_tables(connection: Connection) -> dict[str, Any]:
+    """Return the columns, constraints and indexes of each table."""
+    inspector = inspect(connection)
+    return {
+        table: (
+            [
+                (each["name"], str(each["type"]), each["nullable"])
+                for each in inspector.get_columns(table)
+            ],
+            sorted(inspector.get_foreign_keys(table), key=str),
+            sorted(inspector.get_indexes(table), key=str),
+            sorted(inspector.get_unique_constraints(table), key=str),
+            sorted(inspector.get_check_constraints(table), key=str),
+        )
+        for table in sorted(inspector.get_table_names())
+    }
+
+
+def tables_of(database_url: str) -> dict[str, Any]:
+    async def read() -> dict[str, Any]:
+        database = Database(make_settings(database_url))
+        async with database.engine.connect() as connection:
+            found = await connection.run_sync(read_tables)
+        await database.dispose()
+        return found
+
+    return asyncio.run(read())
+
+
 def files_outside(repository: Path, names: str) -> list[str]:
     """Return the new files that are neither the resource's own nor its migration."""
     own = (f"app/features/{names}/", f"tests/features/{names}/", "alembic/versions/")
     lines = git(repository, "status", "--porcelain", "--untracked-files=all").splitlines()
     assert all(line.startswith("?? ") for line in lines)
     return [line for line in lines if not line[3:].startswith(own)]
+
+
+@needs("items", "orders")
+@pytest.mark.slow("it runs all migrations")
+@pytest.mark.parametrize(
+    ("name", "arguments", "tables"),
+    [
+        ("specimen", EVERY_TYPE, ["specimens"]),
+        (
+            "purchase_plan",
+            WITH_CHILDREN,
+            ["purchase_plan_lines", "purchase_plan_stops", "purchase_plans"],
+        ),
+        ("person", ("age:int?", "--plural", "people"), ["people"]),
+    ],
+)
+def test_removed_resource_leaves_its_migrations_only(
+    repository: Path,
+    empty_database_url: str,
+    name: str,
+    arguments: tuple[str, ...],
+    tables: list[str],
+) -> None:
+    before = git(repository, "rev-parse", "HEAD").strip()
+    run(repository, "app", "new", "resource", name, *arguments)
+    commit(repository)
+    run(repository, "alembic", "upgrade", "head", DATABASE_URL=empty_database_url)
+    with_tables = tables_of(empty_database_url)
+    run(repository, "app", "remove", "resource", name)
+    commit(repository)
+    changed = git(repository, "diff", "--name-only", before).splitlines()
+    assert len(changed) == 2
+    assert all(path.startswith("alembic/versions/") for path in changed)
+    run(repository, "app", "db", "check")
+    run(repository, "alembic", "upgrade", "head", DATABASE_URL=empty_database_url)
+    assert sorted(with_tables.keys() - tables_of(empty_database_url).keys()) == tables
+    run(repository, "alembic", "downgrade", "-1", DATABASE_URL=empty_database_url)
+    assert tables_of(empty_database_url) == with_tables
 
 
 @needs("items", "orders", "admin.py")
