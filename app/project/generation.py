@@ -6,9 +6,11 @@ It is made in a copy of the project, and then moved, so that an interrupted run 
 import ast
 import re
 import shutil
+import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,6 +20,7 @@ from app.project import html, samples
 from app.project.fields import FieldError
 from app.project.migration import run, write_migration
 from app.project.resource import Resource
+from app.project.tree import delete
 
 TEMPLATES = Path(__file__).parent / "templates/resource"
 SUFFIX = ".jinja"
@@ -35,7 +38,7 @@ def new_resource(
     """Write the files of the resource, and return what was written; a dry run keeps nothing."""
     check_variables(resource, has_pages=has_pages, has_admin=has_admin)
     (root / "data").mkdir(mode=0o700, exist_ok=True)  # Git ignores it.
-    with TemporaryDirectory(dir=root / "data") as name:
+    with interruptible(), TemporaryDirectory(dir=root / "data") as name:
         copy = Path(name)
         copy_project(root, copy)
         files = render(resource, has_pages=has_pages, has_admin=has_admin)
@@ -54,6 +57,20 @@ def new_resource(
         if not is_dry_run:
             move(copy, root, [*folders_of(resource), migration.relative_to(copy)])
         return report
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Leave the block on SIGTERM as on Ctrl+C, so that what was begun is deleted."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def copy_project(root: Path, copy: Path) -> None:
@@ -190,9 +207,12 @@ def move(copy: Path, root: Path, paths: list[Path]) -> None:
     moved = list[Path]()
     try:
         for path in paths:
+            if (root / path).exists():  # Another run has written it meanwhile.
+                raise FieldError(f"There is a {path} already.")
             moved.append(root / path)
             (copy / path).rename(root / path)
     except BaseException:
         for target in moved:
-            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+            if target.exists():
+                delete(target)
         raise

@@ -14,13 +14,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from starlette.routing import Match
 
+from app.accounts.models import User
 from app.accounts.ownership import Owned
 from app.core.database.models import Base, Id, Timestamps, Versioned
 from app.core.schemas import Input
 from app.discovery import discover, slices
 from app.main import create_app
 from app.project.fields import Field, FieldError, check_name, parse_field
-from app.project.resource import Resource, Target
+from app.project.resource import Resource, Target, singular_of
 
 MAX_IDENTIFIER = 63  # PostgreSQL's limit
 LONGEST_AFFIXES = 24  # What a constraint's name has beside those of the table and the column.
@@ -73,6 +74,7 @@ def tables_of_models() -> list[Target]:
             mapper.class_.__module__,
             issubclass(mapper.class_, Owned),
             tuple(required_columns(mapper)),
+            tuple(key.column.table.name for key in required_keys(mapper)),
         )
         for mapper in Base.registry.mappers
     ]
@@ -83,10 +85,23 @@ def required_columns(mapper: Any) -> Iterator[tuple[str, str]]:
     for column in mapper.local_table.columns:
         has_value = column.primary_key or column.nullable or column.default is not None
         if not has_value and column.name != "owner_id" and column is not mapper.version_id_col:
-            if isinstance(column.type, sa.Enum):
+            if column.foreign_keys:
+                (key,) = column.foreign_keys
+                table = key.column.table.name
+                made = f"await make_{singular_of(table)}(app, owner, n)"
+                yield column.name, "owner.id" if table == User.__tablename__ else made
+            elif isinstance(column.type, sa.Enum):
                 yield column.name, repr(column.type.enums[0])
             else:
                 yield column.name, SAMPLES.get(column.type.python_type, "None")
+
+
+def required_keys(mapper: Any) -> Iterator[sa.ForeignKey]:
+    """Yield the foreign keys that a new record needs, beside those to users."""
+    for column in mapper.local_table.columns:
+        for key in column.foreign_keys:
+            if not column.nullable and key.column.table.name != User.__tablename__:
+                yield key
 
 
 def check_fields(fields: Sequence[Field]) -> None:

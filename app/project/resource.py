@@ -85,6 +85,8 @@ class Target:
     is_owned: bool
     required: tuple[tuple[str, str], ...] = ()
     """The columns without a default, and a value for each as Python code, which differs by `n`."""
+    parents: tuple[str, ...] = ()
+    """The tables, other than users, that each of its rows refers to."""
 
     @property
     def name(self) -> str:
@@ -380,6 +382,15 @@ class Resource:
         return sorted({each.feature for each in self.targets if each.feature})
 
     @property
+    def created_targets(self) -> list[Target]:
+        """Return the models of which the tests make records, for the resource to refer to."""
+        _, targets = self._parts
+        tables = [each.table for each in self.targets if each.is_owned]
+        for table in tables:  # which grows meanwhile
+            tables += [parent for parent in targets[table].parents if parent not in tables]
+        return [targets[table] for table in sorted(tables)]
+
+    @property
     def all_fields(self) -> list[Column]:
         return [*self.fields, *(field for child in self.children for field in child.fields)]
 
@@ -410,9 +421,7 @@ class Resource:
             "references": self.references,
             "referred_models": sorted((each.model, each.module) for each in self.targets),
             "refers_to_users": any(not each.is_owned for each in self.references),
-            "created_targets": sorted(
-                (each for each in self.targets if each.is_owned), key=lambda each: each.table
-            ),
+            "created_targets": self.created_targets,
             "optional": [each for each in self.fields if not each.field.is_required],
             "unique_names": repr([each.column for each in self.fields if each.is_unique]),
             "matching": [

@@ -1,5 +1,7 @@
 import asyncio
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ from app.core.database.unit_of_work import Database
 from app.project import generation
 from tests.conftest import make_settings
 from tests.databases import ROOT
-from tests.project.conftest import Command, commit, git, run
+from tests.isolation import DEADLINE_SECONDS
+from tests.project.conftest import PROGRAMS, Command, commit, git, run
 from tests.project.generated import generate
 from tests.slices import needs
+from tests.waiting import eventually
 
 NEW = ("new", "resource", "gadget", "name:str(20) unique", "price:money")
 ITEM = ("name:str(255)", "description:text?", "price:money", "is_offer:bool=false")
@@ -223,6 +227,21 @@ def test_interrupted_run_leaves_nothing(
     monkeypatch.setattr(Path, "rename", interrupt)
     result = command(repository, *NEW)
     assert result.exit_code != 0
+    assert git(repository, "status", "--porcelain") == ""
+    assert [*(repository / "data").iterdir()] == []
+
+
+def test_terminated_run_leaves_nothing(repository: Path) -> None:
+    process = subprocess.Popen(
+        [PROGRAMS / "app", *NEW],
+        cwd=repository,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(repository)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    eventually(lambda: any(repository.glob("data/*/app/features/gadgets/models.py")))
+    process.terminate()
+    assert process.wait(DEADLINE_SECONDS) != 0
     assert git(repository, "status", "--porcelain") == ""
     assert [*(repository / "data").iterdir()] == []
 
