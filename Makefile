@@ -11,7 +11,7 @@ LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashe
 # Where it is set, each process that the tests start compiles the code again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test test-fast drill faults check bench bench-check screenshots docs format \
+.PHONY: run install test test-fast drill faults fuzz check bench bench-check screenshots docs format \
 	lock migration help
 
 run: install  ## Serve on 127.0.0.1:8000 with reload (PORT= moves it)
@@ -35,8 +35,11 @@ test: install  ## On SQLite, and on PostgreSQL where TEST_POSTGRES_URL says
 drill: install  ## Deletes parts of a copy, as docs/adding-a-resource.md says, and checks and tests the rest
 	$(BIN)/python -m tests.drill
 
-faults: install  ## The tests that take longer: hostile clients, locks
+faults: install  ## The tests that take longer: hostile clients, locks, generated requests
 	$(BIN)/pytest -m slow
+
+fuzz: install  ## Many requests that are generated from the OpenAPI document (FUZZ_CASES=)
+	FUZZ_CASES=$(or $(FUZZ_CASES),500) $(BIN)/pytest -m slow tests/faults/test_fuzz.py
 
 test-fast: install  ## The tests whose code has changed since the last time; not what a server's process runs
 	@$(BIN)/pytest --testmon --testmon-forceselect --numprocesses=3 -m "not slow" \

@@ -22,6 +22,7 @@ from app.core.errors import Forbidden
 from app.core.resources import Resources, resources_of
 from app.core.security.policy_headers import content_security_policy
 from app.discovery import discover
+from app.web.admin_site import jobs
 from app.web.admin_site.site import Admin
 from app.web.admin_site.view import AdminView
 from app.web.navigation import Link
@@ -38,7 +39,7 @@ LINKS = [
 
 def add_admin(app: FastAPI) -> None:
     admin = Admin(ReadOnlySessions(app), PATH, app.title)
-    for module in discover("admin"):
+    for module in (*discover("admin"), jobs):
         for view in module.VIEWS:
             # sqladmin stores state of an application on the class, so each one needs its own.
             admin.add_view(cast("type[AdminView]", type(view)(view.__name__, (view,), {})))

@@ -3,8 +3,11 @@
 import asyncio
 import json
 import os
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
+from datetime import datetime
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +28,7 @@ from app.core.database.startup import check_connections
 from app.core.errors import AppError
 from app.core.http.server import raise_open_file_limit, require_free_port, server_options
 from app.core.jobs.queue import JobRepository, QueuedJob
+from app.core.jobs.schedule import ScheduleTimes
 from app.core.observability.logging import configure_logging, flush_logs
 from app.core.resources import Resources
 from app.discovery import discover
@@ -73,13 +77,20 @@ def serve(
         _print_addresses(settings)
         # The addresses stay the last that is seen: uvicorn would go on to say the same.
         options["log_level"] = "debug" if settings.log_level == "DEBUG" else "warning"
+    if settings.web_concurrency > 1 and not reload:
+        from app.core.http.listener import Workers
+
+        config = uvicorn.Config("app.main:app", workers=settings.web_concurrency, **options)
+        Workers(config, sockets=[config.bind_socket()]).run()
+        return
+    # When uvicorn has stopped, it raises the signal again.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         "app.main:app",
         reload=reload,
         reload_dirs=["app"] if reload else None,
         # The server reads templates, styles and scripts at the start.
         reload_includes=["*.html", "*.css", "*.js"] if reload else None,
-        workers=None if reload else settings.web_concurrency,
         **options,
     )
 
@@ -204,16 +215,23 @@ def reset(
 
 @jobs.command("list")
 def list_jobs(context: typer.Context, limit: int = 50) -> None:
-    """Print the failed jobs, then those that are due next."""
+    """Print the failed jobs, then those that are due next, and the schedules."""
 
-    async def work(resources: Resources) -> Sequence[QueuedJob]:
+    async def work(resources: Resources) -> tuple[Sequence[QueuedJob], Sequence[ScheduleTimes]]:
         async with UnitsOfWork(JobRepository, resources.database).reading() as queue:
-            return await queue.list(limit)
+            return await queue.list(limit), await resources.jobs.schedules.list()
 
-    for job in run(context, work):
-        state = "failed" if job.has_failed else f"due {job.run_at:%Y-%m-%d %H:%M:%S} UTC"
+    queued, schedules = run(context, work)
+    for job in queued:
+        state = "failed" if job.has_failed else f"due {_utc(job.run_at)}"
         line = f"{job.id:>6}  {job.name:<24} {state:<27} attempts: {job.attempts}"
         typer.echo(f"{line}  {job.error}" if job.error else line)
+    for name, cron, last, following in schedules:
+        typer.echo(f"{name:<32} {cron:<16} last: {_utc(last)}  next: {_utc(following)}")
+
+
+def _utc(time: datetime | None) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC" if time else "never"
 
 
 @jobs.command("retry")

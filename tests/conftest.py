@@ -66,9 +66,8 @@ from tests.server import http_client, serving
 from tests.slices import is_missing
 from tests.waiting import Clock
 
-SECRET_KEY, REDIS_URL = servers.SECRET_KEY, servers.REDIS_URL
+SECRET_KEY, REDIS_URL, PASSWORD = servers.SECRET_KEY, servers.REDIS_URL, servers.PASSWORD
 redis_url_for = servers.redis_url_for
-PASSWORD = "correct horse battery"
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL")
 CHROMIUM = shutil.which("chromium")
 SERVER, TWO_WORKERS = "server", "two workers"

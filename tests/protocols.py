@@ -22,11 +22,14 @@ def frame(opcode: int, payload: bytes, *, is_last: bool = True) -> bytes:
 
 
 @asynccontextmanager
-async def listening(app: Application) -> AsyncIterator[Callable[[], Awaitable[Connection]]]:
+async def listening(
+    app: Application, state: ServerState | None = None
+) -> AsyncIterator[Callable[[], Awaitable[Connection]]]:
     """Yield a function that connects, and close all connections at the end."""
+    state = state or ServerState()
     config = Config(app, http=HttpProtocol, ws=WebSocketProtocol, log_config=None, lifespan="off")
     config.load()
-    state, opened = ServerState(), AsyncExitStack()
+    opened = AsyncExitStack()
     server = await asyncio.get_running_loop().create_server(
         lambda: HttpProtocol(config, state, {}), "127.0.0.1", 0
     )

@@ -25,6 +25,7 @@ CLIENT_OPTIONS: dict[str, Any] = {
     "close_timeout": DEADLINE_SECONDS,
     "ping_interval": None,
 }
+PASSWORD = "correct horse battery"
 SECRET_KEY = "a secret that only the tests know"
 REDIS_URL = os.environ.get("TEST_REDIS_URL")
 held_ports = list[socket.socket]()
@@ -96,7 +97,21 @@ def serving_process(database_url: str, **environment: str) -> Iterator[tuple[htt
     finally:
         process.send_signal(signal.SIGTERM)
         status = process.wait(timeout=DEADLINE_SECONDS)
-    assert status in (0, -signal.SIGTERM)  # After its shutdown, uvicorn raises the signal again.
+    assert status == 0
+
+
+@contextmanager
+def serving_until_killed(database_url: str) -> Iterator[httpx.Client]:
+    """Start a server, yield a client, and kill the server at the end, before the client closes."""
+    port = free_port()
+    process = start(database_url, port)
+    with http_client(f"http://127.0.0.1:{port}") as client:
+        try:
+            wait_until_live(process, client)
+            yield client
+        finally:
+            process.kill()
+            process.wait()
 
 
 def wait_until_live(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
@@ -110,12 +125,24 @@ def wait_until_live(process: subprocess.Popen[bytes], client: httpx.Client) -> N
     eventually(is_live)
 
 
+def is_listening(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), DEADLINE_SECONDS).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 def sign_up(client: httpx.Client, name: str = "ann") -> None:
     """Create an account, and sign the client in."""
-    account = {"email": f"{name}@example.com", "password": "correct horse battery"}
+    account = {"email": f"{name}@example.com", "password": PASSWORD}
     assert client.post("/api/v1/users", json=account).status_code == 201
-    form = {"grant_type": "password", "username": account["email"]}
-    response = client.post("/api/v1/auth/token", data=form | {"password": account["password"]})
+    sign_in(client, name)
+
+
+def sign_in(client: httpx.Client, name: str = "ann") -> None:
+    form = {"grant_type": "password", "username": f"{name}@example.com", "password": PASSWORD}
+    response = client.post("/api/v1/auth/token", data=form)
     client.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
 

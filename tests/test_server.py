@@ -13,7 +13,7 @@ from passlib.context import CryptContext
 
 from tests.conftest import only
 from tests.isolation import DEADLINE_SECONDS
-from tests.server import serving, sign_up
+from tests.server import is_listening, serving, sign_up
 from tests.slices import needs
 from tests.waiting import eventually
 
@@ -91,14 +91,6 @@ def test_stopping_server_finishes_the_running_request(own_database_url: str) -> 
 
             future = threads.submit(send_body_after_the_stop)
         assert future.result().startswith(b"HTTP/1.1 201 ")
-
-
-def is_listening(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), DEADLINE_SECONDS).close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 @only("postgresql")

@@ -1,4 +1,4 @@
-"""E-mail addresses: every spelling of one address is the same account."""
+"""Email addresses: every spelling of one address is the same account."""
 
 import httpx
 import pytest

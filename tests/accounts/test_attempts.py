@@ -1,4 +1,4 @@
-"""How often one may guess."""
+"""Limits on attempts to guess a password or a token."""
 
 from typing import Any
 

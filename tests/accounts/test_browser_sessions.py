@@ -174,7 +174,7 @@ async def test_unknown_cookie_is_signed_out(browser: httpx.AsyncClient, value: s
 async def test_sign_in_replaces_the_previous_session(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
-    """What somebody has planted, or left behind, opens nothing that comes after."""
+    """A cookie that was planted, or left behind by another user, gives no access afterwards."""
     first = cookie_of(await sign_in(browser, ann)).value
     async with browser_of(app) as other:
         other.cookies.set("auth_session", first)

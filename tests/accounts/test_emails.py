@@ -232,7 +232,7 @@ async def test_expired_mail_tokens_are_deleted_with_a_new_one(
 async def test_password_change_invalidates_a_pending_address(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox, how: str
 ) -> None:
-    """Else who knew the old password takes the account over after it was changed."""
+    """Otherwise, a thief who knew the old password could still take over the account."""
     await change_email(ann, "thief@example.com")
     stolen = await outbox.token("thief@example.com", "verify")
     if how == "change":
@@ -276,7 +276,7 @@ async def test_change_notice_goes_to_the_old_address(
 async def test_concurrent_changes_of_one_account_do_not_deadlock(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, root: Person, outbox: Outbox
 ) -> None:
-    """No deadlock, and no update of what is gone."""
+    """The changes are serialized, and none updates a row that another has deleted."""
     await post(client, "password-reset", email=ann.email)
     reset = await outbox.token(ann.email, "reset")
     await change_email(ann, "new@example.com")
@@ -298,7 +298,7 @@ async def test_concurrent_changes_of_one_account_do_not_deadlock(
 async def test_address_confirmation_without_the_password_is_refused(
     client: httpx.AsyncClient, outbox: Outbox
 ) -> None:
-    """Somebody else may have signed up with the address, and knows the password."""
+    """A stranger may have signed up with the address, and would know the password."""
     account = {"email": "eve@example.com", "password": "a stranger's password"}
     await client.post("/api/v1/users", json=account)
     token = await outbox.token("eve@example.com", "verify")

@@ -116,7 +116,7 @@ async def test_undo_of_the_first_change_outlives_a_second_and_ends_its_undo(
 async def test_address_that_was_never_confirmed_gets_no_link(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
-    """It may be a stranger's, typed by mistake."""
+    """The address may belong to a stranger, if it was mistyped."""
     await move(client, outbox, ann, "ann@example.org")
     assert await count(outbox, ann.email, "undo") == 0
 

@@ -1,4 +1,4 @@
-"""Which passwords an account may have, wherever one is set."""
+"""Rules for passwords, which hold wherever one is set."""
 
 from typing import Any
 

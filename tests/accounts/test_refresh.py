@@ -33,13 +33,13 @@ async def refresh(client: httpx.AsyncClient, token: Any, **more: Any) -> httpx.R
 
 
 async def works(app: FastAPI, access_token: Any) -> bool:
-    """Seen from a new connection."""
+    """Return whether the access token is accepted on a new connection."""
     async with client_of(app, access_token) as client:
         return (await client.get(ME)).status_code == 200
 
 
 async def age(app: FastAPI, seconds: float) -> None:
-    """As if the refresh tokens had been used that much earlier."""
+    """Change the refresh tokens as if they had been used so many seconds earlier."""
     async with app.state.resources.database.transaction() as session:
         await session.execute(
             update(RefreshToken)
@@ -145,7 +145,7 @@ async def test_client_that_loses_two_responses_in_a_row_goes_on(
 async def test_refresh_concurrent_with_revocation_does_not_deadlock(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    """They lock in the same order: one waits for the other, and neither is answered a 5xx."""
+    """Both lock in the same order, so that one waits for the other and neither gets a 5xx."""
     for _ in range(5):
         token = await sign_in(client, ann)
         calls = [refresh(client, token["refresh_token"]) for _ in range(4)]

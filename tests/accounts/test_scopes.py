@@ -1,4 +1,4 @@
-"""What a token may do that was issued for a part of its user's scopes."""
+"""Tokens that were issued for a part of their user's scopes."""
 
 from typing import Any
 

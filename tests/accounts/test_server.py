@@ -24,7 +24,7 @@ def client(two_workers: httpx.Client) -> httpx.Client:
 
 
 def post(client: httpx.Client, **form: Any) -> httpx.Response:
-    """On a connection of its own."""
+    """Request a token on a new connection."""
     return httpx.post(
         client.base_url.join(TOKEN), data=form, timeout=DEADLINE_SECONDS, verify=False
     )

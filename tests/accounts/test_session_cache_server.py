@@ -105,7 +105,7 @@ def other_server_url(shared_database_url: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def milliseconds() -> Iterator[list[float]]:
-    """From the answer of the process that ends a session to the refusal by the other."""
+    """Measure the time from the response of one process to the refusal by the other."""
     measured = list[float]()
     yield measured
     if measured:

@@ -260,9 +260,10 @@ def test_error_of_the_migration_leaves_nothing(
 
 def check_generated(repository: Path, names: str) -> None:
     """Check the style, types, contracts, migration and tests of a generated resource."""
-    run(repository, "ruff", "format", "--check", ".")
-    run(repository, "ruff", "check", ".")
-    run(repository, "mypy", f"app/features/{names}", f"tests/features/{names}")
+    folders = f"app/features/{names}", f"tests/features/{names}"
+    run(repository, "ruff", "format", "--check", *folders, "alembic")
+    run(repository, "ruff", "check", *folders, "alembic")
+    run(repository, "mypy", *folders)
     run(repository, "lint-imports")
     run(repository, "app", "db", "check")
     url = f"sqlite+aiosqlite:///{repository}/data/check.db"

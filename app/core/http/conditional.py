@@ -19,6 +19,8 @@ ENCODED = re.compile(r"-(gzip|br|zstd|deflate)$")
 # Matches one element of a list. An element may be empty, and a tag may contain commas.
 ELEMENT = re.compile(r'[ \t]*(?:(?P<weak>W/)?"(?P<tag>[^"\x00-\x20\x7f]*)")?[ \t]*(?:,|$)')
 VERSION = re.compile(r"[1-9][0-9]{0,17}")  # fits into 64 bits
+# For the OpenAPI document.
+TAGS = {"pattern": r'^(\*|(W/)?"[^"]*"( *, *(W/)?"[^"]*")*)$'}
 
 
 class Versioned(Protocol):
@@ -34,6 +36,7 @@ async def if_match(
             alias="If-Match",
             description="Change the record only if its version is one of these.",
             examples=['"1"'],
+            json_schema_extra=TAGS,
         ),
     ] = None,
 ) -> Versions:
@@ -63,6 +66,7 @@ async def if_none_match(
             alias="If-None-Match",
             description="The versions that the client already has.",
             examples=['"1"'],
+            json_schema_extra=TAGS,
         ),
     ] = None,
 ) -> Versions:

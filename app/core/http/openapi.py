@@ -78,6 +78,8 @@ class API(FastAPI):
             }
             for path in document["paths"].values():
                 for operation in path.values():
+                    for parameter in operation.get("parameters", []):
+                        _remove_null(parameter["schema"])
                     _describe_errors(operation)
                     for response in operation["responses"].values():
                         response.setdefault("headers", {}).update(header_fields("X-Request-ID"))
@@ -115,6 +117,13 @@ def _query_fields(dependant: Dependant) -> Iterator[ModelField]:
     yield from dependant.query_params
     for dependency in dependant.dependencies:
         yield from _query_fields(dependency)
+
+
+def _remove_null(schema: dict[str, Any]) -> None:
+    """Remove null from the schema of a parameter: one that is optional is left out instead."""
+    if "anyOf" in schema:
+        others = [each for each in schema.pop("anyOf") if each != {"type": "null"}]
+        schema |= {"anyOf": others} if len(others) > 1 else others[0]
 
 
 def _describe_errors(operation: dict[str, Any]) -> None:

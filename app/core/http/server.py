@@ -39,6 +39,7 @@ MAX_PIPELINED = 20  # requests that wait for the response to an earlier one
 MAX_PIPELINED_BYTES = 524_288  # the body of the last of these
 MIN_BODY_BYTES = 10_000  # The client must send so much, or the rest, within REQUEST_TIMEOUT.
 LINGER_SECONDS = 2
+LAST_REQUEST_SECONDS = 1  # that a connection waits for one more request when the server stops
 LINGER_BYTES = 1_048_576
 CHECK_SECONDS = 0.5
 WARNING_SECONDS = 60
@@ -63,6 +64,7 @@ def server_options(settings: Settings) -> dict[str, Any]:
         "port": settings.port,
         "http": HttpProtocol,
         "ws": WebSocketProtocol,
+        "loop": "app.core.http.listener:Loop",
         "root_path": settings.root_path,
         "forwarded_allow_ips": settings.forwarded_allow_ips,
         "timeout_graceful_shutdown": GRACEFUL_SHUTDOWN_SECONDS,
@@ -213,6 +215,7 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
         self.chunk_bytes = 0  # received last
         self.earlier_cycles: list[RequestResponseCycle] = []  # unfinished, before `self.cycle`
         self.refused = False
+        self.is_stopping = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -273,6 +276,8 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
         if self.pipeline:
             cycles = (*self.earlier_cycles, previous)
             self.earlier_cycles = [cycle for cycle in cycles if not cycle.response_complete]
+        if self.is_stopping:
+            self.cycle.keep_alive = False
         self.scope["headers"] = self.headers[:]  # A copy, which trailers are not appended to.
         self.accounted_bytes = self.received_bytes
         self.head_count += 1
@@ -367,6 +372,15 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
         lines += [name + b": " + value for name, value in headers]
         return b"\r\n".join([*lines, b"", bytes(response.body)])
 
+    def shutdown(self) -> None:
+        """Close the connection after the next response that can say so."""
+        self.is_stopping = True
+        if self.cycle is None or self.cycle.response_started:
+            # A request may be on its way. If none arrives, the connection is closed without one.
+            self.loop.call_later(LAST_REQUEST_SECONDS, super().shutdown)
+        else:
+            super().shutdown()
+
     def handle_websocket_upgrade(self) -> None:
         self.check_timer.cancel()  # The WebSocket's protocol has its own.
         super().handle_websocket_upgrade()
@@ -443,6 +457,10 @@ class WebSocketProtocol(TimedProtocol, WebSocketsSansIOProtocol):
             return
         self.conn.send_close(code, reason)
         self.handle_parser_exception()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self.loop.call_later(LINGER_SECONDS, self.reset)  # if the client does not read
 
     def check(self) -> None:
         refill = SOCKET_BYTES_PER_SECOND * CHECK_SECONDS

@@ -157,7 +157,7 @@ class JobRepository(Repository[QueuedJob]):
         await self._session.execute(statement.values(has_failed=True, error=error[:MAX_ERROR]))
 
     async def retry(self, id_: int) -> QueuedJob:
-        """Queue a failed job again. Raise NotFound if there is none with the ID."""
+        """Queue a failed job again. Raise NotFound if there is no failed job with the ID."""
         statement = (
             update(QueuedJob)
             .where(QueuedJob.id == id_, QueuedJob.has_failed)
@@ -167,6 +167,10 @@ class JobRepository(Repository[QueuedJob]):
         job = self.require_found(await self.one_or_none(statement), id_)
         Events(self._session).record(JobQueued())
         return job
+
+    async def discard(self, ids: Collection[int]) -> None:
+        """Delete jobs. One that is running runs to its end, but not again."""
+        await self._session.execute(delete(QueuedJob).where(QueuedJob.id.in_(ids)))
 
     async def list(self, limit: int) -> Sequence[QueuedJob]:
         """Return the failed jobs first, then the others in the order in which they are due."""

@@ -45,7 +45,7 @@ class JobRunner:
     def __init__(self, jobs: Iterable[Job], database: Database, broadcast: Broadcast) -> None:
         self._jobs = jobs_by_name(jobs)
         self._units = UnitsOfWork(JobRepository, database)
-        self._schedules = Schedules(
+        self.schedules = Schedules(
             {name: cron for name, job in self._jobs.items() if (cron := schedule_of(job))}, database
         )
         self._broadcast = broadcast
@@ -106,7 +106,7 @@ class JobRunner:
                     await self._wake.wait()
             self._wake.clear()
             try:
-                await self._schedules.enqueue_due()
+                await self.schedules.enqueue_due()
                 await self._start_due_jobs()
                 is_unavailable = False
             except Exception as error:  # noqa: BLE001 - the loop must continue
@@ -143,17 +143,16 @@ class JobRunner:
             logger.warning("Job %s was interrupted and will run again", label)
             await self._update(label, lambda queue: queue.postpone(job, timedelta(0), None))
         except TRANSIENT_ERRORS as error:
-            await self._retry_later(label, job, error)
+            await self._retry_later(label, job, reason_of(error))
         except Exception as error:
             logger.exception("Job %s failed", label)
-            reason = f"{type(error).__name__}: {error}"
+            reason = reason_of(error)
             await self._update(label, lambda queue: queue.fail(job, reason))
         else:
             logger.info("Job %s succeeded", label)
             await self._update(label, lambda queue: queue.finish(job))
 
-    async def _retry_later(self, label: str, job: QueuedJob, error: Exception) -> None:
-        reason = f"{type(error).__name__}: {error}"
+    async def _retry_later(self, label: str, job: QueuedJob, reason: str) -> None:
         if utc_now() - job.created_at > GIVE_UP_AFTER:
             logger.error("Job %s failed for the last time: %s", label, reason)
             return await self._update(label, lambda queue: queue.fail(job, reason))
@@ -186,6 +185,10 @@ def jobs_by_name(jobs: Iterable[Job]) -> dict[str, Job]:
             raise ValueError(f"{name} is not an async function, or two jobs have this name")
         by_name[name] = job
     return by_name
+
+
+def reason_of(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def retry_delay(attempts: int) -> timedelta:

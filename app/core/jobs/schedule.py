@@ -20,6 +20,7 @@ from app.core.database.unit_of_work import Database
 from app.core.jobs.queue import JobQueue
 
 JobT = TypeVar("JobT", bound=Callable[..., Any])
+ScheduleTimes = tuple[str, str, datetime | None, datetime]
 
 
 def scheduled(cron: str) -> Callable[[JobT], JobT]:
@@ -55,6 +56,16 @@ class Schedules:
         self._database = database
         # The next time to check each job: at first now, since a run may have been missed.
         self._next = dict.fromkeys(crons, datetime.min.replace(tzinfo=utc_now().tzinfo))
+
+    async def list(self) -> list[ScheduleTimes]:
+        """Return the name, cron expression, last and next time of each job."""
+        async with self._database.reading() as session:
+            stored = {row.name: row.last_due_at for row in await session.scalars(select(Schedule))}
+        now = utc_now()
+        return [
+            (name, cron, stored.get(name), next(CronSim(cron, now)))
+            for name, cron in sorted(self._crons.items())
+        ]
 
     async def enqueue_due(self) -> None:
         now = utc_now()

@@ -46,3 +46,15 @@ async def test_route_accepts_declared_parameters_only(app: FastAPI, url: str, st
     async with client_of(app) as client:
         await client.get("/one/things?the-word=a")
         assert (await client.get(url)).status_code == status
+
+
+def test_optional_parameters_are_not_documented_as_null() -> None:
+    app = API()
+
+    @app.get("/things")
+    async def things(size: int | None = None, key: int | str | None = None) -> None: ...
+
+    size, key = app.openapi()["paths"]["/things"]["get"]["parameters"]
+    assert size["schema"] == {"title": "Size", "type": "integer"}
+    assert key["schema"]["anyOf"] == [{"type": "integer"}, {"type": "string"}]
+    assert not size["required"]

@@ -12,9 +12,10 @@ import uvloop
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
 
 from app.core.config import Settings, get_settings
-from app.core.http.server import raise_open_file_limit
+from app.core.http.server import LAST_REQUEST_SECONDS, LINGER_SECONDS, raise_open_file_limit
 from tests.protocols import (
     CONTINUATION,
     PING,
@@ -423,6 +424,59 @@ async def test_frames_beyond_the_limits_close_the_socket(frames: bytes, code: in
         await reader.readuntil(b"\r\n\r\n")
         writer.write(frames)
         assert code.to_bytes(2) in await reader.readuntil(b"too m")
+
+
+async def test_unread_socket_is_cut_when_the_server_stops(clock: Clock) -> None:
+    state = ServerState()
+    is_waiting = asyncio.Event()
+
+    async def send_much(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        is_waiting.set()
+        while True:
+            await send({"type": "websocket.send", "bytes": bytes(1_000_000)})
+
+    async with listening(send_much, state) as connect:
+        _, writer = await connect()
+        writer.write(UPGRADE)
+        await is_waiting.wait()
+        await run_pending_tasks()
+        (connection,) = state.connections
+        connection.shutdown()
+        assert state.connections
+        await clock.advance(LINGER_SECONDS)
+        assert not state.connections
+
+
+async def test_last_request_on_an_idle_connection_is_answered_when_the_server_stops() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(send, b"ok")
+
+    state = ServerState()
+    async with listening(app, state) as connect:
+        reader, writer = await connect()
+        for is_stopping in (False, True):
+            writer.write(GET)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert (b"connection: close" in head) is is_stopping
+            await reader.readuntil(b"ok\r\n0\r\n\r\n")
+            for connection in state.connections:
+                connection.shutdown()
+        assert await reader.read() == b""
+
+
+async def test_idle_connection_is_closed_when_the_server_stops(clock: Clock) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    state = ServerState()
+    async with listening(app, state) as connect:
+        reader, _ = await connect()
+        await run_pending_tasks()
+        (connection,) = state.connections
+        connection.shutdown()
+        await clock.advance(LAST_REQUEST_SECONDS)
+        assert await reader.read() == b""
 
 
 async def test_allowance_of_a_socket_is_refilled(clock: Clock) -> None:

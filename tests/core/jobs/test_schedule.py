@@ -1,5 +1,5 @@
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cronsim import CronSimError
@@ -80,3 +80,13 @@ def test_job_without_a_schedule_has_none() -> None:
 
     assert schedule_of(job) is None
     assert schedule_of(scheduled(NIGHTLY)(job)) == NIGHTLY
+
+
+async def test_last_and_next_time_of_a_schedule_are_listed(resources: Resources) -> None:
+    schedules = schedules_of(resources)
+    ((name, cron, last, _),) = await schedules.list()
+    assert (name, cron, last) == ("tidy", NIGHTLY, None)
+    await schedules.enqueue_due()
+    ((_, _, last, following),) = await schedules.list()
+    assert last
+    assert (following - last, following.hour) == (timedelta(days=1), 3)

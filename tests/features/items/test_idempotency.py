@@ -1,8 +1,7 @@
 import asyncio
 import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -28,7 +27,7 @@ from tests.core.http.test_idempotency import INVALID_KEYS, comparable
 from tests.databases import Databases
 from tests.features.items.test_crud import LAMP
 from tests.isolation import DEADLINE_SECONDS
-from tests.server import free_port, http_client, serving, sign_up, start, wait_until_live
+from tests.server import serving, serving_until_killed, sign_up
 from tests.waiting import eventually, eventually_async
 
 ITEMS = "/api/v1/items"
@@ -287,25 +286,12 @@ SLEEPERS = """SELECT pid FROM pg_stat_activity
               WHERE datname = current_database() AND wait_event = 'PgSleep'"""
 
 
-@contextmanager
-def killed_server(database_url: str) -> Iterator[httpx.Client]:
-    port = free_port()
-    process = start(database_url, port)
-    try:
-        with http_client(f"http://127.0.0.1:{port}") as client:
-            wait_until_live(process, client)
-            yield client
-    finally:
-        process.kill()
-        process.wait()
-
-
 def test_killed_server_leaves_nothing(databases: Databases, own_database_url: str) -> None:
     url = own_database_url
     is_sqlite = url.startswith("sqlite")
     databases.execute(url, *STUCK[url.partition("+")[0]])
     with ThreadPoolExecutor(1) as threads:
-        with killed_server(url) as client:
+        with serving_until_killed(url) as client:
             sign_up(client)
             headers = dict(client.headers) | {"Idempotency-Key": "k"}
             target = client.base_url.join(ITEMS)

@@ -1,0 +1,79 @@
+"""The admin's pages for the queue of jobs: a failed job can run again, and any can be deleted."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, ClassVar
+
+from starlette.requests import Request
+
+from app.core.database.repository import UnitsOfWork
+from app.core.jobs.queue import JobRepository, QueuedJob
+from app.core.jobs.schedule import Schedule
+from app.core.resources import resources_of
+from app.core.schemas import Input, Output
+from app.web.admin_site.filters import BooleanFilter
+from app.web.admin_site.view import AdminView
+from app.web.forms import Form
+
+
+class JobRead(Output):
+    id: int
+    name: str
+    arguments: list[int | str]
+    created_at: datetime
+    run_at: datetime
+    attempts: int
+    has_failed: bool
+    error: str | None
+    request_id: str | None
+
+
+class RunAgain(Input):
+    """A form without fields."""
+
+
+class ScheduleRead(Output):
+    name: str
+    last_due_at: datetime
+
+
+class JobAdmin(AdminView, model=QueuedJob):
+    name = "Job"
+    icon = "fa-solid fa-list-check"
+    read_schema = JobRead
+    edit_schema = RunAgain
+    edit_template = "sqladmin/run_again.html"
+    can_create = False
+    column_list = ("id", "name", "has_failed", "attempts", "run_at", "error")
+    column_searchable_list = ("name", "error")
+    column_sortable_list = ("id", "name", "attempts", "run_at")
+    column_default_sort: ClassVar = [("has_failed", True), ("run_at", False)]
+    column_labels: ClassVar = {"has_failed": "Failed", "run_at": "Due at"}
+    column_filters: ClassVar = [BooleanFilter(QueuedJob.has_failed, "Failed")]
+
+    async def check_can_edit(self, request: Request, model: Any) -> bool:
+        return bool(model.has_failed)
+
+    async def edit(self, request: Request, pk: int, form: Form) -> QueuedJob:
+        async with _transaction(request) as queue:
+            return await queue.retry(pk)
+
+    async def delete(self, request: Request, pks: Sequence[int]) -> None:
+        async with _transaction(request) as queue:
+            await queue.discard(pks)
+
+
+class ScheduleAdmin(AdminView, model=Schedule):
+    icon = "fa-solid fa-clock"
+    read_schema = ScheduleRead
+    can_create = can_edit = can_delete = False
+    column_list = ("name", "last_due_at")
+    column_sortable_list = ("name", "last_due_at")
+
+
+def _transaction(request: Request) -> AbstractAsyncContextManager[JobRepository]:
+    return UnitsOfWork(JobRepository, resources_of(request).database).transaction()
+
+
+VIEWS = [JobAdmin, ScheduleAdmin]
