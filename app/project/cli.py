@@ -73,8 +73,8 @@ def remove(
 def resource(
     name: Annotated[str, typer.Argument(help="Of one record: invoice.")],
     fields: Annotated[
-        list[str], typer.Argument(help='Such as "number:str(20) unique" "due:date?".')
-    ],
+        list[str] | None, typer.Argument(help='Such as "number:str(20) unique" "due:date?".')
+    ] = None,
     plural: Annotated[str | None, typer.Option(help="Of an irregular name: people.")] = None,
     pages: Annotated[bool, typer.Option(help="Write the pages.")] = True,
     admin: Annotated[bool, typer.Option(help="Write the admin's view.")] = True,
@@ -91,7 +91,7 @@ def resource(
     from app.project.names import read_resource
 
     try:
-        made = read_resource(name, fields, ROOT, plural)
+        made = read_resource(name, fields or [], ROOT, plural)
         has_admin = admin and (ROOT / "app/admin.py").exists()
         report = new_resource(made, ROOT, has_pages=pages, has_admin=has_admin, is_dry_run=dry_run)
     except FieldError as error:

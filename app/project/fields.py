@@ -18,7 +18,7 @@ TEXTS = ("str", "text")
 SCALARS = (*TEXTS, *NUMBERS, "bool", "date", "datetime", "uuid", "json", "enum")
 TYPES = (*SCALARS, "ref", "many")
 LENGTHS = {"str": 255, "text": 10_000}
-MAX_LENGTH = {"str": 2000, "text": 1_000_000}
+MAX_LENGTH = {"str": 2000, "text": 100_000}
 INTEGERS = {"int": 2**31 - 1, "bigint": 2**63 - 1}
 MAX_MONEY = Decimal("9999999999.99")
 MAX_ENUM_LENGTH = MAX_DEFAULT_LENGTH = 50

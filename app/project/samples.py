@@ -72,13 +72,17 @@ def changed(column: Column) -> str:
     low, high = column.bounds
     match column.type:
         case "str" | "text":
-            return f'"{"Changed"[: field.length]}"'
+            others = [f'"{text[: field.length]}"' for text in ("Changed", "Other")]
+            return next(each for each in others if each != sample(column))
         case "int" | "bigint" | "float":
             first = json.loads(sample(column))
             other = first + 1 if high is None or first < high else first - 1
             return str(max(other, low) if low is not None else other)
         case "money":
-            return f'"{Decimal(max(low, 1) if high is None else min(max(low, 1), high)):.2f}"'
+            least = Decimal(max(low, 1))
+            amounts = [least, least + 1] if high is None else [min(least, high), Decimal(high) - 1]
+            texts = [f'"{amount:.2f}"' for amount in amounts]
+            return next((each for each in texts if each != sample(column)), texts[0])
         case "enum":
             others = [each for each in field.choices if f'"{each}"' != sample(column)]
             return f'"{[*others, *field.choices][0]}"'

@@ -145,7 +145,7 @@ def test_generated_slice_is_the_example(generated_items: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gadget"], "Missing argument"),
+        (["gadget"], "Name at least one field"),
         (["gadget", "a:strr"], "There is no type 'strr'"),
         (["Gadget", "a:str"], "'Gadget' cannot be a name"),
         (["class", "a:str"], "'class' is a keyword of Python"),
@@ -184,7 +184,7 @@ def test_impossible_resource_is_refused_and_nothing_is_written(
     result = command(tmp_path, "new", "resource", *arguments)
     assert result.exit_code != 0
     assert message in result.output
-    assert message == "Missing argument" or result.output.count("\n") == 1
+    assert result.output.count("\n") == 1
     assert [*tmp_path.iterdir()] == []
 
 

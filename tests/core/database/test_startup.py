@@ -107,6 +107,8 @@ def served(
 ) -> Callable[..., None]:
     """Serve with these settings, without a server."""
     monkeypatch.setattr("uvicorn.run", lambda app, **options: None)
+    monkeypatch.setattr("uvicorn.Config.bind_socket", lambda config: None)
+    monkeypatch.setattr("app.core.http.listener.Workers.run", lambda workers: None)
     monkeypatch.setenv("ENVIRONMENT", "test")
     monkeypatch.setenv("DATABASE_URL", database_url)
 
