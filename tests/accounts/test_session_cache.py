@@ -157,7 +157,7 @@ async def test_cut_listener_serves_nothing_from_memory(
 async def test_heartbeat_that_is_not_heard_ends_the_lease(
     app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """This happens behind a pooler that ignores LISTEN, or on a connection that went silent."""
+    """A pooler may ignore LISTEN, and a connection may go silent."""
     monkeypatch.setattr(session_cache, "LEASE_SECONDS", 0.2)
     monkeypatch.setattr(app.state.resources.session_lease, "_name", "not heard")
     cache: SessionCache = app.state.resources.session_cache
