@@ -17,6 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.accounts.dependencies import get_member, get_visitor
+from app.accounts.pages.confirm import require_confirmation
 from app.core.context import route_path
 from app.core.errors import Forbidden
 from app.core.resources import Resources, resources_of
@@ -93,12 +94,14 @@ class SuperusersOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if route_path(scope).startswith(STATICS):
             return await self.app(scope, receive, send)
-        request = Request(scope)
+        request = Request(scope, receive)
         resources = resources_of(request)
         accounts = resources.accounts
         visitor = await get_visitor(request, accounts.session_cookie, accounts.browsers)
-        if not (await get_member(request, visitor)).is_superuser:
+        principal = await get_member(request, visitor)
+        if not principal.is_superuser:
             raise Forbidden("The admin is for superusers.")
+        await require_confirmation(request, principal)
         if resources.settings.is_https:
             scope.update(at_public_url(scope, resources.settings.public_url))
 

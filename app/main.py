@@ -87,6 +87,8 @@ def add_api(app: FastAPI, settings: Settings) -> None:
         # First, so that a refused request costs nothing more.
         dependencies.insert(0, Depends(limit_by_address))
         responses = problem_response(TooManyRequests, "Too many requests from this address")
+    elif settings.rate_limit_api_key:
+        responses = problem_response(TooManyRequests, "Too many requests with this API key")
     # Routes are matched in their order, and the features get the most requests.
     for module in reversed([*discover("live"), *discover("router")]):
         app.include_router(

@@ -50,6 +50,8 @@ TABLES = (
     "orders",
     "order_lines",
     "idempotency_records",
+    "security_events",
+    "api_keys",
 )
 
 

@@ -4,8 +4,15 @@ from uuid import UUID
 
 from starlette.requests import Request
 
-from app.accounts.models import AuthSession, User
-from app.accounts.schemas import SessionAdminRead, UserAdminCreate, UserAdminEdit, UserRead
+from app.accounts.models import ApiKey, AuthSession, SecurityEvent, User
+from app.accounts.schemas import (
+    ApiKeyAdminRead,
+    SecurityEventAdminRead,
+    SessionAdminRead,
+    UserAdminCreate,
+    UserAdminEdit,
+    UserRead,
+)
 from app.core.errors import AlreadyExists
 from app.core.resources import resources_of
 from app.web.admin_site.filters import BooleanFilter, ValueFilter
@@ -68,4 +75,35 @@ class SessionAdmin(AdminView, model=AuthSession):
         await resources_of(request).accounts.auth.end_sessions(pks)
 
 
-VIEWS = [UserAdmin, SessionAdmin]
+class ApiKeyAdmin(AdminView, model=ApiKey):
+    name = "API key"
+    icon = "fa-solid fa-robot"
+    read_schema = ApiKeyAdminRead
+    can_create = False
+    can_edit = False
+    can_delete = False
+    column_list = ("user_id", "name", "prefix", "scope", "created_at", "last_used_at", "expires_at")
+    column_searchable_list = ("name", "prefix")
+    column_sortable_list = ("user_id", "name", "created_at", "last_used_at", "expires_at")
+    column_default_sort = ("created_at", True)
+    column_filters: ClassVar = [ValueFilter(ApiKey.user_id, "User", int)]
+
+
+class SecurityEventAdmin(AdminView, model=SecurityEvent):
+    name = "Security event"
+    icon = "fa-solid fa-shield"
+    read_schema = SecurityEventAdminRead
+    can_create = False
+    can_edit = False
+    can_delete = False
+    column_list = (
+        "id", "created_at", "kind", "outcome", "subject_id", "actor_id", "address", "user_agent"
+    )  # fmt: skip
+    column_searchable_list = ("kind", "address", "user_agent", "email_hash")
+    column_sortable_list = ("id", "created_at", "kind", "outcome", "subject_id", "actor_id")
+    column_default_sort = ("id", True)
+    column_labels: ClassVar = {"user_agent": "Device"}
+    column_filters: ClassVar = [ValueFilter(SecurityEvent.subject_id, "Subject", int)]
+
+
+VIEWS = [UserAdmin, SessionAdmin, ApiKeyAdmin, SecurityEventAdmin]

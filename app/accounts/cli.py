@@ -89,7 +89,7 @@ def set_password(context: typer.Context, email: Email, password: Password) -> No
 
 @auth.command()
 def cleanup(context: typer.Context) -> None:
-    """Delete the sessions, email tokens and idempotency records that have expired."""
+    """Delete sessions, keys, email tokens, idempotency records and events that are over."""
 
     async def work(resources: Resources) -> Any:
         return await resources.accounts.auth.clean_up()

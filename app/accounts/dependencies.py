@@ -11,11 +11,13 @@ from starlette.requests import HTTPConnection
 from app.accounts.repository import Accounts
 from app.accounts.schemas import ClientInfo
 from app.accounts.scopes import all_scopes
+from app.accounts.service.api_keys import KEY_PREFIX, ApiKeyService
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import AuthService
 from app.accounts.service.browser import BrowserService
 from app.accounts.service.emails import EmailService
 from app.accounts.service.passwords import AccountPasswords
+from app.accounts.service.security_events import SecurityEventService
 from app.accounts.service.users import UserService
 from app.accounts.session_cache import SessionCache
 from app.core.about import NAME
@@ -27,7 +29,7 @@ from app.core.errors import Forbidden, InvalidTokenRequest, MissingScope, Unauth
 from app.core.jobs.mail import Mailer
 from app.core.realtime.sockets import SUBPROTOCOL
 from app.core.resources import resources_of
-from app.core.security.client import client_address, client_network
+from app.core.security.client import client_address, client_network, client_user_agent
 from app.core.security.fair_queue import FairQueue
 from app.core.security.keys import derive_key
 from app.core.security.passwords import Passwords
@@ -39,7 +41,6 @@ from app.web.csrf import has_own_origin
 from app.web.navigation import ResponseException, redirect
 
 DAY = 24 * 3600
-MAX_USER_AGENT = 255
 
 
 class OAuth2(OAuth2PasswordBearer):
@@ -48,6 +49,7 @@ class OAuth2(OAuth2PasswordBearer):
             tokenUrl="/api/v1/auth/token",
             refreshUrl="/api/v1/auth/token",
             scheme_name="OAuth2",
+            description="An API key is accepted instead of an access token.",
             scopes=all_scopes(),
             auto_error=False,
         )
@@ -60,11 +62,18 @@ oauth2 = OAuth2()
 class AccountServices:
     """The services hold no state of a request: one of each serves all."""
 
+    api_keys: ApiKeyService
     auth: AuthService
     browsers: BrowserService
     emails: EmailService
+    security_events: SecurityEventService
     users: UserService
     session_cookie: Cookie
+
+    async def authenticate(self, token: str) -> Principal:
+        """Return the principal of an access token or an API key. Raise Unauthenticated."""
+        service = self.api_keys if token.startswith(KEY_PREFIX) else self.auth
+        return await service.authenticate(token)
 
 
 def build_services(
@@ -82,6 +91,12 @@ def build_services(
     repositories = partial(Accounts, verified_only=settings.require_verified_email)
     accounts = UnitsOfWork(repositories, database)
     attempts = Attempts(rate_limiter, settings.rate_limit_login)
+    security_events = SecurityEventService(
+        accounts,
+        cursors,
+        key=derive_key(key, "security events"),
+        lifetime=timedelta(days=settings.security_event_days),
+    )
     auth = AuthService(
         accounts,
         passwords,
@@ -91,23 +106,27 @@ def build_services(
         ),
         session_cache,
         attempts,
+        security_events,
         session_lifetime=timedelta(days=settings.refresh_token_days),
         idle_lifetime=timedelta(days=settings.session_idle_days),
         reuse_grace=timedelta(seconds=settings.refresh_reuse_grace_seconds),
         require_verified_email=settings.require_verified_email,
-    )
-    browsers = BrowserService(
-        accounts,
-        auth,
-        session_cache,
-        touch_after=timedelta(minutes=settings.access_token_minutes),  # as other clients refresh
     )
     account_passwords = AccountPasswords(
         accounts,
         passwords,
         hashing,
         attempts,
+        security_events,
         site_names=(NAME, settings.mail_from.name, settings.host_name),
+    )
+    browsers = BrowserService(
+        accounts,
+        auth,
+        account_passwords,
+        session_cache,
+        touch_after=timedelta(minutes=settings.access_token_minutes),  # as other clients refresh
+        confirmation_lifetime=timedelta(minutes=settings.password_confirmation_minutes),
     )
     emails = EmailService(
         accounts,
@@ -126,13 +145,26 @@ def build_services(
         signup_enabled=settings.signup_enabled,
     )
     cookie = Cookie("auth_session", settings.refresh_token_days * DAY, settings)
+    api_keys = ApiKeyService(
+        accounts, account_passwords, session_cache, rate_limiter, settings.rate_limit_api_key
+    )
     return AccountServices(
-        auth=auth, browsers=browsers, emails=emails, users=users, session_cookie=cookie
+        api_keys=api_keys,
+        auth=auth,
+        browsers=browsers,
+        emails=emails,
+        security_events=security_events,
+        users=users,
+        session_cookie=cookie,
     )
 
 
 async def get_auth_service(connection: HTTPConnection) -> AuthService:
     return resources_of(connection).accounts.auth
+
+
+async def get_api_key_service(request: Request) -> ApiKeyService:
+    return resources_of(request).accounts.api_keys
 
 
 async def get_browser_service(connection: HTTPConnection) -> BrowserService:
@@ -147,8 +179,14 @@ async def get_email_service(request: Request) -> EmailService:
     return resources_of(request).accounts.emails
 
 
+async def get_security_event_service(request: Request) -> SecurityEventService:
+    return resources_of(request).accounts.security_events
+
+
+ApiKeyServiceDep = Annotated[ApiKeyService, Depends(get_api_key_service)]
 AuthServiceDep = Annotated[AuthService, Depends(get_auth_service)]
 BrowserServiceDep = Annotated[BrowserService, Depends(get_browser_service)]
+SecurityEventServiceDep = Annotated[SecurityEventService, Depends(get_security_event_service)]
 UserServiceDep = Annotated[UserService, Depends(get_user_service)]
 EmailServiceDep = Annotated[EmailService, Depends(get_email_service)]
 
@@ -157,7 +195,7 @@ async def get_client_info(request: Request) -> ClientInfo:
     return ClientInfo(
         client_address(request),
         client_network(request),
-        request.headers.get("User-Agent", "")[:MAX_USER_AGENT] or None,
+        client_user_agent(request),
     )
 
 
@@ -177,13 +215,13 @@ async def forbid_odd_fields(request: Request) -> None:
 async def get_principal(
     required: SecurityScopes,
     token: Annotated[str | None, Depends(oauth2)],
-    auth: AuthServiceDep,
     connection: HTTPConnection,
 ) -> Principal:
-    """Return the user of the access token, which has to have the scopes of the operation."""
+    """Return the user of the access token or API key, which has to have the operation's scopes."""
     if token is None:
         raise Unauthenticated("Not authenticated. Send an access token.", token_given=False)
-    principal = connection.scope["principal"] = await auth.authenticate(token)
+    principal = await resources_of(connection).accounts.authenticate(token)
+    connection.scope["principal"] = principal
     if missing := set(required.scopes) - principal.scopes:
         raise MissingScope(f"The access token lacks the scope {' '.join(sorted(missing))}.")
     return principal
@@ -210,14 +248,13 @@ async def get_live_principal(
     required: SecurityScopes,
     websocket: WebSocket,
     token: Annotated[str | None, Depends(get_live_token)],
-    auth: AuthServiceDep,
     cookie: SessionCookieDep,
     browsers: BrowserServiceDep,
 ) -> Principal:
     """Of a WebSocket's handshake. A page of this site has no token, but its cookie."""
     value = cookie.read(websocket)
     if token is not None or value is None:
-        return await get_principal(required, token, auth, websocket)
+        return await get_principal(required, token, websocket)
     if not has_own_origin(websocket.scope, resources_of(websocket).settings):
         raise Forbidden("The cookie is only valid for pages of this site.")
     principal = await browsers.authenticate(value)
@@ -248,13 +285,15 @@ Visitor = Annotated[Principal | None, Depends(get_visitor)]
 
 async def get_member(request: Request, visitor: Visitor) -> Principal:
     if visitor is None:
-        url = request.url
-        back = f"{url.path}?{url.query}" if url.query else url.path
+        back = quote(path_and_query(request), safe="/")
         is_page = request.method in ("GET", "HEAD")
-        raise ResponseException(
-            redirect(f"/login?next={quote(back, safe='/')}" if is_page else "/login")
-        )
+        raise ResponseException(redirect(f"/login?next={back}" if is_page else "/login"))
     return visitor
+
+
+def path_and_query(request: Request) -> str:
+    url = request.url
+    return f"{url.path}?{url.query}" if url.query else url.path
 
 
 Member = Annotated[Principal, Depends(get_member)]

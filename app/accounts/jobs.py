@@ -20,7 +20,7 @@ async def request_mail(resources: Resources, purpose: str, email: str) -> None:
 
 @scheduled("40 3 * * *")
 async def clean_up(resources: Resources) -> None:
-    """Delete the sessions, email tokens and idempotency records that have expired."""
+    """Delete sessions, keys, email tokens, idempotency records and events that are over."""
     await resources.accounts.auth.clean_up()
 
 

@@ -1,11 +1,12 @@
 import unicodedata
 from contextlib import suppress
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID, uuid4
 
 from pydantic import validate_email
 from pydantic_core import PydanticCustomError
-from sqlalchemy import ForeignKey, String, Text
+from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.models import Base, Id, Timestamps, UtcDateTime, utc_now
@@ -55,6 +56,8 @@ class AuthSession(Base):
     address: Mapped[str | None] = mapped_column(String(45))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     last_used_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    # The time at which the password was last entered, which opens each session.
+    confirmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=utc_now)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 
@@ -74,6 +77,26 @@ class RefreshToken(Base):
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+class ApiKey(Base):
+    """A key by which a program acts for its user. It ends when it is deleted."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(100))
+    prefix: Mapped[str] = mapped_column(String(20))
+    key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scope: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+    @property
+    def scopes(self) -> list[str]:
+        return self.scope.split()
+
+
 class EmailToken(Base):
     """What a mail's link proves, once: that its reader reads `email`'s mail."""
 
@@ -85,3 +108,53 @@ class EmailToken(Base):
     email: Mapped[str] = mapped_column(String(320))
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class EventKind(StrEnum):
+    SIGN_IN = "sign_in"
+    PASSWORD_CHECK = "password_check"  # noqa: S105 - not a password
+    REFRESH_TOKEN_REUSED = "refresh_token_reused"  # noqa: S105 - not a token
+    SESSION_ENDED = "session_ended"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - not a password
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - not a password
+    EMAIL_CHANGE_REQUESTED = "email_change_requested"
+    EMAIL_CHANGED = "email_changed"
+    EMAIL_CONFIRMED = "email_confirmed"
+    EMAIL_RESTORED = "email_restored"
+    API_KEY_CREATED = "api_key_created"
+    API_KEY_FIRST_USED = "api_key_first_used"
+    API_KEY_REVOKED = "api_key_revoked"
+    USER_CREATED = "user_created"
+    USER_CHANGED = "user_changed"
+    USER_ACTIVATED = "user_activated"
+    USER_DEACTIVATED = "user_deactivated"
+    ROLE_CHANGED = "role_changed"
+    USER_DELETED = "user_deleted"
+
+
+class Outcome(StrEnum):
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+class SecurityEvent(Base):
+    """An event of an account, which outlives the account: no foreign key refers to it.
+
+    The subject is the user whom it happened to, and the actor the user who did it. A failed sign-in
+    with an address of no account has a keyed hash of the address instead of a subject. The event of
+    an API key has the key's id for its session.
+    """
+
+    __tablename__ = "security_events"
+    __table_args__ = (Index(None, "subject_id", "id"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now, index=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    outcome: Mapped[str] = mapped_column(String(10))
+    subject_id: Mapped[int | None] = mapped_column(Id)
+    email_hash: Mapped[str | None] = mapped_column(String(64))
+    actor_id: Mapped[int | None] = mapped_column(Id)
+    session_id: Mapped[UUID | None]
+    address: Mapped[str | None] = mapped_column(String(45))
+    user_agent: Mapped[str | None] = mapped_column(String(255))

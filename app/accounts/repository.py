@@ -1,5 +1,6 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -16,7 +17,16 @@ from sqlalchemy import (
 )
 
 from app.accounts.events import SessionEnded, UserChanged
-from app.accounts.models import AuthSession, EmailToken, RefreshToken, User
+from app.accounts.models import (
+    ApiKey,
+    AuthSession,
+    EmailToken,
+    EventKind,
+    Outcome,
+    RefreshToken,
+    SecurityEvent,
+    User,
+)
 from app.accounts.scopes import allowed_scopes
 from app.core.database.events import Events
 from app.core.database.models import utc_now
@@ -26,6 +36,7 @@ from app.core.database.session import Session
 from app.core.errors import AlreadyExists, Conflict, Unauthenticated
 from app.core.http.idempotency_records import IdempotencyRepository
 from app.core.jobs.queue import JobQueue
+from app.core.security.client import request_origin
 from app.core.security.principal import Principal
 from app.core.security.tokens import AccessClaims
 
@@ -37,11 +48,17 @@ def users_that_are(active: bool | None) -> Select[User]:
     return select(User) if active is None else select(User).where(User.is_active == active)
 
 
-async def delete_expired(session: Session, model: type[AuthSession] | type[EmailToken]) -> int:
-    """Delete some of the expired rows and return how many. Several processes may do so at once."""
-    expired = select(model.id).where(model.expires_at <= utc_now())
-    expired = expired.limit(CLEAN_UP_AT_ONCE).with_for_update(skip_locked=True)
-    statement = delete(model).where(model.id.in_(expired)).returning(model.id)
+async def delete_expired(
+    session: Session, model: type[AuthSession] | type[ApiKey] | type[EmailToken]
+) -> int:
+    return await delete_some(session, model, model.expires_at <= utc_now())
+
+
+async def delete_some(session: Session, model: Any, condition: ColumnElement[bool]) -> int:
+    """Delete some of the rows and return how many. Several processes may do so at once."""
+    found = select(model.id).where(condition).limit(CLEAN_UP_AT_ONCE)
+    found = found.with_for_update(skip_locked=True)
+    statement = delete(model).where(model.id.in_(found)).returning(model.id)
     return len((await session.scalars(statement)).all())
 
 
@@ -103,16 +120,78 @@ class UserRepository(Repository[User]):
         await self._session.execute(delete(User).where(User.id == user_id))
 
 
+def with_access(verified_only: bool) -> list[ColumnElement[bool]]:
+    """Return the conditions of users who have access."""
+    active: list[ColumnElement[bool]] = [User.is_active.is_(True)]
+    return [*active, User.email_verified_at.is_not(None)] if verified_only else active
+
+
+class SecurityEventRepository(Repository[SecurityEvent]):
+    """The security events, each committed or rolled back with the change that it records."""
+
+    model = SecurityEvent
+
+    def record(
+        self,
+        kind: EventKind,
+        subject_id: int | None,
+        *,
+        by: int | None = None,
+        session_id: UUID | None = None,
+        outcome: Outcome = Outcome.SUCCESS,
+        email_hash: str | None = None,
+    ) -> None:
+        """Record an event of the current request.
+
+        Unless they are given, its actor and its session are those of the request's principal.
+        """
+        origin = request_origin()
+        principal = origin.principal
+        event = SecurityEvent(
+            kind=kind,
+            outcome=outcome,
+            subject_id=subject_id,
+            email_hash=email_hash,
+            actor_id=by or (principal.user_id if principal else None),
+            session_id=session_id or (principal.session_id if principal else None),
+            address=origin.address,
+            user_agent=origin.user_agent,
+        )
+        self._session.add(event)
+
+    async def list(
+        self, user_id: int, sort: Sort, after: Position | None, limit: int
+    ) -> Sequence[SecurityEvent]:
+        return await self.page(self._of(user_id), sort, after, limit)
+
+    async def total(self, user_id: int) -> int:
+        return await self.count(self._of(user_id))
+
+    async def clean_up(self, before: datetime) -> int:
+        return await delete_some(self._session, self.model, SecurityEvent.created_at < before)
+
+    def _of(self, user_id: int) -> Select[SecurityEvent]:
+        """Select the events of a user, without those of a deleted user who had the same id.
+
+        SQLite gives the highest id again after its row is deleted.
+        """
+        created_at = select(User.created_at).where(User.id == user_id).scalar_subquery()
+        statement = select(SecurityEvent).where(SecurityEvent.subject_id == user_id)
+        return statement.where(SecurityEvent.created_at >= created_at)
+
+
 class SessionRepository(Repository[AuthSession]):
-    """Whatever ends a session comes through here, and is told to its sockets."""
+    """The sessions. Every end of one is recorded here, and told to its sockets."""
 
     model = AuthSession
 
-    def __init__(self, session: Session, *, verified_only: bool) -> None:
+    def __init__(
+        self, session: Session, security_events: SecurityEventRepository, *, verified_only: bool
+    ) -> None:
         super().__init__(session)
         self._events = Events(session)
-        verified = [User.email_verified_at.is_not(None)] if verified_only else []
-        self._users_with_access = [User.is_active, *verified]
+        self._security_events = security_events
+        self._users_with_access = with_access(verified_only)
 
     async def verify(self, claims: AccessClaims) -> tuple[Principal, datetime]:
         """Return the principal of a token and the end of its session.
@@ -157,7 +236,7 @@ class SessionRepository(Repository[AuthSession]):
         await super().add(record)
         oldest = select(AuthSession.id).where(AuthSession.user_id == record.user_id)
         oldest = oldest.order_by(AuthSession.last_used_at.desc()).offset(MAX_SESSIONS_OF_A_USER)
-        await self._end(delete(AuthSession).where(AuthSession.id.in_(oldest)))
+        await self._end(delete(AuthSession).where(AuthSession.id.in_(oldest)), by=record.user_id)
         return record
 
     async def is_new_device(self, user_id: int, address: str, user_agent: str | None) -> bool:
@@ -175,6 +254,19 @@ class SessionRepository(Repository[AuthSession]):
         return await self.one_or_none(
             select(AuthSession).where(AuthSession.id == session_id).with_for_update()
         )
+
+    async def is_confirmed(self, session_id: UUID, since: datetime) -> bool:
+        """Return whether the user of a session has entered the password since a time."""
+        statement = select(AuthSession.id).where(
+            AuthSession.id == session_id, AuthSession.confirmed_at >= since
+        )
+        return await self._session.scalar(statement) is not None
+
+    async def confirm(self, session_id: UUID, cookie_hash: str) -> None:
+        """Note that the password was entered, and replace the cookie."""
+        statement = update(AuthSession).where(AuthSession.id == session_id)
+        statement = statement.values(confirmed_at=utc_now(), cookie_hash=cookie_hash)
+        await self._session.execute(statement)
 
     async def list(self, user_id: int) -> Sequence[AuthSession]:
         statement = select(AuthSession).where(AuthSession.user_id == user_id)
@@ -209,26 +301,97 @@ class SessionRepository(Repository[AuthSession]):
         total, used = (await self._session.execute(statement)).one()
         return total, used
 
-    async def end(self, session_id: UUID, user_id: int | None = None) -> bool:
+    async def end(
+        self, session_id: UUID, user_id: int | None = None, *, by: int | None = None
+    ) -> bool:
         statement = delete(AuthSession).where(AuthSession.id == session_id)
         if user_id is not None:
             statement = statement.where(AuthSession.user_id == user_id)
-        return await self._end(statement)
+        return await self._end(statement, by)
 
-    async def end_all(self, user_id: int, keep: UUID | None = None) -> None:
+    async def end_all(
+        self, user_id: int, keep: UUID | None = None, *, by: int | None = None
+    ) -> None:
         statement = delete(AuthSession).where(AuthSession.user_id == user_id)
         if keep is not None:
             statement = statement.where(AuthSession.id != keep)
-        await self._end(statement)
+        await self._end(statement, by)
 
-    async def _end(self, statement: Delete) -> bool:
-        ended = (await self._session.scalars(statement.returning(AuthSession.id))).all()
-        for session_id in ended:
+    async def _end(self, statement: Delete, by: int | None = None) -> bool:
+        ended = await self._session.execute(
+            statement.returning(AuthSession.id, AuthSession.user_id)
+        )
+        rows = ended.all()
+        for session_id, user_id in rows:
             self._events.record(SessionEnded(session_id=session_id))
-        return bool(ended)
+            self._security_events.record(
+                EventKind.SESSION_ENDED, user_id, by=by, session_id=session_id
+            )
+        return bool(rows)
 
     async def clean_up(self) -> int:
         return await delete_expired(self._session, self.model)
+
+
+class ApiKeyRepository(Repository[ApiKey]):
+    """The API keys. Every revocation of one is recorded here, and told to its sockets."""
+
+    model = ApiKey
+
+    def __init__(
+        self, session: Session, security_events: SecurityEventRepository, *, verified_only: bool
+    ) -> None:
+        super().__init__(session)
+        self._events = Events(session)
+        self._security_events = security_events
+        self._with_access = [*with_access(verified_only), ApiKey.expires_at > utc_now()]
+
+    async def get_valid(self, key_hash: str) -> tuple[ApiKey, bool] | None:
+        """Return a key and whether its user is a superuser, or None."""
+        statement = select(ApiKey, User.is_superuser).join(User, ApiKey.user_id == User.id)
+        statement = statement.where(ApiKey.key_hash == key_hash, *self._with_access)
+        row = (await self._session.execute(statement)).one_or_none()
+        return row and (row[0], row[1])
+
+    async def active_ids(self, key_ids: Collection[UUID]) -> Sequence[UUID]:
+        statement = select(ApiKey.id).join(User).where(*self._with_access)
+        return (await self._session.scalars(statement.where(ApiKey.id.in_(key_ids)))).all()
+
+    async def touch(self, key_id: UUID, seen: datetime | None) -> bool:
+        """Note the use of a key, and return False if another request has since it was seen."""
+        statement = update(ApiKey).values(last_used_at=utc_now())
+        statement = statement.where(
+            ApiKey.id == key_id, ApiKey.last_used_at.is_not_distinct_from(seen)
+        )
+        touched = await self._session.scalar(statement.returning(ApiKey.id))
+        return touched is not None
+
+    async def list(self, user_id: int) -> Sequence[ApiKey]:
+        statement = select(ApiKey).where(ApiKey.user_id == user_id, ApiKey.expires_at > utc_now())
+        return (await self._session.scalars(statement.order_by(ApiKey.created_at.desc()))).all()
+
+    async def count_of(self, user_id: int) -> int:
+        return await self.count(select(ApiKey).where(ApiKey.user_id == user_id))
+
+    async def revoke(self, key_id: UUID, user_id: int) -> bool:
+        statement = delete(ApiKey).where(ApiKey.id == key_id, ApiKey.user_id == user_id)
+        return await self._end(statement, None)
+
+    async def revoke_all(self, user_id: int, *, by: int | None = None) -> None:
+        await self._end(delete(ApiKey).where(ApiKey.user_id == user_id), by)
+
+    async def clean_up(self) -> int:
+        return await delete_expired(self._session, self.model)
+
+    async def _end(self, statement: Delete, by: int | None) -> bool:
+        ended = await self._session.execute(statement.returning(ApiKey.id, ApiKey.user_id))
+        rows = ended.all()
+        for key_id, user_id in rows:
+            self._events.record(SessionEnded(session_id=key_id))
+            self._security_events.record(
+                EventKind.API_KEY_REVOKED, user_id, by=by, session_id=key_id
+            )
+        return bool(rows)
 
 
 class EmailTokenRepository(Repository[EmailToken]):
@@ -292,7 +455,11 @@ class Accounts:
 
     def __init__(self, session: Session, *, verified_only: bool = False) -> None:
         self.users = UserRepository(session)
-        self.sessions = SessionRepository(session, verified_only=verified_only)
+        self.security_events = SecurityEventRepository(session)
+        self.sessions = SessionRepository(
+            session, self.security_events, verified_only=verified_only
+        )
+        self.api_keys = ApiKeyRepository(session, self.security_events, verified_only=verified_only)
         self.email_tokens = EmailTokenRepository(session)
         self.idempotency = IdempotencyRepository(session)
         self.jobs = JobQueue(session)

@@ -6,10 +6,12 @@ from fastapi import APIRouter, Depends, Form, Query, Response, status
 
 from app.accounts.dependencies import (
     AccountOwner,
+    ApiKeyServiceDep,
     AuthServiceDep,
     ClientInfoDep,
     EmailServiceDep,
     PrincipalDep,
+    SecurityEventServiceDep,
     UsersAdmin,
     UserServiceDep,
     forbid_odd_fields,
@@ -18,12 +20,17 @@ from app.accounts.models import User
 from app.accounts.schemas import (
     Accepted,
     AccountDeletion,
+    ApiKeyCreate,
+    ApiKeyCreated,
+    ApiKeyRead,
     EmailInput,
     EmailUndo,
     EmailVerification,
     PasswordChange,
     PasswordReset,
     Revocation,
+    SecurityEventQuery,
+    SecurityEventRead,
     SessionRead,
     TokenRead,
     TokenRequest,
@@ -34,7 +41,7 @@ from app.accounts.schemas import (
     UserUpdate,
 )
 from app.core.database.pagination import Page
-from app.core.errors import AlreadyExists, Forbidden, LastSuperuser, TooManyRequests
+from app.core.errors import AlreadyExists, Conflict, Forbidden, LastSuperuser, TooManyRequests
 from app.core.http.problem_kinds import problem_response
 from app.core.http.routing import ApiRouter
 
@@ -46,6 +53,9 @@ TOO_MANY = problem_response(TooManyRequests, "Too many attempts")
 
 auth = APIRouter(prefix="/auth", tags=["auth"])
 users = APIRouter(prefix="/users", tags=["users"])
+# A plain router: an Idempotency-Key would store the response, and with it the key.
+api_keys = APIRouter(prefix="/users/me/api-keys", tags=["API keys"])
+account = ApiRouter(prefix="/users/me", tags=["users"])
 administration = ApiRouter(prefix="/users", tags=["users"], dependencies=[UsersAdmin])
 
 
@@ -206,6 +216,45 @@ async def change_password(
     await service.change_password(principal, data)
 
 
+@account.get("/security-events")
+async def list_security_events(
+    query: Annotated[SecurityEventQuery, Query()],
+    principal: AccountOwner,
+    service: SecurityEventServiceDep,
+) -> Page[SecurityEventRead]:
+    """List the sign-ins, failed attempts and changes of your account, the newest first."""
+    return await service.list(principal, query)
+
+
+@api_keys.get("")
+async def list_api_keys(service: ApiKeyServiceDep, principal: AccountOwner) -> Sequence[ApiKeyRead]:
+    """List your API keys, without the keys themselves."""
+    return await service.list(principal)
+
+
+@api_keys.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    responses=WRONG_PASSWORD | TOO_MANY | problem_response(Conflict, "There are too many keys"),
+)
+async def create_api_key(
+    data: ApiKeyCreate, service: ApiKeyServiceDep, principal: AccountOwner, response: Response
+) -> ApiKeyCreated:
+    """Create an API key for a program. The response is the only one that has the key.
+
+    Send it as `Authorization: Bearer`. Its scopes are among those of the access token, without
+    those of accounts.
+    """
+    response.headers["Cache-Control"] = "no-store"
+    return await service.create(principal, data)
+
+
+@api_keys.delete("/{key_id}", status_code=status.HTTP_204_NO_CONTENT, response_class=Response)
+async def revoke_api_key(key_id: UUID, service: ApiKeyServiceDep, principal: AccountOwner) -> None:
+    """Revoke an API key. It ends at once."""
+    await service.revoke(principal, key_id)
+
+
 @administration.get("/{user_id}", response_model=UserRead)
 async def read_user(user_id: int, service: UserServiceDep) -> User:
     """Get a user. For superusers."""
@@ -232,4 +281,6 @@ async def delete_user(user_id: int, service: UserServiceDep) -> None:
 router = APIRouter()
 router.include_router(auth)
 router.include_router(users)
+router.include_router(account)
+router.include_router(api_keys)
 router.include_router(administration)  # behind /users/me

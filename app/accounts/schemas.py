@@ -1,10 +1,11 @@
 from datetime import datetime
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 from uuid import UUID
 
 from pydantic import MISSING, AfterValidator, BaseModel, ConfigDict, EmailStr, Field, SecretStr
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from app.accounts.models import EventKind, SecurityEvent
 from app.core.database.pagination import PageQuery, name_sorts
 from app.core.schemas import Input, Output, Text
 from app.core.security.passwords import (
@@ -15,7 +16,7 @@ from app.core.security.passwords import (
     normalize_password,
 )
 
-SCOPES = {"account": "Change and delete the account, and end its sessions."}
+SCOPES = {"account": "Change and delete the account, end its sessions, and manage its API keys."}
 SUPERUSER_SCOPES = {"users:admin": "Manage the users."}
 
 
@@ -121,6 +122,10 @@ class AccountDeletion(Input):
     current_password: CurrentPassword
 
 
+class PasswordConfirmation(Input):
+    current_password: CurrentPassword
+
+
 class EmailInput(Input):
     email: Email
 
@@ -145,6 +150,86 @@ class Accepted(Output):
     """The same response whether or not there is an account."""
 
     detail: str = "If there is an account with this email address, an email is on its way."
+
+
+class ApiKeyCreate(Input):
+    name: Annotated[str, Text(min_length=1, max_length=100), Field(examples=["Nightly import"])]
+    scopes: list[Annotated[str, Text(max_length=100)]] = Field(
+        min_length=1, max_length=100, examples=[["items:read"]]
+    )
+    expires_in_days: int = Field(default=90, ge=1, le=365)
+    current_password: CurrentPassword
+
+
+class ApiKeyRead(Output):
+    id: UUID
+    name: str = Field(examples=["Nightly import"])
+    prefix: str = Field(description="The first characters of the key.", examples=["app_Xk3f9a"])
+    scopes: list[str] = Field(examples=[["items:read"]])
+    created_at: datetime
+    last_used_at: datetime | None = Field(description="Exact to the hour.")
+    expires_at: datetime
+
+
+class ApiKeyCreated(ApiKeyRead):
+    key: str = Field(description="The key itself. It is not shown again.")
+
+
+class ApiKeyAdminRead(Output):
+    id: UUID
+    user_id: int
+    name: str
+    prefix: str
+    scope: str
+    created_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime
+
+
+class SecurityEventQuery(PageQuery):
+    sort: Literal["id", "-id"] = Field(default="-id", json_schema_extra=name_sorts)
+
+
+class SecurityEventRead(Output):
+    """An event of the own account. Where an administrator was is not told."""
+
+    id: int
+    created_at: datetime
+    kind: str = Field(examples=["sign_in"])
+    outcome: str = Field(examples=["success"])
+    actor: Literal["owner", "administrator", "unknown"]
+    session_id: UUID | None
+    address: str | None
+    user_agent: str | None
+
+    @classmethod
+    def for_owner(cls, event: SecurityEvent) -> Self:
+        is_by_other = event.actor_id not in (None, event.subject_id)
+        is_of_owner = not is_by_other or event.kind == EventKind.SESSION_ENDED
+        by_owner: Literal["owner", "unknown"] = "owner" if event.actor_id else "unknown"
+        return cls(
+            id=event.id,
+            created_at=event.created_at,
+            kind=event.kind,
+            outcome=event.outcome,
+            actor="administrator" if is_by_other else by_owner,
+            session_id=event.session_id if is_of_owner else None,
+            address=None if is_by_other else event.address,
+            user_agent=None if is_by_other else event.user_agent,
+        )
+
+
+class SecurityEventAdminRead(Output):
+    id: int
+    created_at: datetime
+    kind: str
+    outcome: str
+    subject_id: int | None
+    email_hash: str | None
+    actor_id: int | None
+    session_id: UUID | None
+    address: str | None
+    user_agent: str | None
 
 
 class SessionAdminRead(Output):

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from app.accounts.schemas import SCOPES, SUPERUSER_SCOPES
 from app.discovery import discover
 
 
@@ -13,6 +14,12 @@ def all_scopes() -> dict[str, str]:
 @cache
 def allowed_scopes(is_superuser: bool) -> frozenset[str]:
     return frozenset(all_scopes() if is_superuser else declared("SCOPES"))
+
+
+@cache
+def key_scopes(is_superuser: bool) -> frozenset[str]:
+    """Return the scopes that an API key can have: it never manages accounts or keys."""
+    return allowed_scopes(is_superuser) - SCOPES.keys() - SUPERUSER_SCOPES.keys()
 
 
 @cache

@@ -1,11 +1,11 @@
 """Verified sessions in memory, so that a request need not ask the database who is calling.
 
-That is safe only while this process hears of every session that ends. On PostgreSQL, triggers on
-the tables of users and sessions notify a channel, whoever changes them. A process listens to it,
-and holds a lease on its memory for as long as it hears its own heartbeat, which it sends through
-the pool: a listener that was cut, a link that went silent and a pooler that swallows LISTEN look
-the same, and end the lease. So does a schema without the triggers. Without the lease, and always on
-SQLite, each request asks the database.
+An API key is a session here, with the key's id. That is safe only while this process hears of every
+session that ends. On PostgreSQL, triggers on the tables of users, sessions and API keys notify a
+channel, whoever changes them. A process listens to it, and holds a lease on its memory for as long
+as it hears its own heartbeat, which it sends through the pool: a listener that was cut, a link that
+went silent and a pooler that swallows LISTEN look the same, and end the lease. So does a schema
+without the triggers. Without the lease, and always on SQLite, each request asks the database.
 
 PostgreSQL delivers in the order of the commits. So a heartbeat that is heard says that every end
 before the time at which it was sent has been heard, too.
@@ -46,12 +46,15 @@ TRIGGERS = (
     "notify_sessions_emptied",
     "notify_user_changed",
     "notify_user_deleted",
+    "notify_api_key_ended",
+    "notify_api_keys_emptied",
 )
 BEAT = text(
     f"""
     SELECT pg_notify(:channel, :beat) WHERE {len(TRIGGERS)} = (
         SELECT count(*) FROM pg_trigger
-        WHERE tgrelid IN (to_regclass('users'), to_regclass('auth_sessions'))
+        WHERE tgrelid IN
+            (to_regclass('users'), to_regclass('auth_sessions'), to_regclass('api_keys'))
         AND tgname IN {TRIGGERS} AND tgenabled IN ('O', 'A')
     )
     """  # noqa: S608 - constants
@@ -66,7 +69,7 @@ class Entry:
 
 
 class SessionCache:
-    """Maps digests of tokens and cookies to their callers."""
+    """Maps digests of tokens, cookies and API keys to their callers."""
 
     def __init__(self) -> None:
         self._held_until = float("-inf")  # monotonic
@@ -149,7 +152,7 @@ def _discard(index: dict[Any, set[bytes]], key: object, digest: bytes) -> None:
         del index[key]
 
 
-def cache_key(kind: Literal["token", "cookie"], secret: str) -> bytes:
+def cache_key(kind: Literal["token", "cookie", "key"], secret: str) -> bytes:
     """Return the key of a secret. One of a kind never opens what is kept for the other."""
     return sha256(f"{kind}:{secret}".encode(errors="replace")).digest()
 

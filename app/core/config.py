@@ -124,10 +124,13 @@ class Settings(BaseSettings):
     access_token_minutes: int = Field(default=15, ge=1, le=1440)
     refresh_token_days: int = Field(default=30, ge=1, le=3650)
     session_idle_days: int = Field(default=14, ge=1, le=3650)
+    password_confirmation_minutes: int = Field(default=15, ge=1, le=1440)
+    security_event_days: int = Field(default=90, ge=1, le=3650)
     refresh_reuse_grace_seconds: int = Field(default=10, ge=0, le=60)
 
     rate_limit_login: RateLimit = RateLimitItemPerMinute(10)
     rate_limit_default: RateLimit | None = None
+    rate_limit_api_key: RateLimit | None = None
     public_url: str = "http://127.0.0.1:8000"
     smtp_url: SecretStr | None = None
     mail_from: NameEmail = NameEmail(NAME, "noreply@example.com")

@@ -13,6 +13,7 @@ class CancellationWatch(Protocol):
 
 
 request_id_var: ContextVar[str | None] = ContextVar("request_id", default=None)
+scope_var: ContextVar[Scope | None] = ContextVar("scope", default=None)
 watch_var: ContextVar[CancellationWatch | None] = ContextVar("disconnect_watch", default=None)
 
 

@@ -8,7 +8,8 @@ AppError
  ├── InvalidTokenRequest   RFC 6749, section 5.2
  ├── Unauthenticated
  ├── Forbidden
- │    └── MissingScope
+ │    ├── MissingScope
+ │    └── PasswordRequired  the password was entered too long ago
  ├── NotFound
  ├── Conflict
  │    ├── AlreadyExists
@@ -82,6 +83,10 @@ class Forbidden(AppError):
 
 class MissingScope(Forbidden):
     kind = "missing-scope"
+
+
+class PasswordRequired(Forbidden):
+    kind = "password-required"
 
 
 class NotFound(AppError):

@@ -66,6 +66,22 @@ async def test_guesses_from_many_addresses_are_limited_by_account(
     assert statuses == [400] * 200 + [429]
 
 
+async def test_guesses_from_the_networks_of_one_ipv6_site_are_limited(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, ann: Person
+) -> None:
+    async def verify(password: str, hash_: str | None) -> tuple[bool, None]:
+        return False, None
+
+    monkeypatch.setattr(app.state.resources.passwords, "verify", verify)
+    statuses = []
+    for n in range(21):
+        async with client_of(app, address=f"2001:db8:0:{n:x}::1") as client:
+            statuses.append((await sign_in(client, ann.email)).status_code)
+    assert statuses == [400] * 20 + [429]
+    async with client_of(app, address="2001:db8:1::1") as neighbor:
+        assert (await sign_in(neighbor, ann.email)).status_code == 400
+
+
 async def test_guesses_of_the_current_password_are_limited(ann: Person) -> None:
     body = {"current_password": "wrong", "new_password": "a better horse battery"}
     url = "/api/v1/users/me/password"

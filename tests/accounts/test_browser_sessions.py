@@ -212,7 +212,7 @@ async def test_cookie_costs_no_query_but_its_look_up(
     assert statements == []
     async with counted_statements(app) as statements:
         await browser.get("/account")
-    assert len(statements) == 2  # the user, and their sessions
+    assert len(statements) == 4  # the user, their sessions, their events and their API keys
     browser.cookies.clear()
     async with counted_statements(app) as statements:
         await browser.get("/login")

@@ -13,7 +13,16 @@ from sqlalchemy import event
 
 from app.accounts import session_cache
 from app.accounts.session_cache import SessionCache, SessionLease
-from tests.conftest import Person, browser_of, client_of, make_settings, only, running, sign_in
+from tests.conftest import (
+    Person,
+    browser_of,
+    client_of,
+    make_person,
+    make_settings,
+    only,
+    running,
+    sign_in,
+)
 from tests.isolation import DEADLINE_SECONDS
 from tests.waiting import eventually_async
 
@@ -109,6 +118,21 @@ async def test_new_role_is_heard(app: FastAPI, database_url: str, root: Person) 
     async with asyncio.timeout(DEADLINE_SECONDS):
         while (await root.client.get("/api/v1/users")).status_code != 403:
             pass
+
+
+async def test_address_that_is_not_confirmed_any_more_is_heard(
+    database_url: str, password_hash: str
+) -> None:
+    async with running(make_settings(database_url, require_verified_email=True)) as app:
+        ann = await make_person(app, password_hash, "ann")
+        await run_sql(database_url, "UPDATE users SET email_verified_at = now()")
+        await until_held(app)
+        async with ann.client:
+            assert await status_of(ann) == 200
+            await run_sql(database_url, "UPDATE users SET email_verified_at = NULL")
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while await status_of(ann) != 401:
+                    pass
 
 
 async def test_process_that_ends_a_session_refuses_it_at_once(app: FastAPI, ann: Person) -> None:

@@ -10,10 +10,12 @@ import httpx
 import psycopg
 import pytest
 
+from app.accounts.scopes import key_scopes
 from tests.conftest import PASSWORD, SERVER_SETTINGS, only
 from tests.databases import Databases
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import serving, sign_up
+from tests.slices import needs
 from tests.waiting import eventually
 
 ME = "/api/v1/users/me"
@@ -85,9 +87,9 @@ def connect(database_url: str) -> "psycopg.Connection[tuple[object, ...]]":
 
 @contextmanager
 def without_look_ups(database_url: str) -> Iterator[None]:
-    """Let no request read a session from the database meanwhile: it waits."""
+    """Let no request read a session or a key from the database meanwhile: it waits."""
     with connect(database_url) as connection:
-        connection.execute("LOCK TABLE auth_sessions")
+        connection.execute("LOCK TABLE auth_sessions, api_keys")
         yield
 
 
@@ -131,17 +133,17 @@ def ending(server: httpx.Client, databases: Databases, database_url: str) -> Ite
 def other(ending: Ending, other_server_url: str, database_url: str) -> Iterator[httpx.Client]:
     """Return a client of the other server, which answers it from its memory."""
     with client_of(other_server_url, ending.token) as client:
-
-        def is_remembered() -> bool:
-            assert client.get(USERS).status_code == 200
-            with without_look_ups(database_url):
-                try:
-                    return client.get(USERS, timeout=LOOK_UP_SECONDS).status_code == 200
-                except httpx.TimeoutException:
-                    return False
-
-        eventually(is_remembered)
+        eventually(lambda: is_remembered(client, USERS, database_url))
         yield client
+
+
+def is_remembered(client: httpx.Client, path: str, database_url: str) -> bool:
+    assert client.get(path).status_code == 200
+    with without_look_ups(database_url):
+        try:
+            return client.get(path, timeout=LOOK_UP_SECONDS).status_code == 200
+        except httpx.TimeoutException:
+            return False
 
 
 def measure_refusal(
@@ -174,3 +176,16 @@ def test_session_that_ended_is_refused_by_another_process_whose_listener_was_cut
 ) -> None:
     cut_listeners(database_url)
     measure_refusal(end, ending, other, status, milliseconds)
+
+
+@needs("items")
+def test_key_that_was_revoked_in_one_process_is_refused_by_another(
+    ending: Ending, other_server_url: str, database_url: str
+) -> None:
+    url = f"{ME}/api-keys"
+    body = {"name": "Import", "scopes": [*key_scopes(False)], "current_password": PASSWORD}
+    created = ending.ann.post(url, json=body).json()
+    with client_of(other_server_url, created["key"]) as client:
+        eventually(lambda: is_remembered(client, ME, database_url))
+        assert ending.ann.delete(f"{url}/{created['id']}").status_code == 204
+        eventually(lambda: client.get(ME).status_code == 401)

@@ -44,6 +44,7 @@ expect.set_options(timeout=DEADLINE_SECONDS * 1000)
 class Site:
     url: str
     inbox: Inbox
+    database_url: str
 
     def new_email(self) -> str:
         """Return an email address that no account has."""
@@ -82,7 +83,7 @@ def site(databases: Databases, template_url: str) -> Iterator[Site]:
         portal.wrap_async_context_manager(receiving()) as inbox,
         serving(url, SMTP_URL=inbox.url, **environment) as server,
     ):
-        yield Site(str(server.base_url), inbox)
+        yield Site(str(server.base_url), inbox, url)
     databases.drop(url)
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.conftest import only
+from tests.conftest import PASSWORD, only
+from tests.databases import Databases
 from tests.e2e.accessibility import check_accessibility
 from tests.e2e.conftest import SUPERUSER, BrowserErrors, OpenPage, Site, sign_in
 
@@ -85,6 +86,26 @@ def test_user_without_permission_is_refused(
     sign_in(page, member)
     page.goto("/admin")
     expect(page.get_by_role("heading", name="Access denied")).to_be_visible()
+
+
+def test_interrupted_form_is_sent_again_after_the_password(
+    admin: Page, browser_errors: BrowserErrors, site: Site, databases: Databases
+) -> None:
+    admin.get_by_role("link", name="New user").click()
+    admin.get_by_label("Email").fill(email := site.new_email())
+    admin.get_by_label("Password").fill(PASSWORD)
+    databases.execute(site.database_url, "UPDATE auth_sessions SET confirmed_at = NULL")
+    browser_errors.expected = {403, 422}
+    save(admin)
+    expect(admin.get_by_role("heading", name="Confirm your password")).to_be_visible()
+    check_accessibility(admin)
+    admin.get_by_label("Current password").fill(PASSWORD)
+    admin.get_by_role("button", name="Confirm").click()
+    expect(admin.get_by_label("Email")).to_have_value(email)  # its password is not sent back
+    admin.get_by_label("Password").fill(PASSWORD)
+    save(admin)
+    search(admin, email)
+    expect(admin.locator("tbody tr")).to_have_count(1)
 
 
 def test_back_after_sign_out_shows_nothing(admin: Page) -> None:

@@ -74,6 +74,8 @@ def test_pages_for_users_are_accessible(
         "/items/999999/edit",
         "/account",
         "/account/delete",
+        "/account/api-keys/new",
+        "/confirm",
     ):
         page.goto(path)
         check(page)

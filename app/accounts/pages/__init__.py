@@ -1,6 +1,6 @@
 from fastapi import APIRouter
 
-from app.accounts.pages import account, mail_links, sign_in
+from app.accounts.pages import account, api_keys, confirm, mail_links, sign_in
 from app.web.navigation import Link
 
 LINKS = [
@@ -14,3 +14,5 @@ router = APIRouter(include_in_schema=False)
 router.include_router(sign_in.router)
 router.include_router(mail_links.router)
 router.include_router(account.router)
+router.include_router(api_keys.router)
+router.include_router(confirm.router)

@@ -8,13 +8,16 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from app.accounts.dependencies import (
+    ApiKeyServiceDep,
     AuthServiceDep,
     Member,
+    SecurityEventServiceDep,
     SessionCookieDep,
     UserServiceDep,
 )
 from app.accounts.pages.devices import device_name
-from app.accounts.schemas import AccountDeletion, PasswordChange, UserUpdate
+from app.accounts.pages.events import event_title
+from app.accounts.schemas import AccountDeletion, PasswordChange, SecurityEventQuery, UserUpdate
 from app.core.errors import Forbidden, NotFound
 from app.web.forms import FORM_ERRORS, ErrorFields, Form, FormDep
 from app.web.navigation import ResponseException, redirect
@@ -26,6 +29,7 @@ NOTICES = {
     "password": "Password changed. Every other device is signed out.",
     "confirmed": "Email address confirmed.",
     "ended": "Device signed out.",
+    "revoked": "API key revoked.",
 }
 WRONG_PASSWORD: ErrorFields = {Forbidden: "current_password"}
 
@@ -36,16 +40,25 @@ class AccountPage:
     """It has several forms: `at` says which one was sent."""
 
     def __init__(
-        self, request: Request, principal: Member, users: UserServiceDep, auth: AuthServiceDep
+        self,
+        request: Request,
+        principal: Member,
+        users: UserServiceDep,
+        auth: AuthServiceDep,
+        api_keys: ApiKeyServiceDep,
+        security_events: SecurityEventServiceDep,
     ) -> None:
         self._request = request
         self._principal = principal
         self._users = users
         self._auth = auth
+        self._api_keys = api_keys
+        self._security_events = security_events
 
     async def show(self, at: str = "", form: Form | None = None) -> Response:
         user = await self._users.get(self._principal.user_id)
         sessions = await self._auth.list_sessions(self._principal)
+        events = await self._security_events.list(self._principal, SecurityEventQuery())
         return render(
             self._request,
             "accounts/account.html",
@@ -55,6 +68,9 @@ class AccountPage:
             user=user,
             sessions=sorted(sessions, key=lambda each: (each.is_current, each.last_used_at))[::-1],
             device_name=device_name,
+            api_keys=await self._api_keys.list(self._principal),
+            events=events.results,
+            event_title=event_title,
             notice=NOTICES.get(self._request.query_params.get("notice", "")),
         )
 

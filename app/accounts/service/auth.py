@@ -9,11 +9,12 @@ from hashlib import sha256
 from typing import TypeVar
 from uuid import UUID
 
-from app.accounts.models import AuthSession, RefreshToken, User, email_key
+from app.accounts.models import AuthSession, EventKind, Outcome, RefreshToken, User, email_key
 from app.accounts.repository import Accounts
 from app.accounts.schemas import ClientInfo, SessionRead, TokenRead, TokenRequest
 from app.accounts.scopes import allowed_scopes
 from app.accounts.service.attempts import Attempts
+from app.accounts.service.security_events import SecurityEventService
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
@@ -42,6 +43,7 @@ class AuthService:
         tokens: AccessTokens,
         cache: SessionCache,
         attempts: Attempts,
+        security_events: SecurityEventService,
         *,
         session_lifetime: timedelta,
         idle_lifetime: timedelta,
@@ -54,6 +56,7 @@ class AuthService:
         self._tokens = tokens
         self._cache = cache
         self._attempts = attempts
+        self._security_events = security_events
         self._session_lifetime = session_lifetime
         self._idle_lifetime = idle_lifetime
         self._reuse_grace = reuse_grace
@@ -84,25 +87,26 @@ class AuthService:
         return principal
 
     async def active_session_ids(self, session_ids: Collection[UUID]) -> set[UUID]:
-        """Those of the sessions that have not ended."""
+        """Those of the sessions and API keys that have not ended."""
         ids, found = list(session_ids), set[UUID]()
         async with self._accounts.reading() as accounts:
             for start in range(0, len(ids), IDS_AT_ONCE):
-                found.update(
-                    await accounts.sessions.active_session_ids(ids[start : start + IDS_AT_ONCE])
-                )
+                batch = ids[start : start + IDS_AT_ONCE]
+                found.update(await accounts.sessions.active_session_ids(batch))
+                if others := [id_ for id_ in batch if id_ not in found]:
+                    found.update(await accounts.api_keys.active_ids(others))
         return found
 
     async def revoke(self, token: str) -> None:
         """End the session of a refresh token or an access token. Ignore any other token."""
         async with self._accounts.transaction() as accounts:
             session = await accounts.sessions.lock_by_refresh_token(digest(token))
-            session_id = session.id if session else None
-            if session_id is None:
-                with suppress(Unauthenticated):
-                    session_id = self._tokens.read(token).sid
-            if session_id is not None:
-                await accounts.sessions.end(session_id)
+            if session is not None:
+                await accounts.sessions.end(session.id, by=session.user_id)
+                return
+            with suppress(Unauthenticated):
+                claims = self._tokens.read(token)
+                await accounts.sessions.end(claims.sid, by=claims.sub)
 
     async def list_sessions(self, principal: Principal) -> Sequence[SessionRead]:
         async with self._accounts.reading() as accounts:
@@ -124,7 +128,7 @@ class AuthService:
                 await accounts.sessions.end(session_id)
 
     async def clean_up(self) -> int:
-        """Delete all sessions, email tokens and idempotency records that have expired.
+        """Delete all sessions, keys, email tokens, idempotency records and events that are over.
 
         Return their number. They are deleted a few at a time, in short transactions.
         """
@@ -133,9 +137,11 @@ class AuthService:
             async with self._accounts.transaction() as accounts:
                 deleted = (
                     await accounts.sessions.clean_up()
+                    + await accounts.api_keys.clean_up()
                     + await accounts.email_tokens.clean_up()
                     + await accounts.idempotency.clean_up()
                 )
+            deleted += await self._security_events.clean_up()
             if not deleted:
                 return total
             total += deleted
@@ -162,6 +168,20 @@ class AuthService:
         is_sane = len(username) <= MAX_EMAIL and is_encodable(username)
         key = email_key(username) if is_sane else ""
         await self._attempts.sign_in(client.network, key)
+        try:
+            return await self._check_and_open(key, password, client, open_session)
+        except InvalidTokenRequest as error:
+            if error.error == "invalid_grant":
+                await self._security_events.record_failure(EventKind.SIGN_IN, email_key=key)
+            raise
+
+    async def _check_and_open(
+        self,
+        key: str,
+        password: str,
+        client: ClientInfo,
+        open_session: Callable[[Accounts, User], Awaitable[ResultT]],
+    ) -> ResultT:
         for _ in range(2):  # once more when the password changed meanwhile, or its hash was renewed
             check = partial(self._check_password, key, password)
             user, new_hash = await self._hashing.run(client.network, check)
@@ -182,9 +202,16 @@ class AuthService:
         self, scope: str | None, client: ClientInfo, accounts: Accounts, user: User
     ) -> TokenRead:
         scopes = requested_scopes(scope, allowed_scopes(user.is_superuser))
-        session = await accounts.sessions.add(self.new_session(user, scopes, client))
+        session = self.new_session(user, scopes, client)
+        await self.add_session(accounts, session)
         refresh_token = await self._issue_refresh_token(accounts, session)
         return self._token(user.id, session, scopes, refresh_token)
+
+    async def add_session(self, accounts: Accounts, session: AuthSession) -> None:
+        await accounts.sessions.add(session)
+        accounts.security_events.record(
+            EventKind.SIGN_IN, session.user_id, by=session.user_id, session_id=session.id
+        )
 
     def new_session(self, user: User, scopes: frozenset[str], client: ClientInfo) -> AuthSession:
         return AuthSession(
@@ -233,6 +260,13 @@ class AuthService:
             if user is None or not user.is_active or self._lacks_verification(user):
                 raise wrong_refresh_token()
             stolen = await self._use(accounts, token_hash)
+            if stolen:
+                accounts.security_events.record(
+                    EventKind.REFRESH_TOKEN_REUSED,
+                    user.id,
+                    session_id=session.id,
+                    outcome=Outcome.FAILURE,
+                )
             if stolen or session.expires_at <= utc_now():
                 await accounts.sessions.end(session.id)
             else:

@@ -10,11 +10,12 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
-from app.accounts.models import User
+from app.accounts.models import EventKind, User
 from app.accounts.repository import Accounts
-from app.accounts.schemas import ClientInfo, SignIn
+from app.accounts.schemas import ClientInfo, PasswordConfirmation, SignIn
 from app.accounts.scopes import allowed_scopes
 from app.accounts.service.auth import AuthService, digest
+from app.accounts.service.passwords import AccountPasswords, wrong_password
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
@@ -27,14 +28,18 @@ class BrowserService:
         self,
         accounts: UnitsOfWork[Accounts],
         auth: AuthService,
+        passwords: AccountPasswords,
         cache: SessionCache,
         *,
         touch_after: timedelta,
+        confirmation_lifetime: timedelta,
     ) -> None:
         self._accounts = accounts
         self._auth = auth
+        self._passwords = passwords
         self._cache = cache
         self._touch_after = touch_after
+        self._confirmation_lifetime = confirmation_lifetime
 
     async def sign_in(self, data: SignIn, client: ClientInfo, previous: str | None) -> str:
         """Return a new cookie, so that one that was planted is worthless.
@@ -71,6 +76,27 @@ class BrowserService:
             if session := await accounts.sessions.lock(session_id):
                 self._auth.touch(session)
 
+    async def is_confirmed(self, principal: Principal) -> bool:
+        """Return whether the password was entered recently enough for what is dangerous."""
+        since = utc_now() - self._confirmation_lifetime
+        async with self._accounts.reading() as accounts:
+            return await accounts.sessions.is_confirmed(principal.session_id, since)
+
+    async def confirm(self, principal: Principal, data: PasswordConfirmation) -> str:
+        """Note that the user has entered the password, and return a new cookie.
+
+        A copy of the old one is worthless then. Raise Forbidden when the password is wrong.
+        """
+        seen = await self._passwords.check(principal.user_id, data.current_password)
+        async with self._accounts.transaction() as accounts:
+            if await accounts.users.get_unchanged(seen) is None:  # a change was faster
+                raise wrong_password()
+            cookie = secrets.token_urlsafe(32)
+            await accounts.sessions.confirm(principal.session_id, digest(cookie))
+            accounts.users.tell_change(principal.user_id)
+            accounts.security_events.record(EventKind.PASSWORD_CHECK, principal.user_id)
+        return cookie
+
     async def sign_out(self, cookie: str) -> None:
         async with self._accounts.transaction() as accounts:
             await accounts.sessions.end_by_cookie(digest(cookie))
@@ -83,6 +109,6 @@ class BrowserService:
         session.cookie_hash = digest(cookie)
         if previous:
             await accounts.sessions.end_by_cookie(digest(previous))
-        await accounts.sessions.add(session)
+        await self._auth.add_session(accounts, session)
         await accounts.sessions.clean_up()
         return cookie

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from pydantic import SecretStr
 
-from app.accounts.models import EmailToken, User, email_key
+from app.accounts.models import EmailToken, EventKind, User, email_key
 from app.accounts.repository import Accounts
 from app.accounts.schemas import ClientInfo, EmailUndo, EmailVerification, PasswordReset
 from app.accounts.service.attempts import Attempts
@@ -78,14 +78,17 @@ class EmailService:
             await self._passwords.check(token.user_id, data.current_password)
         async with self._accounts.transaction() as accounts:
             user, used = await self._consume(accounts, token_hash, VERIFY)
+            is_new = user.email_key != email_key(used.email)
             # An address that was never confirmed may be a stranger's, typed by mistake.
-            if user.is_verified and user.email_key != email_key(used.email):
+            if user.is_verified and is_new:
                 undo = self._new_token(UNDO, user.id, user.email)
                 await accounts.email_tokens.add(undo)
                 await accounts.jobs.enqueue("send_token_mail", str(undo.id))
             user.email, user.email_key = used.email, email_key(used.email)
             user.email_verified_at = utc_now()
             await accounts.users.add(user)  # conflicts when another has the address by now
+            kind = EventKind.EMAIL_CHANGED if is_new else EventKind.EMAIL_CONFIRMED
+            accounts.security_events.record(kind, user.id, by=user.id)
             # A link to the old address, which may be lost to another, sets no password any more.
             await self.forget(accounts, user.id)
 
@@ -108,7 +111,9 @@ class EmailService:
             user.email_verified_at = utc_now()
             user.password_hash = password_hash
             await accounts.users.add(user)
-            await accounts.sessions.end_all(user.id)
+            await accounts.sessions.end_all(user.id, by=user.id)
+            await accounts.api_keys.revoke_all(user.id, by=user.id)
+            accounts.security_events.record(EventKind.EMAIL_RESTORED, user.id, by=user.id)
             await self.forget(accounts, user.id)
             await accounts.email_tokens.forget_later(used)  # those of the thief's own addresses
 
@@ -131,7 +136,9 @@ class EmailService:
                 raise invalid_token()
             user.password_hash = password_hash
             user.email_verified_at = user.email_verified_at or utc_now()
-            await accounts.sessions.end_all(user.id)
+            await accounts.sessions.end_all(user.id, by=user.id)
+            await accounts.api_keys.revoke_all(user.id, by=user.id)
+            accounts.security_events.record(EventKind.PASSWORD_RESET, user.id, by=user.id)
             # And a change of the address, by whoever knew the old password.
             await self.forget(accounts, user.id)
             await accounts.jobs.enqueue("send_notice", "password_changed", user.email)

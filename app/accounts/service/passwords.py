@@ -5,9 +5,10 @@ from functools import partial
 
 from pydantic import SecretStr
 
-from app.accounts.models import User
+from app.accounts.models import EventKind, User
 from app.accounts.repository import Accounts
 from app.accounts.service.attempts import Attempts
+from app.accounts.service.security_events import SecurityEventService
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import Forbidden, Invalid, NotFound
 from app.core.security.fair_queue import FairQueue
@@ -23,6 +24,7 @@ class AccountPasswords:
         passwords: Passwords,
         hashing: FairQueue,
         attempts: Attempts,
+        security_events: SecurityEventService,
         *,
         site_names: Collection[str],
     ) -> None:
@@ -30,6 +32,7 @@ class AccountPasswords:
         self._passwords = passwords
         self._hashing = hashing
         self._attempts = attempts
+        self._security_events = security_events
         self._site_names = site_names
 
     async def hash(
@@ -50,6 +53,7 @@ class AccountPasswords:
         verify = partial(self._passwords.verify, password.get_secret_value(), user.password_hash)
         matches, _ = await self._hashing.run(f"user {user_id}", verify)
         if not matches:
+            await self._security_events.record_failure(EventKind.PASSWORD_CHECK, user_id=user_id)
             raise wrong_password()
         return user
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from app.accounts.models import User, email_key
+from app.accounts.models import EventKind, User, email_key
 from app.accounts.repository import Accounts
 from app.accounts.schemas import (
     ClientInfo,
@@ -59,6 +59,7 @@ class UserService:
         )
         async with self._accounts.transaction() as accounts:
             await accounts.users.add(user)
+            accounts.security_events.record(EventKind.USER_CREATED, user.id, by=user.id)
             await self._emails.request_confirmation(accounts, user.id, user.email)
         return user
 
@@ -75,7 +76,9 @@ class UserService:
             is_superuser=is_superuser,
         )
         async with self._accounts.transaction() as accounts:
-            return await accounts.users.add(user)
+            await accounts.users.add(user)
+            accounts.security_events.record(EventKind.USER_CREATED, user.id)
+        return user
 
     async def ensure_superuser(self, email: str, password: str) -> bool:
         """Create a superuser if there is none, and return whether this call did.
@@ -120,6 +123,7 @@ class UserService:
             if user.password_hash != seen.password_hash:  # a change was faster
                 raise wrong_password()
             await self._emails.request_confirmation(accounts, user.id, email)
+            accounts.security_events.record(EventKind.EMAIL_CHANGE_REQUESTED, user.id)
             # To the address as it is: by the time of the mail it may be another.
             await accounts.jobs.enqueue("send_notice", "change", user.email)
         return user
@@ -139,6 +143,7 @@ class UserService:
                 raise wrong_password()
             user.password_hash = password_hash
             await accounts.sessions.end_all(user.id, keep=principal.session_id)
+            accounts.security_events.record(EventKind.PASSWORD_CHANGED, user.id)
             await self._emails.forget(accounts, user.id)
             await accounts.jobs.enqueue("send_notice", "password_changed", user.email)
 
@@ -156,12 +161,23 @@ class UserService:
             if False in (changes.get("is_active"), changes.get("is_superuser")):
                 await self._keep_a_superuser(accounts, user_id)
             user = found(await accounts.users.lock(user_id), user_id)
-            role = user.is_superuser
+            name, role, was_active = user.full_name, user.is_superuser, user.is_active
             changed(user, user_id, changes)
             accounts.users.tell_change(user_id)
             if not user.is_active or password is not None or user.is_superuser != role:
                 await accounts.sessions.end_all(user_id)
+            kinds = {
+                EventKind.USER_CHANGED: user.full_name != name,
+                EventKind.USER_ACTIVATED: user.is_active and not was_active,
+                EventKind.USER_DEACTIVATED: was_active and not user.is_active,
+                EventKind.ROLE_CHANGED: user.is_superuser != role,
+                EventKind.PASSWORD_CHANGED: password is not None,
+            }
+            for kind, happened in kinds.items():
+                if happened:
+                    accounts.security_events.record(kind, user_id)
             if not user.is_active or password is not None:
+                await accounts.api_keys.revoke_all(user_id)
                 await self._emails.forget(accounts, user_id)
             if password is not None:
                 await accounts.jobs.enqueue("send_notice", "password_changed", user.email)
@@ -174,7 +190,9 @@ class UserService:
                 await self._keep_a_superuser(accounts, user_id)
                 found(await accounts.users.lock(user_id), user_id)
                 await accounts.sessions.end_all(user_id)
+                await accounts.api_keys.revoke_all(user_id)
                 await accounts.users.delete(user_id)
+                accounts.security_events.record(EventKind.USER_DELETED, user_id)
 
     async def delete_own(self, principal: Principal, password: SecretStr) -> None:
         await self._passwords.check(principal.user_id, password)

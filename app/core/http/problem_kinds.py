@@ -59,6 +59,12 @@ _TABLE = {
         "The access token lacks a scope that this operation needs.",
         "Sign in again and request the scope that the detail names.",
     ),
+    "password-required": (
+        403,
+        "Password required",
+        "What you asked for takes your password, and you entered it too long ago.",
+        "Enter it on the page `/confirm`, then repeat the request.",
+    ),
     "cross-site-request": (
         403,
         "Cross-site request refused",

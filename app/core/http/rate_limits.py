@@ -13,7 +13,7 @@ async def limit_by_address(connection: HTTPConnection, limiter: RateLimiterDep) 
     limit = resources_of(connection).settings.rate_limit_default
     assert limit  # noqa: S101 - for mypy: the dependency is only used if the limit is set
     network = client_network(connection)
-    await limiter.hit("default", limit, network)
+    await limiter.hit_network("default", limit, network)
     if connection.scope["type"] == "http":
         status = await limiter.status("default", limit, network)
         fields = rate_limit_fields("default", limit.amount, limit.get_expiry(), *status)

@@ -29,6 +29,10 @@ PER_HOUR = 3  # A stranger who knows an address cannot fill its inbox.
 logger = logging.getLogger("app.mail")
 
 
+class MailRefused(aiosmtplib.SMTPException):
+    """The mail server has refused a mail for good."""
+
+
 class Mailer:
     """A mail client that reads and compiles its templates once, so that sending reads no file."""
 
@@ -84,6 +88,9 @@ class Mailer:
         except aiosmtplib.SMTPException as error:
             if _is_temporary(error):
                 raise Unavailable("The mail server cannot accept email at the moment.") from error
+            if codes := codes_of(error):
+                # What the server has written may name the recipient, and a job's error is logged.
+                raise MailRefused(f"The mail server refused the mail ({codes}).") from None
             raise
 
     async def check(self) -> None:
@@ -148,6 +155,13 @@ def _split_address(address: str) -> tuple[str, str]:
     """
     valid = validate_email(address, check_deliverability=False)
     return valid.local_part, valid.ascii_domain
+
+
+def codes_of(error: aiosmtplib.SMTPException) -> str:
+    """Return the codes with which the server has answered, such as "550"."""
+    errors = error.recipients if isinstance(error, aiosmtplib.SMTPRecipientsRefused) else [error]
+    responses = [each for each in errors if isinstance(each, aiosmtplib.SMTPResponseException)]
+    return ", ".join(sorted({str(each.code) for each in responses}))
 
 
 def _is_temporary(error: aiosmtplib.SMTPException) -> bool:

@@ -1,11 +1,43 @@
 """The network address of a client, by which requests are limited and logged."""
 
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from typing import NamedTuple
 
 from starlette.requests import HTTPConnection
 
+from app.core.context import scope_var
+from app.core.security.principal import Principal
+
 UNKNOWN = "unknown"
 SUBSCRIBER_PREFIX = 64
+SITE_PREFIX = 48
+MAX_USER_AGENT = 255
+
+
+class RequestOrigin(NamedTuple):
+    """Where the current request comes from. Everything is None outside of a request."""
+
+    principal: Principal | None = None
+    address: str | None = None
+    network: str | None = None
+    user_agent: str | None = None
+
+
+def request_origin() -> RequestOrigin:
+    scope = scope_var.get()
+    if scope is None:
+        return RequestOrigin()
+    connection = HTTPConnection(scope)
+    return RequestOrigin(
+        scope.get("principal"),
+        client_address(connection),
+        client_network(connection),
+        client_user_agent(connection),
+    )
+
+
+def client_user_agent(connection: HTTPConnection) -> str | None:
+    return connection.headers.get("User-Agent", "")[:MAX_USER_AGENT] or None
 
 
 def client_address(connection: HTTPConnection) -> str:
@@ -29,5 +61,11 @@ def client_network(connection: HTTPConnection) -> str:
     host = client_address(connection)
     if ":" not in host:
         return host
-    bits = int(IPv6Address(host)) >> SUBSCRIBER_PREFIX << SUBSCRIBER_PREFIX
-    return f"{IPv6Address(bits)}/{SUBSCRIBER_PREFIX}"
+    return str(IPv6Network((host, SUBSCRIBER_PREFIX), strict=False))
+
+
+def site_of(network: str) -> str | None:
+    """Return the IPv6 site of a network: providers give some clients a whole /48."""
+    if ":" not in network:
+        return None
+    return str(IPv6Network(network).supernet(new_prefix=SITE_PREFIX))

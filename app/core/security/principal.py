@@ -6,7 +6,10 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The authenticated user of a request."""
+    """The authenticated user of a request.
+
+    The session of a program that uses an API key is the key: `session_id` is the key's id.
+    """
 
     user_id: int
     session_id: UUID

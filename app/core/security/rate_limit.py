@@ -20,6 +20,7 @@ from starlette.requests import HTTPConnection
 
 from app.core.errors import TooManyRequests
 from app.core.resources import resources_of
+from app.core.security.client import site_of
 
 if TYPE_CHECKING:  # A server without Redis starts faster if it does not import the client.
     from redis.asyncio import BlockingConnectionPool
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # A server without Redis starts faster if it does not import 
 REDIS_SECONDS = 0.5  # A sign-in does not wait longer for Redis.
 REDIS_CONNECTIONS = 20
 RETRY_SECONDS = 5  # While Redis is unavailable, this long passes between attempts.
+SITE_FACTOR = 10  # a site of IPv6 has 65,536 networks
 MAX_KEYS = 50_000  # for each window length, about 40 MB; then the longest idle key is dropped
 
 ResultT = TypeVar("ResultT")
@@ -63,6 +65,12 @@ class RateLimiter:
         if not await self._query(lambda windows: windows.hit(limit, policy, digest)):
             reset_seconds = (await self.status(policy, limit, *key)).reset_seconds
             raise TooManyRequests(policy, limit.amount, limit.get_expiry(), reset_seconds)
+
+    async def hit_network(self, policy: str, limit: RateLimitItem, network: str, *key: str) -> None:
+        """Count a request of a network, and of its IPv6 site, whose limit is ten times as high."""
+        await self.hit(policy, limit, network, *key)
+        if site := site_of(network):
+            await self.hit(f"{policy}-site", multiplied(limit, SITE_FACTOR), site, *key)
 
     async def status(self, policy: str, limit: RateLimitItem, *key: str) -> RateLimitStatus:
         digest = self._digest(key)
@@ -110,6 +118,10 @@ class RateLimiter:
             logger.warning(
                 "Redis is unavailable: each process counts rate limits by itself (%s)", cause
             )
+
+
+def multiplied(limit: RateLimitItem, factor: int) -> RateLimitItem:
+    return type(limit)(limit.amount * factor, limit.multiples)
 
 
 class MemoryWindows(MemoryStorage):

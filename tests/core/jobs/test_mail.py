@@ -11,7 +11,7 @@ from email_validator import EmailNotValidError
 from jinja2 import TemplateSyntaxError, UndefinedError
 
 from app.core.errors import Unavailable
-from app.core.jobs.mail import Mailer
+from app.core.jobs.mail import Mailer, MailRefused
 from app.core.security.rate_limit import RateLimiter
 from tests.conftest import make_settings
 from tests.databases import ROOT
@@ -90,7 +90,7 @@ async def test_temporary_smtp_errors_raise_unavailable(inbox: Inbox) -> None:
     inbox.responses = ["450 not now", "550 nobody here"]
     with pytest.raises(Unavailable):
         await mailer.send(TO, "greeting", **CONTEXT)
-    with pytest.raises(aiosmtplib.SMTPRecipientsRefused):
+    with pytest.raises(MailRefused, match=r"\(550\)"):
         await mailer.send(TO, "greeting", **CONTEXT)
     with pytest.raises((Unavailable, OSError)):
         await (await make_mailer("smtp://127.0.0.1:1")).send(TO, "greeting", **CONTEXT)

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from starlette.requests import Request
 
-from app.core.security.client import client_address, client_network
+from app.core.security.client import client_address, client_network, site_of
 from tests.server import serving
 from tests.slices import needs
 
@@ -29,6 +29,19 @@ def test_client_address_and_network_are_normalized(
     client = None if host is None else (host, 123)
     request = Request({"type": "http", "client": client, "headers": []})
     assert (client_address(request), client_network(request)) == (address, network)
+
+
+@pytest.mark.parametrize(
+    ("network", "site"),
+    [
+        ("2001:db8:7:1::/64", "2001:db8:7::/48"),
+        ("::/64", "::/48"),
+        ("192.0.2.1", None),
+        ("unknown", None),
+    ],
+)
+def test_site_of_a_network_is_its_48(network: str, site: str | None) -> None:
+    assert site_of(network) == site
 
 
 @needs("items")

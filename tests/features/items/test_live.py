@@ -349,3 +349,15 @@ async def test_active_sessions_are_found_among_thousands(app: FastAPI, password_
         assert await app.state.resources.accounts.auth.active_session_ids([*ids, session_id]) == {
             session_id
         }
+
+
+async def test_revoked_api_key_closes_its_socket(app: FastAPI, ann: Person) -> None:
+    keys = "/api/v1/users/me/api-keys"
+    body = {"name": "Feed", "scopes": ["items:read"], "current_password": PASSWORD}
+    created = (await ann.client.post(keys, json=body)).json()
+    async with connected(app, created["key"]) as socket:
+        await ann.client.post(ITEMS, json=LAMP)
+        assert (await socket.receive())["type"] == "item.created"
+        await ann.client.delete(f"{keys}/{created['id']}")
+        assert await socket.closed() == 4401
+    assert (await refused(app, created["key"]))["status"] == 401

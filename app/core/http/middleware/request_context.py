@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.context import request_id_var, route_path
+from app.core.context import request_id_var, route_path, scope_var
 from app.core.http.disconnect import DisconnectWatches
 from app.core.http.middleware.plain_errors import RESPONSE_STARTS
 from app.core.http.scope import header, route_of
@@ -40,6 +40,7 @@ class RequestContext:
         scope["request_id"] = request_id
         id_field = (b"x-request-id", request_id.encode())
         request_id_var.set(request_id)  # The server runs each request in its own context.
+        scope_var.set(scope)
         started, status = time.perf_counter(), 500
         watch = None
         if scope["type"] == "http":

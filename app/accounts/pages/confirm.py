@@ -1,0 +1,67 @@
+"""The page that asks for the password again, before something dangerous is done."""
+
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from app.accounts.dependencies import BrowserServiceDep, Member, SessionCookieDep, path_and_query
+from app.accounts.schemas import PasswordConfirmation
+from app.core.errors import Forbidden, PasswordRequired
+from app.core.resources import resources_of
+from app.core.security.principal import Principal
+from app.web.error_pages import wants_page
+from app.web.forms import FORM_ERRORS, Form, FormDep, get_form
+from app.web.navigation import ResponseException, local_path, redirect
+from app.web.rendering import render
+
+NEXT, REPEATS = "confirm_next", "confirm_repeats"
+
+router = APIRouter()
+
+
+async def require_confirmation(request: Request, principal: Principal) -> None:
+    """Ask for the password, unless the user has entered it recently, and come back afterwards.
+
+    A form that was sent is sent again then, without its passwords.
+    """
+    if await resources_of(request).accounts.browsers.is_confirmed(principal):
+        return
+    back = path_and_query(request)
+    if request.method in ("GET", "HEAD"):
+        raise ResponseException(redirect(f"/confirm?next={quote(back, safe='/')}"))
+    if request.method != "POST" or not wants_page(request.scope):
+        raise PasswordRequired("Enter your password on the page /confirm, then try again.")
+    form = await get_form(request)
+    form.values |= {NEXT: back, REPEATS: "true"}
+    raise ResponseException(show(request, form, status=403))
+
+
+@router.get("/confirm")
+async def show_confirm(request: Request, principal: Member) -> Response:
+    return show(request, Form({NEXT: request.query_params.get("next", "")}))
+
+
+@router.post("/confirm")
+async def confirm(
+    request: Request,
+    form: FormDep,
+    principal: Member,
+    browsers: BrowserServiceDep,
+    cookie: SessionCookieDep,
+) -> Response:
+    try:
+        value = await browsers.confirm(principal, form.read(PasswordConfirmation))
+    except FORM_ERRORS as error:
+        form.add_error(error, {Forbidden: "current_password"})
+        raise ResponseException(show(request, form)) from error
+    back = local_path(form.get(NEXT))
+    # A browser sends the form again to the address of a 307, and opens that of a 303.
+    response = RedirectResponse(back, 307) if form.get(REPEATS) else redirect(back)
+    cookie.write(response, value)
+    return response
+
+
+def show(request: Request, form: Form, status: int = 200) -> Response:
+    kept = {name: value for name, value in form.values.items() if "password" not in name}
+    return render(request, "accounts/confirm.html", form=form, kept=kept, status=status)
