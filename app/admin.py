@@ -26,6 +26,7 @@ from app.discovery import discover
 from app.web.admin_site import jobs
 from app.web.admin_site.site import Admin
 from app.web.admin_site.view import AdminView
+from app.web.links import TEMPLATE_FUNCTIONS
 from app.web.navigation import Link
 
 PATH = "/admin"
@@ -44,8 +45,8 @@ def add_admin(app: FastAPI) -> None:
         for view in module.VIEWS:
             # sqladmin stores state of an application on the class, so each one needs its own.
             admin.add_view(cast("type[AdminView]", type(view)(view.__name__, (view,), {})))
-    admin.share(asset=lambda name: app.state.site.assets.url(name))
-    app.state.admin = admin
+    admin.share(**TEMPLATE_FUNCTIONS)
+    app.state.warm_up.append(admin.compile)
     guard = [Middleware(SuperusersOnly)]
     app.router.routes.append(Route(PATH, admin.index, middleware=guard))
     # Mounting the pages without sqladmin's own application leaves errors to this application.
@@ -98,7 +99,7 @@ class SuperusersOnly:
         resources = resources_of(request)
         accounts = resources.accounts
         visitor = await get_visitor(request, accounts.session_cookie, accounts.browsers)
-        principal = await get_member(request, visitor)
+        principal = await get_member(visitor)
         if not principal.is_superuser:
             raise Forbidden("The admin is for superusers.")
         await require_confirmation(request, principal)

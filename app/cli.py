@@ -250,7 +250,7 @@ def _print_addresses(settings: Settings) -> None:
     # What listens on all addresses is opened by the machine's own.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
     url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-    typer.echo(f"\n  Pages      {url}")
+    typer.echo(f"\n  {'Pages' if find_spec('app.pages') else 'Server':<10} {url}")
     if settings.has_docs:
         typer.echo(f"  API        {url}/docs\n  Reference  {url}/redoc")
     if settings.first_superuser:

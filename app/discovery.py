@@ -27,6 +27,11 @@ def discover(name: str) -> Iterator[ModuleType]:
             yield import_module(f"{slice_}.{name}")
 
 
+def optional(name: str) -> ModuleType | None:
+    """Import a module that can be deleted; return None where it was."""
+    return import_module(name) if find_spec(name) else None
+
+
 def folders(name: str) -> Iterator[Path]:
     """Yield the folders of that name, such as `templates/mail`, of the slices that have one."""
     for slice_ in slices():

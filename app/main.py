@@ -3,11 +3,9 @@
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib import import_module
 from importlib.util import find_spec
-from types import ModuleType
 from typing import Any
 
 from anyio import to_thread
@@ -16,11 +14,10 @@ from fastapi.routing import iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
 from sqlalchemy.exc import DBAPIError
 
-from app.accounts.dependencies import get_visitor
 from app.core.about import DESCRIPTION, NAME
 from app.core.config import Settings, get_settings
 from app.core.errors import Invalid, TooManyRequests, Unavailable
-from app.core.http import health
+from app.core.http import health, problem_list
 from app.core.http.docs import add_docs
 from app.core.http.middleware import add_middleware
 from app.core.http.openapi import API, forbid_unknown_parameters
@@ -28,15 +25,8 @@ from app.core.http.problem_kinds import problem_response
 from app.core.http.problems import add_exception_handlers
 from app.core.http.rate_limits import limit_by_address
 from app.core.observability.loop_guard import LoopGuard
-from app.discovery import discover, folders
+from app.discovery import discover, optional
 from app.resources import Resources, app_resources
-from app.web import assets, home, problems
-from app.web.assets import Assets
-from app.web.csrf import SameOrigin
-from app.web.error_pages import ErrorPages
-from app.web.navigation import Navigation, ResponseException, send_response
-from app.web.rendering import Templates
-from app.web.site import Site
 
 # Without OpenTelemetry's SDK there is no telemetry, but FastAPI would check for it at each request.
 NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False)
@@ -57,27 +47,24 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.settings = settings
+    app.state.warm_up = list[Callable[[], None]]()
     app.include_router(health.router)
-    app.add_middleware(SameOrigin, settings=settings)
     add_middleware(app, settings)
-    app.add_middleware(ErrorPages)
-    if settings.environment == "local":
-        app.add_middleware(LoopGuard)
     add_exception_handlers(app)
     add_api(app, settings)
-    add_pages(app, settings)
+    if pages := optional("app.pages"):
+        pages.add_pages(app)
+    else:
+        app.include_router(problem_list.router)
     if admin := optional("app.admin"):
         admin.add_admin(app)
+    if settings.environment == "local":
+        app.add_middleware(LoopGuard)
     if settings.has_docs:
         add_docs(app)
     if settings.lean_routes and (fastpath := optional("app.core.fastpath")):
         fastpath.use_fast_path(app)
     return app
-
-
-def optional(name: str) -> ModuleType | None:
-    """Import a module that can be deleted; return None where it was."""
-    return import_module(name) if find_spec(name) else None
 
 
 def add_api(app: FastAPI, settings: Settings) -> None:
@@ -96,27 +83,10 @@ def add_api(app: FastAPI, settings: Settings) -> None:
         )
 
 
-def add_pages(app: FastAPI, settings: Settings) -> None:
-    app.add_exception_handler(ResponseException, send_response)  # type: ignore[arg-type]  # It is typed for Exception.
-    app.include_router(assets.router)
-    for router in (home.router, problems.router, *(module.router for module in pages(settings))):
-        # Every page shows the visitor in its navigation bar.
-        app.include_router(router, dependencies=[Depends(get_visitor)])
-
-
-def pages(settings: Settings) -> Iterator[ModuleType]:
-    """Yield the slices' `pages` modules, except those whose setting in NEEDS is off."""
-    for module in discover("pages"):
-        needs = getattr(module, "NEEDS", None)
-        if needs is None or getattr(settings, needs):
-            yield module
-
-
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with app_resources(app.state.settings) as resources:
         app.state.resources = resources
-        app.state.site = await to_thread.run_sync(build_site, resources.settings)
         await ensure_first_superuser(resources)
         if resources.settings.redis is None:  # Otherwise `app worker` runs them.
             resources.jobs.start()
@@ -132,21 +102,6 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             await warming_up
 
 
-def build_site(settings: Settings) -> Site:
-    files = Assets(folders("static"))
-    modules = [*pages(settings), optional("app.admin")]
-    links = (link for module in modules if module for link in module.LINKS)
-    navigation = Navigation(settings, links)
-    templates = Templates(
-        folders("templates"),
-        site=NAME,
-        description=DESCRIPTION,
-        asset=files.url,
-        links_for=navigation.links_for,
-    )
-    return Site(assets=files, navigation=navigation, templates=templates)
-
-
 def build_routes(app: FastAPI) -> None:
     """Build the routes now: FastAPI would at the first request, while all others wait."""
     for _ in iter_route_contexts(app.routes):
@@ -159,10 +114,7 @@ def warm_up(app: FastAPI) -> None:
     So a worker starts a third faster. A page that is requested within this second reads its
     template on the event loop.
     """
-    steps = [app.state.site.templates.compile]
-    if hasattr(app.state, "admin"):
-        steps.append(app.state.admin.compile)
-    for step in steps:
+    for step in app.state.warm_up:
         try:
             step()
         except Exception:  # The request that needs it will raise the error again.

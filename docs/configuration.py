@@ -13,10 +13,10 @@ SETTING = re.compile(r"# ([A-Z_]+)=(.*)")
 PRODUCTION = re.compile(r"((?:Required|Needed) (?:in production|behind a proxy))")
 TYPES = {
     "bool": "`true` or `false`",
-    "EmailStr": "e-mail address",
+    "EmailStr": "email address",
     "float": "number",
     "int": "integer",
-    "NameEmail": "name and e-mail address",
+    "NameEmail": "name and email address",
     "RateLimitItem": "rate limit",
     "SecretStr": "secret text",
     "str": "text",

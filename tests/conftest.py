@@ -56,7 +56,7 @@ from app.core.config import Settings, get_settings
 from app.core.database.models import utc_now
 from app.core.database.session import Session
 from app.core.security.tokens import AccessTokens
-from app.main import build_site, create_app, freeze_garbage
+from app.main import create_app, freeze_garbage
 from app.resources import app_resources
 from tests import server as servers
 from tests.databases import ROOT, Databases, Postgres, Sqlite, alembic
@@ -361,10 +361,8 @@ def shared_app(shared_database_url: str) -> FastAPI:
     Most of the time to build an application is for its routes.
     """
     app = create_app(make_settings(shared_database_url))
-    app.state.site = build_site(app.state.settings)
-    app.state.site.templates.compile()
-    if hasattr(app.state, "admin"):
-        app.state.admin.compile()
+    for step in app.state.warm_up:
+        step()
 
     async def build() -> None:
         async with client_of(app) as client:

@@ -1,5 +1,6 @@
-"""A TCP relay that can drop all traffic without closing the connections."""
+"""A TCP relay that can drop all traffic, or take a prefix away from the paths of requests."""
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -7,10 +8,12 @@ from contextlib import contextmanager, suppress
 
 
 class Relay:
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, prefix: str = "") -> None:
         self._target = host, port
         self._links = list[socket.socket]()
         self._silent = set[socket.socket]()
+        pattern = rb"^([A-Z]+ )(%b(?=/))?(?=/)" % prefix.encode()
+        self._request = re.compile(pattern, re.MULTILINE) if prefix else None
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._start(self._accept)
@@ -31,12 +34,19 @@ class Relay:
                 return
             server = socket.create_connection(self._target)
             self._links += [client, server]
-            self._start(self._pump, client, server)
+            self._start(self._pump, client, server, self._request)
             self._start(self._pump, server, client)
 
-    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+    def _pump(
+        self,
+        source: socket.socket,
+        target: socket.socket,
+        request: re.Pattern[bytes] | None = None,
+    ) -> None:
         try:
             while data := source.recv(65_536):
+                if request:  # A path without the prefix is not the application's.
+                    data = request.sub(lambda m: m[1] if m[2] else m[1] + b"/elsewhere", data)
                 if source not in self._silent:
                     target.sendall(data)
             if source not in self._silent:
@@ -55,8 +65,8 @@ def _close(each: socket.socket) -> None:
 
 
 @contextmanager
-def relaying(host: str, port: int) -> Iterator[Relay]:
-    relay = Relay(host, port)
+def relaying(host: str, port: int, prefix: str = "") -> Iterator[Relay]:
+    relay = Relay(host, port, prefix)
     try:
         yield relay
     finally:

@@ -97,7 +97,7 @@ def serving_process(database_url: str, **environment: str) -> Iterator[tuple[htt
     finally:
         process.send_signal(signal.SIGTERM)
         status = process.wait(timeout=DEADLINE_SECONDS)
-    assert status == 0
+    assert status == 0, f"the server has exited with {status}"
 
 
 @contextmanager

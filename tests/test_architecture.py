@@ -185,7 +185,7 @@ def test_features_need_each_other_without_cycles() -> None:
         ("orders/models.py", "from ..items.events import ItemEvent"),
         ("orders/models.py", "from app.features.lab.models import Item"),
         ("items/service.py", "from app.features.orders.models import Order"),
-        ("items/pages.py", "def f(): from app.features.orders import service"),
+        ("items/router.py", "def f(): from app.features.orders import service"),
     ],
 )
 def test_undeclared_import_between_features_is_reported(copy: Path, file: str, line: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -132,3 +133,13 @@ def test_responses_below_a_proxy_prefix_include_it(own_database_url: str) -> Non
         assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
         assert client.get("/openapi.json").json()["servers"] == [{"url": "/shop"}]
         assert client.get("/health/ready", headers={"Host": "10.0.0.1"}).status_code == 200
+
+
+@needs("pages.py")
+def test_pages_below_a_proxy_prefix_include_it(own_database_url: str) -> None:
+    with serving(own_database_url, ROOT_PATH="/shop") as client:
+        page = client.get("/login")
+        assert 'action="/shop/login"' in page.text
+        (style,) = re.findall(r'href="/shop(/static/style[^"]+)"', page.text)
+        assert client.get(style).status_code == 200
+        assert client.get("/account").headers["Location"] == "/shop/login?next=/shop/account"

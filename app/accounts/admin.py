@@ -57,7 +57,7 @@ class UserAdmin(AdminView, model=User):
 
 
 class SessionAdmin(AdminView, model=AuthSession):
-    """A device that is signed in. To delete it is to sign it out."""
+    """A device that is signed in. Deleting it signs it out."""
 
     name = "Session"
     icon = "fa-solid fa-key"

@@ -2,7 +2,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import Depends, Request, Security, WebSocket
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
@@ -25,20 +24,25 @@ from app.core.config import Settings
 from app.core.database.pagination import Cursors
 from app.core.database.repository import UnitsOfWork
 from app.core.database.unit_of_work import Database
-from app.core.errors import Forbidden, InvalidTokenRequest, MissingScope, Unauthenticated
+from app.core.errors import (
+    Forbidden,
+    InvalidTokenRequest,
+    MissingScope,
+    NotSignedIn,
+    Unauthenticated,
+)
 from app.core.jobs.mail import Mailer
 from app.core.realtime.sockets import SUBPROTOCOL
 from app.core.resources import resources_of
 from app.core.security.client import client_address, client_network, client_user_agent
+from app.core.security.cookies import Cookie
 from app.core.security.fair_queue import FairQueue
 from app.core.security.keys import derive_key
+from app.core.security.origin import has_own_origin
 from app.core.security.passwords import Passwords
 from app.core.security.principal import Principal
 from app.core.security.rate_limit import RateLimiter
 from app.core.security.tokens import AccessTokens
-from app.web.cookies import Cookie
-from app.web.csrf import has_own_origin
-from app.web.navigation import ResponseException, redirect
 
 DAY = 24 * 3600
 
@@ -60,7 +64,7 @@ oauth2 = OAuth2()
 
 @dataclass(frozen=True, kw_only=True)
 class AccountServices:
-    """The services hold no state of a request: one of each serves all."""
+    """The services of accounts, which hold no state of a request and serve all of them."""
 
     api_keys: ApiKeyService
     auth: AuthService
@@ -134,7 +138,7 @@ def build_services(
         attempts,
         mailer,
         key=derive_key(key, "email token"),
-        public_url=settings.public_url,
+        site_url=settings.site_url,
     )
     users = UserService(
         accounts,
@@ -203,7 +207,7 @@ ClientInfoDep = Annotated[ClientInfo, Depends(get_client_info)]
 
 
 async def forbid_odd_fields(request: Request) -> None:
-    """RFC 6749, section 3.2: a parameter comes once. The framework would take the last one."""
+    """Refuse repeated parameters (RFC 6749, section 3.2). The framework would take the last one."""
     form = await request.form()  # parsed before, and kept
     for name, value in form.items():
         if not isinstance(value, str):
@@ -237,7 +241,7 @@ SessionCookieDep = Annotated[Cookie, Depends(get_session_cookie)]
 async def get_live_token(
     websocket: WebSocket, token: Annotated[str | None, Depends(oauth2)]
 ) -> str | None:
-    """As a header, or by the subprotocols `bearer, TOKEN`: a browser's script can send those."""
+    """Return the token of the header, or of the subprotocols `bearer, TOKEN` of a script."""
     match websocket.scope["subprotocols"]:
         case [protocol, offered, *_] if token is None and protocol == SUBPROTOCOL:
             return str(offered)
@@ -251,7 +255,7 @@ async def get_live_principal(
     cookie: SessionCookieDep,
     browsers: BrowserServiceDep,
 ) -> Principal:
-    """Of a WebSocket's handshake. A page of this site has no token, but its cookie."""
+    """Return the principal of a WebSocket, by its token or by the cookie of a page of this site."""
     value = cookie.read(websocket)
     if token is not None or value is None:
         return await get_principal(required, token, websocket)
@@ -271,7 +275,7 @@ UsersAdmin = Security(get_principal, scopes=["users:admin"])
 async def get_visitor(
     request: Request, cookie: SessionCookieDep, browsers: BrowserServiceDep
 ) -> Principal | None:
-    """Who is signed in in this browser. The API takes no cookie, and the pages no token."""
+    """Return the user whom the browser's cookie signs in, or None. The API ignores the cookie."""
     value = cookie.read(request)
     principal = await browsers.authenticate(value) if value else None
     request.state.principal = principal  # for the bar
@@ -283,17 +287,10 @@ async def get_visitor(
 Visitor = Annotated[Principal | None, Depends(get_visitor)]
 
 
-async def get_member(request: Request, visitor: Visitor) -> Principal:
+async def get_member(visitor: Visitor) -> Principal:
     if visitor is None:
-        back = quote(path_and_query(request), safe="/")
-        is_page = request.method in ("GET", "HEAD")
-        raise ResponseException(redirect(f"/login?next={back}" if is_page else "/login"))
+        raise NotSignedIn
     return visitor
-
-
-def path_and_query(request: Request) -> str:
-    url = request.url
-    return f"{url.path}?{url.query}" if url.query else url.path
 
 
 Member = Annotated[Principal, Depends(get_member)]

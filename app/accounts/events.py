@@ -13,7 +13,7 @@ class SessionEnded(Event):
 
 
 class UserChanged(Event):
-    """What others may do for the user has changed: the account or its role."""
+    """An event about a change of a user or role, which ends what is remembered of the user."""
 
     user_id: int
 

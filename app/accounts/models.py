@@ -13,10 +13,10 @@ from app.core.database.models import Base, Id, Timestamps, UtcDateTime, utc_now
 
 
 def email_key(email: str) -> str:
-    """Return the key of an e-mail address: spellings with one key are one address.
+    """Return the key of an email address: spellings with one key are one address.
 
     Case, compatibility forms, the ASCII form of a domain, blanks around the address and a display
-    name make no difference. A text that is no address has a key that no account has.
+    name make no difference. A text that is not an address has a key that no account has.
     """
     with suppress(PydanticCustomError):
         _, email = validate_email(email)
@@ -43,7 +43,7 @@ class User(Timestamps, Base):
 class AuthSession(Base):
     """A device that is signed in. Its access tokens name it, and end when it is deleted.
 
-    A browser has a cookie in the place of tokens.
+    A browser has a cookie instead of tokens.
     """
 
     __tablename__ = "auth_sessions"
@@ -98,7 +98,7 @@ class ApiKey(Base):
 
 
 class EmailToken(Base):
-    """What a mail's link proves, once: that its reader reads `email`'s mail."""
+    """A token in a mail's link, which proves once that its holder reads the mail of `email`."""
 
     __tablename__ = "email_tokens"
 

@@ -66,7 +66,7 @@ class UserRepository(Repository[User]):
     model = User
 
     def tell_change(self, user_id: int) -> None:
-        """Have this process forget, before it answers, what the user might do."""
+        """Let this process forget the user's sessions before it answers."""
         Events(self._session).record(UserChanged(user_id=user_id))
 
     async def add(self, record: User) -> User:
@@ -212,13 +212,13 @@ class SessionRepository(Repository[AuthSession]):
         return Principal(claims.sub, claims.sid, scopes, is_superuser), ends_at
 
     async def active_session_ids(self, session_ids: Collection[UUID]) -> Sequence[UUID]:
-        """Those that have not ended."""
+        """Return those of the sessions that have not ended."""
         statement = select(AuthSession.id).join(User).where(*self._users_with_access)
         statement = statement.where(AuthSession.expires_at > utc_now())
         return (await self._session.scalars(statement.where(AuthSession.id.in_(session_ids)))).all()
 
     async def get_by_cookie(self, cookie_hash: str) -> tuple[AuthSession, bool] | None:
-        """And whether its user is a superuser; None when there is nobody who may call."""
+        """Return the session of a cookie and whether its user is a superuser, or None."""
         statement = (
             select(AuthSession, User.is_superuser)
             .join(User, AuthSession.user_id == User.id)
@@ -274,7 +274,7 @@ class SessionRepository(Repository[AuthSession]):
         return (await self._session.scalars(statement.order_by(AuthSession.created_at))).all()
 
     async def lock_by_refresh_token(self, token_hash: str) -> AuthSession | None:
-        """Locked before its tokens, as everything that ends a session does: no deadlock."""
+        """Lock a session before its tokens, in the same order as elsewhere: no deadlock."""
         statement = select(AuthSession).join(RefreshToken)
         statement = statement.where(RefreshToken.token_hash == token_hash)
         return await self.one_or_none(statement.with_for_update(of=AuthSession))
@@ -287,7 +287,7 @@ class SessionRepository(Repository[AuthSession]):
         return await self._session.get_one(RefreshToken, token_hash, populate_existing=True)
 
     async def use_refresh_token(self, token_hash: str) -> bool:
-        """Use a token, and return False if it was used before. Of many at once, one gets True."""
+        """Use a token. Return False if it was used before: of several calls, one gets True."""
         statement = update(RefreshToken).values(used_at=utc_now())
         statement = statement.where(RefreshToken.token_hash == token_hash)
         statement = statement.where(RefreshToken.used_at.is_(None))
@@ -422,7 +422,7 @@ class EmailTokenRepository(Repository[EmailToken]):
         return await self.one_or_none(select(EmailToken).where(*self._valid(token_hash, purpose)))
 
     async def get_sent(self, user: User, purpose: str, until: datetime) -> EmailToken | None:
-        """One to the user's address that is good until then."""
+        """Return a token for the user's address that is valid until the given time, or None."""
         statement = select(EmailToken).where(
             EmailToken.user_id == user.id,
             EmailToken.purpose == purpose,
@@ -432,7 +432,7 @@ class EmailTokenRepository(Repository[EmailToken]):
         return await self.one_or_none(statement)
 
     async def consume(self, token_hash: str, purpose: str) -> EmailToken | None:
-        """Of many at once, one gets it."""
+        """Delete a token and return it, or None. Of several concurrent calls, one gets it."""
         statement = delete(EmailToken).where(*self._valid(token_hash, purpose))
         return await self.one_or_none(statement.returning(EmailToken))
 

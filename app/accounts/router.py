@@ -140,7 +140,7 @@ async def verify_email(
 async def undo_email_change(
     data: EmailUndo, service: EmailServiceDep, client: ClientInfoDep
 ) -> None:
-    """Restore the old e-mail address, discard the password, and end every session."""
+    """Restore the old email address, discard the password, and end every session."""
     await service.undo_change(data, client)
 
 

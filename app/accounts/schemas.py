@@ -59,7 +59,7 @@ MailToken = Annotated[
 
 
 class ClientInfo(NamedTuple):
-    """What is known of who is asking, before it is known who it is."""
+    """The network address and program of a client, which are known before it signs in."""
 
     address: str
     network: str  # what attempts are counted by
@@ -191,7 +191,7 @@ class SecurityEventQuery(PageQuery):
 
 
 class SecurityEventRead(Output):
-    """An event of the own account. Where an administrator was is not told."""
+    """An event of the account. It does not include the address of an administrator."""
 
     id: int
     created_at: datetime
@@ -248,7 +248,7 @@ class SignIn(Input):
 
 
 class TokenRequest(BaseModel):
-    """RFC 6749, sections 4.3.2 and 6. Nothing is required here: its errors have their own shape."""
+    """A token request (RFC 6749, sections 4.3.2 and 6). Missing fields have errors of its own."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -276,7 +276,7 @@ class TokenRead(Output):
 
 
 class Revocation(BaseModel):
-    """RFC 7009."""
+    """A revocation (RFC 7009)."""
 
     model_config = ConfigDict(extra="ignore")
 

@@ -83,13 +83,13 @@ class SessionCache:
         return time.monotonic() < self._held_until
 
     def hold_until(self, until: float) -> None:
-        """Use the memory until then, by the monotonic clock."""
+        """Allow the use of the memory until the given time of the monotonic clock."""
         if not self.is_held:  # something may have been missed
             self.forget_all()
         self._held_until = until
 
     def lapse(self) -> None:
-        """Use no memory from here on: what ends may be missed."""
+        """Stop the use of the memory, since ends of sessions may be missed."""
         self._held_until = float("-inf")
         self.forget_all()
 
@@ -133,7 +133,7 @@ class SessionCache:
         self._by_user.clear()
 
     def hear(self, events: Iterable[Event]) -> None:
-        """Forget what this process has just ended, before it answers."""
+        """Forget the sessions that this process has just ended, before it answers."""
         for event in events:
             if isinstance(event, SessionEnded):
                 self.forget_session(event.session_id)
@@ -202,7 +202,7 @@ class SessionLease:
                 await listener.close(timeout=CLOSE_SECONDS)
 
     def _options(self) -> dict[str, Any]:
-        """Return those of the pool's connections, without SQLAlchemy's own.
+        """Return the options of the pool's connections, without those of SQLAlchemy itself.
 
         It runs one statement, which is not prepared: a pooler may have given its name to another.
         """

@@ -183,6 +183,11 @@ class Settings(BaseSettings):
         return urlsplit(self.public_url).hostname or ""
 
     @property
+    def site_url(self) -> str:
+        """Return PUBLIC_URL with ROOT_PATH, which the links in mails begin with."""
+        return f"{self.public_url}{self.root_path}"
+
+    @property
     def signing_key(self) -> str:
         """Return SECRET_KEY or, outside of production, a generated key that is kept in `data/`."""
         return (
@@ -304,15 +309,17 @@ class Settings(BaseSettings):
 
 
 def _require_strong(name: str, key: str) -> None:
+    if lack := lack_of_strength(key):
+        raise ValueError(f"{name}: production takes {lack}; `openssl rand -base64 48` makes some")
+
+
+def lack_of_strength(key: str) -> str | None:
+    """Return what a key lacks to be strong; None if it is strong."""
     if len(key.encode()) < MIN_SECRET_KEY_BYTES:
-        raise ValueError(
-            f"{name}: production takes at least {MIN_SECRET_KEY_BYTES} bytes; "
-            "`openssl rand -base64 48` makes some"
-        )
+        return f"at least {MIN_SECRET_KEY_BYTES} bytes"
     if len(set(key)) < MIN_SECRET_KEY_CHARACTERS:
-        raise ValueError(
-            f"{name}: production takes a random one; `openssl rand -base64 48` makes some"
-        )
+        return f"at least {MIN_SECRET_KEY_CHARACTERS} different characters"
+    return None
 
 
 @lru_cache

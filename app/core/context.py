@@ -26,9 +26,15 @@ def disable_cancellation() -> None:
         watch.may_cancel = False
 
 
+def root_path(scope: Scope) -> str:
+    """Return the path prefix that a proxy has taken away, such as `/shop`."""
+    # A mounted application's prefix is in "root_path" as well, and this one is not.
+    prefix: str = scope.get("app_root_path", scope.get("root_path", ""))
+    return prefix.rstrip("/")
+
+
 def route_path(scope: Scope) -> str:
     """Return the path as the routes know it: without the prefix that a proxy has taken away."""
     path: str = scope["path"]
-    # A mounted application's prefix is in "root_path" as well, and this one is not.
-    prefix = scope.get("app_root_path", scope.get("root_path", "")).rstrip("/")
+    prefix = root_path(scope)
     return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path

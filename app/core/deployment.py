@@ -2,25 +2,29 @@
 
 from collections.abc import AsyncIterator, Iterator
 from ipaddress import ip_address
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import aiosmtplib
 from anyio import to_thread
 
-from app.core.config import MIN_SECRET_KEY_BYTES, Settings
+from app.core.config import Settings, lack_of_strength
+from app.core.database.errors import one_line
 from app.core.database.migrations import get_migrations
-from app.core.database.startup import available_connections, clock_difference
+from app.core.database.startup import (
+    Level,
+    available_connections,
+    clock_difference,
+    clock_level,
+    required_connections,
+)
 from app.core.database.unit_of_work import Database
 from app.core.errors import Unavailable
 from app.core.jobs.mail import Mailer
 
-CLOCK_WARNING_SECONDS = 1
-CLOCK_ERROR_SECONDS = 30  # tokens and links would end too early, or too late
-
 
 class Finding(NamedTuple):
-    level: Literal["ok", "warning", "error"]
+    level: Level
     name: str
     message: str
 
@@ -90,17 +94,14 @@ def is_loopback(host: str) -> bool:
 
 def check_key(settings: Settings) -> Finding:
     key = settings.secret_key.get_secret_value() if settings.secret_key else ""
-    if len(key.encode()) < MIN_SECRET_KEY_BYTES:
-        return Finding("error", "key", f"SECRET_KEY has less than {MIN_SECRET_KEY_BYTES} bytes.")
-    if len(set(key)) < MIN_SECRET_KEY_BYTES // 4:
-        return Finding("error", "key", "SECRET_KEY repeats a few characters: it can be guessed.")
+    if lack := lack_of_strength(key):
+        return Finding("error", "key", f"SECRET_KEY must have {lack}.")
     return Finding("ok", "key", "SECRET_KEY is set.")
 
 
 async def check_mail(settings: Settings, mailer: Mailer) -> Finding:
     if settings.smtp_url is None:
-        level: Literal["warning", "error"]
-        level = "error" if settings.require_verified_email else "warning"
+        level: Level = "error" if settings.require_verified_email else "warning"
         return Finding(level, "mail", "SMTP_URL is not set: no mail is sent.")
     try:
         await mailer.check()
@@ -116,7 +117,7 @@ async def check_database(settings: Settings, database: Database) -> AsyncIterato
         is_behind = await migrations.is_behind(database)
         await database.check_writable()
     except Unavailable as error:
-        yield Finding("error", "database", error.detail)
+        yield Finding("error", "database", one_line(error))
         return
     if is_behind:
         yield Finding("error", "migrations", "The schema is behind the code: `app db upgrade`.")
@@ -126,24 +127,21 @@ async def check_database(settings: Settings, database: Database) -> AsyncIterato
         yield Finding("warning", "database", "SQLite is for one machine: all writes take turns.")
         return
     yield check_clock(await clock_difference(database))
-    yield check_pool(settings, await available_connections(database))
+    if settings.database_prepared_statements:  # Behind a pooler, the connections are the pooler's.
+        yield check_pool(settings, await available_connections(database.reader))
 
 
-def check_clock(skew: float) -> Finding:
-    message = f"The database's clock is {abs(skew):.1f} s from this one."
-    if abs(skew) >= CLOCK_ERROR_SECONDS:
-        return Finding("error", "clock", message)
-    return Finding("warning" if abs(skew) >= CLOCK_WARNING_SECONDS else "ok", "clock", message)
+def check_clock(seconds: float) -> Finding:
+    message = f"The database's clock is {seconds:.1f} s from this one."
+    return Finding(clock_level(seconds), "clock", message)
 
 
 def check_pool(settings: Settings, available: int) -> Finding:
     """Compare the connections of all processes of one deployment with those of the server."""
-    processes = settings.web_concurrency + bool(settings.redis_url)  # and one that does the jobs
-    each = settings.database_pool_size + settings.session_cache  # which listens
-    wanted = processes * each
-    message = f"{processes} processes may open {wanted} of the server's {available} connections"
-    if wanted > available:
+    required = required_connections(settings)
+    message = f"The processes may open {required} of the server's {available} connections"
+    if required > available:
         return Finding("error", "pool", f"{message}: lower DATABASE_POOL_SIZE.")
-    if wanted > available / 2:
+    if required > available / 2:
         return Finding("warning", "pool", f"{message}: a roll-out, which runs two, needs more.")
     return Finding("ok", "pool", f"{message}.")

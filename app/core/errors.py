@@ -7,6 +7,7 @@ AppError
  │    └── KeyReused        an idempotency key with another request
  ├── InvalidTokenRequest   RFC 6749, section 5.2
  ├── Unauthenticated
+ │    └── NotSignedIn      a page for members, which a guest requests
  ├── Forbidden
  │    ├── MissingScope
  │    └── PasswordRequired  the password was entered too long ago
@@ -75,6 +76,11 @@ class Unauthenticated(AppError):
     def __init__(self, detail: str, *, token_given: bool = True) -> None:
         super().__init__(detail)
         self.token_given = token_given
+
+
+class NotSignedIn(Unauthenticated):
+    def __init__(self) -> None:
+        super().__init__("Sign in to see this page.", token_given=False)
 
 
 class Forbidden(AppError):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 ROOT = Path(__file__).parents[2]
+FRONT_PAGE = "app/web/templates/home.html"
 
 cli = typer.Typer()
 new = typer.Typer(no_args_is_help=True, help="Write code.")
@@ -39,17 +40,18 @@ def rename(
     changes = renaming.rename(identity, ROOT)
     typer.echo("\n".join(changes) if changes else f"Nothing to change: this is {identity.name}.")
     if changes:
-        typer.echo(
-            "\nNext: read `git diff` and LICENSE, then run `make check` and commit."
-            " The front page is app/web/templates/home.html."
-        )
+        typer.echo("\nNext: read `git diff` and LICENSE, then run `make check` and commit.")
+        if (ROOT / FRONT_PAGE).exists():
+            typer.echo(f"The front page is {FRONT_PAGE}.")
 
 
 @cli.command()
 def remove(
     parts: Annotated[
         list[str],
-        typer.Argument(help="orders, lab, items, admin, live, fastpath, project...; resource NAME"),
+        typer.Argument(
+            help="orders, lab, items, pages, admin, live, fastpath, project...; resource NAME"
+        ),
     ],
     yes: Yes = False,
 ) -> None:

@@ -15,6 +15,8 @@ WITH_ITEMS = [
     "tests/e2e/test_journey.py",
     "tests/e2e/test_every_page.py",
 ]
+# The parts that need an optional part: they are removed with it.
+NEEDED_BY: Mapping[str, Sequence[str]] = {"pages": ["admin"]}
 OPTIONAL: Mapping[str, Sequence[str]] = {
     "admin": [
         "app/admin.py",
@@ -23,6 +25,22 @@ OPTIONAL: Mapping[str, Sequence[str]] = {
         "app/features/*/admin.py",
         "tests/admin.py",
         "tests/**/test_admin*.py",
+    ],
+    "pages": [
+        "app/pages.py",
+        "app/web",
+        "app/accounts/pages",
+        "app/accounts/templates/*.html",
+        "app/features/*/pages.py",
+        "app/features/*/pages",
+        "app/features/*/templates/*.html",
+        "app/features/*/static",
+        "app/features/lab/dependencies.py",
+        "tests/web",
+        "tests/**/test_*page*.py",
+        "tests/accounts/test_browser_sessions.py",
+        "tests/e2e/screenshots.py",
+        "tests/e2e/test_journey.py",
     ],
     "live": ["app/features/*/live.py", "tests/features/*/test_live*.py"],
     "fastpath": ["app/core/fastpath", "tests/core/fastpath"],
@@ -70,10 +88,18 @@ def files_of(part: str, root: Path) -> list[Path]:
 
 def patterns_of(part: str, root: Path) -> Sequence[str]:
     if part in OPTIONAL:
-        return OPTIONAL[part]
+        names = (part, *removed_with(part, root))
+        return [pattern for name in names for pattern in OPTIONAL[name]]
     gone = with_dependents(part, root)
     paths = [f"{folder}/features/{name}" for name in gone for folder in ("app", "tests")]
     return paths + (WITH_ITEMS if "items" in gone else [])
+
+
+def removed_with(part: str, root: Path) -> list[str]:
+    """Return the other parts that are removed with a part, since they need it."""
+    if part in OPTIONAL:
+        return [each for each in NEEDED_BY.get(part, ()) if files_of(each, root)]
+    return [each for each in with_dependents(part, root) if each != part]
 
 
 def with_dependents(feature: str, root: Path) -> list[str]:

@@ -7,13 +7,19 @@ from pathlib import Path
 from app.core.database.models import Base
 from app.discovery import FEATURES, discover
 from app.project.migration import write_drop_migration
-from app.project.parts import features, files_of, with_dependents
+from app.project.parts import features, files_of, removed_with, with_dependents
 from app.project.tree import delete
 
 
 def remove(parts: Sequence[str], root: Path) -> list[str]:
     """Delete the parts and return a line for each file or folder that has changed."""
-    lines = []
+    lines = [
+        f"removed {other} too, which needs {part}"
+        for part in parts
+        for other in removed_with(part, root)
+        if other not in parts
+    ]
+    created = []
     if tables := tables_of(parts, root):
         try:
             migration = write_drop_migration(root, f"remove {' '.join(parts)}", tables)
@@ -21,12 +27,12 @@ def remove(parts: Sequence[str], root: Path) -> list[str]:
             raise SystemExit(
                 f"{error.stderr}\nNothing was deleted: the migration could not be written."
             ) from None
-        lines.append(f"created {migration.relative_to(root)}")
+        created.append(f"created {migration.relative_to(root)}")
     deleted = sorted({path for part in parts for path in files_of(part, root)})
     for path in deleted:
         if path.exists():  # Not in a folder that was deleted before.
             delete(path)
-    return [*(f"deleted {path.relative_to(root)}" for path in deleted), *lines]
+    return [*lines, *(f"deleted {path.relative_to(root)}" for path in deleted), *created]
 
 
 def tables_of(parts: Sequence[str], root: Path) -> list[str]:

@@ -35,8 +35,8 @@ class Assets:
     def get(self, name: str) -> Asset | None:
         return self._assets.get(name)
 
-    def url(self, name: str) -> str:
-        """Return the URL of a file, with its version, since browsers cache it for a year."""
+    def path(self, name: str) -> str:
+        """Return the path of a file, with its version, since browsers cache it for a year."""
         return f"/static/{name}?v={self._assets[name].version}"
 
 

@@ -85,13 +85,13 @@ async def send_response(_: object, error: ResponseException) -> Response:
     return error.response
 
 
-def redirect(path: str) -> Response:
+def redirect(url: str) -> Response:
     """Redirect to a page after a form is submitted, so that reloading does not submit it again."""
-    return RedirectResponse(path, 303)
+    return RedirectResponse(url, 303)
 
 
-def local_path(path: str | None) -> str:
-    """Return the path if it leads to a page of this site, else the front page.
+def local_path(path: str | None, root: str = "") -> str:
+    """Return the path if it leads to a page of this site below `root`, else the front page.
 
     Browsers take `//host` and `/\\host` for another site, and drop control characters. These are
     refused in percent-encoded form as well, since a proxy may decode the path.
@@ -99,7 +99,8 @@ def local_path(path: str | None) -> str:
     forms = [path or ""]
     for _ in range(2):
         forms.append(unquote(forms[-1]))
-    return path if path and len(path) <= MAX_PATH and all(map(_is_local, forms)) else "/"
+    is_below = path is not None and path.startswith(f"{root}/") and len(path) <= MAX_PATH
+    return path if path and is_below and all(map(_is_local, forms)) else f"{root}/"
 
 
 def _is_local(path: str) -> bool:

@@ -12,7 +12,7 @@ router = APIRouter(prefix=PATH, include_in_schema=False)
 
 @router.get("")
 async def list_problem_kinds(request: Request) -> Response:
-    return render(request, "web/problems.html", kinds=KINDS.values())
+    return render(request, "web/problems.html", kinds=KINDS)
 
 
 @router.get("/{name}")

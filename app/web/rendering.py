@@ -10,8 +10,10 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from app.core.context import route_path
 from app.core.http.templates import MemoryBytecodeCache, compile_templates
 from app.web.forms import Form
+from app.web.links import TEMPLATE_FUNCTIONS
 from app.web.site import site_of
 
 FOLDER = Path(__file__).parent / "templates"
@@ -33,7 +35,7 @@ class Templates:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals |= shared
+        self._environment.globals |= TEMPLATE_FUNCTIONS | shared
         self._environment.filters["time"] = time_tag
 
     def compile(self) -> None:
@@ -66,7 +68,8 @@ def render(
     shared = {
         "form": form,
         "principal": getattr(request.state, "principal", None),
-        "path": request.url.path,
+        "path": route_path(request.scope),
+        "request": request,
         "theme": theme if theme in THEMES else None,
         "notice": (notices or {}).get(request.query_params.get("notice", "")),
     }

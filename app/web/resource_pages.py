@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, ClassVar
-from urllib.parse import urlencode
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -16,6 +15,7 @@ from app.core.errors import AppError, Stale
 from app.core.resources import resources_of
 from app.core.security.principal import Principal
 from app.web.forms import FORM_ERRORS, Form, expected_version
+from app.web.links import page_url
 from app.web.navigation import ResponseException, redirect
 from app.web.once import SubmitOnce, new_form
 from app.web.paging import page_with_previous
@@ -27,15 +27,16 @@ NEWEST_FIRST = "-id"
 class ResourcePages:
     """The pages of a resource, for the user who is signed in.
 
-    A subclass names the record as its templates do, the path of its pages, which is the folder of
-    its templates too, and the schemas of its list's query and of its form. `service` has the
+    A subclass names the record as its templates do, the folder of its templates, the endpoint of
+    its list, and the schemas of its list's query and of its form. `service` has the
     methods `list`, `get`, `create`, `update` and `delete`, as far as the pages are used.
 
     A form that fails is raised as a ResponseException, so that nothing is committed.
     """
 
     name: ClassVar[str]
-    path: ClassVar[str]
+    folder: ClassVar[str]
+    list_page: ClassVar[str]
     query: ClassVar[type[BaseModel]]
     schema: ClassVar[type[BaseModel]]
     rows: ClassVar[Mapping[str, type[BaseModel]]] = {}
@@ -52,7 +53,7 @@ class ResourcePages:
         self._service = service
 
     def render(self, template: str, form: Form | None = None, **context: Any) -> Response:
-        name, path = self._words.capitalize(), f"{self.path}/{template}.html"
+        name, path = self._words.capitalize(), f"{self.folder}/{template}.html"
         notices = {
             "created": f"{name} created.",
             "saved": "Changes saved.",
@@ -68,7 +69,7 @@ class ResourcePages:
         """Render the page of the list that the query parameters ask for, newest first by default.
 
         The template gets the page, or None when a parameter is not valid, and `list_url`, which
-        returns the URL of the same list with other parameters.
+        returns the URL of the same list, or of another page for it, with other parameters.
         """
         form, page = Form(self._request.query_params), None
         cursors = resources_of(self._request).cursors
@@ -92,7 +93,7 @@ class ResourcePages:
         except FORM_ERRORS as error:
             form.add_error(error)
             raise ResponseException(self.render("new", form)) from error
-        return redirect(f"/{self.path}?notice=created")
+        return self._redirect_to_list("created")
 
     async def show_edit(self, id_: int) -> Response:
         record = await self._service.get(id_)
@@ -115,12 +116,12 @@ class ResourcePages:
         except FORM_ERRORS as error:
             form.add_error(error)
             raise ResponseException(self.render("edit", form, **{self.name: record})) from error
-        return redirect(f"/{self.path}?notice=saved")
+        return self._redirect_to_list("saved")
 
     async def delete(self, id_: int, form: Form) -> Response:
         async with self.show_conflicts("delete", id_, form):
             await self._service.delete(id_, expected_version(form))
-        return redirect(f"/{self.path}?notice=deleted")
+        return self._redirect_to_list("deleted")
 
     @asynccontextmanager
     async def show_conflicts(self, template: str, id_: int, form: Form) -> AsyncIterator[None]:
@@ -153,11 +154,14 @@ class ResourcePages:
     def _words(self) -> str:
         return self.name.replace("_", " ")
 
-    def _list_url(self, form: Form, path: str = "", **params: str) -> str:
+    def _redirect_to_list(self, notice: str) -> Response:
+        return redirect(page_url(self._request, self.list_page, notice=notice))
+
+    def _list_url(self, form: Form, page: str = "", **params: str) -> str:
         names = [name for name in self.query.model_fields if name not in PageQuery.model_fields]
         values = {name: form.get(name) for name in names} | params
         query = {name: value for name, value in values.items() if value}
-        return f"/{self.path}{path}?{urlencode(query)}"
+        return page_url(self._request, page or self.list_page, **query)
 
 
 def form_of(record: Any, schema: type[BaseModel]) -> Form:

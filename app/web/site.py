@@ -7,16 +7,18 @@ from starlette.requests import HTTPConnection
 
 if TYPE_CHECKING:  # these modules import this one
     from app.web.assets import Assets
+    from app.web.links import PagePaths
     from app.web.navigation import Navigation
     from app.web.rendering import Templates
 
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """The static files, the navigation and the templates of an application."""
+    """The static files, the navigation, the paths and the templates of the pages."""
 
     assets: "Assets"
     navigation: "Navigation"
+    paths: "PagePaths"
     templates: "Templates"
 
 

@@ -45,3 +45,12 @@ async def queued_jobs(app: FastAPI) -> list[tuple[str, list[Any]]]:
 @pytest.fixture
 async def outbox(app: FastAPI) -> Outbox:
     return Outbox(app)
+
+
+def described(html: str, name: str) -> str:
+    """Return the messages beside a field."""
+    fields = re.findall(rf'<input id="[^"]*" name="{name}"[^>]*>', html)
+    (field,) = (field for field in fields if 'aria-invalid="true"' in field)
+    (id_,) = re.findall('aria-describedby="([^"]+)"', field)
+    (text,) = re.findall(f'<p class="error" id="{id_}">(.*?)</p>', html)
+    return str(text)

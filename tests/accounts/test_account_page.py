@@ -5,10 +5,10 @@ import pytest
 from fastapi import FastAPI
 
 from app.accounts.pages.devices import device_name
-from tests.accounts.conftest import Outbox
+from tests.accounts.conftest import Outbox, described
 from tests.accounts.test_browser_sessions import is_signed_in
 from tests.accounts.test_emails import NEW
-from tests.accounts.test_pages import SCRIPT, described, focused
+from tests.accounts.test_pages import SCRIPT, focused
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
 
 ME = "/api/v1/users/me"

@@ -14,7 +14,7 @@ from sqlalchemy import update
 from app.accounts.models import AuthSession
 from app.accounts.session_cache import SessionCache
 from app.core.database.models import utc_now
-from tests.accounts.test_pages import described
+from tests.accounts.conftest import described
 from tests.accounts.test_security_events import facts
 from tests.accounts.test_session_cache import until_held
 from tests.conftest import PASSWORD, Person, browser_of, sign_in

@@ -21,9 +21,8 @@ from app.accounts.scopes import allowed_scopes, key_scopes
 from app.accounts.service import api_keys
 from app.core.database.models import utc_now
 from app.core.errors import DatabaseUnavailable
-from tests.accounts.conftest import Outbox
+from tests.accounts.conftest import Outbox, described
 from tests.accounts.test_emails import NEW, post
-from tests.accounts.test_pages import described
 from tests.accounts.test_refresh import sign_in as sign_in_api
 from tests.accounts.test_security_events import facts
 from tests.accounts.test_session_cache import run_sql, until_held
@@ -398,6 +397,7 @@ async def test_active_keys_are_told_apart_from_ended_ones(app: FastAPI, ann: Per
     assert active == {given[0], given[2]}
 
 
+@needs("pages.py")
 async def test_page_makes_a_key_shows_it_once_and_revokes_it(app: FastAPI, ann: Person) -> None:
     async with browser_of(app) as browser:
         await sign_in(browser, ann)
@@ -426,6 +426,7 @@ async def test_page_makes_a_key_shows_it_once_and_revokes_it(app: FastAPI, ann: 
         assert "Revoked an API key" in (await browser.get("/account")).text
 
 
+@needs("pages.py")
 async def test_page_offers_the_scopes_of_the_owner(
     app: FastAPI, admin: httpx.AsyncClient, ann: Person
 ) -> None:

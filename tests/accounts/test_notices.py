@@ -14,6 +14,7 @@ from tests.accounts.conftest import Outbox
 from tests.accounts.test_emails import AUTH, NEW, change_email, post
 from tests.accounts.test_refresh import sign_in, works
 from tests.conftest import PASSWORD, Person, browser_of
+from tests.slices import needs
 
 ME = "/api/v1/users/me"
 
@@ -62,6 +63,7 @@ async def test_first_sign_in_of_an_account_is_not_told(
     assert await count(outbox, "eve@example.com", "new_device") == 0
 
 
+@needs("pages.py")
 async def test_sign_in_from_a_new_device_is_told_once(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
@@ -135,6 +137,7 @@ async def test_link_that_undoes_a_change_is_valid_for_72_hours(
     assert await post(client, "undo-email", token=token) == 422
 
 
+@needs("pages.py")
 async def test_page_that_undoes_a_change_leads_to_a_new_password(
     app: FastAPI, client: httpx.AsyncClient, browser: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:

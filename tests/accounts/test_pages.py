@@ -5,21 +5,13 @@ import re
 import httpx
 import pytest
 
-from tests.accounts.conftest import Outbox
+from app.core.about import NAME
+from tests.accounts.conftest import Outbox, described
 from tests.accounts.test_emails import NEW
 from tests.conftest import PASSWORD, Person, browser_of, make_settings, running, sign_in
 
 ACCOUNT = {"email": "eve@example.com", "password": PASSWORD}
 SCRIPT = '"><script>alert(1)</script>'
-
-
-def described(html: str, name: str) -> str:
-    """Return the messages beside a field."""
-    fields = re.findall(rf'<input id="[^"]*" name="{name}"[^>]*>', html)
-    (field,) = (field for field in fields if 'aria-invalid="true"' in field)
-    (id_,) = re.findall('aria-describedby="([^"]+)"', field)
-    (text,) = re.findall(f'<p class="error" id="{id_}">(.*?)</p>', html)
-    return str(text)
 
 
 def focused(html: str) -> list[str]:
@@ -35,7 +27,7 @@ async def test_sign_up_confirmation_and_sign_in_succeed(
     done = await browser.post("/signup", data=ACCOUNT | {"full_name": "", "next": "/account"})
     assert (done.status_code, done.headers["Location"]) == (
         303,
-        "/login?notice=signed-up&next=%2Faccount",
+        "/login?notice=signed-up&next=/account",
     )
     login = await browser.get(done.headers["Location"])
     assert "Account created." in login.text
@@ -155,3 +147,18 @@ async def test_query_parameters_are_escaped(
     assert (page.status_code, "<script>" in page.text) == (200, False)
     page = await browser.post(path, data={name: SCRIPT, "email": SCRIPT, "full_name": SCRIPT})
     assert (page.status_code, "<script>" in page.text) == (422, False)
+
+
+@pytest.mark.parametrize("password", ["ann@example.com", "ANN@example.com1", f"{NAME} 1"])
+async def test_name_as_a_password_is_refused_wherever_it_is_set(
+    browser: httpx.AsyncClient, ann: Person, outbox: Outbox, password: str
+) -> None:
+    await browser.post("/forgot-password", data={"email": ann.email})
+    form = {"token": await outbox.token(ann.email, "reset"), "password": password}
+    refused = await browser.post("/reset-password", data=form)
+    assert "name of this site" in described(refused.text, "password")
+    assert form["token"] in refused.text  # it can be used with another password
+    await sign_in(browser, ann)
+    form = {"current_password": PASSWORD, "new_password": password}
+    refused = await browser.post("/account/password", data=form)
+    assert "name of this site" in described(refused.text, "new_password")

@@ -14,6 +14,7 @@ from app.core.database.models import utc_now
 from app.core.security.tokens import AccessTokens
 from tests.conftest import PASSWORD, SECRET_KEY, Person, client_of
 from tests.conftest import sign_in as sign_in_browser
+from tests.slices import needs
 
 URL = "/api/v1/auth/token"
 ME = "/api/v1/users/me"
@@ -258,6 +259,7 @@ async def test_session_that_is_not_used_ends_after_the_idle_time(
         assert row.expires_at - row.created_at == timedelta(days=30)
 
 
+@needs("pages.py")
 async def test_oldest_session_ends_when_a_user_has_too_many(
     app: FastAPI,
     client: httpx.AsyncClient,

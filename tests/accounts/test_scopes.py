@@ -49,6 +49,7 @@ async def test_account_deletion_without_the_password_is_refused(
     assert (await ann.client.get(ME)).status_code == 200
 
 
+@needs("pages.py")
 @pytest.mark.parametrize("promoted", [True, False])
 async def test_role_change_ends_every_session_of_the_user(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, root: Person, promoted: bool

@@ -85,6 +85,7 @@ async def test_failed_sign_in_with_an_unknown_address_is_recorded_by_its_keyed_h
         assert "ev" not in f"{event.address} {event.user_agent}"
 
 
+@needs("pages.py")
 async def test_sign_in_in_the_browser_of_another_user_is_recorded_for_the_new_one(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
@@ -320,6 +321,7 @@ async def test_events_of_a_deleted_account_stay_and_are_not_shown_to_a_later_one
     assert len(await events(app)) == len(before) + 2
 
 
+@needs("pages.py")
 async def test_account_page_shows_the_latest_20_events(app: FastAPI, ann: Person) -> None:
     async with browser_of(app, **{"User-Agent": "<script>"}) as browser:
         assert (await fail_to_sign_in(browser, ann.email)).status_code == 400
@@ -339,6 +341,7 @@ async def test_account_page_shows_the_latest_20_events(app: FastAPI, ann: Person
         assert "Failed to sign in" not in page
 
 
+@needs("pages.py")
 async def test_event_of_an_unknown_kind_is_shown(app: FastAPI, ann: Person) -> None:
     """A later version of the code, which was rolled back, may have recorded it."""
     async with browser_of(app) as browser:

@@ -24,6 +24,7 @@ from tests.conftest import (
     sign_in,
 )
 from tests.isolation import DEADLINE_SECONDS
+from tests.slices import needs
 from tests.waiting import eventually_async
 
 ME = "/api/v1/users/me"
@@ -85,6 +86,7 @@ async def test_known_token_costs_no_query(app: FastAPI, ann: Person) -> None:
     assert len(look_ups) == 1
 
 
+@needs("pages.py")
 async def test_known_cookie_costs_no_query(app: FastAPI, ann: Person) -> None:
     await until_held(app)
     async with browser_of(app) as browser:
@@ -239,6 +241,7 @@ async def test_update_that_changes_nothing_is_not_told(
     assert cache._by_user
 
 
+@needs("pages.py")
 async def test_cookie_is_no_token_while_it_is_in_memory(app: FastAPI, ann: Person) -> None:
     await until_held(app)
     async with browser_of(app) as browser:

@@ -7,8 +7,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests import server as servers
 from tests.conftest import PASSWORD, only
+from tests.databases import Databases
 from tests.e2e.conftest import BrowserErrors, OpenPage, Site
+from tests.relay import relaying
+from tests.server import serving
+from tests.slices import needs
 
 pytestmark = only("sqlite")
 HOSTILE = "<img src=x onerror=alert(1)> \N{OWL}"
@@ -27,6 +32,34 @@ def test_new_user_signs_up_works_and_signs_out(
     export(page)
     change_elsewhere(site, page, email, has_script)
     sign_out_and_go_back(page)
+
+
+@needs("items/live.py")
+def test_pages_work_below_the_prefix_of_a_proxy(
+    databases: Databases, template_url: str, open_page: OpenPage, browser_errors: BrowserErrors
+) -> None:
+    url = databases.create(template_url)
+    with (
+        serving(url, ROOT_PATH="/shop") as api,
+        relaying("127.0.0.1", api.base_url.port or 0, "/shop") as proxy,
+    ):
+        servers.sign_up(api)
+        browser_errors.host = f"127.0.0.1:{proxy.port}"
+        page = open_page(base_url=f"http://{browser_errors.host}")
+        page.goto("/shop/items")
+        page.get_by_label("Email").fill("ann@example.com")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_text("No items yet")).to_be_visible()
+        assert api.post("/api/v1/items", json={"name": "Lamp", "price": 1}).status_code == 201
+        expect(page.get_by_role("link", name="Lamp")).to_be_visible()  # by the live feed
+        page.get_by_role("button", name="Dark theme").click()
+        page.reload()
+        expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+        paths = {cookie["name"]: cookie["path"] for cookie in page.context.cookies()}
+        assert paths == {"auth_session": "/shop", "theme": "/shop/"}
+        page.close()  # Otherwise it would miss the server.
+    databases.drop(url)
 
 
 def sign_up(site: Site, page: Page, email: str) -> None:

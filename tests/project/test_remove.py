@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from app.project.parts import features_of_resources, parts, patterns_of
+from app.project.parts import features_of_resources, parts, patterns_of, removed_with
 from tests.databases import ROOT
 from tests.project.conftest import Command, commit, git, run
 from tests.slices import needs
 
 
-@needs("items", "orders", "lab")
+@needs("items", "orders", "lab", "pages.py")
 @pytest.mark.parametrize("part", parts(ROOT))
 def test_patterns_of_a_part_find_files(part: str) -> None:
     assert [each for each in patterns_of(part, ROOT) if not [*ROOT.glob(each)]] == []
@@ -50,6 +50,18 @@ def test_model_without_its_migration_refuses_the_removal(repository: Path) -> No
     with pytest.raises(AssertionError, match="The models have changed without a migration"):
         run(repository, "app", "remove", "orders")
     assert git(repository, "status", "--porcelain") == ""
+
+
+@needs("orders")
+def test_removed_part_names_the_parts_that_need_it(repository: Path, command: Command) -> None:
+    result = command(repository, "remove", "items")
+    assert "removed orders too, which needs items\n" in result.output
+
+
+@needs("admin.py")
+def test_removal_of_the_pages_removes_the_admin() -> None:
+    assert removed_with("pages", ROOT) == ["admin"]
+    assert {*patterns_of("admin", ROOT)} < {*patterns_of("pages", ROOT)}
 
 
 @pytest.mark.parametrize("names", [["none"], ["project", "../app"], [""]])

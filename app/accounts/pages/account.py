@@ -1,4 +1,4 @@
-"""What somebody who is signed in sees and changes of their own account."""
+"""The page on which users see and change their own account."""
 
 from contextlib import suppress
 from typing import Annotated
@@ -20,6 +20,7 @@ from app.accounts.pages.events import event_title
 from app.accounts.schemas import AccountDeletion, PasswordChange, SecurityEventQuery, UserUpdate
 from app.core.errors import Forbidden, NotFound
 from app.web.forms import FORM_ERRORS, ErrorFields, Form, FormDep
+from app.web.links import page_url
 from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 
@@ -37,7 +38,7 @@ router = APIRouter(prefix="/account")
 
 
 class AccountPage:
-    """It has several forms: `at` says which one was sent."""
+    """The account page, which has several forms. `at` names the one that was sent."""
 
     def __init__(
         self,
@@ -85,7 +86,11 @@ async def show_account(page: AccountPageDep) -> Response:
 
 @router.post("")
 async def save_profile(
-    form: FormDep, page: AccountPageDep, principal: Member, users: UserServiceDep
+    request: Request,
+    form: FormDep,
+    page: AccountPageDep,
+    principal: Member,
+    users: UserServiceDep,
 ) -> Response:
     try:
         full_name = form.get("full_name").strip() or None
@@ -93,42 +98,54 @@ async def save_profile(
     except FORM_ERRORS as error:
         form.add_error(error)
         raise ResponseException(await page.show("profile", form)) from error
-    return redirect("/account?notice=saved")
+    return redirect(page_url(request, "show_account", notice="saved"))
 
 
 @router.post("/email")
 async def change_email(
-    form: FormDep, page: AccountPageDep, principal: Member, users: UserServiceDep
+    request: Request,
+    form: FormDep,
+    page: AccountPageDep,
+    principal: Member,
+    users: UserServiceDep,
 ) -> Response:
     try:
         await users.update_own(principal, form.read(UserUpdate, email=form.get("email")))
     except FORM_ERRORS as error:
         form.add_error(error, WRONG_PASSWORD)
         raise ResponseException(await page.show("email", form)) from error
-    return redirect("/account?notice=email")
+    return redirect(page_url(request, "show_account", notice="email"))
 
 
 @router.post("/password")
 async def change_password(
-    form: FormDep, page: AccountPageDep, principal: Member, users: UserServiceDep
+    request: Request,
+    form: FormDep,
+    page: AccountPageDep,
+    principal: Member,
+    users: UserServiceDep,
 ) -> Response:
     try:
         await users.change_password(principal, form.read(PasswordChange))
     except FORM_ERRORS as error:
         form.add_error(error, WRONG_PASSWORD)
         raise ResponseException(await page.show("password", form)) from error
-    return redirect("/account?notice=password")
+    return redirect(page_url(request, "show_account", notice="password"))
 
 
 @router.post("/sessions/{session_id}/end")
 async def end_session(
-    session_id: UUID, principal: Member, auth: AuthServiceDep, cookie: SessionCookieDep
+    request: Request,
+    session_id: UUID,
+    principal: Member,
+    auth: AuthServiceDep,
+    cookie: SessionCookieDep,
 ) -> Response:
     with suppress(NotFound):  # it has ended by itself
         await auth.end_session(principal, session_id)
     if session_id != principal.session_id:
-        return redirect("/account?notice=ended")
-    response = redirect("/login?notice=signed-out")
+        return redirect(page_url(request, "show_account", notice="ended"))
+    response = redirect(page_url(request, "show_login", notice="signed-out"))
     cookie.delete(response)
     return response
 
@@ -153,6 +170,6 @@ async def delete_account(
         raise ResponseException(
             render(request, "accounts/delete_account.html", form=form)
         ) from error
-    response = redirect("/login?notice=deleted")
+    response = redirect(page_url(request, "show_login", notice="deleted"))
     cookie.delete(response)
     return response

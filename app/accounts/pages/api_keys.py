@@ -12,6 +12,7 @@ from app.accounts.scopes import all_scopes, key_scopes
 from app.core.errors import Forbidden, NotFound
 from app.core.security.principal import Principal
 from app.web.forms import FORM_ERRORS, Form, FormDep
+from app.web.links import page_url
 from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 
@@ -39,10 +40,12 @@ async def create_api_key(
 
 
 @router.post("/{key_id}/revoke")
-async def revoke_api_key(key_id: UUID, principal: Member, keys: ApiKeyServiceDep) -> Response:
+async def revoke_api_key(
+    request: Request, key_id: UUID, principal: Member, keys: ApiKeyServiceDep
+) -> Response:
     with suppress(NotFound):  # it has been revoked already
         await keys.revoke(principal, key_id)
-    return redirect("/account?notice=revoked")
+    return redirect(page_url(request, "show_account", notice="revoked"))
 
 
 def show(request: Request, principal: Principal, form: Form) -> Response:

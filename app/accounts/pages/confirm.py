@@ -1,17 +1,17 @@
 """The page that asks for the password again, before something dangerous is done."""
 
-from urllib.parse import quote
-
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from app.accounts.dependencies import BrowserServiceDep, Member, SessionCookieDep, path_and_query
+from app.accounts.dependencies import BrowserServiceDep, Member, SessionCookieDep
 from app.accounts.schemas import PasswordConfirmation
+from app.core.context import root_path
 from app.core.errors import Forbidden, PasswordRequired
 from app.core.resources import resources_of
 from app.core.security.principal import Principal
 from app.web.error_pages import wants_page
 from app.web.forms import FORM_ERRORS, Form, FormDep, get_form
+from app.web.links import current_url, page_url
 from app.web.navigation import ResponseException, local_path, redirect
 from app.web.rendering import render
 
@@ -27,9 +27,9 @@ async def require_confirmation(request: Request, principal: Principal) -> None:
     """
     if await resources_of(request).accounts.browsers.is_confirmed(principal):
         return
-    back = path_and_query(request)
+    back = current_url(request)
     if request.method in ("GET", "HEAD"):
-        raise ResponseException(redirect(f"/confirm?next={quote(back, safe='/')}"))
+        raise ResponseException(redirect(page_url(request, "show_confirm", next=back)))
     if request.method != "POST" or not wants_page(request.scope):
         raise PasswordRequired("Enter your password on the page /confirm, then try again.")
     form = await get_form(request)
@@ -55,7 +55,7 @@ async def confirm(
     except FORM_ERRORS as error:
         form.add_error(error, {Forbidden: "current_password"})
         raise ResponseException(show(request, form)) from error
-    back = local_path(form.get(NEXT))
+    back = local_path(form.get(NEXT), root_path(request.scope))
     # A browser sends the form again to the address of a 307, and opens that of a 303.
     response = RedirectResponse(back, 307) if form.get(REPEATS) else redirect(back)
     cookie.write(response, value)

@@ -1,4 +1,4 @@
-"""What a session's `User-Agent` means to its owner."""
+"""Names of devices, which are derived from the `User-Agent` of their sessions."""
 
 # The first that fits: browsers name those that came before them too.
 BROWSERS = {
@@ -22,7 +22,7 @@ SYSTEMS = {
 
 
 def device_name(user_agent: str | None) -> str:
-    """ "Firefox on Linux", or of a program its own name."""
+    """Return a name such as "Firefox on Linux", or the name of a program."""
     given = user_agent or ""
     browser = next((name for mark, name in BROWSERS.items() if mark in given), None)
     system = next((name for mark, name in SYSTEMS.items() if mark in given), None)

@@ -1,4 +1,4 @@
-"""What a security event means to its owner."""
+"""Titles of security events for their owners."""
 
 from app.accounts.schemas import SecurityEventRead
 
@@ -29,7 +29,7 @@ FAILURES = {
 
 
 def event_title(event: SecurityEventRead) -> str:
-    """Return words for the event, or its kind if a later version has recorded it."""
+    """Return the title of an event, or its kind if a later version has recorded it."""
     titles = TITLES if event.outcome == "success" else FAILURES
     title = titles.get(event.kind, event.kind)
     return f"{title} (an administrator)" if event.actor == "administrator" else title

@@ -1,4 +1,4 @@
-"""Where the mails' links land. GET only shows a button: mail programs open links by themselves."""
+"""The pages that mails link to. GET only shows a button: mail programs open links by themselves."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +10,7 @@ from app.accounts.dependencies import ClientInfoDep, EmailServiceDep, Visitor
 from app.accounts.schemas import Accepted, EmailInput, EmailUndo, EmailVerification, PasswordReset
 from app.core.errors import Forbidden
 from app.web.forms import FORM_ERRORS, ErrorFields, Form, FormDep
+from app.web.links import page_url
 from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 
@@ -39,7 +40,8 @@ async def verify_email(
 ) -> Response:
     with errors_shown(request, "verify_email", form, WRONG_PASSWORD):
         await emails.verify(form.read(EmailVerification), client, visitor)
-    return redirect(f"/{'account' if visitor else 'login'}?notice=confirmed")
+    page = "show_account" if visitor else "show_login"
+    return redirect(page_url(request, page, notice="confirmed"))
 
 
 @router.post("/verify-email/resend")
@@ -48,7 +50,7 @@ async def resend_verification(
 ) -> Response:
     with errors_shown(request, "verify_email", form):
         await emails.request_verification(form.read(EmailInput).email, client)
-    return redirect("/verify-email?notice=sent")
+    return redirect(page_url(request, "show_verify_email", notice="sent"))
 
 
 @router.get("/forgot-password")
@@ -62,7 +64,7 @@ async def request_password_reset(
 ) -> Response:
     with errors_shown(request, "forgot_password", form):
         await emails.request_reset(form.read(EmailInput).email, client)
-    return redirect("/forgot-password?notice=sent")
+    return redirect(page_url(request, "show_forgot_password", notice="sent"))
 
 
 @router.get("/undo-email")
@@ -76,7 +78,7 @@ async def undo_email_change(
 ) -> Response:
     with errors_shown(request, "undo_email", form):
         await emails.undo_change(form.read(EmailUndo), client)
-    return redirect("/forgot-password?notice=undone")
+    return redirect(page_url(request, "show_forgot_password", notice="undone"))
 
 
 @router.get("/reset-password")
@@ -90,7 +92,7 @@ async def reset_password(
 ) -> Response:
     with errors_shown(request, "reset_password", form):
         await emails.reset_password(form.read(PasswordReset), client)
-    return redirect("/login?notice=password-set")
+    return redirect(page_url(request, "show_login", notice="password-set"))
 
 
 @contextmanager

@@ -1,6 +1,4 @@
-"""Signing up, in and out."""
-
-from urllib.parse import urlencode
+"""The pages to sign up, in and out."""
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -13,8 +11,10 @@ from app.accounts.dependencies import (
     Visitor,
 )
 from app.accounts.schemas import SignIn, UserCreate
-from app.core.errors import AlreadyExists, Forbidden, InvalidTokenRequest
+from app.core.context import root_path
+from app.core.errors import AlreadyExists, Forbidden, InvalidTokenRequest, NotSignedIn
 from app.web.forms import FORM_ERRORS, Form, FormDep
+from app.web.links import current_url, page_url
 from app.web.navigation import ResponseException, local_path, redirect
 from app.web.rendering import render
 
@@ -33,7 +33,7 @@ router = APIRouter()
 async def show_signup(request: Request, visitor: Visitor, users: UserServiceDep) -> Response:
     form = coming_from(request)
     if visitor is not None:
-        return redirect(local_path(form.get("next")))
+        return redirect(next_page(request, form))
     if not users.signup_enabled:
         form.add_error(Forbidden("Sign-up is closed."))
     return render(request, "accounts/signup.html", form=form, is_open=users.signup_enabled)
@@ -49,15 +49,15 @@ async def sign_up(
         form.add_error(error, {AlreadyExists: "email"})
         page = render(request, "accounts/signup.html", form=form, is_open=users.signup_enabled)
         raise ResponseException(page) from error
-    query = {"notice": "signed-up"} | ({"next": form.get("next")} if form.get("next") else {})
-    return redirect(f"/login?{urlencode(query)}")
+    next_ = form.get("next") or None
+    return redirect(page_url(request, "show_login", notice="signed-up", next=next_))
 
 
 @router.get("/login")
 async def show_login(request: Request, visitor: Visitor) -> Response:
     form = coming_from(request)
     if visitor is not None:
-        return redirect(local_path(form.get("next")))
+        return redirect(next_page(request, form))
     return show(request, form)
 
 
@@ -74,7 +74,7 @@ async def sign_in(
     except FORM_ERRORS as error:
         form.add_error(error, {InvalidTokenRequest: "password"})
         raise ResponseException(show(request, form)) from error
-    response = redirect(local_path(form.get("next")))
+    response = redirect(next_page(request, form))
     cookie.write(response, value)
     return response
 
@@ -85,14 +85,25 @@ async def sign_out(
 ) -> Response:
     if value := cookie.read(request):
         await browsers.sign_out(value)
-    response = redirect("/login?notice=signed-out")
+    response = redirect(page_url(request, "show_login", notice="signed-out"))
     cookie.delete(response)
     return response
 
 
+async def redirect_to_sign_in(request: Request, _: NotSignedIn) -> Response:
+    """Redirect a guest to the sign-in, which leads back to the page."""
+    is_page = request.method in ("GET", "HEAD")
+    next_ = current_url(request) if is_page else None
+    return redirect(page_url(request, "show_login", next=next_))
+
+
 def coming_from(request: Request) -> Form:
-    """Where to go on afterwards is a hidden field."""
+    """Return a form whose hidden field holds the page to show afterwards."""
     return Form({"next": request.query_params.get("next", "")})
+
+
+def next_page(request: Request, form: Form) -> str:
+    return local_path(form.get("next"), root_path(request.scope))
 
 
 def show(request: Request, form: Form) -> Response:

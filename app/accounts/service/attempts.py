@@ -1,4 +1,4 @@
-"""How often one may try what could be guessed."""
+"""Limits on attempts to guess."""
 
 from limits import RateLimitItem
 

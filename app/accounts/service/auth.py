@@ -33,7 +33,7 @@ ResultT = TypeVar("ResultT")
 
 
 class AuthService:
-    """In short units of work: no connection may be held while a password is hashed."""
+    """Grants and sessions, in short units of work: no connection is held during hashing."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class AuthService:
         return principal
 
     async def active_session_ids(self, session_ids: Collection[UUID]) -> set[UUID]:
-        """Those of the sessions and API keys that have not ended."""
+        """Return those of the sessions and API keys that have not ended."""
         ids, found = list(session_ids), set[UUID]()
         async with self._accounts.reading() as accounts:
             for start in range(0, len(ids), IDS_AT_ONCE):
@@ -122,7 +122,7 @@ class AuthService:
                 raise NotFound(f"Session Not Found (id: {session_id})")
 
     async def end_sessions(self, session_ids: Collection[UUID]) -> None:
-        """Anybody's, by an administrator. One that has ended by itself is no error."""
+        """End sessions of any user, for an administrator. Ignore those that have ended already."""
         async with self._accounts.transaction() as accounts:
             for session_id in sorted(session_ids):
                 await accounts.sessions.end(session_id)
@@ -231,7 +231,7 @@ class AuthService:
         return min(created_at + self._session_lifetime, utc_now() + self._idle_lifetime)
 
     async def _check_password(self, key: str, password: str) -> tuple[User, str | None]:
-        """Whose it is, and a new hash where the old one has fallen behind."""
+        """Return the user, and a new hash if the old one is outdated."""
         async with self._accounts.reading() as accounts:
             user = await accounts.users.get_by_email(key)
         stored = user.password_hash if user else None
@@ -319,7 +319,7 @@ class AuthService:
 
 
 def digest(token: str) -> str:
-    """Tokens are random: a plain hash keeps them as well as a slow one."""
+    """Return the hash of a token. Since it is random, a fast hash protects it as well."""
     return sha256(token.encode(errors="replace")).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What is proven by mail: that an address is one's own, and so that a password may be reset."""
+"""Links in mails that confirm an address or reset a password."""
 
 import hmac
 import secrets
@@ -26,7 +26,7 @@ PAGES = {VERIFY: "verify-email", RESET: "reset-password", UNDO: "undo-email"}
 
 
 class EmailService:
-    """Links that are mailed, and what they prove.
+    """Mails links, and accepts their tokens.
 
     Jobs carry ids only. A token is derived from its id when its mail is written, so that neither
     the database nor the queue holds what would open an account.
@@ -40,14 +40,14 @@ class EmailService:
         mailer: Mailer,
         *,
         key: bytes,
-        public_url: str,
+        site_url: str,
     ) -> None:
         self._accounts = accounts
         self._passwords = passwords
         self._attempts = attempts
         self._mailer = mailer
         self._key = key
-        self._public_url = public_url
+        self._site_url = site_url
 
     async def request_confirmation(self, accounts: Accounts, user_id: int, email: str) -> None:
         """Mail a link by which the reader of `email` makes it the user's."""
@@ -63,7 +63,7 @@ class EmailService:
     async def verify(
         self, data: EmailVerification, client: ClientInfo, visitor: Principal | None = None
     ) -> None:
-        """Confirm an address. Raise Invalid when the token is, and Forbidden without the password.
+        """Confirm an address. Raise Invalid for the token, and Forbidden for the password.
 
         The reader of the mail need not be the one who signed up with the address: an account whose
         password somebody else knows must not become the reader's.
@@ -161,13 +161,13 @@ class EmailService:
         async with self._accounts.reading() as accounts:
             token = await accounts.email_tokens.get(token_id)
         if token is not None:
-            link = f"{self._public_url}/{PAGES[token.purpose]}?token={self._secret_of(token_id)}"
+            link = f"{self._site_url}/{PAGES[token.purpose]}?token={self._secret_of(token_id)}"
             hours = LIFETIMES[token.purpose] / timedelta(hours=1)
             await self._mailer.send(token.email, token.purpose, link=link, hours=hours)
 
     async def send_notice_mail(self, kind: str, email: str) -> None:
         """Send the mail of a notice. A background job calls it."""
-        await self._mailer.send(email, kind, link=f"{self._public_url}/forgot-password")
+        await self._mailer.send(email, kind, link=f"{self._site_url}/forgot-password")
 
     async def _consume(
         self, accounts: Accounts, token_hash: str, purpose: str
@@ -206,7 +206,7 @@ class EmailService:
         )
 
     def _secret_of(self, token_id: UUID) -> str:
-        """256 bits that nobody can compute without our key."""
+        """Return the token of an id: 256 bits that cannot be computed without the key."""
         token = urlsafe_b64encode(hmac.digest(self._key, token_id.bytes, "sha256")).decode()
         return token.rstrip("=")  # at the end of a link, mail programs may lose it
 

@@ -1,4 +1,4 @@
-"""The passwords of accounts: hashed and checked in turn, and not more often than one may guess."""
+"""Checks and hashes of passwords, in turn, and within the limits on attempts."""
 
 from collections.abc import Collection
 from functools import partial
@@ -16,7 +16,7 @@ from app.core.security.passwords import Passwords, is_one_of
 
 
 class AccountPasswords:
-    """No connection is held while a password is hashed. `turn` names whose turn that is."""
+    """Checks and hashes passwords. `turn` names the network whose turn it is."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class AccountPasswords:
         """Return the hash. Raise Invalid, with the field's name, when the password is a name."""
         given = password.get_secret_value()
         if is_one_of((email, email.partition("@")[0], *self._site_names), given):
-            detail = "Choose a password that is not your e-mail address or the name of this site."
+            detail = "Choose a password that is not your email address or the name of this site."
             raise Invalid(detail, "body", field)
         return await self._hashing.run(turn, partial(self._passwords.hash, given))
 

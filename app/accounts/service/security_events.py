@@ -1,4 +1,4 @@
-"""The security events of accounts: listed, deleted when they are old, and failures recorded."""
+"""The list of security events, their deletion, and the recording of failures."""
 
 import hmac
 import logging
@@ -25,7 +25,7 @@ logger = logging.getLogger("app.accounts")
 
 
 class SecurityEventService:
-    """Successes are recorded by the service that commits them, in its transaction.
+    """Lists events and records failures. The services record successes in their transactions.
 
     A failure has no transaction, so that it is recorded in one of its own. The others of a minute
     are not recorded once there are too many.

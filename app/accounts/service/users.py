@@ -1,4 +1,4 @@
-"""The accounts themselves: made, changed and deleted, by their owners and by superusers."""
+"""Creation, change and deletion of accounts, by their owners and by superusers."""
 
 from contextlib import suppress
 from typing import Any
@@ -66,7 +66,7 @@ class UserService:
     async def create(
         self, email: str, password: str, *, is_superuser: bool, full_name: str | None = None
     ) -> User:
-        """By who knows that the address is right: the command line, the settings."""
+        """Create a user whose address is known to be right, by the command line or the settings."""
         user = User(
             email=email,
             email_key=email_key(email),

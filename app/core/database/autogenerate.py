@@ -7,6 +7,7 @@ both databases take, and refuse the rest by name. `alembic/env.py` hands them to
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -136,6 +137,7 @@ def unquoted(text: str) -> str:
 def make_portable(context: Any, _: object, scripts: Any) -> None:
     """Replace what was reflected from the database at hand in new migrations."""
     for script in scripts:
+        drop_children_first(script)
         for each in walk(script.upgrade_ops):
             if isinstance(each, ops.AlterColumnOp):
                 each.existing_type = portable_type(each.existing_type)
@@ -155,6 +157,37 @@ def make_portable(context: Any, _: object, scripts: Any) -> None:
                 each.condition = portable_check(each.condition)
             for check in checks_of(each):
                 check.sqltext = portable_check(check.sqltext)
+
+
+def drop_children_first(script: Any) -> None:
+    """Drop the tables after all else, and each one after those that refer to it.
+
+    Alembic drops them in any order. PostgreSQL refuses to drop a table that another one refers to.
+    """
+    drops = only(script.upgrade_ops, ops.DropTableOp)
+    order = TopologicalSorter[str](dict.fromkeys(sorted(drops), ()))
+    for name, drop in drops.items():
+        for key in drop.to_table().foreign_keys:
+            parent = key.target_fullname.rpartition(".")[0]
+            if parent in drops and parent != name:
+                order.add(parent, name)
+    try:
+        names = [*order.static_order()]
+    except CycleError as error:
+        names = sorted({*error.args[1]})
+        raise CommandError(
+            f"The tables {', '.join(names)} refer to each other: drop a foreign key first."
+        ) from None
+    others = [each for each in script.upgrade_ops.ops if each not in drops.values()]
+    script.upgrade_ops.ops = [*others, *(drops[name] for name in names)]
+    creations = only(script.downgrade_ops, ops.CreateTableOp)
+    others = [each for each in script.downgrade_ops.ops if each not in creations.values()]
+    script.downgrade_ops.ops = [*(creations[name] for name in reversed(names)), *others]
+
+
+def only(container: Any, kind: type[Any]) -> dict[str, Any]:
+    """Return the operations of a kind, by the name of the table."""
+    return {each.table_name: each for each in container.ops if isinstance(each, kind)}
 
 
 def walk(operation: Any) -> Iterator[Any]:

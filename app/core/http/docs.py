@@ -1,6 +1,7 @@
 """Swagger UI and ReDoc at `/docs` and `/redoc`, served without files from other hosts."""
 
 import asyncio
+import mimetypes
 import re
 from base64 import b64encode
 from copy import deepcopy
@@ -84,6 +85,7 @@ def add_docs(app: FastAPI) -> None:
     app.add_route("/docs", docs, include_in_schema=False)
     app.add_route("/redoc", redoc, include_in_schema=False)
     app.add_route(f"{ASSETS_URL}/{REDOC_JS}", redoc_js, include_in_schema=False)
+    mimetypes.init()  # At the first request for a file it would block the event loop.
     app.mount(ASSETS_URL, StaticFiles(directory=ASSETS))
 
 

@@ -45,7 +45,7 @@ class Mailer:
             undefined=StrictUndefined,
             bytecode_cache=MemoryBytecodeCache(),
         )
-        self._templates.globals["public_url"] = settings.public_url
+        self._templates.globals["site_url"] = settings.site_url
         compile_templates(self._templates)  # An invalid template stops the start.
         sender = settings.mail_from
         self._sender = Address(sender.name, *_split_address(sender.email))

@@ -1,1 +1,1 @@
-"""Security: access tokens, passwords, policy headers, rate limits and client addresses."""
+"""Security: access tokens, cookies, passwords, policy headers, rate limits and client addresses."""

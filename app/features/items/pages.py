@@ -18,7 +18,7 @@ router = APIRouter(prefix="/items", include_in_schema=False)
 
 
 class ItemPages(ResourcePages):
-    name, path = "item", "items"
+    name, folder, list_page = "item", "items", "show_items"
     query, schema = ItemQuery, ItemCreate
 
 

@@ -28,7 +28,7 @@ async def get_member_orders(
 
 def build_mails(resources: Resources) -> OrderMails:
     orders = UnitsOfWork(OrderMailRepository, resources.database)
-    return OrderMails(orders, resources.mailer, resources.settings.public_url)
+    return OrderMails(orders, resources.mailer, resources.settings.site_url)
 
 
 ReadOrders = Annotated[OrderService, Security(get_order_service, scopes=["orders:read"])]

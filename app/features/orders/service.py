@@ -114,11 +114,11 @@ class OrderMails:
     """Sends mail about orders, in background jobs."""
 
     def __init__(
-        self, orders: UnitsOfWork[OrderMailRepository], mailer: Mailer, public_url: str
+        self, orders: UnitsOfWork[OrderMailRepository], mailer: Mailer, site_url: str
     ) -> None:
         self._orders = orders
         self._mailer = mailer
-        self._public_url = public_url
+        self._site_url = site_url
 
     async def send_placed(self, order_id: int) -> None:
         """Send the owner a mail that the order is placed, unless the order has been deleted."""
@@ -126,7 +126,7 @@ class OrderMails:
             found = await orders.get_with_email(order_id)
         if found is not None:
             order, email = found
-            link = f"{self._public_url}/orders/{order.id}"
+            link = f"{self._site_url}/orders/{order.id}"
             order_read = OrderRead.model_validate(order)
             # Each order has its mail, since a stranger cannot place one.
             await self._mailer.send(

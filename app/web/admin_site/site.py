@@ -15,6 +15,7 @@ from app.core.http.templates import MemoryBytecodeCache, compile_templates
 from app.web.admin_site.fields import build_fields
 from app.web.admin_site.view import AdminView, principal_of
 from app.web.forms import FORM_ERRORS, Form, get_form
+from app.web.links import site_url
 from app.web.navigation import redirect
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -56,7 +57,7 @@ class Admin(sqladmin.Admin):
         compile_templates(self.templates.env, lambda name: name.endswith(".html"))
 
     async def index(self, request: Request) -> Response:
-        return redirect(f"{self.base_url}/{self.views[0].identity}/list")
+        return redirect(site_url(request, f"{self.base_url}/{self.views[0].identity}/list"))
 
     async def create(self, request: Request) -> Response:
         view, form = self._view(request, "create"), Form()

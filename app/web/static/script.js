@@ -21,7 +21,7 @@ function switchTheme() {
   if (isSystems) delete root.dataset.theme;
   else root.dataset.theme = wanted;
   const age = isSystems ? 0 : 365 * 24 * 3600;
-  document.cookie = `theme=${wanted}; Path=/; Max-Age=${age}; SameSite=Lax`;
+  document.cookie = `theme=${wanted}; Path=${root.dataset.root}; Max-Age=${age}; SameSite=Lax`;
   showTheme();
 }
 

@@ -1,6 +1,7 @@
 """Tests that migrations generated on one database run on both, and cover the models."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic.operations import ops
+from alembic.util import CommandError
 
+from app.core.database.autogenerate import drop_children_first
 from app.core.database.models import Base, Id, Money, UtcDateTime
 from app.core.database.unit_of_work import Database
 from tests.conftest import POSTGRES_URL, make_settings
@@ -114,6 +118,48 @@ def describe(connection: sa.Connection) -> tuple[Any, ...]:
         sorted(inspector.get_check_constraints("examples"), key=str),
         sorted(inspector.get_foreign_keys("examples"), key=str),
     )
+
+
+@pytest.fixture
+def chain() -> Iterator[list[sa.Table]]:
+    """Define tables, each of which refers to the next one, and the first to itself."""
+    names = ["c", "a", "d", "b", "e"]
+    tables = []
+    for name, parent in zip(names, [*names[1:], "users"], strict=True):
+        key = sa.Column("parent_id", Id, sa.ForeignKey(f"{parent}.id"), index=True)
+        tables.append(sa.Table(name, Base.metadata, sa.Column("id", Id, primary_key=True), key))
+    tables[0].append_column(sa.Column("own_id", Id, sa.ForeignKey("c.id")))
+    yield tables
+    for table in tables:
+        if table.name in Base.metadata.tables:
+            Base.metadata.remove(table)
+
+
+def test_tables_are_dropped_before_those_that_they_refer_to(
+    chain: list[sa.Table], migrations: Path, own_database_url: str, empty_urls: list[str]
+) -> None:
+    generate(own_database_url, migrations, "chain")
+    for table in chain:
+        Base.metadata.remove(table)
+    source = generate(own_database_url, migrations, "no chain")
+    assert re.findall(r'op\.drop_table\("(.)"\)', source) == [table.name for table in chain]
+    for url in empty_urls:
+        alembic(url, "upgrade", "head", folder=migrations)
+        alembic(url, "downgrade", "-1", folder=migrations)
+        alembic(url, "upgrade", "head", folder=migrations)
+        assert NO_CHANGES in alembic(url, "check", folder=migrations)
+
+
+def test_dropped_tables_that_refer_to_each_other_are_refused() -> None:
+    metadata = sa.MetaData()
+    tables = [
+        sa.Table(name, metadata, sa.Column("id", Id, sa.ForeignKey(f"{other}.id")))
+        for name, other in (("hen", "egg"), ("egg", "hen"))
+    ]
+    upgrade = ops.UpgradeOps([ops.DropTableOp.from_table(table) for table in tables])
+    script = ops.MigrationScript(None, upgrade, upgrade.reverse())
+    with pytest.raises(CommandError, match="egg, hen refer to each other"):
+        drop_children_first(script)
 
 
 def test_generated_table_runs_on_both_databases_up_and_down(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from app.cli import cli
@@ -146,7 +147,14 @@ def test_few_workers_log_no_warning(
     assert warnings(caplog) == []
 
 
+def test_required_connections_include_those_of_the_worker() -> None:
+    settings = Settings(_env_file=None, web_concurrency=4, database_pool_size=10)
+    redis = settings.model_copy(update={"redis_url": SecretStr("redis://cache")})
+    assert (required_connections(settings), required_connections(redis)) == (44, 55)
+
+
 def test_worker_has_a_connection_to_listen(settings: Settings) -> None:
-    four = settings.model_copy(update={"web_concurrency": 4, "database_pool_size": 10})
+    changes = {"web_concurrency": 4, "database_pool_size": 10, "redis_url": None}
+    four = settings.model_copy(update=changes)
     assert required_connections(four) == 44
     assert required_connections(four.model_copy(update={"session_cache": False})) == 40

@@ -26,11 +26,17 @@ async def test_pages_load_files_of_this_server_only(client: httpx.AsyncClient, p
         assert EXTERNAL_LOGO not in asset.content
 
 
-async def test_docs_and_their_links_are_gone_when_disabled(database_url: str) -> None:
+async def test_docs_are_gone_when_disabled(database_url: str) -> None:
     settings = make_settings(database_url, docs_enabled=False)
     async with running(settings) as app, client_of(app) as client:
         for path in ("/docs", "/redoc", "/openapi.json", "/static/docs/swagger-ui.css"):
             assert (await client.get(path)).status_code == 404
+
+
+@needs("pages.py")
+async def test_links_to_the_docs_are_gone_when_disabled(database_url: str) -> None:
+    settings = make_settings(database_url, docs_enabled=False)
+    async with running(settings) as app, client_of(app) as client:
         page = (await client.get("/")).text
         assert 'href="/lab"' in page or "Sign in" in page
         assert "/docs" not in page

@@ -11,7 +11,8 @@ from fastapi import FastAPI
 
 from app.core.errors import Stale
 from app.features.items.service import ItemService
-from tests.accounts.test_pages import SCRIPT, described, focused
+from tests.accounts.conftest import described
+from tests.accounts.test_pages import SCRIPT, focused
 from tests.conftest import Person, browser_of, counted_statements, sign_in
 from tests.features.items.feed import connecting, refused
 from tests.features.items.test_crud import LAMP, make

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.accounts.conftest import Outbox
-from tests.accounts.test_pages import SCRIPT, described
+from tests.accounts.conftest import Outbox, described
+from tests.accounts.test_pages import SCRIPT
 from tests.conftest import Person, browser_of, sign_in
 from tests.features.items.test_pages import link, value
 from tests.features.orders.steps import ORDERS, change_order, make_item, make_order, read_order

@@ -15,6 +15,7 @@ from app.core.http.middleware.head import HeadAsGet
 from app.core.http.middleware.plain_errors import PlainErrorsAsProblems
 from app.core.http.middleware.rate_limit_fields import RateLimitFields
 from app.core.http.middleware.request_context import RequestContext
+from app.core.http.middleware.same_origin import SameOrigin
 from app.core.http.middleware.trusted_hosts import TrustedHosts
 from app.core.http.middleware.unexpected_errors import UnexpectedErrors
 from app.core.security.policy_headers import PolicyHeaders
@@ -34,6 +35,7 @@ EXPOSED_HEADERS = [
 
 def add_middleware(app: FastAPI, settings: Settings) -> None:
     """Add the middleware. The last one added is the outermost."""
+    app.add_middleware(SameOrigin, settings=settings)
     app.add_middleware(UnexpectedErrors)
     if settings.rate_limit_default:
         app.add_middleware(RateLimitFields)

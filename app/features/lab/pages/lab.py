@@ -15,6 +15,7 @@ from app.features.lab.service.figures import heading, panels
 from app.features.lab.service.trace import Trace
 from app.features.lab.service.vitals import Vitals
 from app.web.forms import FORM_ERRORS, Form, FormDep
+from app.web.links import page_url
 from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 from app.web.site import site_of
@@ -40,7 +41,7 @@ async def start_run(request: Request, lab: LabDep, form: FormDep) -> Response:
         if isinstance(error, Conflict):
             form.status = 409
         raise ResponseException(show(request, lab, form, may_run=True)) from error
-    return redirect("/lab#figures")
+    return redirect(page_url(request, "show_lab") + "#figures")
 
 
 @guarded.get("/news", response_class=EventSourceResponse)

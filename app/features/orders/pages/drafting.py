@@ -10,6 +10,7 @@ from app.features.orders.dependencies import MemberOrders
 from app.features.orders.schemas import OrderCreate, Quantity
 from app.features.orders.service import OrderService
 from app.web.forms import Form, FormDep
+from app.web.links import page_url
 from app.web.navigation import ResponseException, redirect
 from app.web.once import SubmitOnceDep, new_form
 from app.web.rendering import render
@@ -33,12 +34,12 @@ async def create_order(
     try:
         draft = draft_of(form)
         if not await once.is_first(member, form):
-            return redirect("/orders?notice=created")
+            return redirect(page_url(request, "show_orders", notice="created"))
         order = await orders.create(draft)
     except (ValidationError, Invalid) as error:
         form.add_error(error)
         raise ResponseException(await show_form(request, orders, form)) from error
-    return redirect(f"/orders/{order.id}?notice=created")
+    return redirect(page_url(request, "show_order", order_id=order.id, notice="created"))
 
 
 async def show_form(request: Request, orders: OrderService, form: Form) -> Response:

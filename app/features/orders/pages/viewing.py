@@ -11,6 +11,7 @@ from app.features.orders.dependencies import MemberOrders
 from app.features.orders.models import OrderStatus
 from app.features.orders.schemas import OrderQuery
 from app.web.forms import FormDep, expected_version
+from app.web.links import page_url
 from app.web.navigation import redirect
 from app.web.resource_pages import ResourcePages
 
@@ -18,7 +19,7 @@ router = APIRouter(prefix="/orders")
 
 
 class OrderPages(ResourcePages):
-    name, path = "order", "orders"
+    name, folder, list_page = "order", "orders", "show_orders"
     query = OrderQuery
     notices: ClassVar = {
         "created": "Order created. Place it when it is complete.",
@@ -47,20 +48,20 @@ async def show_order(order_id: int, pages: OrderPagesDep) -> Response:
 
 @router.post("/{order_id:int}/place")
 async def place_order(
-    order_id: int, form: FormDep, orders: MemberOrders, pages: OrderPagesDep
+    request: Request, order_id: int, form: FormDep, orders: MemberOrders, pages: OrderPagesDep
 ) -> Response:
     async with pages.show_conflicts("view", order_id, form):
         await orders.place(order_id, expected_version(form))
-    return redirect(f"/orders/{order_id}?notice=placed")
+    return redirect(page_url(request, "show_order", order_id=order_id, notice="placed"))
 
 
 @router.post("/{order_id:int}/ship")
 async def ship_order(
-    order_id: int, form: FormDep, orders: MemberOrders, pages: OrderPagesDep
+    request: Request, order_id: int, form: FormDep, orders: MemberOrders, pages: OrderPagesDep
 ) -> Response:
     async with pages.show_conflicts("view", order_id, form):
         await orders.ship(order_id, expected_version(form))
-    return redirect(f"/orders/{order_id}?notice=shipped")
+    return redirect(page_url(request, "show_order", order_id=order_id, notice="shipped"))
 
 
 @router.get("/{order_id:int}/delete")

@@ -1,7 +1,6 @@
 """Protection against cross-site request forgery."""
 
 from collections.abc import Awaitable
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -10,6 +9,7 @@ from app.core.config import Settings
 from app.core.context import route_path
 from app.core.http.problem_kinds import KINDS
 from app.core.http.problems import ProblemResponse
+from app.core.security.origin import has_own_origin
 
 API_PREFIX = "/api/v1/"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
@@ -42,16 +42,3 @@ class SameOrigin:
                 is_hidden or not self._settings.is_https or has_own_origin(scope, self._settings)
             )
         return has_own_origin(scope, self._settings)
-
-
-def has_own_origin(scope: Scope, settings: Settings) -> bool:
-    """Return whether the Origin header names this site: PUBLIC_URL, or without https the Host.
-
-    WebSockets need this check as well: a page of any site can open one, with this site's cookies.
-    """
-    headers, public = Headers(scope=scope), urlsplit(settings.public_url)
-    origins = {f"{public.scheme}://{public.netloc.lower()}"}
-    if not settings.is_https:
-        scheme = scope["scheme"].replace("ws", "http")
-        origins.add(f"{scheme}://{headers.get('host', '').lower()}")
-    return headers.get("origin") in origins

@@ -8,11 +8,14 @@ class Cookie:
     """A cookie that scripts cannot read and that requests from other sites do not carry.
 
     Over HTTPS its name has the prefix `__Host-`, so that other subdomains cannot set it. Browsers
-    accept the prefix only with `Secure`, and `Secure` only over HTTPS.
+    accept the prefix only with `Secure`, and `Secure` only over HTTPS. Below ROOT_PATH it is not
+    sent to the other applications of the host, which takes the prefix `__Secure-` instead.
     """
 
     def __init__(self, name: str, max_age_seconds: int, settings: Settings) -> None:
-        self._name = f"__Host-{name}" if settings.is_https else name
+        prefix = "__Secure-" if settings.root_path else "__Host-"
+        self._name = f"{prefix}{name}" if settings.is_https else name
+        self._path = settings.root_path or "/"
         self._max_age = max_age_seconds
         self._is_secure = settings.is_https
 
@@ -30,7 +33,7 @@ class Cookie:
             self._name,
             value,
             max_age=max_age,
-            path="/",
+            path=self._path,
             secure=self._is_secure,
             httponly=True,
             samesite="lax",

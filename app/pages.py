@@ -1,0 +1,61 @@
+"""The pages: the shell of `app/web`, and the `pages` of each slice.
+
+They are optional: docs/adding-a-resource.md says how to delete them.
+"""
+
+from collections.abc import Iterator
+from types import ModuleType
+
+from fastapi import Depends, FastAPI
+
+from app.accounts.dependencies import get_visitor
+from app.accounts.pages.sign_in import redirect_to_sign_in
+from app.core.about import DESCRIPTION, NAME
+from app.core.config import Settings
+from app.core.errors import NotSignedIn
+from app.discovery import discover, folders, optional
+from app.web import assets, home, problems
+from app.web.assets import Assets
+from app.web.error_pages import ErrorPages
+from app.web.links import PagePaths
+from app.web.navigation import Navigation, ResponseException, send_response
+from app.web.rendering import Templates
+from app.web.site import Site
+
+
+def add_pages(app: FastAPI) -> None:
+    modules = [*pages(app.state.settings)]
+    app.state.site = build_site(app.state.settings, modules)
+    app.state.warm_up.append(app.state.site.templates.compile)
+    app.add_middleware(ErrorPages)
+    # Starlette types a handler as one of any Exception.
+    app.add_exception_handler(ResponseException, send_response)  # type: ignore[arg-type]
+    app.add_exception_handler(NotSignedIn, redirect_to_sign_in)  # type: ignore[arg-type]
+    app.include_router(assets.router)
+    for module in (home, problems, *modules):
+        # Every page shows the visitor in its navigation bar.
+        app.include_router(module.router, dependencies=[Depends(get_visitor)])
+
+
+def pages(settings: Settings) -> Iterator[ModuleType]:
+    """Yield the slices' `pages` modules, except those whose setting in NEEDS is off."""
+    for module in discover("pages"):
+        needs = getattr(module, "NEEDS", None)
+        if needs is None or getattr(settings, needs):
+            yield module
+
+
+def build_site(settings: Settings, modules: list[ModuleType]) -> Site:
+    """Read the static files and collect the links of the navigation bar."""
+    files = Assets(folders("static"))
+    linked = [*modules, optional("app.admin")]
+    links = (link for module in linked if module for link in module.LINKS)
+    navigation = Navigation(settings, links)
+    templates = Templates(
+        folders("templates"),
+        site=NAME,
+        description=DESCRIPTION,
+        links_for=navigation.links_for,
+    )
+    paths = PagePaths(module.router for module in (assets, home, problems, *modules))
+    return Site(assets=files, navigation=navigation, paths=paths, templates=templates)
