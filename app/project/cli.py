@@ -94,6 +94,7 @@ def resource(
 
     try:
         made = read_resource(name, fields or [], ROOT, plural)
+        pages = pages and (ROOT / "app/pages.py").exists()
         has_admin = admin and (ROOT / "app/admin.py").exists()
         report = new_resource(made, ROOT, has_pages=pages, has_admin=has_admin, is_dry_run=dry_run)
     except FieldError as error:
