@@ -33,6 +33,7 @@ from app.core.database.repository import (
     Versions,
     page_params,
     page_statement,
+    words_of,
 )
 from app.core.database.session import Session
 from app.core.errors import Conflict, Forbidden, InUse
@@ -164,7 +165,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         try:
             return await self._changed(id_, query, {}, expected)
         except Conflict as error:
-            name = self.model.__name__.lower()
+            name = words_of(self.model).lower()
             raise InUse(f"This {name} is in use and cannot be deleted.") from error
 
     async def _changed(
@@ -175,7 +176,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
             row: ReadT | None = await self._session.fetch_one(query, params)
         if row is None:
             self.require_version(await self.get(id_), expected)
-            raise Forbidden(f"This {self.model.__name__.lower()} cannot be changed any more.")
+            raise Forbidden(f"This {words_of(self.model).lower()} cannot be changed any more.")
         return row
 
     def _new(self) -> dict[str, Any]:

@@ -1,22 +1,28 @@
 """Base classes of the API's schemas, and field types that they share."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 from unicodedata import combining, is_normalized, normalize
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    JsonValue,
     model_validator,
 )
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema, from_json
 
 MAX_ID = 2**63 - 1  # the largest BIGINT
+MAX_INTEGER = 2**31 - 1
 MAX_FIELDS = 100
 CENT = Decimal("0.01")
 MANY_MARKS = "m" * 31
@@ -85,4 +91,33 @@ class Text:
         return value
 
 
-Price = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2), AfterValidator(_quantize)]
+def _to_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:  # such as the first hour of the year 1, east of Greenwich
+        raise PydanticCustomError("time_out_of_range", "Send a time from 0001 to 9999") from None
+
+
+def _parse_json(value: object) -> object:
+    """Return the value of a text, since forms send JSON as one."""
+    try:
+        return from_json(value) if isinstance(value, str) else value
+    except ValueError:
+        raise PydanticCustomError("json_parsing", "Send a JSON object") from None
+
+
+def _require_storable(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except ValueError:  # such as NaN, or half a surrogate pair
+        raise PydanticCustomError("json_value", "Send numbers and text that JSON has") from None
+    return value
+
+
+Cents = AfterValidator(_quantize)
+Price = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2), Cents]
+UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+JsonObject = Annotated[
+    dict[str, JsonValue], BeforeValidator(_parse_json), AfterValidator(_require_storable)
+]

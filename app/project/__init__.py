@@ -1,4 +1,4 @@
-"""`app rename` and `app remove`, which turn the template into a project. Delete it afterwards.
+"""`app new`, `app remove` and `app rename`, which reshape the project. Delete it afterwards.
 
 It is for development: the image does not contain it.
 """

@@ -1,4 +1,4 @@
-"""`app rename` and `app remove`."""
+"""`app rename`, `app new` and `app remove`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,8 @@ ROOT = Path(__file__).parents[2]
 FRONT_PAGE = "app/web/templates/home.html"
 
 cli = typer.Typer()
+new = typer.Typer(no_args_is_help=True, help="Write code.")
+cli.add_typer(new, name="new")
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask, where git cannot undo it.")]
 
 
@@ -47,15 +49,19 @@ def rename(
 def remove(
     parts: Annotated[
         list[str],
-        typer.Argument(help="orders, lab, items, pages, admin, live, fastpath, project..."),
+        typer.Argument(
+            help="orders, lab, items, pages, admin, live, fastpath, project...; resource NAME"
+        ),
     ],
     yes: Yes = False,
 ) -> None:
-    """Delete parts of the project, and write the migration that drops their tables."""
+    """Delete parts of the project, or a resource, and write the migration that drops its tables."""
     from app.project import removal
-    from app.project.parts import require_parts
+    from app.project.parts import features_of_resources, require_parts
     from app.project.tree import require_clean_tree
 
+    if parts[0] == "resource":
+        parts = features_of_resources(parts[1:], ROOT)
     require_parts(parts, ROOT)
     require_clean_tree(ROOT, yes)
     typer.echo("\n".join(removal.remove(parts, ROOT)))
@@ -63,3 +69,40 @@ def remove(
         "\nNext: read the new file in alembic/versions, if there is one, and shorten the README and"
         " docs/. Then run `make check && make test`, and commit."
     )
+
+
+@new.command()
+def resource(
+    name: Annotated[str, typer.Argument(help="Of one record: invoice.")],
+    fields: Annotated[
+        list[str] | None, typer.Argument(help='Such as "number:str(20) unique" "due:date?".')
+    ] = None,
+    plural: Annotated[str | None, typer.Option(help="Of an irregular name: people.")] = None,
+    pages: Annotated[bool, typer.Option(help="Write the pages.")] = True,
+    admin: Annotated[bool, typer.Option(help="Write the admin's view.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print, and write nothing.")] = False,
+) -> None:
+    """Write the slice of a resource, with its migration and its tests.
+
+    Types: str(20) text int bigint money float bool date datetime uuid json enum(a,b) ref(users)
+    many(quantity:int>=1, price:money). Then, in any order: ? for null, =default, >=1, <=100,
+    unique (for each owner) and index.
+    """
+    from app.project.fields import FieldError
+    from app.project.generation import new_resource
+    from app.project.names import read_resource
+
+    try:
+        made = read_resource(name, fields or [], ROOT, plural)
+        pages = pages and (ROOT / "app/pages.py").exists()
+        has_admin = admin and (ROOT / "app/admin.py").exists()
+        report = new_resource(made, ROOT, has_pages=pages, has_admin=has_admin, is_dry_run=dry_run)
+    except FieldError as error:
+        raise SystemExit(str(error)) from None
+    typer.echo(report)
+    if not dry_run:
+        typer.echo(
+            f"Next: read the migration, and start the server again: `make run` applies it. The list"
+            f" is at {'' if pages else '/api/v1'}/{made.names}. Its tests: .venv/bin/pytest"
+            f" tests/features/{made.names}"
+        )

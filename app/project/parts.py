@@ -1,8 +1,11 @@
 """The parts that a project may not want, and the files of each: see docs/adding-a-resource.md."""
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+
+from app.project.resource import camel
 
 # What shows or measures the items: without them there is nothing to show.
 WITH_ITEMS = [
@@ -50,6 +53,28 @@ def require_parts(names: Sequence[str], root: Path) -> None:
     for name in names:
         if name not in parts(root):
             raise SystemExit(f"There is no part {name!r}. The parts: {', '.join(parts(root))}.")
+
+
+def features_of_resources(names: Sequence[str], root: Path) -> list[str]:
+    """Return the features of resources, which are named in the singular, as `app new` does."""
+    if not names:
+        raise SystemExit("Name the resource: app remove resource invoice")
+    return [feature_of_resource(name, root) for name in names]
+
+
+def feature_of_resource(name: str, root: Path) -> str:
+    for feature in features(root):
+        file = root / "app/features" / feature / "models.py"
+        if file.exists() and model_of(feature, file) == camel(name):
+            return feature
+    raise SystemExit(f"There is no resource {name!r}. The parts: {', '.join(parts(root))}.")
+
+
+def model_of(feature: str, file: Path) -> str | None:
+    """Return the name of the model whose table is called as the feature."""
+    table = rf'^class (\w+)\(.*\):\n(?:(?!class ).*\n)*?    __tablename__ = "{feature}"$'
+    match = re.search(table, file.read_text(), re.MULTILINE)
+    return match and match[1]
 
 
 def parts(root: Path) -> list[str]:

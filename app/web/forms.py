@@ -1,6 +1,7 @@
 """HTML forms: submitted values, validation and error messages."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
@@ -12,6 +13,7 @@ from app.core.http.conditional import VERSION
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 ErrorFields = Mapping[type[errors.AppError], str]
+ROW_FIELD = re.compile(r"(\d{1,4})-(\w+)")
 FORM_ERRORS = (
     ValidationError,
     errors.Invalid,
@@ -21,6 +23,14 @@ FORM_ERRORS = (
     errors.TooManyRequests,
 )
 MESSAGES = {
+    "bool_parsing": "Choose one of the list.",
+    "date_from_datetime_parsing": "Enter a date such as 2026-11-27.",
+    "date_parsing": "Enter a date such as 2026-11-27.",
+    "datetime_from_date_parsing": "Enter a time such as 2026-11-27T09:30Z.",
+    "datetime_parsing": "Enter a time such as 2026-11-27T09:30Z.",
+    "timezone_aware": "Enter a time such as 2026-11-27T09:30Z.",
+    "enum": "Choose one of the list.",
+    "float_parsing": "Enter a number such as 1.5.",
     "missing": "Please fill this in.",
     "too_short": "At least {min_length} characters.",
     "too_long": "At most {max_length} characters.",
@@ -69,6 +79,28 @@ class Form:
         sent = {name: self.values[name] for name in model.model_fields if self.get(name)}
         return model.model_validate(sent | extra)
 
+    def take_rows(self, name: str) -> list[dict[str, str]]:
+        """Return the rows of fields such as `lines-0-price`, without those that are empty.
+
+        The fields are numbered anew, so that an error is shown beside its field.
+        """
+        rows = dict[int, dict[str, str]]()
+        for key in [*self.values]:
+            if match := ROW_FIELD.fullmatch(key.removeprefix(f"{name}-")):
+                rows.setdefault(int(match[1]), {})[match[2]] = self.values.pop(key)
+        filled = [row for _, row in sorted(rows.items()) if any(map(str.strip, row.values()))]
+        self.put_rows(name, filled)
+        return [{field: value for field, value in row.items() if value} for row in filled]
+
+    def put_rows(self, name: str, rows: Sequence[Mapping[str, str]]) -> None:
+        for number, row in enumerate(rows):
+            for field, value in row.items():
+                self.values[f"{name}-{number}-{field}"] = value
+
+    def count_rows(self, name: str) -> int:
+        keys = (key.split("-") for key in self.values if key.startswith(f"{name}-"))
+        return len({number for _, number, *_ in keys})
+
     def add_error(self, error: Exception, fields: ErrorFields | None = None) -> None:
         """Add the messages of one of FORM_ERRORS, and set the status of the page.
 
@@ -79,7 +111,7 @@ class Form:
         match error:
             case ValidationError():
                 for each in error.errors(include_input=False, include_url=False):
-                    self.errors.setdefault(str(each["loc"][0]), _message(each))
+                    self.errors.setdefault(_field(each["loc"]), _message(each))
             case errors.TooManyRequests():
                 self.status = 429
                 self.headers["Retry-After"] = str(error.reset_seconds)
@@ -100,6 +132,12 @@ def expected_version(form: Form) -> Versions:
     """
     version = form.get("version")
     return frozenset([int(version)] if VERSION.fullmatch(version) else [])
+
+
+def _field(loc: Sequence[str | int]) -> str:
+    """Return the name of a field. In a row it is such as `lines-0-price`."""
+    is_in_row = len(loc) > 2 and isinstance(loc[1], int)
+    return "-".join(map(str, loc[:3] if is_in_row else loc[:1]))
 
 
 def _message(error: Any) -> str:

@@ -1,6 +1,7 @@
 """The pages that every resource has: its list, and the forms that create, edit and delete it."""
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, ClassVar
@@ -38,6 +39,8 @@ class ResourcePages:
     list_page: ClassVar[str]
     query: ClassVar[type[BaseModel]]
     schema: ClassVar[type[BaseModel]]
+    rows: ClassVar[Mapping[str, type[BaseModel]]] = {}
+    """The fields that are lists of rows, and the schema of a row."""
     notices: ClassVar[dict[str, str]] = {}
     """Messages in addition to those of `render`."""
     conflicts: ClassVar[tuple[type[AppError], ...]] = (Stale,)
@@ -50,7 +53,7 @@ class ResourcePages:
         self._service = service
 
     def render(self, template: str, form: Form | None = None, **context: Any) -> Response:
-        name, path = self.name.capitalize(), f"{self.folder}/{template}.html"
+        name, path = self._words.capitalize(), f"{self.folder}/{template}.html"
         notices = {
             "created": f"{name} created.",
             "saved": "Changes saved.",
@@ -84,7 +87,7 @@ class ResourcePages:
     async def create(self, form: Form, once: SubmitOnce) -> Response:
         """Create a record, once for a form that is submitted again."""
         try:
-            data = form.read(self.schema)
+            data = self._read(form)
             if await once.is_first(self._principal, form):
                 await self._service.create(data)
         except FORM_ERRORS as error:
@@ -94,10 +97,17 @@ class ResourcePages:
 
     async def show_edit(self, id_: int) -> Response:
         record = await self._service.get(id_)
-        return self.render("edit", form_of(record, self.schema), **{self.name: record})
+        form = form_of(record, self.schema)
+        for name, row in self.rows.items():
+            form.put_rows(
+                name, [values_of(each, row.model_fields) for each in getattr(record, name)]
+            )
+        return self.render("edit", form, **{self.name: record})
 
     async def edit(self, id_: int, form: Form) -> Response:
         """Update a record. A conflict shows the submitted values beside the current ones."""
+        # It is read before the update, since an error of the database ends the transaction.
+        record = await self._service.get(id_)
         try:
             await self._update(id_, form)
         except Stale as error:
@@ -105,7 +115,7 @@ class ResourcePages:
             raise ResponseException(await self.show("conflict", id_, form)) from error
         except FORM_ERRORS as error:
             form.add_error(error)
-            raise ResponseException(await self.show("edit", id_, form)) from error
+            raise ResponseException(self.render("edit", form, **{self.name: record})) from error
         return self._redirect_to_list("saved")
 
     async def delete(self, id_: int, form: Form) -> Response:
@@ -122,12 +132,16 @@ class ResourcePages:
             form.status, form.alert = 409, error.detail
             if isinstance(error, Stale):
                 form.alert = (
-                    f"The {self.name} has changed since you opened it. This is the current version."
+                    f"The {self._words} has changed since you opened it."
+                    " This is the current version."
                 )
             raise ResponseException(await self.show(template, id_, form)) from error
 
+    def _read(self, form: Form) -> Any:
+        return form.read(self.schema, **{name: form.take_rows(name) for name in self.rows})
+
     async def _update(self, id_: int, form: Form) -> None:
-        data = form.read(self.schema)
+        data = self._read(form)
         try:
             await self._service.update(id_, data, expected_version(form))
         except Stale:
@@ -135,6 +149,10 @@ class ResourcePages:
             record = await self._service.get(id_)
             if self.schema.model_validate(record, from_attributes=True) != data:
                 raise
+
+    @property
+    def _words(self) -> str:
+        return self.name.replace("_", " ")
 
     def _redirect_to_list(self, notice: str) -> Response:
         return redirect(page_url(self._request, self.list_page, notice=notice))
@@ -148,12 +166,16 @@ class ResourcePages:
 
 def form_of(record: Any, schema: type[BaseModel]) -> Form:
     """Return a form with the values of a record and its version."""
-    values = {name: getattr(record, name) for name in (*schema.model_fields, "version")}
-    return Form({name: format_value(value) for name, value in values.items()})
+    return Form(values_of(record, (*schema.model_fields, "version")))
+
+
+def values_of(record: Any, names: Iterable[str]) -> dict[str, str]:
+    values = {name: getattr(record, name) for name in names}
+    return {name: format_value(value) for name, value in values.items()}
 
 
 def format_value(value: object) -> str:
-    """Format a value as a form submits it. An empty value and an unset checkbox are empty."""
-    if value is None or isinstance(value, bool):
-        return "true" if value else ""
-    return str(value)
+    """Format a value as a form submits it."""
+    if value is None:
+        return ""
+    return json.dumps(value) if isinstance(value, bool | dict) else str(value)

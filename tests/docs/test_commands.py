@@ -22,7 +22,7 @@ PATHS = re.compile(
     r"`((?:app|tests|docs|alembic|bench|requirements)/[\w./-]*|[\w.-]*[A-Z]\w*\.md)`"
 )
 # They can be deleted, and the last is the reader's.
-EXAMPLES = {"items", "lab", "rename", "remove", "gadgets"}
+EXAMPLES = {"items", "lab", "new", "rename", "remove", "gadgets"}
 
 
 def unknown_commands(text: str) -> list[str]:

@@ -1,4 +1,6 @@
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +20,25 @@ GIT = (
     "init.defaultBranch=main",
 )
 
+PROGRAMS = Path(sys.executable).parent
+
 Command = Callable[..., Result]
+
+
+def run(folder: Path, program: str, *arguments: str, **settings: str) -> str:
+    """Run a program of the virtual environment on a copy, and return what it prints."""
+    tests = {name: value for name, value in os.environ.items() if name.startswith("TEST_")}
+    result = subprocess.run(
+        [PROGRAMS / program, *arguments],
+        cwd=folder,
+        env={"PATH": f"{PROGRAMS}:/usr/bin:/bin", "PYTHONPATH": str(folder), **tests, **settings},
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert result.returncode == 0, result.stdout
+    return result.stdout
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -5,26 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app.project.parts import parts, patterns_of, removed_with
+from app.project.parts import features_of_resources, parts, patterns_of, removed_with
 from tests.databases import ROOT
-from tests.project.conftest import Command, commit, git
+from tests.project.conftest import Command, commit, git, run
 from tests.slices import needs
-
-PROGRAMS = Path(sys.executable).parent
-
-
-def run(folder: Path, program: str, *arguments: str) -> None:
-    """Run a program of the virtual environment on a copy."""
-    result = subprocess.run(
-        [PROGRAMS / program, *arguments],
-        cwd=folder,
-        env={"PATH": f"{PROGRAMS}:/usr/bin:/bin", "PYTHONPATH": str(folder)},
-        check=False,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert result.returncode == 0, result.stdout
 
 
 @needs("items", "orders", "lab", "pages.py")
@@ -38,6 +22,34 @@ def test_removed_part_includes_the_features_that_need_it() -> None:
     folders = {path for path in patterns_of("items", ROOT) if path.startswith("app/")}
     assert {"app/features/items", "app/features/orders"} <= folders
     assert "app/features/items" not in patterns_of("orders", ROOT)
+
+
+@needs("items", "orders")
+@pytest.mark.parametrize(("name", "feature"), [("item", "items"), ("order", "orders")])
+def test_resource_is_found_by_its_singular(name: str, feature: str) -> None:
+    assert features_of_resources([name], ROOT) == [feature]
+
+
+@pytest.mark.parametrize("names", [[], ["nothing"], ["items"], ["order_line"]])
+def test_unknown_resource_is_refused_in_one_line(
+    repository: Path, command: Command, names: Sequence[str]
+) -> None:
+    result = command(repository, "remove", "resource", *names)
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert git(repository, "status", "--porcelain") == ""
+
+
+@needs("orders")
+@pytest.mark.slow("it runs all migrations")
+def test_model_without_its_migration_refuses_the_removal(repository: Path) -> None:
+    """The migration that drops the tables must not contain the other change as well."""
+    models = repository / "app/features/orders/models.py"
+    models.write_text(models.read_text().replace("String(1000)", "String(2000)"))
+    commit(repository)
+    with pytest.raises(AssertionError, match="The models have changed without a migration"):
+        run(repository, "app", "remove", "orders")
+    assert git(repository, "status", "--porcelain") == ""
 
 
 @needs("orders")

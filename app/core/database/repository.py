@@ -1,5 +1,6 @@
 """The base of all repositories. A subclass adds the queries that its slice needs."""
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
@@ -29,6 +30,11 @@ _adapter = lru_cache(TypeAdapter)
 
 def identity_of(record: Base) -> Any:
     return inspect(record).identity
+
+
+def words_of(model: type[Base]) -> str:
+    """Return the name of a model in words, such as "Order Line"."""
+    return re.sub("(?<=[a-z0-9])(?=[A-Z])", " ", model.__name__)
 
 
 def page_statement(model: type[Base], statement: SelectT, sort: Sort, *, is_first: bool) -> SelectT:
@@ -64,13 +70,13 @@ class Repository(Generic[ModelT]):
     def require_found(self, record: FoundT | None, id_: int) -> FoundT:
         """Return the record. Raise NotFound if it is None."""
         if record is None:
-            raise NotFound(f"{self.model.__name__} Not Found (id: {id_})")
+            raise NotFound(f"{words_of(self.model)} Not Found (id: {id_})")
         return record
 
     def require_version(self, record: Any, expected: Versions) -> None:
         """Raise Stale if the record's version is not one of the expected versions."""
         if expected is not None and record.version not in expected:
-            name = self.model.__name__.lower()
+            name = words_of(self.model).lower()
             raise Stale(f"The {name} has changed. The current version is {record.version}.")
 
     async def one_or_none(self, statement: Executable) -> ModelT | None:
@@ -119,7 +125,7 @@ class Repository(Generic[ModelT]):
             yield
         except IntegrityError as error:
             raise Conflict(
-                f"This {self.model.__name__.lower()} conflicts with the stored data."
+                f"This {words_of(self.model).lower()} conflicts with the stored data."
             ) from error
 
 

@@ -16,7 +16,7 @@ class Item(Owned, Timestamps, Versioned, Base):
         CheckConstraint("length(description) <= 10000", "description_length"),
         CheckConstraint("price >= 0", "price_not_negative"),
         CheckConstraint("version >= 1", "version_from_one"),
-        # For searches PostgreSQL also has trigram indexes, which only the migration creates.
+        # PostgreSQL also has trigram indexes for searches, which the migration creates.
         *sort_indexes("owner_id", "name", "price", "created_at", "updated_at"),
     )
 

@@ -5,7 +5,7 @@ from app.features.items.schemas import ItemRead
 
 
 class ItemRepository(OwnedRepository[Item, ItemRead]):
-    """The items of the principal, or of all users with the scope `items:all`."""
+    """The items of the principal. The scope `items:all` adds those of all users."""
 
     model = Item
     schema = ItemRead

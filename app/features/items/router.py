@@ -35,7 +35,7 @@ async def create_items(
 
 @router.get("")
 async def list_items(query: Annotated[ItemQuery, Query()], items: ReadItems) -> Page[ItemRead]:
-    """List your items, a page at a time, or those of all users with the scope `items:all`."""
+    """List your items, a page at a time. The scope `items:all` lists those of all users."""
     return await items.list(query)
 
 
@@ -43,7 +43,7 @@ async def list_items(query: Annotated[ItemQuery, Query()], items: ReadItems) -> 
 async def export_items(
     query: Annotated[ItemExportQuery, Query()], items: ReadItems
 ) -> StreamingResponse:
-    """Download the whole list as CSV for a spreadsheet, or as NDJSON, an item a line."""
+    """Download the whole list as CSV for a spreadsheet, or as NDJSON, one on each line."""
     return await export(items.export(query), ItemRead, query.format, "items")
 
 

@@ -163,7 +163,8 @@ class AdminView(ModelView):
         except ValidationError:  # such as NUL: no text contains it, and PostgreSQL refuses it
             return stmt.where(false())
         columns = (getattr(self.model, name) for name in self._search_fields)
-        return stmt.where(or_(*(lowered(each).contains(part, autoescape=True) for each in columns)))
+        matches = (lowered(each).contains(part, autoescape=True) for each in columns)
+        return stmt.where(or_(false(), *matches))
 
     def get_details_columns(self) -> Any:
         return [*self.read_schema.model_fields]

@@ -1,0 +1,137 @@
+"""How the pages of a new resource show its fields. The templates use these functions as filters."""
+
+import re
+from collections.abc import Sequence
+
+from app.project.resource import Column, ListFilter
+
+NUMERIC = 'inputmode="numeric", autocomplete="off"'
+DECIMAL = 'inputmode="decimal", autocomplete="off"'
+
+
+def form_field(column: Column, is_first: bool) -> str:
+    """Return the call of a macro of web/forms.html."""
+    field, name = column.field, f'form, "{column.column}", "{column.label}"'
+    optional = "" if field.is_required else ", required=false"
+    focus = ", autofocus=autofocus" if is_first else ""
+    match column.type:
+        case "bool" if column.is_checkbox:
+            return f"checkbox({name})"
+        case "bool" | "enum":
+            default = "" if field.default is None else f", default={quoted(field.default)}"
+            optional = ", required=false" if column.is_null else ""
+            return f"choice({name}, [{options(column)}]{default}{optional})"
+        case "str":
+            return f'field({name}, dir="auto"{optional}{focus}, autocomplete="off")'
+        case "text":
+            return f'field({name}, type="textarea", dir="auto"{optional}{focus}, rows=6)'
+        case "json":
+            hint = f"hint={quoted('A JSON object.')}"
+            return f'field({name}, type="textarea", {hint}{optional}{focus}, rows=6)'
+        case "date":
+            return f'field({name}, type="date"{optional}{focus})'
+        case "datetime":
+            hint = f"hint={quoted('Such as 2026-11-27T09:30Z.')}"
+            return f'field({name}, {hint}{optional}{focus}, autocomplete="off")'
+        case "uuid":
+            return f'field({name}{optional}{focus}, autocomplete="off")'
+    mode = DECIMAL if column.type in ("money", "float") else NUMERIC
+    return f'field({name}{optional}{focus}, {mode}, class="amount")'
+
+
+def row_field(column: Column) -> str:
+    """Return the call of a macro for a field of a row of many(...), which may be left empty."""
+    name = f'"{column.column}"'
+    call = form_field(column, False).replace(name, f"prefix ~ {name}", 1)
+    call = re.sub(', (required=false|default="[^"]*")', "", call)
+    return call if column.is_checkbox else f"{call.removesuffix(')')}, required=none)"
+
+
+def macros_of(columns: Sequence[Column], *, has_rows: bool) -> list[str]:
+    """Return the macros of web/forms.html that the fields call."""
+    called = {form_field(each, False).partition("(")[0] for each in columns}
+    return sorted(called | ({"field_message"} if has_rows else set()))
+
+
+def quoted(value: object) -> str:
+    return f'"{str(value).lower() if isinstance(value, bool) else value}"'
+
+
+def options(column: Column) -> str:
+    """Return the pairs of a value and its label of a select element."""
+    choices = column.choices or ("true", "false")
+    labels = {"true": "Yes", "false": "No"} if not column.choices else {}
+    pairs = [(each, labels.get(each, each.replace("_", " ").capitalize())) for each in choices]
+    return ", ".join(f'("{value}", "{label}")' for value, label in pairs)
+
+
+def filter_options(filter_: ListFilter) -> str:
+    return f'("", "All"), {options(filter_.field)}'
+
+
+def value(column: Column, record: str) -> str:
+    """Return the template code that shows the value of a field that is not null."""
+    name = f"{record}.{column.column}"
+    match column.type:
+        case "money":
+            return f'"{{:,.2f}}".format({name})'
+        case "bool":
+            return f'"Yes" if {name} else "No"'
+        case "datetime":
+            return f"{name}|time"
+        case "enum":
+            return f'{name}|replace("_", " ")|capitalize'
+        case "json":
+            return f"{name}|tojson"
+    return name
+
+
+def shown(column: Column, record: str) -> str:
+    """Return the element of a list of definitions that shows the value of a field."""
+    name, text = f"{record}.{column.column}", value(column, record)
+    attributes = {"str": ' dir="auto"', "text": ' class="lines" dir="auto"'}.get(column.type, "")
+    if column.is_null and column.field.is_text:
+        text = f'{name} or "None"'
+    elif column.is_null:
+        return f"<dd>{{% if {name} is none %}}None{{% else %}}{{{{ {text} }}}}{{% endif %}}</dd>"
+    return f"<dd{attributes}>{{{{ {text} }}}}</dd>"
+
+
+def labeled(column: Column, record: str) -> str:
+    """Return the label of a field of a row, and its value."""
+    text = f"{{{{ {value(column, record)} }}}}"
+    if column.is_null:
+        name = f"{record}.{column.column}"
+        text = f"{{% if {name} is none %}}none{{% else %}}{text}{{% endif %}}"
+    return f"{column.label}: {text}"
+
+
+def badge(column: Column, record: str) -> str:
+    name = f"{record}.{column.column}"
+    text = f"{{{{ {value(column, record)} }}}}"
+    if column.type == "bool":
+        return f'{{% if {name} %}}<span class="badge good">{column.label}</span>{{% endif %}}'
+    if column.is_null:
+        return f'{{% if {name} %}}<span class="badge">{text}</span>{{% endif %}}'
+    return f'<span class="badge">{text}</span>'
+
+
+def cell(column: Column, record: str) -> str:
+    class_ = "price" if column.is_number else "added"
+    return f'<td class="{class_}">{{{{ {value(column, record)} }}}}</td>'
+
+
+def filter_field(filter_: ListFilter) -> str:
+    """Return the field of a list's filters for a bound."""
+    column, label = filter_.field, f"{filter_.name[:3].capitalize()} {filter_.field.label.lower()}"
+    name = f'form, "{filter_.name}", "{label}"'
+    if column.type == "date":
+        return f'field({name}, type="date", required=none)'
+    mode = DECIMAL if column.type in ("money", "float") else NUMERIC
+    return f"field({name}, required=none, {mode})"
+
+
+FILTERS = {
+    each.__name__: each
+    for each in (badge, cell, filter_field, filter_options, form_field, labeled, row_field, shown)
+}

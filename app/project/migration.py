@@ -1,0 +1,81 @@
+"""Migrations that Alembic writes from the models, as `make migration` does."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+PROGRAMS = Path(sys.executable).parent
+RUFF = ("--quiet", "--no-respect-gitignore")
+UPGRADE, DOWNGRADE = "def upgrade() -> None:\n", "\n\n\ndef downgrade() -> None:\n"
+
+
+def run(root: Path, database_url: str, program: str, *arguments: str, check: bool = True) -> int:
+    """Run a program of the virtual environment in a new process, which has the models of now."""
+    return subprocess.run(
+        [PROGRAMS / program, *arguments],
+        cwd=root,
+        env=os.environ | {"DATABASE_URL": database_url, "PYTHONPATH": str(root)},
+        check=check,
+        capture_output=True,
+        text=True,
+    ).returncode
+
+
+@contextmanager
+def new_database(root: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the path and the URL of a database with all migrations.
+
+    It is a new one, so that the state of the user's own does not matter.
+    """
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "project.db"
+        url = f"sqlite+aiosqlite:///{path}"
+        run(root, url, "alembic", "upgrade", "head")
+        yield path, url
+
+
+def write_migration(root: Path, message: str) -> Path:
+    """Write the migration from a database with all migrations to the models."""
+    with new_database(root) as (_, url):
+        return autogenerate(root, url, message)
+
+
+def write_drop_migration(root: Path, message: str, tables: Sequence[str]) -> Path:
+    """Write the migration that drops tables, while their models are still there.
+
+    Its downgrade makes them as the models say. Written from the database, it would have to guess
+    their types: SQLite stores a price as a number.
+    """
+    with new_database(root) as (path, url):
+        if run(root, url, "alembic", "check", check=False):
+            raise SystemExit(
+                "The models have changed without a migration. Run `make migration` first."
+            )
+        with closing(sqlite3.connect(path)) as connection:
+            for table in tables:
+                connection.execute(f'DROP TABLE "{table}"')
+        migration = autogenerate(root, url, message)
+    migration.write_text(reversed_migration(migration.read_text()))
+    return migration
+
+
+def autogenerate(root: Path, database_url: str, message: str) -> Path:
+    versions = root / "alembic/versions"
+    before = {*versions.glob("*.py")}
+    run(root, database_url, "alembic", "revision", "--autogenerate", "-m", message)
+    (migration,) = {*versions.glob("*.py")} - before
+    run(root, database_url, "ruff", "check", "--fix", *RUFF, str(migration))
+    run(root, database_url, "ruff", "format", *RUFF, str(migration))
+    return migration
+
+
+def reversed_migration(text: str) -> str:
+    """Return a migration whose upgrade is the downgrade of another one, and the reverse."""
+    head, _, functions = text.partition(UPGRADE)
+    upgrade, _, downgrade = functions.rstrip("\n").partition(DOWNGRADE)
+    return f"{head}{UPGRADE}{downgrade}{DOWNGRADE}{upgrade}\n"

@@ -1,0 +1,367 @@
+import asyncio
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, inspect
+
+from app.core.database.unit_of_work import Database
+from app.project import generation
+from tests.conftest import make_settings
+from tests.databases import ROOT
+from tests.isolation import DEADLINE_SECONDS
+from tests.project.conftest import PROGRAMS, Command, commit, git, run
+from tests.project.generated import generate
+from tests.slices import needs
+from tests.waiting import eventually
+
+NEW = ("new", "resource", "gadget", "name:str(20) unique", "price:money")
+ITEM = ("name:str(255)", "description:text?", "price:money", "is_offer:bool=false")
+EXAMPLE = re.compile(r"Field\(examples=\[[^\]]*\]\)")
+OFFER_OPTIONS = (
+    '      {% for value, label in (("", "All"), ("true", "On offer"), ("false", "Not on offer")) %}'
+)
+# The only lines of the example that are not generated for a resource with its fields.
+EXAMPLE_LINES = {
+    "admin.py": [
+        '    icon = "fa-solid fa-tag"',
+        '    column_labels: ClassVar = {"is_offer": "On offer"}',
+        '        BooleanFilter(Item.is_offer, "On offer"),',
+    ],
+    "models.py": [
+        '    """An item for sale. Replace it with a resource of your own."""',
+        "        # PostgreSQL also has trigram indexes for searches, which the migration creates.",
+    ],
+    "pages.py": ['LINKS = [Link("Items", "/items", "members", order=1)]'],
+    "router.py": [
+        'IN_USE = problem_response(InUse, "The item is in use, for example in an order")',
+        '    """Delete an item. One that is in use, as in an order, stays."""',
+    ],
+    "templates/conflict.html": ["        <dt>On offer</dt>"],
+    "templates/fields.html": ['{{ checkbox(form, "is_offer", "On offer") }}'],
+    "templates/list.html": [
+        '    <label for="is_offer">Offers</label>',
+        OFFER_OPTIONS,
+        '            {% if item.is_offer %}<span class="badge good">On offer</span>{% endif %}',
+    ],
+}
+# The only lines that are generated and not in the example.
+GENERATED_LINES = {
+    "admin.py": [
+        '    icon = "fa-solid fa-folder"',
+        '        BooleanFilter(Item.is_offer, "Offer"),',
+    ],
+    "pages.py": ['LINKS = [Link("Items", "/items", "members", order=3)]'],
+    "router.py": [
+        'IN_USE = problem_response(InUse, "The item is in use")',
+        '    """Delete an item. One that is in use stays."""',
+    ],
+    "templates/conflict.html": ["        <dt>Offer</dt>"],
+    "templates/fields.html": ['{{ checkbox(form, "is_offer", "Offer") }}'],
+    "templates/list.html": [
+        '    <label for="is_offer">Offer</label>',
+        '      {% for value, label in (("", "All"), ("true", "Yes"), ("false", "No")) %}',
+        '            {% if item.is_offer %}<span class="badge good">Offer</span>{% endif %}',
+    ],
+}
+WITH_CHILDREN = (
+    "number:str(20) unique",
+    "due:date?",
+    "status:enum(draft,sent,paid)=draft",
+    "customer:ref(users)",
+    "item:ref(items)?",
+    "lines:many(quantity:int>=1, price:money, note:str(20)?, kind:enum(a,b)=a, is_free:bool=false)",
+    "stops:many(place:text, at:datetime?, weight:float=0.5, data:json?)",
+)
+EVERY_TYPE = (
+    "title:str(40) unique",
+    "code:str(3)?",
+    "notes:text(100)?",
+    "label:str(20)='a b'",
+    "count:int>=1<=10",
+    "rank:int unique",
+    "big:bigint=5",
+    "total:money",
+    "fee:money>=-100<=100=2.5",
+    "weight:float?",
+    "ratio:float>=0=0.5",
+    "is_open:bool",
+    "is_late:bool?",
+    "is_done:bool=false",
+    "is_on:bool=true",
+    "due:date",
+    "start:datetime?",
+    "seen:datetime=2026-01-01T00:00:00",
+    "token:uuid index",
+    "extra:json?",
+    "data:json",
+    "status:enum(draft,sent)=draft",
+    "kind:enum(a,b)",
+    "level:enum(low,high)?",
+    "customer:ref(users)",
+    "order:ref(orders)",
+    "item:ref(items)?",
+    "helper:ref(users)? unique",
+)
+
+
+def lines_of(file: Path) -> list[str]:
+    """Return the lines of a file; the examples of values in a schema do not matter."""
+    text = EXAMPLE.sub("Field(...)", file.read_text())
+    return re.sub(r"Annotated\[\s+(.*)\s+\]\n", r"Annotated[\1]\n", text).splitlines()
+
+
+@pytest.fixture(scope="module")
+def generated_items(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("generated")
+    generate(folder, "item", ITEM)
+    return folder / "app/features/items"
+
+
+def files_of(folder: Path) -> dict[str, list[str]]:
+    """Return the lines of the files of a slice."""
+    files = [*folder.rglob("*.py"), *folder.rglob("*.html")]
+    return {str(file.relative_to(folder)): lines_of(file) for file in files}
+
+
+def lines_only_in(one: dict[str, list[str]], other: dict[str, list[str]]) -> dict[str, list[str]]:
+    found = {path: [line for line in one[path] if line not in other[path]] for path in one}
+    return {path: lines for path, lines in found.items() if lines}
+
+
+@needs("items", "admin.py", "items/live.py")
+def test_generated_slice_is_the_example(generated_items: Path) -> None:
+    """The example and the templates cannot drift apart."""
+    example, generated = files_of(ROOT / "app/features/items"), files_of(generated_items)
+    del example["cli.py"]  # It creates sample items.
+    assert example.keys() == generated.keys()
+    assert lines_only_in(example, generated) == EXAMPLE_LINES
+    assert lines_only_in(generated, example) == GENERATED_LINES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gadget"], "Name at least one field"),
+        (["gadget", "a:strr"], "There is no type 'strr'"),
+        (["Gadget", "a:str"], "'Gadget' cannot be a name"),
+        (["class", "a:str"], "'class' is a keyword of Python"),
+        (["filter", "a:str"], "'filter' is taken: Python has"),
+        (["value", "a:str"], "'values' is a keyword of SQL"),
+        (["user", "a:str"], "'users' is taken: there is a table"),
+        (["account", "a:str"], "'accounts' is taken: there is a slice"),
+        (["problem", "a:str"], "'problems' is taken: the application has a page /problems"),
+        (["input", "a:str"], "'input' is taken"),
+        (["sheep", "a:str", "--plural", "sheep"], "'sheep' has no plural of its own"),
+        (["x" * 20, "a:str"], "is too long: use up to 20 characters"),
+        (["event", "a:str"], "'event' is taken: generated code has a variable of this name"),
+        (["form", "a:str"], "'form' is taken: generated code has a variable of this name"),
+        (["gadget", "id:int"], "'id' cannot be a field: every resource has it already"),
+        (["gadget", "owner_id:int"], "every resource has it already"),
+        (["gadget", "owner:ref(users)"], "every resource has it already"),
+        (["gadget", "version:int"], "every resource has it already"),
+        (["gadget", "created_at:datetime"], "every resource has it already"),
+        (["gadget", "import:str"], "it is a keyword of Python"),
+        (["gadget", "order:int"], "it is a keyword of SQL"),
+        (["gadget", "date:date"], "it is the name of a type"),
+        (["gadget", "json:json"], "models and schemas use this name themselves"),
+        (["gadget", "metadata:json"], "models and schemas use this name themselves"),
+        (["gadget", "once:str"], "forms and lists use this name themselves"),
+        (["gadget", "a:str", "a:int"], "The field 'a' is listed twice"),
+        (["gadget", "a:ref(nothing)"], "there is no table 'nothing' to refer to"),
+        (["gadget", "a:ref(auth_sessions)"], "there is no table 'auth_sessions' to refer to"),
+        (["gadget", "a:many(id:int)"], "Name at least one field"),
+        (["gadget", "a:int", "b:many(id:int)"], "every resource has it already"),
+        (["abcdefghijklmnop", "abcdefghijklmnopqrstuvwxy:str"], "characters together"),
+    ],
+)
+def test_impossible_resource_is_refused_and_nothing_is_written(
+    tmp_path: Path, command: Command, arguments: list[str], message: str
+) -> None:
+    result = command(tmp_path, "new", "resource", *arguments)
+    assert result.exit_code != 0
+    assert message in result.output
+    assert result.output.count("\n") == 1
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_taken_folder_is_refused(repository: Path, command: Command) -> None:
+    (repository / "tests/features/gadgets").mkdir()
+    result = command(repository, *NEW)
+    assert (result.exit_code, result.output) == (
+        1,
+        "'gadgets' is taken: there is a folder tests/features/gadgets.\n",
+    )
+
+
+def test_name_with_two_meanings_is_refused(repository: Path, command: Command) -> None:
+    fields = ("line_quantity:int", "lines:many(quantity:int)")
+    result = command(repository, "new", "resource", "gadget", *fields)
+    assert result.exit_code == 1
+    assert result.output.startswith("The name 'LineQuantity' would have two meanings in app/feat")
+    assert git(repository, "status", "--porcelain") == ""
+
+
+def test_dry_run_prints_everything_and_writes_nothing(repository: Path) -> None:
+    output = run(repository, "app", *NEW, "--dry-run")
+    assert "would create app/features/gadgets/models.py\n" in output
+    assert 'op.create_table(\n        "gadgets",' in output
+    assert git(repository, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("last", ["app/features/gadgets", "tests/features/gadgets", "alembic"])
+def test_interrupted_run_leaves_nothing(
+    repository: Path, command: Command, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    """It is interrupted after each of the moves in turn."""
+    rename = Path.rename
+
+    def interrupt(path: Path, target: Path) -> Any:
+        rename(path, target)
+        if str(target).startswith(str(repository / last)):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", interrupt)
+    result = command(repository, *NEW)
+    assert result.exit_code != 0
+    assert git(repository, "status", "--porcelain") == ""
+    assert [*(repository / "data").iterdir()] == []
+
+
+def test_terminated_run_leaves_nothing(repository: Path) -> None:
+    process = subprocess.Popen(
+        [PROGRAMS / "app", *NEW],
+        cwd=repository,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(repository)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    eventually(lambda: any(repository.glob("data/*/app/features/gadgets/models.py")))
+    process.terminate()
+    assert process.wait(DEADLINE_SECONDS) != 0
+    assert git(repository, "status", "--porcelain") == ""
+    assert [*(repository / "data").iterdir()] == []
+
+
+def test_error_of_the_migration_leaves_nothing(
+    repository: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(generation, "write_migration", fail)
+    assert command(repository, *NEW).exit_code != 0
+    assert git(repository, "status", "--porcelain") == ""
+    assert [*(repository / "data").iterdir()] == []
+
+
+def check_generated(repository: Path, names: str) -> None:
+    """Check the style, types, contracts, migration and tests of a generated resource."""
+    folders = f"app/features/{names}", f"tests/features/{names}"
+    run(repository, "ruff", "format", "--check", *folders, "alembic")
+    run(repository, "ruff", "check", *folders, "alembic")
+    run(repository, "mypy", *folders)
+    run(repository, "lint-imports")
+    run(repository, "app", "db", "check")
+    url = f"sqlite+aiosqlite:///{repository}/data/check.db"
+    for step in (("upgrade", "head"), ("downgrade", "-1"), ("upgrade", "head")):
+        run(repository, "alembic", *step, DATABASE_URL=url)
+    run(repository, "pytest", "-q", "-n0", f"tests/features/{names}")
+
+
+def read_tables(connection: Connection) -> dict[str, Any]:
+    """Return the columns, constraints and indexes of each table."""
+    inspector = inspect(connection)
+    return {
+        table: (
+            [
+                (each["name"], str(each["type"]), each["nullable"])
+                for each in inspector.get_columns(table)
+            ],
+            sorted(inspector.get_foreign_keys(table), key=str),
+            sorted(inspector.get_indexes(table), key=str),
+            sorted(inspector.get_unique_constraints(table), key=str),
+            sorted(inspector.get_check_constraints(table), key=str),
+        )
+        for table in sorted(inspector.get_table_names())
+    }
+
+
+def tables_of(database_url: str) -> dict[str, Any]:
+    async def read() -> dict[str, Any]:
+        database = Database(make_settings(database_url))
+        async with database.engine.connect() as connection:
+            found = await connection.run_sync(read_tables)
+        await database.dispose()
+        return found
+
+    return asyncio.run(read())
+
+
+def files_outside(repository: Path, names: str) -> list[str]:
+    """Return the new files that are neither the resource's own nor its migration."""
+    own = (f"app/features/{names}/", f"tests/features/{names}/", "alembic/versions/")
+    lines = git(repository, "status", "--porcelain", "--untracked-files=all").splitlines()
+    assert all(line.startswith("?? ") for line in lines)
+    return [line for line in lines if not line[3:].startswith(own)]
+
+
+@needs("items", "orders")
+@pytest.mark.slow("it runs all migrations")
+@pytest.mark.parametrize(
+    ("name", "arguments", "tables"),
+    [
+        ("specimen", EVERY_TYPE, ["specimens"]),
+        (
+            "purchase_plan",
+            WITH_CHILDREN,
+            ["purchase_plan_lines", "purchase_plan_stops", "purchase_plans"],
+        ),
+        ("person", ("age:int?", "--plural", "people"), ["people"]),
+    ],
+)
+def test_removed_resource_leaves_its_migrations_only(
+    repository: Path,
+    empty_database_url: str,
+    name: str,
+    arguments: tuple[str, ...],
+    tables: list[str],
+) -> None:
+    before = git(repository, "rev-parse", "HEAD").strip()
+    run(repository, "app", "new", "resource", name, *arguments)
+    commit(repository)
+    run(repository, "alembic", "upgrade", "head", DATABASE_URL=empty_database_url)
+    with_tables = tables_of(empty_database_url)
+    run(repository, "app", "remove", "resource", name)
+    commit(repository)
+    changed = git(repository, "diff", "--name-only", before).splitlines()
+    assert len(changed) == 2
+    assert all(path.startswith("alembic/versions/") for path in changed)
+    run(repository, "app", "db", "check")
+    run(repository, "alembic", "upgrade", "head", DATABASE_URL=empty_database_url)
+    assert sorted(with_tables.keys() - tables_of(empty_database_url).keys()) == tables
+    run(repository, "alembic", "downgrade", "-1", DATABASE_URL=empty_database_url)
+    assert tables_of(empty_database_url) == with_tables
+
+
+@needs("items", "orders", "admin.py")
+@pytest.mark.slow("it type-checks and tests a generated resource")
+@pytest.mark.parametrize(
+    ("names", "arguments"),
+    [
+        ("specimens", ("specimen", *EVERY_TYPE)),
+        ("purchase_plans", ("purchase_plan", *WITH_CHILDREN)),
+        ("gadgets", (*NEW[2:], "--no-pages", "--no-admin")),
+        ("people", ("person", "age:int?", "--plural", "people")),
+    ],
+)
+def test_generated_resource_passes_every_check(
+    repository: Path, names: str, arguments: tuple[str, ...]
+) -> None:
+    run(repository, "app", "new", "resource", *arguments)
+    assert files_outside(repository, names) == []
+    check_generated(repository, names)
+    commit(repository)

@@ -1,0 +1,59 @@
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from app.web.forms import Form
+from app.web.resource_pages import format_value
+
+
+class Row(BaseModel):
+    price: int
+
+
+class Order(BaseModel):
+    rows: list[Row]
+
+
+def test_rows_without_values_are_left_out_and_the_rest_is_numbered_anew() -> None:
+    form = Form(
+        {
+            "rows-0-price": " ",
+            "rows-2-price": "2",
+            "rows-2-note": "",
+            "rows-10-price": "3",
+            "name": "x",
+        }
+    )
+    assert form.take_rows("rows") == [{"price": "2"}, {"price": "3"}]
+    assert form.values == {
+        "rows-0-price": "2",
+        "rows-0-note": "",
+        "rows-1-price": "3",
+        "name": "x",
+    }
+    assert form.count_rows("rows") == 2
+    assert form.take_rows("row") == []
+
+
+def test_error_of_a_row_belongs_to_its_field() -> None:
+    form = Form({"rows-5-price": "x"})
+    with pytest.raises(ValidationError) as invalid:
+        form.read(Order, rows=form.take_rows("rows"))
+    form.add_error(invalid.value)
+    assert form.errors == {"rows-0-price": "Enter a whole number such as 2."}
+    assert form.get("rows-0-price") == "x"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        (True, "true"),
+        (False, "false"),
+        (0, "0"),
+        ({"a": [None]}, '{"a": [null]}'),
+    ],
+)
+def test_value_is_formatted_as_a_form_submits_it(value: Any, text: str) -> None:
+    assert format_value(value) == text
