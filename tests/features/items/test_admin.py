@@ -168,8 +168,9 @@ async def test_list_needs_two_statements(
     async with counted_statements(app) as seen:
         page = await admin.get("/admin/item/list?pageSize=50&sortBy=name&sort=asc")
     assert len(ids(page)) == 50
-    assert len(seen) == 2  # They read the count and the page.
-    assert "ORDER BY" not in next(each for each in seen if "count(" in each)
+    about_items = [each for each in seen if "FROM items" in each]
+    assert len(about_items) == 2  # They read the count and the page.
+    assert "ORDER BY" not in next(each for each in about_items if "count(" in each)
 
 
 async def test_export_has_the_filters_of_the_list(admin: httpx.AsyncClient, root: Person) -> None:
