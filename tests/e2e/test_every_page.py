@@ -7,7 +7,7 @@ from tests.conftest import only
 from tests.e2e.accessibility import check_accessibility
 from tests.e2e.conftest import BrowserErrors, OpenPage, Site, sign_in
 
-pytestmark = only("sqlite")
+pytestmark = [only("sqlite"), pytest.mark.slow("axe takes a second for each page")]
 ODD_NAMES = ("W" * 255, "\N{OWL}" * 255, "שלום עולם " * 25, "two\nlines", " ")
 
 

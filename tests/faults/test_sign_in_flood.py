@@ -31,6 +31,7 @@ async def sign_in(client: httpx.AsyncClient, username: str, password: str) -> in
     return (await client.post(TOKEN, data=form)).status_code
 
 
+@pytest.mark.slow("it hashes hundreds of passwords")
 async def test_sign_in_overtakes_a_flood_from_other_networks(
     app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from tests.isolation import DEADLINE_SECONDS
 from tests.server import free_port, http_client, is_listening, serving, start, wait_until_live
 from tests.waiting import eventually
 
-pytestmark = only("sqlite")
+pytestmark = [only("sqlite"), pytest.mark.slow("it starts servers with several workers")]
 
 CLIENTS = 8
 

@@ -1,7 +1,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,12 +53,22 @@ def copy(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def shared_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("repository")
+    copy_to(folder)
+    git(folder, "init", "--quiet")
+    commit(folder)
+    git(folder, "tag", "start")
+    return folder
+
+
 @pytest.fixture
-def repository(copy: Path) -> Path:
-    """Return a copy of the project, committed."""
-    git(copy, "init", "--quiet")
-    commit(copy)
-    return copy
+def repository(shared_repository: Path) -> Iterator[Path]:
+    """Yield a copy of the project, committed, and undo what the test changes."""
+    yield shared_repository
+    git(shared_repository, "reset", "--quiet", "--hard", "start")
+    git(shared_repository, "clean", "-ffdx", "--quiet")
 
 
 def commit(folder: Path) -> None:

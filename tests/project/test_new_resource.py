@@ -158,7 +158,6 @@ def test_generated_slice_is_the_example(generated_items: Path) -> None:
         (["sheep", "a:str", "--plural", "sheep"], "'sheep' has no plural of its own"),
         (["x" * 20, "a:str"], "is too long: use up to 20 characters"),
         (["event", "a:str"], "'event' is taken: generated code has a variable of this name"),
-        (["form", "a:str"], "'form' is taken: generated code has a variable of this name"),
         (["gadget", "id:int"], "'id' cannot be a field: every resource has it already"),
         (["gadget", "owner_id:int"], "every resource has it already"),
         (["gadget", "owner:ref(users)"], "every resource has it already"),
@@ -205,6 +204,7 @@ def test_name_with_two_meanings_is_refused(repository: Path, command: Command) -
     assert git(repository, "status", "--porcelain") == ""
 
 
+@pytest.mark.slow("it runs all migrations")
 def test_dry_run_prints_everything_and_writes_nothing(repository: Path) -> None:
     output = run(repository, "app", *NEW, "--dry-run")
     assert "would create app/features/gadgets/models.py\n" in output
@@ -213,6 +213,7 @@ def test_dry_run_prints_everything_and_writes_nothing(repository: Path) -> None:
 
 
 @pytest.mark.parametrize("last", ["app/features/gadgets", "tests/features/gadgets", "alembic"])
+@pytest.mark.slow("it runs all migrations")
 def test_interrupted_run_leaves_nothing(
     repository: Path, command: Command, monkeypatch: pytest.MonkeyPatch, last: str
 ) -> None:
@@ -231,6 +232,7 @@ def test_interrupted_run_leaves_nothing(
     assert [*(repository / "data").iterdir()] == []
 
 
+@pytest.mark.slow("it runs all migrations")
 def test_terminated_run_leaves_nothing(repository: Path) -> None:
     process = subprocess.Popen(
         [PROGRAMS / "app", *NEW],

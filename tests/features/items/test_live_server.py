@@ -162,6 +162,7 @@ async def make_tokens(database_url: str, count: int) -> list[str]:
     return tokens
 
 
+@pytest.mark.slow("it opens a thousand sockets")
 def test_thousand_sockets_need_no_more_connections(server: httpx.Client, database_url: str) -> None:
     """The pool of the shared server has five connections."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -41,7 +41,8 @@ async def test_statements_of_a_list_do_not_grow_with_its_orders(
         await make_order(ann, (item, 1))
     async with counted_statements(app) as statements:
         assert len(ids(await admin.get("/admin/order/list"))) == 5
-    assert len(statements) == 3  # They read the count, the orders and all their lines.
+    about_orders = [each for each in statements if "FROM order" in each]
+    assert len(about_orders) == 3  # They read the count, the orders and all their lines.
 
 
 async def test_filters_and_sorts(admin: httpx.AsyncClient, ann: Person, bob: Person) -> None:
