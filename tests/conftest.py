@@ -72,7 +72,7 @@ POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL")
 CHROMIUM = shutil.which("chromium")
 SERVER, TWO_WORKERS = "server", "two workers"
 UNTRACED = {"server", "two_workers", "site"}
-TRACED_CASES = 4
+TRACED_CASES = 40
 IS_TRACED = pytest.StashKey[bool]()
 # Tests share the rate limit of sign-ins. With a small pool, leaked connections make a test fail.
 SERVER_SETTINGS = {

@@ -143,6 +143,17 @@ def test_generated_slice_is_the_example(generated_items: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "fields"), [("specimen", EVERY_TYPE), ("purchase_plan", WITH_CHILDREN)]
+)
+def test_generated_code_has_no_unknown_name_and_no_unused_import(
+    tmp_path: Path, name: str, fields: tuple[str, ...]
+) -> None:
+    generate(tmp_path, name, [field for field in fields if "ref(" not in field])
+    assert len([*tmp_path.rglob("*.py")]) > 10
+    subprocess.run([PROGRAMS / "ruff", "check", "--isolated", "--select=F", tmp_path], check=True)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["gadget"], "Name at least one field"),
