@@ -92,7 +92,7 @@ async def test_interrupted_form_is_sent_again_after_the_confirmation(
     assert me["full_name"] == sent["full_name"]
 
 
-async def test_nothing_is_written_without_the_confirmation(
+async def test_write_without_the_confirmation_is_refused(
     app: FastAPI, admin: httpx.AsyncClient, ann: Person
 ) -> None:
     await set_age(app, 16)

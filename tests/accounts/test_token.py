@@ -293,7 +293,7 @@ async def test_unknown_address_costs_a_hash(
     assert seen == [None, None, None]
 
 
-async def test_no_connection_is_held_while_a_password_is_hashed(
+async def test_hashing_a_password_holds_no_connection(
     database_url: str, password_hash: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = make_settings(database_url, database_pool_size=1)

@@ -122,7 +122,7 @@ async def test_links_of_a_guest_lead_below_the_prefix(browser: httpx.AsyncClient
         ("web/**/*.py", r'redirect\(f?"/'),
     ],
 )
-def test_no_file_has_an_address_without_the_prefix(files: str, path: str) -> None:
+def test_addresses_in_files_have_the_prefix(files: str, path: str) -> None:
     found = {file: re.findall(path, file.read_text()) for file in (ROOT / "app").glob(files)}
     assert len(found) > 3
     assert {file: addresses for file, addresses in found.items() if addresses} == {}

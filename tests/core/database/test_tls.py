@@ -97,7 +97,7 @@ async def test_certificate_of_another_host_is_refused_by_verify_full_only(
     assert await tls_version(tls_server.url("verify-ca", "127.0.0.1"))
 
 
-async def test_all_connections_of_the_application_are_verified(
+async def test_application_verifies_every_connection(
     tls_server: TlsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server takes no other connections: the pool's, the listener's, and the migrations'."""

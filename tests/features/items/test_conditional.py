@@ -158,7 +158,9 @@ async def test_unknown_item_returns_404_for_any_if_match(ann: Person, bob: Perso
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-def test_one_of_20_writers_with_one_etag_wins(two_workers: httpx.Client, method: str) -> None:
+def test_concurrent_writers_with_one_etag_have_one_winner(
+    two_workers: httpx.Client, method: str
+) -> None:
     sign_up(two_workers)
     created = two_workers.post(URL, json=LAMP)
     url, headers = created.headers["Location"], {"If-Match": created.headers["ETag"]}

@@ -240,11 +240,11 @@ async def until_waiting(app: FastAPI, many: int) -> None:
         await eventually_async(are_waiting)
 
 
-def test_one_of_16_concurrent_requests_creates_the_item(server: httpx.Client) -> None:
+def test_concurrent_requests_with_one_key_create_one_item(server: httpx.Client) -> None:
     check_that_one_item_is_created(server)
 
 
-def test_one_of_16_concurrent_requests_on_two_workers_creates_the_item(
+def test_concurrent_requests_on_two_workers_create_one_item(
     two_workers: httpx.Client,
 ) -> None:
     check_that_one_item_is_created(two_workers)
