@@ -1,6 +1,6 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 from sqlalchemy import (
@@ -40,6 +40,7 @@ from app.core.security.client import request_origin
 from app.core.security.principal import Principal
 from app.core.security.tokens import AccessClaims
 
+CredentialT = TypeVar("CredentialT", AuthSession, ApiKey)
 CLEAN_UP_AT_ONCE = 100
 MAX_SESSIONS_OF_A_USER = 100
 
@@ -180,10 +181,10 @@ class SecurityEventRepository(Repository[SecurityEvent]):
         return statement.where(SecurityEvent.created_at >= created_at)
 
 
-class SessionRepository(Repository[AuthSession]):
-    """The sessions. Every end of one is recorded here, and told to its sockets."""
+class CredentialRepository(Repository[CredentialT]):
+    """Sessions or API keys. Every end of one is recorded here, and told to its sockets."""
 
-    model = AuthSession
+    end_kind: ClassVar[EventKind]
 
     def __init__(
         self, session: Session, security_events: SecurityEventRepository, *, verified_only: bool
@@ -191,7 +192,29 @@ class SessionRepository(Repository[AuthSession]):
         super().__init__(session)
         self._events = Events(session)
         self._security_events = security_events
-        self._users_with_access = with_access(verified_only)
+        self._active = [*with_access(verified_only), self.model.expires_at > utc_now()]
+
+    async def active_ids(self, ids: Collection[UUID]) -> Sequence[UUID]:
+        """Return those that have not ended."""
+        statement = select(self.model.id).join(User).where(*self._active)
+        return (await self._session.scalars(statement.where(self.model.id.in_(ids)))).all()
+
+    async def clean_up(self) -> int:
+        return await delete_expired(self._session, self.model)
+
+    async def _end(self, statement: Delete, by: int | None = None) -> bool:
+        """Run a DELETE, and return whether it has ended any."""
+        ended = await self._session.execute(statement.returning(self.model.id, self.model.user_id))
+        rows = ended.all()
+        for id_, user_id in rows:
+            self._events.record(SessionEnded(session_id=id_))
+            self._security_events.record(self.end_kind, user_id, by=by, session_id=id_)
+        return bool(rows)
+
+
+class SessionRepository(CredentialRepository[AuthSession]):
+    model = AuthSession
+    end_kind = EventKind.SESSION_ENDED
 
     async def verify(self, claims: AccessClaims) -> tuple[Principal, datetime]:
         """Return the principal of a token and the end of its session.
@@ -201,8 +224,7 @@ class SessionRepository(Repository[AuthSession]):
         statement = (
             select(User.is_superuser, AuthSession.expires_at)
             .join(AuthSession, AuthSession.user_id == User.id)
-            .where(User.id == claims.sub, *self._users_with_access)
-            .where(AuthSession.id == claims.sid, AuthSession.expires_at > utc_now())
+            .where(User.id == claims.sub, AuthSession.id == claims.sid, *self._active)
         )
         row = (await self._session.execute(statement)).one_or_none()
         if row is None:
@@ -211,19 +233,12 @@ class SessionRepository(Repository[AuthSession]):
         scopes = frozenset(claims.scope.split()) & allowed_scopes(is_superuser)
         return Principal(claims.sub, claims.sid, scopes, is_superuser), ends_at
 
-    async def active_session_ids(self, session_ids: Collection[UUID]) -> Sequence[UUID]:
-        """Return those of the sessions that have not ended."""
-        statement = select(AuthSession.id).join(User).where(*self._users_with_access)
-        statement = statement.where(AuthSession.expires_at > utc_now())
-        return (await self._session.scalars(statement.where(AuthSession.id.in_(session_ids)))).all()
-
     async def get_by_cookie(self, cookie_hash: str) -> tuple[AuthSession, bool] | None:
         """Return the session of a cookie and whether its user is a superuser, or None."""
         statement = (
             select(AuthSession, User.is_superuser)
             .join(User, AuthSession.user_id == User.id)
-            .where(AuthSession.cookie_hash == cookie_hash, AuthSession.expires_at > utc_now())
-            .where(*self._users_with_access)
+            .where(AuthSession.cookie_hash == cookie_hash, *self._active)
         )
         row = (await self._session.execute(statement)).one_or_none()
         return row and (row[0], row[1])
@@ -317,45 +332,17 @@ class SessionRepository(Repository[AuthSession]):
             statement = statement.where(AuthSession.id != keep)
         await self._end(statement, by)
 
-    async def _end(self, statement: Delete, by: int | None = None) -> bool:
-        ended = await self._session.execute(
-            statement.returning(AuthSession.id, AuthSession.user_id)
-        )
-        rows = ended.all()
-        for session_id, user_id in rows:
-            self._events.record(SessionEnded(session_id=session_id))
-            self._security_events.record(
-                EventKind.SESSION_ENDED, user_id, by=by, session_id=session_id
-            )
-        return bool(rows)
 
-    async def clean_up(self) -> int:
-        return await delete_expired(self._session, self.model)
-
-
-class ApiKeyRepository(Repository[ApiKey]):
-    """The API keys. Every revocation of one is recorded here, and told to its sockets."""
-
+class ApiKeyRepository(CredentialRepository[ApiKey]):
     model = ApiKey
-
-    def __init__(
-        self, session: Session, security_events: SecurityEventRepository, *, verified_only: bool
-    ) -> None:
-        super().__init__(session)
-        self._events = Events(session)
-        self._security_events = security_events
-        self._with_access = [*with_access(verified_only), ApiKey.expires_at > utc_now()]
+    end_kind = EventKind.API_KEY_REVOKED
 
     async def get_valid(self, key_hash: str) -> tuple[ApiKey, bool] | None:
         """Return a key and whether its user is a superuser, or None."""
         statement = select(ApiKey, User.is_superuser).join(User, ApiKey.user_id == User.id)
-        statement = statement.where(ApiKey.key_hash == key_hash, *self._with_access)
+        statement = statement.where(ApiKey.key_hash == key_hash, *self._active)
         row = (await self._session.execute(statement)).one_or_none()
         return row and (row[0], row[1])
-
-    async def active_ids(self, key_ids: Collection[UUID]) -> Sequence[UUID]:
-        statement = select(ApiKey.id).join(User).where(*self._with_access)
-        return (await self._session.scalars(statement.where(ApiKey.id.in_(key_ids)))).all()
 
     async def touch(self, key_id: UUID, seen: datetime | None) -> bool:
         """Note the use of a key, and return False if another request has since it was seen."""
@@ -375,23 +362,10 @@ class ApiKeyRepository(Repository[ApiKey]):
 
     async def revoke(self, key_id: UUID, user_id: int) -> bool:
         statement = delete(ApiKey).where(ApiKey.id == key_id, ApiKey.user_id == user_id)
-        return await self._end(statement, None)
+        return await self._end(statement)
 
     async def revoke_all(self, user_id: int, *, by: int | None = None) -> None:
         await self._end(delete(ApiKey).where(ApiKey.user_id == user_id), by)
-
-    async def clean_up(self) -> int:
-        return await delete_expired(self._session, self.model)
-
-    async def _end(self, statement: Delete, by: int | None) -> bool:
-        ended = await self._session.execute(statement.returning(ApiKey.id, ApiKey.user_id))
-        rows = ended.all()
-        for key_id, user_id in rows:
-            self._events.record(SessionEnded(session_id=key_id))
-            self._security_events.record(
-                EventKind.API_KEY_REVOKED, user_id, by=by, session_id=key_id
-            )
-        return bool(rows)
 
 
 class EmailTokenRepository(Repository[EmailToken]):

@@ -92,7 +92,7 @@ class AuthService:
         async with self._accounts.reading() as accounts:
             for start in range(0, len(ids), IDS_AT_ONCE):
                 batch = ids[start : start + IDS_AT_ONCE]
-                found.update(await accounts.sessions.active_session_ids(batch))
+                found.update(await accounts.sessions.active_ids(batch))
                 if others := [id_ for id_ in batch if id_ not in found]:
                     found.update(await accounts.api_keys.active_ids(others))
         return found
