@@ -219,7 +219,8 @@ def list_jobs(context: typer.Context, limit: int = 50) -> None:
 
     async def work(resources: Resources) -> tuple[Sequence[QueuedJob], Sequence[ScheduleTimes]]:
         async with UnitsOfWork(JobRepository, resources.database).reading() as queue:
-            return await queue.list(limit), await resources.jobs.schedules.list()
+            queued = await queue.list(limit)
+        return queued, await resources.jobs.schedules.list()
 
     queued, schedules = run(context, work)
     for job in queued:
