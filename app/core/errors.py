@@ -32,13 +32,18 @@ from typing import ClassVar
 
 
 class AppError(Exception):
-    """The base of all domain errors. Clients see `detail`, so it must not contain secrets."""
+    """The base of all domain errors. Clients see `detail`, so it must not contain secrets.
+
+    `detail` is English: `text` with the values of its {placeholders}. Pages translate `text`.
+    """
 
     kind: ClassVar[str]
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
+    def __init__(self, text: str, **values: object) -> None:
+        self.text = text
+        self.values = values
+        self.detail = text.format_map(values) if values else text
+        super().__init__(self.detail)
 
 
 class Invalid(AppError):
@@ -46,8 +51,8 @@ class Invalid(AppError):
 
     kind = "validation"
 
-    def __init__(self, detail: str, *loc: str | int) -> None:
-        super().__init__(detail)
+    def __init__(self, text: str, *loc: str | int, **values: object) -> None:
+        super().__init__(text, **values)
         self.loc = loc
 
 
@@ -60,8 +65,8 @@ class InvalidTokenRequest(AppError):
 
     kind = "invalid-token-request"
 
-    def __init__(self, error: str, detail: str) -> None:
-        super().__init__(detail)
+    def __init__(self, error: str, text: str, **values: object) -> None:
+        super().__init__(text, **values)
         self.error = error
 
 

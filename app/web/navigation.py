@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from app.core.config import Settings
 from app.core.security.principal import Principal
+from app.core.translation import mark
 
 MAX_PATH = 2000
 
@@ -36,18 +37,18 @@ class Link(NamedTuple):
 
 LINKS = [
     Link(
-        "API docs",
+        mark("API docs"),
         "/docs",
         "anyone",
-        "Try every operation in the browser.",
+        mark("Try every operation in the browser."),
         order=5,
         needs="has_docs",
     ),
     Link(
-        "Reference",
+        mark("Reference"),
         "/redoc",
         "anyone",
-        "Read about every operation.",
+        mark("Read about every operation."),
         order=6,
         is_in_bar=False,
         needs="has_docs",

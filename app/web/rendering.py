@@ -11,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from app.core.context import route_path
-from app.core.http.templates import MemoryBytecodeCache, compile_templates
+from app.core.http.templates import MemoryBytecodeCache, compile_templates, translate_templates
+from app.core.translation import current_language, format_time, gettext, languages
 from app.web.forms import Form
-from app.web.links import TEMPLATE_FUNCTIONS
+from app.web.links import TEMPLATE_FUNCTIONS, current_page
 from app.web.site import site_of
 
 FOLDER = Path(__file__).parent / "templates"
@@ -36,7 +37,8 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.globals |= TEMPLATE_FUNCTIONS | shared
-        self._environment.filters["time"] = time_tag
+        self._environment.filters |= {"time": time_tag, "isolate": isolate}
+        translate_templates(self._environment)
 
     def compile(self) -> None:
         compile_templates(self._environment, is_page)
@@ -70,14 +72,22 @@ def render(
         "principal": getattr(request.state, "principal", None),
         "path": route_path(request.scope),
         "request": request,
+        "current_page": current_page(request),
+        "languages": languages(),
         "theme": theme if theme in THEMES else None,
-        "notice": (notices or {}).get(request.query_params.get("notice", "")),
+        "notice": gettext((notices or {}).get(request.query_params.get("notice", ""), "")),
     }
     html = site_of(request).templates.render(template, shared | context)
     return HTMLResponse(
         html,
         form.status if form.status != 200 else status,
-        {"Cache-Control": "no-store", **form.headers, **(headers or {})},
+        {
+            "Cache-Control": "no-store",
+            "Content-Language": current_language().tag,
+            "Vary": "Accept-Language, Cookie",
+            **form.headers,
+            **(headers or {}),
+        },
     )
 
 
@@ -85,5 +95,10 @@ def time_tag(value: datetime) -> Markup:
     """Format a time in UTC as an HTML element. The script converts it to the local time zone."""
     utc = value.astimezone(UTC)
     return Markup('<time datetime="{}">{}</time>').format(
-        utc.strftime("%Y-%m-%dT%H:%M:%SZ"), utc.strftime("%d %b %Y, %H:%M UTC")
+        utc.strftime("%Y-%m-%dT%H:%M:%SZ"), format_time(utc)
     )
+
+
+def isolate(text: str) -> Markup:
+    """Return a user's text as an element, so that its direction does not affect its sentence."""
+    return Markup("<bdi>{}</bdi>").format(text)

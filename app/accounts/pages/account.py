@@ -19,18 +19,21 @@ from app.accounts.pages.devices import device_name
 from app.accounts.pages.events import event_title
 from app.accounts.schemas import AccountDeletion, PasswordChange, SecurityEventQuery, UserUpdate
 from app.core.errors import Forbidden, NotFound
+from app.core.translation import gettext, mark
 from app.web.forms import FORM_ERRORS, ErrorFields, Form, FormDep
 from app.web.links import page_url
 from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 
 NOTICES = {
-    "saved": "Profile saved.",
-    "email": "An email is on its way to the new address. Follow its link to confirm the change.",
-    "password": "Password changed. Every other device is signed out.",
-    "confirmed": "Email address confirmed.",
-    "ended": "Device signed out.",
-    "revoked": "API key revoked.",
+    "saved": mark("Profile saved."),
+    "email": mark(
+        "An email is on its way to the new address. Follow its link to confirm the change."
+    ),
+    "password": mark("Password changed. Every other device is signed out."),
+    "confirmed": mark("Email address confirmed."),
+    "ended": mark("Device signed out."),
+    "revoked": mark("API key revoked."),
 }
 WRONG_PASSWORD: ErrorFields = {Forbidden: "current_password"}
 
@@ -72,7 +75,7 @@ class AccountPage:
             api_keys=await self._api_keys.list(self._principal),
             events=events.results,
             event_title=event_title,
-            notice=NOTICES.get(self._request.query_params.get("notice", "")),
+            notice=gettext(NOTICES.get(self._request.query_params.get("notice", ""), "")),
         )
 
 

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.accounts.dependencies import ClientInfoDep, EmailServiceDep, Visitor
-from app.accounts.schemas import Accepted, EmailInput, EmailUndo, EmailVerification, PasswordReset
+from app.accounts.schemas import EmailInput, EmailUndo, EmailVerification, PasswordReset
 from app.core.errors import Forbidden
+from app.core.translation import gettext, mark
 from app.web.forms import FORM_ERRORS, ErrorFields, Form, FormDep
 from app.web.links import page_url
 from app.web.navigation import ResponseException, redirect
@@ -18,8 +19,10 @@ from app.web.rendering import render
 SECRET = {"Referrer-Policy": "no-referrer"}
 WRONG_PASSWORD: ErrorFields = {Forbidden: "current_password"}
 NOTICES = {
-    "sent": Accepted().detail,
-    "undone": "Your address is restored, and every device is signed out. Set a new password now.",
+    "sent": mark("If there is an account with this email address, an email is on its way."),
+    "undone": mark(
+        "Your address is restored, and every device is signed out. Set a new password now."
+    ),
 }
 
 router = APIRouter()
@@ -118,6 +121,6 @@ def show(request: Request, page: str, form: Form) -> Response:
         f"accounts/{page}.html",
         form=form,
         headers=SECRET,
-        notice=NOTICES.get(request.query_params.get("notice", "")),
+        notice=gettext(NOTICES.get(request.query_params.get("notice", ""), "")),
         holds=bool(form.get("token")) and not is_refused,
     )

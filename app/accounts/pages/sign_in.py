@@ -13,17 +13,18 @@ from app.accounts.dependencies import (
 from app.accounts.schemas import SignIn, UserCreate
 from app.core.context import root_path
 from app.core.errors import AlreadyExists, Forbidden, InvalidTokenRequest, NotSignedIn
+from app.core.translation import gettext, mark
 from app.web.forms import FORM_ERRORS, Form, FormDep
 from app.web.links import current_url, page_url
 from app.web.navigation import ResponseException, local_path, redirect
 from app.web.rendering import render
 
 NOTICES = {
-    "signed-up": "Account created. Check your email to confirm your address.",
-    "confirmed": "Email address confirmed.",
-    "password-set": "Password changed. Every device is signed out.",
-    "signed-out": "You are signed out.",
-    "deleted": "Your account and everything in it are deleted.",
+    "signed-up": mark("Account created. Check your email to confirm your address."),
+    "confirmed": mark("Email address confirmed."),
+    "password-set": mark("Password changed. Every device is signed out."),
+    "signed-out": mark("You are signed out."),
+    "deleted": mark("Your account and everything in it are deleted."),
 }
 
 router = APIRouter()
@@ -107,5 +108,5 @@ def next_page(request: Request, form: Form) -> str:
 
 
 def show(request: Request, form: Form) -> Response:
-    notice = NOTICES.get(request.query_params.get("notice", ""))
+    notice = gettext(NOTICES.get(request.query_params.get("notice", ""), ""))
     return render(request, "accounts/login.html", form=form, notice=notice)

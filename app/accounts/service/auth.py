@@ -23,6 +23,7 @@ from app.core.security.fair_queue import FairQueue
 from app.core.security.passwords import Passwords, is_encodable
 from app.core.security.principal import Principal
 from app.core.security.tokens import AccessTokens
+from app.core.translation import current_language
 
 MAX_EMAIL = 320
 MAX_SCOPE = 1000
@@ -194,7 +195,9 @@ class AuthService:
                 if await accounts.sessions.is_new_device(
                     user.id, client.address, client.user_agent
                 ):
-                    await accounts.jobs.enqueue("send_notice", "new_device", user.email)
+                    await accounts.jobs.enqueue(
+                        "send_notice", "new_device", user.email, current_language().tag
+                    )
                 return await open_session(accounts, unchanged)
         raise wrong_password()
 

@@ -31,10 +31,10 @@ class ConcurrencyLimit:
                 async with asyncio.timeout(WAIT_SECONDS):
                     await semaphore.acquire()
             except TimeoutError as error:
-                detail = (
-                    f"{self._limit} searches are in progress, which is the limit. Wait for one."
-                )
-                raise TooManyAtOnce(detail) from error
+                raise TooManyAtOnce(
+                    "{limit} searches are in progress, which is the limit. Wait for one.",
+                    limit=self._limit,
+                ) from error
             try:
                 yield
             finally:

@@ -83,7 +83,9 @@ function connect() {
 if (list) connect();
 
 // Show times in the local time zone; the server writes UTC.
-const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+// In the page's language, and in the visitor's variant of it, such as British English.
+const variant = navigator.languages.find((tag) => tag.split("-")[0] === root.lang.split("-")[0]);
+const format = new Intl.DateTimeFormat(variant ?? root.lang, { dateStyle: "medium", timeStyle: "short" });
 
 export function showTimes(within = document) {
   for (const time of within.querySelectorAll("time[datetime]")) {
