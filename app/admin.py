@@ -35,14 +35,14 @@ STATICS = f"{PATH}/statics/"
 # sqladmin's style sheet contains images, and its icons are a font.
 POLICY = content_security_policy(img_src="'self' data:", font_src="'self'")
 LINKS = [
-    Link(mark("Admin"), PATH, "superusers", order=9),
+    Link(mark("Admin"), PATH, "superusers", order=9, place="menu"),
     Link(
         mark("Admin"),
         PATH,
         "anyone",
         mark("Manage the data. For superusers."),
         order=7,
-        is_in_bar=False,
+        place="front page",
     ),
 ]
 

@@ -19,9 +19,13 @@ class Link(NamedTuple):
     audience: Literal["anyone", "guests", "members", "superusers"]
     about: str = ""  # on the front page
     order: int = 0
-    is_in_bar: bool = True
+    place: Literal["bar", "menu", "front page"] = "bar"
     is_button: bool = False  # of a form that posts
     needs: str | None = None  # the setting that has to be on
+
+    def is_current(self, path: str) -> bool:
+        """Return whether a path is that of the link, or of a page below it."""
+        return path == self.path or path.startswith(f"{self.path}/")
 
     def is_for(self, principal: Principal | None) -> bool:
         match self.audience:
@@ -50,7 +54,7 @@ LINKS = [
         "anyone",
         mark("Read about every operation."),
         order=6,
-        is_in_bar=False,
+        place="front page",
         needs="has_docs",
     ),
 ]

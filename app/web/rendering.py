@@ -12,7 +12,8 @@ from starlette.responses import HTMLResponse
 
 from app.core.context import route_path
 from app.core.http.templates import MemoryBytecodeCache, compile_templates, translate_templates
-from app.core.translation import current_language, format_time, gettext, languages
+from app.core.translation import current_language, format_time, languages
+from app.web.flash import forget_flash, read_flash
 from app.web.forms import Form
 from app.web.links import TEMPLATE_FUNCTIONS, current_page
 from app.web.site import site_of
@@ -58,15 +59,11 @@ def render(
     form: Form | None = None,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
-    notices: Mapping[str, str] | None = None,
     **context: Any,
 ) -> HTMLResponse:
-    """Render a page. It is not cached, so that "back" shows nothing after signing out.
-
-    The query parameter `notice` selects one of the notices, which a redirect leads to.
-    """
+    """Render a page. It is not cached, so that "back" shows nothing after signing out."""
     form = form or Form()
-    theme = request.cookies.get("theme")
+    theme, notice = request.cookies.get("theme"), read_flash(request)
     shared = {
         "form": form,
         "principal": getattr(request.state, "principal", None),
@@ -75,10 +72,10 @@ def render(
         "current_page": current_page(request),
         "languages": languages(),
         "theme": theme if theme in THEMES else None,
-        "notice": gettext((notices or {}).get(request.query_params.get("notice", ""), "")),
+        "notice": notice,
     }
     html = site_of(request).templates.render(template, shared | context)
-    return HTMLResponse(
+    response = HTMLResponse(
         html,
         form.status if form.status != 200 else status,
         {
@@ -89,6 +86,9 @@ def render(
             **(headers or {}),
         },
     )
+    if notice:
+        forget_flash(request, response)
+    return response
 
 
 def time_tag(value: datetime) -> Markup:

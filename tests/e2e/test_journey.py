@@ -53,6 +53,7 @@ def test_pages_work_below_the_prefix_of_a_proxy(
         expect(page.get_by_text("No items yet")).to_be_visible()
         assert api.post("/api/v1/items", json={"name": "Lamp", "price": 1}).status_code == 201
         expect(page.get_by_role("link", name="Lamp")).to_be_visible()  # by the live feed
+        page.locator(".menu summary").click()
         page.get_by_role("button", name="Dark theme").click()
         page.reload()
         expect(page.locator("html")).to_have_attribute("data-theme", "dark")
@@ -87,7 +88,7 @@ def create_item(page: Page) -> None:
     page.get_by_label("Description").fill("Brass")
     page.get_by_label("On offer").check()
     page.get_by_role("button", name="Save").dblclick()
-    expect(page.get_by_text("Item created.")).to_be_visible()
+    expect(page.get_by_text("“Lamp” created.")).to_be_visible()
     expect(page.locator("tbody tr")).to_contain_text(["Lamp"])
     expect(page.locator("tbody .price")).to_have_text(["1,999.90"])
 
@@ -99,7 +100,7 @@ def edit_in_two_tabs(page: Page) -> None:
         tab.get_by_role("link", name="Lamp").click()
     other.get_by_label("Name").fill("Lamp of the other tab")
     other.get_by_role("button", name="Save").click()
-    expect(other.get_by_text("Changes saved.")).to_be_visible()
+    expect(other.get_by_text("“Lamp of the other tab” saved.")).to_be_visible()
     other.close()
     page.get_by_label("Name").fill("Lamp of this tab")
     page.get_by_role("button", name="Save").click()
@@ -107,7 +108,7 @@ def edit_in_two_tabs(page: Page) -> None:
     expect(page.get_by_role("definition").first).to_have_text("Lamp of the other tab")
     expect(page.get_by_label("Name")).to_have_value("Lamp of this tab")
     page.get_by_role("button", name="Save your version").click()
-    expect(page.get_by_text("Changes saved.")).to_be_visible()
+    expect(page.get_by_text("“Lamp of this tab” saved.")).to_be_visible()
 
 
 def search(page: Page) -> None:
@@ -148,6 +149,7 @@ def change_elsewhere(site: Site, page: Page, email: str, has_script: bool) -> No
 
 
 def sign_out_and_go_back(page: Page) -> None:
+    page.locator(".menu summary").click()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_text("You are signed out.")).to_be_visible()
     page.go_back(wait_until="commit")  # A page from memory has no load event.

@@ -13,19 +13,14 @@ from app.accounts.dependencies import (
 from app.accounts.schemas import SignIn, UserCreate
 from app.core.context import root_path
 from app.core.errors import AlreadyExists, Forbidden, InvalidTokenRequest, NotSignedIn
-from app.core.translation import gettext, mark
+from app.core.translation import mark
+from app.web.flash import flash
 from app.web.forms import FORM_ERRORS, Form, FormDep
 from app.web.links import current_url, page_url
 from app.web.navigation import ResponseException, local_path, redirect
 from app.web.rendering import render
 
-NOTICES = {
-    "signed-up": mark("Account created. Check your email to confirm your address."),
-    "confirmed": mark("Email address confirmed."),
-    "password-set": mark("Password changed. Every device is signed out."),
-    "signed-out": mark("You are signed out."),
-    "deleted": mark("Your account and everything in it are deleted."),
-}
+CHECK_EMAIL = mark("Account created. Check your email to confirm your address.")
 
 router = APIRouter()
 
@@ -42,16 +37,30 @@ async def show_signup(request: Request, visitor: Visitor, users: UserServiceDep)
 
 @router.post("/signup")
 async def sign_up(
-    request: Request, form: FormDep, users: UserServiceDep, client: ClientInfoDep
+    request: Request,
+    form: FormDep,
+    users: UserServiceDep,
+    browsers: BrowserServiceDep,
+    client: ClientInfoDep,
+    cookie: SessionCookieDep,
 ) -> Response:
+    """Create an account and sign in, unless the address has to be confirmed before."""
     try:
-        await users.sign_up(form.read(UserCreate), client)
+        data = form.read(UserCreate)
+        await users.sign_up(data, client)
     except FORM_ERRORS as error:
         form.add_error(error, {AlreadyExists: "email"})
         page = render(request, "accounts/signup.html", form=form, is_open=users.signup_enabled)
         raise ResponseException(page) from error
-    next_ = form.get("next") or None
-    return redirect(page_url(request, "show_login", notice="signed-up", next=next_))
+    try:
+        who = SignIn(email=data.email, password=data.password)
+        value = await browsers.sign_in(who, client, cookie.read(request))
+    except FORM_ERRORS:  # REQUIRE_VERIFIED_EMAIL is set, or too many have signed in
+        login = page_url(request, "show_login", next=form.get("next") or None)
+        return flash(request, login, CHECK_EMAIL)
+    response = flash(request, next_page(request, form), mark("Account created."))
+    cookie.write(response, value)
+    return response
 
 
 @router.get("/login")
@@ -86,7 +95,7 @@ async def sign_out(
 ) -> Response:
     if value := cookie.read(request):
         await browsers.sign_out(value)
-    response = redirect(page_url(request, "show_login", notice="signed-out"))
+    response = flash(request, page_url(request, "show_login"), mark("You are signed out."))
     cookie.delete(response)
     return response
 
@@ -108,5 +117,4 @@ def next_page(request: Request, form: Form) -> str:
 
 
 def show(request: Request, form: Form) -> Response:
-    notice = gettext(NOTICES.get(request.query_params.get("notice", ""), ""))
-    return render(request, "accounts/login.html", form=form, notice=notice)
+    return render(request, "accounts/login.html", form=form)

@@ -88,6 +88,7 @@ class EmailService:
             user.email, user.email_key = used.email, email_key(used.email)
             user.email_verified_at = utc_now()
             await accounts.users.add(user)  # conflicts when another has the address by now
+            accounts.users.tell_change(user.id)
             kind = EventKind.EMAIL_CHANGED if is_new else EventKind.EMAIL_CONFIRMED
             accounts.security_events.record(kind, user.id, by=user.id)
             # A link to the old address, which may be lost to another, sets no password any more.

@@ -119,6 +119,7 @@ class UserService:
         )
         async with self._accounts.transaction() as accounts:
             user = changed(await accounts.users.lock(principal.user_id), principal.user_id, sent)
+            accounts.users.tell_change(user.id)
             if email is None or seen is None:
                 return user
             if user.password_hash != seen.password_hash:  # a change was faster

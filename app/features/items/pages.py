@@ -20,6 +20,7 @@ router = APIRouter(prefix="/items", include_in_schema=False)
 
 class ItemPages(ResourcePages):
     name, folder, list_page = "item", "items", "show_items"
+    title = "name"
     query, schema = ItemQuery, ItemCreate
 
 
