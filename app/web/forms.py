@@ -1,11 +1,12 @@
 """HTML forms: submitted values, validation and error messages."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.core import errors
 from app.core.database.repository import Versions
@@ -15,6 +16,14 @@ from app.core.translation import format_seconds, gettext, mark, mark_plural, nge
 ModelT = TypeVar("ModelT", bound=BaseModel)
 ErrorFields = Mapping[type[errors.AppError], str]
 ROW_FIELD = re.compile(r"(\d{1,4})-(\w+)")
+# A form has the field `OWNER`. If its session has ended, the sign-in has it in the field `KEPT`,
+# and sends it back to its page with the query parameter `RESUME`.
+OWNER, KEPT, RESUME = "form_owner", "kept_form", "resume"
+KEPT_VALUES = TypeAdapter(dict[str, str])
+RESUMED = mark("You are signed in again. Nothing is saved yet: check the form and send it.")
+FOREIGN = mark(
+    "This form was opened in another account. Nothing is saved yet: send it to save it in this one."
+)
 FORM_ERRORS = (
     ValidationError,
     errors.Invalid,
@@ -91,6 +100,10 @@ class Form:
         self.alert = ""
         self.status = 200
         self.headers = dict[str, str]()
+        self.owner = ""
+        """The id of the user who opened the form."""
+        self.unconfirmed = ""
+        """Why the form must not be saved before the user has seen it."""
 
     def get(self, name: str) -> str:
         return self.values.get(name, "")
@@ -101,12 +114,18 @@ class Form:
         return next((name for name in (*self.values, *self.errors) if name in self.errors), None)
 
     def read(self, model: type[ModelT], **extra: Any) -> ModelT:
-        """Validate the values as a model. Raise ValidationError.
+        """Validate the values as a model. Raise ValidationError, or Invalid as `confirm` does.
 
         Empty values are omitted, since browsers send an empty string for an empty field.
         """
+        self.confirm()
         sent = {name: self.values[name] for name in model.model_fields if self.get(name)}
         return model.model_validate(sent | extra)
+
+    def confirm(self) -> None:
+        """Raise Invalid if the user has not seen this form since they signed in."""
+        if self.unconfirmed:
+            raise errors.Invalid(self.unconfirmed)
 
     def take_rows(self, name: str) -> list[dict[str, str]]:
         """Return the rows of fields such as `lines-0-price`, without those that are empty.
@@ -190,7 +209,27 @@ async def get_form(request: Request) -> Form:
     async with request.form() as sent:
         values = {name: value for name, value in sent.items() if isinstance(value, str)}
     # Browsers send line breaks as CRLF. As LF, a line break is one character for every length.
-    return Form({name: value.replace("\r\n", "\n") for name, value in values.items()})
+    form = Form({name: value.replace("\r\n", "\n") for name, value in values.items()})
+    if RESUME in request.query_params:
+        form.values, form.unconfirmed = read_kept(form.get(KEPT)), RESUMED
+    form.owner = form.values.pop(OWNER, "")
+    principal = getattr(request.state, "principal", None)
+    if principal and form.owner not in ("", str(principal.user_id)):
+        form.unconfirmed = FOREIGN
+    return form
+
+
+def keep(form: Form) -> str:
+    """Return the values of a form, without its passwords, for a field of the sign-in."""
+    values = {name: value for name, value in form.values.items() if "password" not in name}
+    return json.dumps(values | {OWNER: form.owner})
+
+
+def read_kept(text: str) -> dict[str, str]:
+    try:
+        return KEPT_VALUES.validate_json(text)
+    except ValidationError:  # The field has been tampered with.
+        return {}
 
 
 FormDep = Annotated[Form, Depends(get_form)]

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.core.database.pagination import PageQuery
-from app.core.errors import AppError, Stale
+from app.core.errors import AppError, NotFound, Stale
 from app.core.resources import resources_of
 from app.core.security.principal import Principal
 from app.core.translation import gettext, mark
@@ -28,6 +28,7 @@ NEWEST_FIRST = "-id"
 CREATED = mark("“{title}” created."), mark("Created.")
 SAVED = mark("“{title}” saved."), mark("Changes saved.")
 DELETED = mark("“{title}” deleted."), mark("Deleted.")
+GONE = mark("This was deleted meanwhile. Save yours as a new one?")
 CHANGED = mark("This has changed since you opened it. This is the current version.")
 
 
@@ -107,10 +108,12 @@ class ResourcePages:
 
     async def edit(self, id_: int, form: Form) -> Response:
         """Update a record. A conflict shows the submitted values beside the current ones."""
-        # It is read before the update, since an error of the database ends the transaction.
-        record = await self._service.get(id_)
         try:
+            # It is read before the update, since an error of the database ends the transaction.
+            record = await self._service.get(id_)
             await self._update(id_, form)
+        except NotFound as error:
+            raise ResponseException(self._offer_new(form)) from error
         except Stale as error:
             form.status = 409
             raise ResponseException(await self.show("conflict", id_, form)) from error
@@ -118,6 +121,12 @@ class ResourcePages:
             form.add_error(error)
             raise ResponseException(self.render("edit", form, **{self.name: record})) from error
         return self._flash_on_list(SAVED, form.get(self.title))
+
+    def _offer_new(self, form: Form) -> Response:
+        """Show the values of a form whose record is gone, to create another record with them."""
+        form.status, form.alert = 404, gettext(form.unconfirmed or GONE)
+        form.values |= new_form().values
+        return self.render("new", form)
 
     async def delete(self, id_: int, form: Form) -> Response:
         record = await self._service.get(id_)

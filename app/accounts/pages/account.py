@@ -86,6 +86,7 @@ async def save_profile(
     users: UserServiceDep,
 ) -> Response:
     try:
+        form.confirm()
         full_name = form.get("full_name").strip() or None
         await users.update_own(principal, UserUpdate(full_name=full_name))
     except FORM_ERRORS as error:

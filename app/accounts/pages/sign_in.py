@@ -1,7 +1,8 @@
 """The pages to sign up, in and out."""
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.datastructures import URL
+from starlette.responses import RedirectResponse, Response
 
 from app.accounts.dependencies import (
     BrowserServiceDep,
@@ -13,14 +14,17 @@ from app.accounts.dependencies import (
 from app.accounts.schemas import SignIn, UserCreate
 from app.core.context import root_path
 from app.core.errors import AlreadyExists, Forbidden, InvalidTokenRequest, NotSignedIn
-from app.core.translation import mark
+from app.core.translation import gettext, mark
+from app.web.error_pages import wants_page
 from app.web.flash import flash
-from app.web.forms import FORM_ERRORS, Form, FormDep
+from app.web.forms import FORM_ERRORS, KEPT, RESUME, Form, FormDep, get_form, keep
 from app.web.links import current_url, page_url
 from app.web.navigation import ResponseException, local_path, redirect
 from app.web.rendering import render
 
 CHECK_EMAIL = mark("Account created. Check your email to confirm your address.")
+
+ENDED = mark("Your session has ended. Sign in, and your form is shown again.")
 
 router = APIRouter()
 
@@ -84,7 +88,7 @@ async def sign_in(
     except FORM_ERRORS as error:
         form.add_error(error, {InvalidTokenRequest: "password"})
         raise ResponseException(show(request, form)) from error
-    response = redirect(next_page(request, form))
+    response = resume(request, form) if form.get(KEPT) else redirect(next_page(request, form))
     cookie.write(response, value)
     return response
 
@@ -101,10 +105,24 @@ async def sign_out(
 
 
 async def redirect_to_sign_in(request: Request, _: NotSignedIn) -> Response:
-    """Redirect a guest to the sign-in, which leads back to the page."""
-    is_page = request.method in ("GET", "HEAD")
-    next_ = current_url(request) if is_page else None
-    return redirect(page_url(request, "show_login", next=next_))
+    """Redirect a guest to the sign-in, which leads back to the page.
+
+    A form that is sent when the session has ended is kept, and shown again after the sign-in.
+    """
+    if request.method in ("GET", "HEAD"):
+        return redirect(page_url(request, "show_login", next=current_url(request)))
+    sent = await get_form(request) if wants_page(request.scope) else Form()
+    if not sent.owner:
+        return redirect(page_url(request, "show_login"))
+    form = Form({"next": current_url(request), KEPT: keep(sent)})
+    form.status, form.alert = 401, gettext(ENDED)
+    return show(request, form)
+
+
+def resume(request: Request, form: Form) -> Response:
+    """Send the kept form to its page, which shows it: a browser repeats what it sent for a 307."""
+    page = URL(next_page(request, form)).include_query_params(**{RESUME: "true"})
+    return RedirectResponse(str(page), 307)
 
 
 def coming_from(request: Request) -> Form:
