@@ -75,6 +75,7 @@ MESSAGES = {
     "too_many_fields": mark("At most {limit} fields."),
     "too_many_marks": mark("At most 30 combining marks in a row."),
     "uuid_parsing": mark("Enter a UUID such as 6fa459ea-ee8a-3ca4-894e-db77e160355e."),
+    # Pydantic has no type for it.
     "value_error": mark("Enter an email address such as ann@example.com."),
 }
 MIN_LENGTH = mark_plural("At least {min_length} character.", "At least {min_length} characters.")
@@ -201,8 +202,14 @@ def _message(error: Any) -> str:
     if kind in LENGTHS:
         texts, number = LENGTHS[kind]
         return ngettext(*texts, context[number], **context)
+    if kind == "value_error" and "reason" not in context:  # of a slice's own validator
+        return _as_sentence(gettext(str(context["error"])))
     text = MESSAGES.get(kind)
-    return gettext(text, **context) if text else str(error["msg"])
+    return gettext(text, **context) if text else _as_sentence(error["msg"])
+
+
+def _as_sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
 async def get_form(request: Request) -> Form:

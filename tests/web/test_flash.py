@@ -41,6 +41,6 @@ async def test_message_that_is_not_signed_is_not_shown(
     sent = await browser.post("/flash")
     value = sent.cookies["flash"]
     browser.cookies.clear()
-    headers = {"Cookie": f"flash={change.replace('{}', value)}"}
-    page = await browser.get("/login", headers={k: v.encode() for k, v in headers.items()})
+    cookie = f"flash={change.replace('{}', value)}".encode()
+    page = await browser.get("/login", headers=[(b"Cookie", cookie)])
     assert (page.status_code, "saved." in page.text) == (200, False)
