@@ -25,6 +25,8 @@ async def test_profile_form_saves_the_name(browser: httpx.AsyncClient, ann: Pers
     page = await browser.get(saved.headers["Location"])
     assert "Profile saved." in page.text
     assert 'value="Ann \N{SNOWMAN}"' in page.text
+    assert "<strong><bdi>Ann \N{SNOWMAN}</bdi></strong>" in page.text  # in the menu
+    assert 'aria-hidden="true">A\N{SNOWMAN}</b>' in page.text
     refused = await browser.post("/account", data={"full_name": "x" * 256})
     assert refused.status_code == 422
     assert described(refused.text, "full_name") == "At most 255 characters."
