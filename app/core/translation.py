@@ -45,7 +45,8 @@ class Language(NamedTuple):
     @property
     def name(self) -> str:
         """Return the name of the language in that language."""
-        return (self.locale.get_display_name() or self.tag).capitalize()
+        name = self.locale.get_display_name() or self.tag
+        return name[:1].upper() + name[1:]
 
 
 @cache

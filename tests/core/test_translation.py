@@ -55,6 +55,13 @@ def test_text_is_translated_with_its_values() -> None:
         assert gettext("") == ""
 
 
+def test_language_is_named_in_itself() -> None:
+    assert [each.name for each in translation.languages().values()] == [
+        "English",
+        "Português (Brasil)",
+    ]
+
+
 def test_fuzzy_and_missing_texts_stay_english() -> None:
     with use_language("pt-BR"):
         assert gettext("Delete") == "Delete"
