@@ -139,8 +139,8 @@ addEventListener("pageshow", () => {
   }
 });
 
-// Leaving a form that was changed asks, unless it is being sent. What the server has refused is
-// not saved either.
+// Leaving a form of the user's own data asks if it was changed, unless it is being sent. What the
+// server has refused is not saved either.
 function isChanged({ type, value, defaultValue, checked, defaultChecked, options }) {
   if (type === "checkbox") return checked !== defaultChecked;
   if (options) return [...options].some((each) => each.selected !== each.defaultSelected);
@@ -148,8 +148,8 @@ function isChanged({ type, value, defaultValue, checked, defaultChecked, options
 }
 
 addEventListener("beforeunload", (event) => {
-  const forms = [...document.querySelectorAll('main form[method="post"]')];
-  if (forms.some((form) => form.dataset.sent)) return;
+  const forms = [...document.forms].filter((form) => form.elements.form_owner);
+  if (!forms.length || forms.some((form) => form.dataset.sent)) return;
   const isRefused = "unsaved" in document.querySelector("main").dataset;
   const elements = forms.flatMap((form) => [...form.elements]);
   if (isRefused || elements.some((each) => each.name && isChanged(each))) event.preventDefault();
