@@ -173,14 +173,13 @@ def test_yes_option_skips_the_confirmation(copy: Path, command: Command) -> None
     ],
 )
 def test_invalid_value_is_refused_in_one_line(
-    copy: Path, command: Command, arguments: list[str], message: str
+    shared_repository: Path, command: Command, arguments: list[str], message: str
 ) -> None:
-    before = texts_of(copy)
-    result = command(copy, "rename", *arguments, "--yes")
+    result = command(shared_repository, "rename", *arguments)
     assert result.exit_code == 1
     assert message in result.output
     assert result.output.count("\n") == 1
-    assert texts_of(copy) == before
+    assert git(shared_repository, "status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize(
