@@ -17,10 +17,10 @@ from tempfile import TemporaryDirectory
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.project import html, samples
+from app.project.deletion import delete
 from app.project.fields import FieldError
 from app.project.migration import run, write_migration
 from app.project.resource import Resource
-from app.project.tree import delete
 
 TEMPLATES = Path(__file__).parent / "templates/resource"
 SUFFIX = ".jinja"

@@ -1,0 +1,98 @@
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app.core import about
+from app.project import history
+from app.project.creation import create
+from app.project.identity import Identity
+from app.project.parts import parts
+from app.project.renaming import DEFAULT_DESCRIPTION
+from tests.databases import ROOT
+from tests.project.conftest import commit, git, run
+from tests.slices import needs
+
+# Copier makes projects of the template alone.
+pytestmark = needs("project/new_project/README.md")
+
+ACME = Identity("Acme Shop", "acme-shop", "Sells lamps.", None, "MIT")
+API = ["items", "orders", "live", "fastpath", "project"]
+REDUCED = [pytest.param([], id="nothing"), pytest.param(API, id="api")]
+SELECTIONS = [pytest.param(parts(ROOT), id="everything"), *REDUCED]
+
+
+def test_questions_offer_every_part_and_keep_it_by_default() -> None:
+    questions = yaml.safe_load((ROOT / "copier.yml").read_text())
+    assert [*questions["parts"]["choices"].values()] == questions["parts"]["default"]
+    assert {*questions["parts"]["default"]} == {*parts(ROOT)}
+    assert questions["description"]["default"] == DEFAULT_DESCRIPTION
+
+
+def test_creation_needs_no_package_that_copier_lacks() -> None:
+    script = """if True:
+        import sys
+        before = {*sys.modules}
+        import app.project.creation
+        files = [getattr(sys.modules[name], "__file__", None) for name in {*sys.modules} - before]
+        found = {file.partition("site-packages/")[2].split("/")[0] for file in filter(None, files)}
+        sys.exit(f"{found}" if found - {"", "packaging"} else 0)
+    """
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_migration_changes_the_tables_of_one_slice() -> None:
+    """Otherwise it could not be left out together with the feature."""
+    slices = dict[str, str]()
+    for file in sorted((ROOT / "app").rglob("*.py")):
+        if "lab" not in file.parts:  # It maps tables of others.
+            for table in history.TABLE.findall(file.read_text()):
+                is_feature = file.is_relative_to(ROOT / "app/features")
+                slices[table] = file.parent.name if is_feature else "app"
+    assert {*slices.values()} >= {"items", "orders", "app"}
+    for migration in history.migrations(ROOT):
+        text = migration.read_text()
+        changed = {slices[table] for table in slices if history.names_table(text, [table])}
+        assert len(changed) <= 1, migration.name
+
+
+@pytest.mark.parametrize("kept", REDUCED)
+@pytest.mark.slow("it runs all migrations")
+def test_migrations_of_a_new_project_can_be_undone_and_repeated(
+    copy: Path, kept: Sequence[str], empty_database_url: str
+) -> None:
+    create(ACME, kept, ROOT, copy)
+    for arguments in (["upgrade", "head"], ["downgrade", "base"], ["upgrade", "head"], ["check"]):
+        run(copy, "alembic", *arguments, DATABASE_URL=empty_database_url)
+    texts = [file.read_text() for file in history.migrations(copy)]
+    assert any(history.names_table(text, ["orders"]) for text in texts) == ("orders" in kept)
+
+
+@pytest.mark.parametrize("kept", SELECTIONS)
+@pytest.mark.slow("it type-checks a copy")
+def test_new_project_passes_its_checks(
+    repository: Path, tmp_path: Path, kept: Sequence[str]
+) -> None:
+    project = tmp_path / "acme-shop"
+    answers = ("-d", f"name={ACME.name}", "-d", f"parts={yaml.safe_dump([*kept])}")
+    run(
+        tmp_path,
+        *("copier", "copy", "--trust", "--defaults", "--quiet", *answers),
+        *(str(repository), str(project)),
+    )
+    git(project, "init", "--quiet")
+    commit(project)
+    found = git(project, "grep", "--name-only", "-i", "-E", f"{about.NAME}|{about.SLUG}")
+    assert found.split() == ["LICENSE.template"]  # Its notice has to stay.
+    answers_of_project = yaml.safe_load((project / ".copier-answers.yml").read_text())
+    assert answers_of_project["parts"] == kept
+    run(project, "ruff", "format", "--check", ".")
+    run(project, "ruff", "check", ".")
+    run(project, "mypy")
+    run(project, "lint-imports")
+    run(project, "app", "db", "check")
+    near = ("tests/core/test_about.py", "tests/docs", "tests/test_architecture.py")
+    run(project, "pytest", "-q", "-m", "not slow", *near, "tests/test_cli.py")
