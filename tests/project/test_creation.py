@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from alembic.script import ScriptDirectory
 
 from app.core import about
 from app.project import history
@@ -23,6 +24,15 @@ ACME = Identity("Acme Shop", "acme-shop", "Sells lamps.", None, "MIT")
 API = ["items", "orders", "live", "fastpath", "project"]
 REDUCED = [pytest.param([], id="nothing"), pytest.param(API, id="api")]
 SELECTIONS = [pytest.param(parts(ROOT), id="everything"), *REDUCED]
+
+
+def copy_by_copier(template: Path, project: Path, kept: Sequence[str]) -> None:
+    answers = {"name": ACME.name, "parts": [*kept]}
+    (project.parent / "answers.yml").write_text(yaml.safe_dump(answers))
+    options = ("--trust", "--defaults", "--quiet", "--data-file", "answers.yml")
+    run(project.parent, "copier", "copy", *options, str(template), str(project))
+    git(project, "init", "--quiet")
+    commit(project)
 
 
 def test_questions_offer_every_part_and_keep_it_by_default() -> None:
@@ -77,14 +87,7 @@ def test_new_project_passes_its_checks(
     repository: Path, tmp_path: Path, kept: Sequence[str]
 ) -> None:
     project = tmp_path / "acme-shop"
-    answers = ("-d", f"name={ACME.name}", "-d", f"parts={yaml.safe_dump([*kept])}")
-    run(
-        tmp_path,
-        *("copier", "copy", "--trust", "--defaults", "--quiet", *answers),
-        *(str(repository), str(project)),
-    )
-    git(project, "init", "--quiet")
-    commit(project)
+    copy_by_copier(repository, project, kept)
     found = git(project, "grep", "--name-only", "-i", "-E", f"{about.NAME}|{about.SLUG}")
     assert found.split() == ["LICENSE.template"]  # Its notice has to stay.
     answers_of_project = yaml.safe_load((project / ".copier-answers.yml").read_text())
@@ -96,3 +99,36 @@ def test_new_project_passes_its_checks(
     run(project, "app", "db", "check")
     near = ("tests/core/test_about.py", "tests/docs", "tests/test_architecture.py")
     run(project, "pytest", "-q", "-m", "not slow", *near, "tests/test_cli.py")
+
+
+@pytest.mark.slow("it makes four copies of the project")
+def test_update_merges_changes_of_the_template_and_of_the_project(
+    repository: Path, tmp_path: Path
+) -> None:
+    template, project = tmp_path / "template", tmp_path / "acme-shop"
+    git(tmp_path, "clone", "--quiet", str(repository), str(template))
+    git(template, "tag", "1.0.0")
+    copy_by_copier(template, project, ["pages", "project"])
+    (project / "README.md").write_text((project / "README.md").read_text() + "\nOur words.\n")
+    commit(project)
+
+    (head,) = ScriptDirectory(str(template / "alembic")).get_heads()
+    for revision, follows, table in (("one", head, "orders"), ("two", "one", "users")):
+        (template / f"alembic/versions/{revision}.py").write_text(
+            f'revision = "{revision}"\ndown_revision = "{follows}"\n# "{table}"\n'
+        )
+    (template / "app/features/items/new.py").touch()
+    new_readme = template / "app/project/new_project/README.md"
+    new_readme.write_text(new_readme.read_text().replace("## Start", "## Begin"))
+    commit(template)
+    git(template, "tag", "1.1.0")
+    run(project, "copier", "update", "--trust", "--defaults", "--quiet")
+
+    readme = (project / "README.md").read_text()
+    assert readme.startswith(f"# {ACME.name}\n")
+    assert "## Begin" in readme
+    assert readme.endswith("\nOur words.\n")
+    versions = project / "alembic/versions"
+    assert f'down_revision = "{head}"' in (versions / "two.py").read_text()
+    changes = git(project, "status", "--porcelain", "--untracked-files=all").splitlines()
+    assert changes == [" M .copier-answers.yml", " M README.md", "?? alembic/versions/two.py"]
