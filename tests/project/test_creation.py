@@ -13,6 +13,7 @@ from app.project.creation import create
 from app.project.identity import Identity
 from app.project.parts import parts
 from app.project.renaming import DEFAULT_DESCRIPTION
+from tests.copies import NEW_PROJECTS, copier_command
 from tests.databases import ROOT
 from tests.project.conftest import commit, git, run
 from tests.slices import needs
@@ -21,25 +22,23 @@ from tests.slices import needs
 pytestmark = needs("project/new_project/README.md")
 
 ACME = Identity("Acme Shop", "acme-shop", "Sells lamps.", None, "MIT")
-API = ["items", "orders", "live", "fastpath", "project"]
-REDUCED = [pytest.param([], id="nothing"), pytest.param(API, id="api")]
+REDUCED = [pytest.param(kept, id=name) for name, kept in NEW_PROJECTS.items()]
 SELECTIONS = [pytest.param(parts(ROOT), id="everything"), *REDUCED]
 
 
 def copy_by_copier(template: Path, project: Path, kept: Sequence[str]) -> None:
-    answers = {"name": ACME.name, "parts": [*kept]}
-    (project.parent / "answers.yml").write_text(yaml.safe_dump(answers))
-    options = ("--trust", "--defaults", "--quiet", "--data-file", "answers.yml")
-    run(project.parent, "copier", "copy", *options, str(template), str(project))
+    run(project.parent, *copier_command(template, project, kept))
     git(project, "init", "--quiet")
     commit(project)
 
 
-def test_questions_offer_every_part_and_keep_it_by_default() -> None:
+def test_copier_knows_the_parts_and_the_files_that_git_ignores() -> None:
     questions = yaml.safe_load((ROOT / "copier.yml").read_text())
     assert [*questions["parts"]["choices"].values()] == questions["parts"]["default"]
     assert {*questions["parts"]["default"]} == {*parts(ROOT)}
     assert questions["description"]["default"] == DEFAULT_DESCRIPTION
+    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().split()}
+    assert {pattern.strip("/") for pattern in questions["_exclude"]} > ignored
 
 
 def test_creation_needs_no_package_that_copier_lacks() -> None:
