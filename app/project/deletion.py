@@ -17,11 +17,12 @@ def delete_parts(parts: Sequence[str], root: Path, template: Path | None = None)
     With a template, these are the files that it has, and not those that the project has added.
     """
     source = template or root
-    paths = {path.relative_to(source) for part in parts for path in files_of(part, source)}
-    for path in sorted(paths):
+    files = {path for part in parts for path in files_of(part, source)}
+    paths = sorted(path.relative_to(source) for path in files)
+    for path in paths:
         if (root / path).exists():  # Not in a folder that was deleted before.
             delete(root / path)
-    return [f"deleted {path}" for path in sorted(paths)]
+    return [f"deleted {path}" for path in paths]
 
 
 def lines_of_dependents(parts: Sequence[str], root: Path) -> list[str]:
