@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 from anyio import to_thread
@@ -62,9 +63,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(LoopGuard)
     if settings.has_docs:
         add_docs(app)
-    if settings.lean_routes and (fastpath := optional("app.core.fastpath")):
+    if fastpath := fast_path(settings):
         fastpath.use_fast_path(app)
     return app
+
+
+def fast_path(settings: Settings) -> ModuleType | None:
+    """Return the package of the faster router, if it is there and switched on."""
+    return optional("app.core.fastpath") if settings.lean_routes else None
 
 
 def add_api(app: FastAPI, settings: Settings) -> None:

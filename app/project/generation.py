@@ -15,11 +15,11 @@ from tempfile import TemporaryDirectory
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.project import html, samples
+from app.project.deletion import delete
 from app.project.fields import FieldError
 from app.project.migration import write_migration
 from app.project.processes import interruptible, run
 from app.project.resource import Resource
-from app.project.tree import delete
 
 TEMPLATES = Path(__file__).parent / "templates/resource"
 SUFFIX = ".jinja"

@@ -88,7 +88,8 @@ def test_rename_deletes_the_files_of_the_template(repository: Path, command: Com
     git(repository, "commit", "--quiet", "--allow-empty", "--message", "Add the template's files")
     result = command(repository, "rename", NAME)
     assert "deleted bench/results\n" in result.output
-    for name in ("README.ko.md", "docs/items.png", "bench/results", "app/project/new_project"):
+    deleted = ("README.ko.md", "copier.yml", "docs/items.png", "bench/results")
+    for name in (*deleted, "app/project/new_project"):
         assert not (repository / name).exists()
     assert (repository / "docs/page.md").read_text() == "# Page\n\nC\n"
     pages = [*repository.glob("*.md"), *repository.glob("*/*.md")]
