@@ -9,13 +9,15 @@ from starlette.requests import HTTPConnection
 
 from app.accounts.repository import Accounts
 from app.accounts.schemas import ClientInfo
-from app.accounts.scopes import all_scopes
+from app.accounts.scopes import all_scopes, allowed_scopes
 from app.accounts.service.api_keys import KEY_PREFIX, ApiKeyService
 from app.accounts.service.attempts import Attempts
-from app.accounts.service.auth import AuthService
+from app.accounts.service.auth import CHALLENGE_LIFETIME, AuthService
 from app.accounts.service.browser import BrowserService
+from app.accounts.service.codes import SecondFactorCodes
 from app.accounts.service.emails import EmailService
 from app.accounts.service.passwords import AccountPasswords
+from app.accounts.service.second_factor import SecondFactorService
 from app.accounts.service.security_events import SecurityEventService
 from app.accounts.service.users import UserService
 from app.accounts.session_cache import SessionCache
@@ -29,6 +31,7 @@ from app.core.errors import (
     InvalidTokenRequest,
     MissingScope,
     NotSignedIn,
+    SecondFactorMissing,
     Unauthenticated,
 )
 from app.core.jobs.mail import Mailer
@@ -37,7 +40,7 @@ from app.core.resources import resources_of
 from app.core.security.client import client_address, client_network, client_user_agent
 from app.core.security.cookies import Cookie
 from app.core.security.fair_queue import FairQueue
-from app.core.security.keys import derive_key
+from app.core.security.keys import build_cipher, derive_key
 from app.core.security.origin import has_own_origin
 from app.core.security.passwords import Passwords
 from app.core.security.principal import Principal
@@ -70,14 +73,16 @@ class AccountServices:
     auth: AuthService
     browsers: BrowserService
     emails: EmailService
+    second_factors: SecondFactorService
     security_events: SecurityEventService
     users: UserService
     session_cookie: Cookie
+    challenge_cookie: Cookie
 
     async def authenticate(self, token: str) -> Principal:
         """Return the principal of an access token or an API key. Raise Unauthenticated."""
         service = self.api_keys if token.startswith(KEY_PREFIX) else self.auth
-        return await service.authenticate(token)
+        return await self.second_factors.restrict(await service.authenticate(token))
 
 
 def build_services(
@@ -101,6 +106,10 @@ def build_services(
         key=derive_key(key, "security events"),
         lifetime=timedelta(days=settings.security_event_days),
     )
+    cipher_keys = [each for each in (key, settings.previous_signing_key) if each]
+    codes = SecondFactorCodes(
+        accounts, attempts, security_events, build_cipher("second factor", *cipher_keys)
+    )
     auth = AuthService(
         accounts,
         passwords,
@@ -111,6 +120,7 @@ def build_services(
         session_cache,
         attempts,
         security_events,
+        codes,
         session_lifetime=timedelta(days=settings.refresh_token_days),
         idle_lifetime=timedelta(days=settings.session_idle_days),
         reuse_grace=timedelta(seconds=settings.refresh_reuse_grace_seconds),
@@ -124,10 +134,20 @@ def build_services(
         security_events,
         site_names=(NAME, settings.mail_from.name, settings.host_name),
     )
+    second_factors = SecondFactorService(
+        accounts,
+        codes,
+        account_passwords,
+        attempts,
+        issuer=NAME,
+        is_required=settings.require_second_factor == "superusers",
+    )
     browsers = BrowserService(
         accounts,
         auth,
         account_passwords,
+        codes,
+        second_factors,
         session_cache,
         touch_after=timedelta(minutes=settings.access_token_minutes),  # as other clients refresh
         confirmation_lifetime=timedelta(minutes=settings.password_confirmation_minutes),
@@ -157,9 +177,13 @@ def build_services(
         auth=auth,
         browsers=browsers,
         emails=emails,
+        second_factors=second_factors,
         security_events=security_events,
         users=users,
         session_cookie=cookie,
+        challenge_cookie=Cookie(
+            "sign_in_challenge", int(CHALLENGE_LIFETIME.total_seconds()), settings
+        ),
     )
 
 
@@ -183,6 +207,10 @@ async def get_email_service(request: Request) -> EmailService:
     return resources_of(request).accounts.emails
 
 
+async def get_second_factor_service(request: Request) -> SecondFactorService:
+    return resources_of(request).accounts.second_factors
+
+
 async def get_security_event_service(request: Request) -> SecurityEventService:
     return resources_of(request).accounts.security_events
 
@@ -190,6 +218,7 @@ async def get_security_event_service(request: Request) -> SecurityEventService:
 ApiKeyServiceDep = Annotated[ApiKeyService, Depends(get_api_key_service)]
 AuthServiceDep = Annotated[AuthService, Depends(get_auth_service)]
 BrowserServiceDep = Annotated[BrowserService, Depends(get_browser_service)]
+SecondFactorServiceDep = Annotated[SecondFactorService, Depends(get_second_factor_service)]
 SecurityEventServiceDep = Annotated[SecurityEventService, Depends(get_security_event_service)]
 UserServiceDep = Annotated[UserService, Depends(get_user_service)]
 EmailServiceDep = Annotated[EmailService, Depends(get_email_service)]
@@ -227,6 +256,8 @@ async def get_principal(
     principal = await resources_of(connection).accounts.authenticate(token)
     connection.scope["principal"] = principal
     if missing := set(required.scopes) - principal.scopes:
+        if principal.lacks_second_factor and missing - allowed_scopes(is_superuser=False):
+            raise SecondFactorMissing
         raise MissingScope(f"The access token lacks the scope {' '.join(sorted(missing))}.")
     return principal
 
@@ -235,7 +266,12 @@ async def get_session_cookie(connection: HTTPConnection) -> Cookie:
     return resources_of(connection).accounts.session_cookie
 
 
+async def get_challenge_cookie(connection: HTTPConnection) -> Cookie:
+    return resources_of(connection).accounts.challenge_cookie
+
+
 SessionCookieDep = Annotated[Cookie, Depends(get_session_cookie)]
+ChallengeCookieDep = Annotated[Cookie, Depends(get_challenge_cookie)]
 
 
 async def get_live_token(

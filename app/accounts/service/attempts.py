@@ -1,8 +1,11 @@
 """Limits on attempts to guess."""
 
-from limits import RateLimitItem
+from limits import RateLimitItem, RateLimitItemPerHour
 
 from app.core.security.rate_limit import RateLimiter, multiplied
+
+# A code is one in a million. Twenty an hour find one with a chance of one in 700 each day.
+CODES_PER_HOUR = 20
 
 
 class Attempts:
@@ -28,6 +31,14 @@ class Attempts:
 
     async def current_password(self, user_id: int) -> None:
         await self._limiter.hit("password", self._limit, str(user_id))
+
+    async def challenge(self, network: str) -> None:
+        await self._limiter.hit_network("code-address", self._by_address, network)
+
+    async def code(self, user_id: int) -> None:
+        """Count a code of the second factor, which is asked for after a right password only."""
+        await self._limiter.hit("code", self._limit, str(user_id))
+        await self._limiter.hit("code-hour", RateLimitItemPerHour(CODES_PER_HOUR), str(user_id))
 
     async def sign_up(self, network: str) -> None:
         await self._limiter.hit_network("sign-up", self._limit, network)
