@@ -12,6 +12,7 @@ AppError
  ├── Forbidden
  │    ├── MissingScope
  │    ├── PasswordRequired  the password was entered too long ago
+ │    ├── WrongCode        a code of the second factor is wrong
  │    └── SecondFactorMissing  the role takes a second factor
  ├── NotFound
  ├── Conflict
@@ -104,6 +105,11 @@ class MissingScope(Forbidden):
 
 class PasswordRequired(Forbidden):
     kind = "password-required"
+
+
+class WrongCode(Forbidden):
+    def __init__(self) -> None:
+        super().__init__("The code is wrong, or was used already.")
 
 
 class SecondFactorMissing(Forbidden):

@@ -1,12 +1,13 @@
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyotp
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from app.accounts.models import AuthSession
 from app.accounts.service import codes
 from app.core.database.models import utc_now
 from app.core.jobs.queue import QueuedJob
@@ -95,6 +96,13 @@ def authenticator(monkeypatch: pytest.MonkeyPatch) -> Authenticator:
     authenticator = Authenticator()
     monkeypatch.setattr(codes, "utc_now", authenticator.now)
     return authenticator
+
+
+async def set_age(app: FastAPI, minutes: float | None) -> None:
+    """Let the password have been entered that many minutes ago, or before that was noted."""
+    at = None if minutes is None else utc_now() - timedelta(minutes=minutes)
+    async with app.state.resources.database.transaction() as session:
+        await session.execute(update(AuthSession).values(confirmed_at=at))
 
 
 def described(html: str, name: str) -> str:

@@ -5,6 +5,7 @@ from starlette.responses import Response
 
 from app.accounts.dependencies import (
     BrowserServiceDep,
+    ChallengeCookieDep,
     ClientInfoDep,
     SessionCookieDep,
     UserServiceDep,
@@ -12,7 +13,13 @@ from app.accounts.dependencies import (
 )
 from app.accounts.schemas import SignIn, UserCreate
 from app.core.context import root_path
-from app.core.errors import AlreadyExists, Forbidden, InvalidTokenRequest, NotSignedIn
+from app.core.errors import (
+    AlreadyExists,
+    Forbidden,
+    InvalidTokenRequest,
+    NotSignedIn,
+    SecondFactorRequired,
+)
 from app.web.forms import FORM_ERRORS, Form, FormDep
 from app.web.links import current_url, page_url
 from app.web.navigation import ResponseException, local_path, redirect
@@ -68,9 +75,15 @@ async def sign_in(
     browsers: BrowserServiceDep,
     client: ClientInfoDep,
     cookie: SessionCookieDep,
+    challenges: ChallengeCookieDep,
 ) -> Response:
     try:
         value = await browsers.sign_in(form.read(SignIn), client, cookie.read(request))
+    except SecondFactorRequired as required:
+        next_ = form.get("next") or None
+        response = redirect(page_url(request, "show_sign_in_code", next=next_))
+        challenges.write(response, required.challenge)
+        return response
     except FORM_ERRORS as error:
         form.add_error(error, {InvalidTokenRequest: "password"})
         raise ResponseException(show(request, form)) from error

@@ -27,7 +27,7 @@ from app.accounts.schemas import (
 )
 from app.accounts.scopes import allowed_scopes
 from app.accounts.service.attempts import Attempts
-from app.accounts.service.codes import WRONG_CODE, SecondFactorCodes
+from app.accounts.service.codes import SecondFactorCodes
 from app.accounts.service.security_events import SecurityEventService
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
@@ -37,6 +37,7 @@ from app.core.errors import (
     NotFound,
     SecondFactorRequired,
     Unauthenticated,
+    WrongCode,
 )
 from app.core.security.fair_queue import FairQueue
 from app.core.security.passwords import Passwords, is_encodable
@@ -227,7 +228,7 @@ class AuthService:
                 scopes = frozenset(challenge.scope.split()) & allowed_scopes(user.is_superuser)
                 return await self._open(accounts, user, scopes, client, open_session)
         await self._codes.record_refusal(challenge.user_id)  # The attempt is committed.
-        raise InvalidTokenRequest("invalid_grant", WRONG_CODE)
+        raise InvalidTokenRequest("invalid_grant", WrongCode().detail)
 
     async def _check_and_open(
         self,

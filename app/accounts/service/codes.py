@@ -17,7 +17,7 @@ from app.accounts.service.attempts import Attempts
 from app.accounts.service.security_events import SecurityEventService
 from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
-from app.core.errors import Forbidden
+from app.core.errors import WrongCode
 from app.core.security.tokens import digest
 
 APP_CODE = re.compile(r"[0-9]{6}")
@@ -25,7 +25,6 @@ SEPARATORS = re.compile(r"[\s-]+")
 ALLOWED_DRIFT = 1  # time steps of 30 seconds, before and after
 RECOVERY_CODES = 10
 RECOVERY_CODE_BYTES = 10
-WRONG_CODE = "The code is wrong, or was used already."
 UNKNOWN_KEY = (
     "The second factor of user %s is encrypted with another key than SECRET_KEY and "
     "SECRET_KEY_PREVIOUS: its app's codes are refused"
@@ -77,7 +76,7 @@ class SecondFactorCodes:
             if await self.accept(accounts, user_id, code):
                 return
         await self.record_refusal(user_id)
-        raise Forbidden(WRONG_CODE)
+        raise WrongCode
 
     async def accept(self, accounts: Accounts, user_id: int, code: SecretStr) -> bool:
         """Use a code of a locked user, and return whether it is right and new."""

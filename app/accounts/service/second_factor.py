@@ -18,10 +18,10 @@ from app.accounts.schemas import (
 )
 from app.accounts.scopes import allowed_scopes
 from app.accounts.service.attempts import Attempts
-from app.accounts.service.codes import WRONG_CODE, SecondFactorCodes, plain, step_of
+from app.accounts.service.codes import SecondFactorCodes, plain, step_of
 from app.accounts.service.passwords import AccountPasswords, found
 from app.core.database.repository import UnitsOfWork
-from app.core.errors import Conflict, Forbidden, Invalid
+from app.core.errors import Conflict, Invalid, WrongCode
 from app.core.security.principal import Principal
 
 SET_UP_LIFETIME = timedelta(minutes=15)
@@ -86,21 +86,22 @@ class SecondFactorService:
         secret = pyotp.random_base32()
         return self._set_up(secret, user.email, self._codes.seal(user.id, secret))
 
-    async def resume(self, principal: Principal, token: SecretStr) -> SecondFactorSetUp:
+    async def resume(self, principal: Principal, token: str) -> SecondFactorSetUp:
         """Return the set-up of a token. Raise Invalid if the token has expired."""
         secret = self._secret_of(principal, token)
         async with self._accounts.reading() as accounts:
             user = found(await accounts.users.get(principal.user_id), principal.user_id)
-        return self._set_up(secret, user.email, token.get_secret_value())
+        return self._set_up(secret, user.email, token)
 
     async def enable(self, principal: Principal, data: SecondFactorEnable) -> RecoveryCodes:
         """Enable the second factor with a code of the app. Raise Forbidden when it is wrong."""
-        user_id, secret = principal.user_id, self._secret_of(principal, data.token)
+        user_id = principal.user_id
+        secret = self._secret_of(principal, data.token.get_secret_value())
         await self._attempts.code(user_id)
         step = step_of(secret, plain(data.code))
         if step is None:
             await self._codes.record_refusal(user_id)
-            raise Forbidden(WRONG_CODE)
+            raise WrongCode
         async with self._accounts.transaction() as accounts:
             user = found(await accounts.users.lock(user_id), user_id)
             if await accounts.second_factors.is_enabled(user_id):
@@ -161,10 +162,9 @@ class SecondFactorService:
             raise not_enabled()
         await self._codes.check(principal.user_id, data.code)
 
-    def _secret_of(self, principal: Principal, token: SecretStr) -> str:
+    def _secret_of(self, principal: Principal, token: str) -> str:
         try:
-            given = token.get_secret_value()
-            return self._codes.unseal(principal.user_id, given, SET_UP_LIFETIME)
+            return self._codes.unseal(principal.user_id, token, SET_UP_LIFETIME)
         except InvalidToken:
             detail = "The set-up is invalid or has expired. Begin again."
             raise Invalid(detail, "body", "token") from None
