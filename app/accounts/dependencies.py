@@ -15,6 +15,8 @@ from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import CHALLENGE_LIFETIME, AuthService
 from app.accounts.service.browser import BrowserService
 from app.accounts.service.codes import SecondFactorCodes
+from app.accounts.service.devices import LIFETIME as DEVICE_LIFETIME
+from app.accounts.service.devices import Devices
 from app.accounts.service.emails import EmailService
 from app.accounts.service.passwords import AccountPasswords
 from app.accounts.service.second_factor import SecondFactorService
@@ -40,11 +42,12 @@ from app.core.resources import resources_of
 from app.core.security.client import client_address, client_network, client_user_agent
 from app.core.security.cookies import Cookie
 from app.core.security.fair_queue import FairQueue
-from app.core.security.keys import build_cipher, derive_key
+from app.core.security.keys import derive_key
 from app.core.security.origin import has_own_origin
 from app.core.security.passwords import Passwords
 from app.core.security.principal import Principal
 from app.core.security.rate_limit import RateLimiter
+from app.core.security.seals import Seals
 from app.core.security.tokens import AccessTokens
 
 DAY = 24 * 3600
@@ -78,6 +81,7 @@ class AccountServices:
     users: UserService
     session_cookie: Cookie
     challenge_cookie: Cookie
+    device_cookie: Cookie
 
     async def authenticate(self, token: str) -> Principal:
         """Return the principal of an access token or an API key. Raise Unauthenticated."""
@@ -106,10 +110,9 @@ def build_services(
         key=derive_key(key, "security events"),
         lifetime=timedelta(days=settings.security_event_days),
     )
-    cipher_keys = [each for each in (key, settings.previous_signing_key) if each]
-    codes = SecondFactorCodes(
-        accounts, attempts, security_events, build_cipher("second factor", *cipher_keys)
-    )
+    keys = [each for each in (key, settings.previous_signing_key) if each]
+    seals, devices = Seals("second factor", *keys), Devices(Seals("device", *keys))
+    codes = SecondFactorCodes(accounts, attempts, security_events, seals)
     auth = AuthService(
         accounts,
         passwords,
@@ -121,6 +124,7 @@ def build_services(
         attempts,
         security_events,
         codes,
+        devices,
         session_lifetime=timedelta(days=settings.refresh_token_days),
         idle_lifetime=timedelta(days=settings.session_idle_days),
         reuse_grace=timedelta(seconds=settings.refresh_reuse_grace_seconds),
@@ -139,6 +143,7 @@ def build_services(
         codes,
         account_passwords,
         attempts,
+        seals,
         issuer=NAME,
         is_required=settings.require_second_factor == "superusers",
     )
@@ -148,6 +153,7 @@ def build_services(
         account_passwords,
         codes,
         second_factors,
+        devices,
         session_cache,
         touch_after=timedelta(minutes=settings.access_token_minutes),  # as other clients refresh
         confirmation_lifetime=timedelta(minutes=settings.password_confirmation_minutes),
@@ -168,7 +174,6 @@ def build_services(
         cursors,
         signup_enabled=settings.signup_enabled,
     )
-    cookie = Cookie("auth_session", settings.refresh_token_days * DAY, settings)
     api_keys = ApiKeyService(
         accounts, account_passwords, session_cache, rate_limiter, settings.rate_limit_api_key
     )
@@ -180,10 +185,9 @@ def build_services(
         second_factors=second_factors,
         security_events=security_events,
         users=users,
-        session_cookie=cookie,
-        challenge_cookie=Cookie(
-            "sign_in_challenge", int(CHALLENGE_LIFETIME.total_seconds()), settings
-        ),
+        session_cookie=Cookie("auth_session", settings.refresh_token_days * DAY, settings),
+        challenge_cookie=Cookie("sign_in_challenge", CHALLENGE_LIFETIME.seconds, settings),
+        device_cookie=Cookie("device", DEVICE_LIFETIME.days * DAY, settings),
     )
 
 
@@ -229,6 +233,7 @@ async def get_client_info(request: Request) -> ClientInfo:
         client_address(request),
         client_network(request),
         client_user_agent(request),
+        resources_of(request).accounts.device_cookie.read(request),
     )
 
 

@@ -75,6 +75,7 @@ class ClientInfo(NamedTuple):
     address: str
     network: str  # what attempts are counted by
     user_agent: str | None  # what a session keeps of it
+    device: str | None  # the token of a browser in which somebody has signed in before
 
 
 class UserCreate(Input):

@@ -1,13 +1,27 @@
 """Limits on attempts to guess a password or a token."""
 
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from limits import parse
+from limits import RateLimitItemPerHour, parse
 
-from tests.conftest import PASSWORD, Person, client_of, make_settings, running
+from app.accounts.service import attempts
+from app.core.security.seals import Seals
+from app.resources import PASSWORD_THREADS
+from tests.conftest import (
+    PASSWORD,
+    SECRET_KEY,
+    Person,
+    browser_of,
+    client_of,
+    make_settings,
+    running,
+)
+from tests.conftest import sign_in as sign_in_page
+from tests.slices import needs
 
 TOKEN = "/api/v1/auth/token"
 
@@ -51,19 +65,73 @@ async def test_stranger_cannot_lock_a_user_out(app: FastAPI, ann: Person) -> Non
         assert (await sign_in(owner, ann.email, PASSWORD)).status_code == 200
 
 
-async def test_guesses_from_many_addresses_are_limited_by_account(
-    app: FastAPI, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def verify(password: str, hash_: str | None) -> tuple[bool, None]:
-        return False, None
-
-    monkeypatch.setattr(app.state.resources.passwords, "verify", verify)  # 200 take a while
+async def guess(app: FastAPI, email: str, number: int, **cookies: str) -> list[int]:
+    """Send wrong passwords, each from another address, and return the statuses."""
     statuses = []
-    for n in range(201):
+    for n in range(number):
         async with client_of(app, address=f"192.0.2.{n}") as client:
-            form = {"grant_type": "password", "username": "x@example.com", "password": "wrong"}
-            statuses.append((await client.post(TOKEN, data=form)).status_code)
-    assert statuses == [400] * 200 + [429]
+            client.cookies.update(cookies)
+            statuses.append((await sign_in(client, email)).status_code)
+    return statuses
+
+
+@pytest.mark.parametrize("name", ["ann", "nobody"])
+async def test_guesses_from_many_addresses_are_limited_by_account(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person, bob: Person, name: str
+) -> None:
+    email = f"{name}@example.com"
+    assert await guess(app, email, 21) == [400] * 20 + [429]
+    response = await sign_in(client, email, PASSWORD)
+    assert response.status_code == 429
+    assert response.headers["RateLimit-Policy"] == '"login-failures";q=20;w=60'
+    assert (await sign_in(client, bob.email, PASSWORD)).status_code == 200
+
+
+async def test_guesses_at_once_are_limited_by_account(
+    app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "FAILURES", (RateLimitItemPerHour(2),))
+
+    async def guess_from(address: str) -> int:
+        async with client_of(app, address=address) as client:
+            status: int = (await sign_in(client, ann.email)).status_code
+            return status
+
+    calls = [guess_from(f"192.0.2.{n}") for n in range(PASSWORD_THREADS + 5)]
+    statuses = await asyncio.gather(*calls)
+    # Those that are hashed at the same time are checked together.
+    assert 2 <= statuses.count(400) < 2 + PASSWORD_THREADS
+    assert set(statuses) == {400, 429}
+
+
+def test_wait_of_an_account_grows_to_a_hundred_failures_an_hour() -> None:
+    waits = [limit.get_expiry() / limit.amount for limit in attempts.FAILURES]
+    assert waits == sorted(waits)
+    assert waits[-1] == 36
+
+
+@needs("pages.py")
+async def test_device_of_a_user_is_not_locked_out_by_strangers(
+    app: FastAPI, ann: Person, bob: Person
+) -> None:
+    async with browser_of(app) as browser, browser_of(app) as other:
+        await sign_in_page(browser, ann)
+        await sign_in_page(other, bob)
+        await guess(app, ann.email, 20)
+        await sign_in_page(browser, ann)
+        # The device of another user has no such right.
+        form = {"email": ann.email, "password": PASSWORD}
+        assert (await other.post("/login", data=form)).status_code == 429
+        # It has its own count, so that a thief of the cookie is limited, too.
+        device = browser.cookies["device"]
+        assert await guess(app, ann.email, 21, device=device) == [400] * 20 + [429]
+
+
+async def test_forged_device_is_a_stranger(app: FastAPI, ann: Person) -> None:
+    await guess(app, ann.email, 20)
+    forged = Seals("device", "another key").seal(ann.id, "x")
+    for device in (forged, "", "x", Seals("second factor", SECRET_KEY).seal(ann.id, "x")):
+        assert await guess(app, ann.email, 1, device=device) == [429]
 
 
 async def test_guesses_from_the_networks_of_one_ipv6_site_are_limited(
@@ -72,6 +140,7 @@ async def test_guesses_from_the_networks_of_one_ipv6_site_are_limited(
     async def verify(password: str, hash_: str | None) -> tuple[bool, None]:
         return False, None
 
+    monkeypatch.setattr(attempts, "FAILURES", ())
     monkeypatch.setattr(app.state.resources.passwords, "verify", verify)
     statuses = []
     for n in range(21):

@@ -9,7 +9,7 @@ from app.accounts.dependencies import (
     ClientInfoDep,
     SessionCookieDep,
 )
-from app.accounts.pages.sign_in import coming_from, next_page
+from app.accounts.pages.sign_in import coming_from, finish_sign_in
 from app.accounts.schemas import SecondFactorSignIn
 from app.core.errors import InvalidTokenRequest
 from app.web.forms import FORM_ERRORS, FormDep
@@ -40,12 +40,11 @@ async def sign_in_with_code(
 ) -> Response:
     try:
         data = form.read(SecondFactorSignIn, challenge=challenges.read(request) or "")
-        value = await browsers.complete_sign_in(data, client, cookie.read(request))
+        signed_in = await browsers.complete_sign_in(data, client, cookie.read(request))
     except FORM_ERRORS as error:
         form.add_error(error, {InvalidTokenRequest: "code"})
         form.values.pop("code", None)
         raise ResponseException(render(request, PAGE, form=form)) from error
-    response = redirect(next_page(request, form))
-    cookie.write(response, value)
+    response = finish_sign_in(request, form, signed_in)
     challenges.delete(response)
     return response

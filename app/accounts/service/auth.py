@@ -28,6 +28,7 @@ from app.accounts.schemas import (
 from app.accounts.scopes import allowed_scopes
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.codes import SecondFactorCodes
+from app.accounts.service.devices import Devices
 from app.accounts.service.security_events import SecurityEventService
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
@@ -68,6 +69,7 @@ class AuthService:
         attempts: Attempts,
         security_events: SecurityEventService,
         codes: SecondFactorCodes,
+        devices: Devices,
         *,
         session_lifetime: timedelta,
         idle_lifetime: timedelta,
@@ -82,6 +84,7 @@ class AuthService:
         self._attempts = attempts
         self._security_events = security_events
         self._codes = codes
+        self._devices = devices
         self._session_lifetime = session_lifetime
         self._idle_lifetime = idle_lifetime
         self._reuse_grace = reuse_grace
@@ -217,7 +220,8 @@ class AuthService:
             challenge = await accounts.challenges.get(token_hash)
         if challenge is None:
             raise wrong_challenge()
-        await self._attempts.code(challenge.user_id)
+        device = self._devices.recognize(challenge.user_id, client.device)
+        await self._attempts.code(challenge.user_id, device)
         async with self._accounts.transaction() as accounts:
             user = await accounts.users.lock(challenge.user_id)
             is_open = await accounts.challenges.attempt(token_hash, MAX_CODES_OF_A_CHALLENGE)
@@ -239,7 +243,7 @@ class AuthService:
         open_session: OpenSession[ResultT],
     ) -> ResultT:
         for _ in range(2):  # once more when the password changed meanwhile, or its hash was renewed
-            check = partial(self._check_password, key, password)
+            check = partial(self._check_password, key, password, client)
             user, new_hash = await self._hashing.run(client.network, check)
             async with self._accounts.transaction() as accounts:
                 unchanged = await accounts.users.get_unchanged(user)
@@ -311,13 +315,22 @@ class AuthService:
     def _expiry(self, created_at: datetime) -> datetime:
         return min(created_at + self._session_lifetime, utc_now() + self._idle_lifetime)
 
-    async def _check_password(self, key: str, password: str) -> tuple[User, str | None]:
-        """Return the user, and a new hash if the old one is outdated."""
+    async def _check_password(
+        self, key: str, password: str, client: ClientInfo
+    ) -> tuple[User, str | None]:
+        """Return the user, and a new hash if the old one is outdated.
+
+        Failures are counted when it is this attempt's turn: of many at once, few more than the
+        limit are checked.
+        """
         async with self._accounts.reading() as accounts:
             user = await accounts.users.get_by_email(key)
+        device = self._devices.recognize(user.id, client.device) if user else ""
+        await self._attempts.check_failures(key, device)
         stored = user.password_hash if user else None
         matches, new_hash = await self._passwords.verify(password, stored)
         if user is None or not matches or not user.is_active:
+            await self._attempts.count_failure(key, device)
             raise wrong_password()
         if self._lacks_verification(user):
             raise InvalidTokenRequest(

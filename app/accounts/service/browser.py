@@ -8,6 +8,7 @@ import secrets
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from typing import NamedTuple
 from uuid import UUID
 
 from app.accounts.models import EventKind, User
@@ -22,6 +23,7 @@ from app.accounts.schemas import (
 from app.accounts.scopes import allowed_scopes
 from app.accounts.service.auth import AuthService
 from app.accounts.service.codes import SecondFactorCodes
+from app.accounts.service.devices import Devices
 from app.accounts.service.passwords import AccountPasswords, wrong_password
 from app.accounts.service.second_factor import SecondFactorService
 from app.accounts.session_cache import SessionCache, cache_key
@@ -32,6 +34,13 @@ from app.core.security.principal import Principal
 from app.core.security.tokens import digest
 
 
+class SignedIn(NamedTuple):
+    """The cookies of a browser: one for the session, and one by which it is recognized later."""
+
+    cookie: str
+    device: str
+
+
 class BrowserService:
     def __init__(
         self,
@@ -40,6 +49,7 @@ class BrowserService:
         passwords: AccountPasswords,
         codes: SecondFactorCodes,
         second_factors: SecondFactorService,
+        devices: Devices,
         cache: SessionCache,
         *,
         touch_after: timedelta,
@@ -50,11 +60,12 @@ class BrowserService:
         self._passwords = passwords
         self._codes = codes
         self._second_factors = second_factors
+        self._devices = devices
         self._cache = cache
         self._touch_after = touch_after
         self._confirmation_lifetime = confirmation_lifetime
 
-    async def sign_in(self, data: SignIn, client: ClientInfo, previous: str | None) -> str:
+    async def sign_in(self, data: SignIn, client: ClientInfo, previous: str | None) -> SignedIn:
         """Return a new cookie, so that one that was planted is worthless.
 
         The session of the previous cookie ends. Raise SecondFactorRequired for a user who has one.
@@ -65,7 +76,7 @@ class BrowserService:
 
     async def complete_sign_in(
         self, data: SecondFactorSignIn, client: ClientInfo, previous: str | None
-    ) -> str:
+    ) -> SignedIn:
         """Return a new cookie, as `sign_in` does, after the code of the second factor."""
         open_session = partial(self._open_session, client, previous)
         return await self._auth.complete_sign_in(data, client, open_session)
@@ -141,7 +152,7 @@ class BrowserService:
         accounts: Accounts,
         user: User,
         scopes: frozenset[str],
-    ) -> str:
+    ) -> SignedIn:
         cookie = secrets.token_urlsafe(32)
         session = self._auth.new_session(user, scopes, client)
         session.cookie_hash = digest(cookie)
@@ -149,4 +160,4 @@ class BrowserService:
             await accounts.sessions.end_by_cookie(digest(previous))
         await self._auth.add_session(accounts, session)
         await accounts.sessions.clean_up()
-        return cookie
+        return SignedIn(cookie, self._devices.issue(user.id, client.device))

@@ -4,10 +4,8 @@ import logging
 import re
 import secrets
 from base64 import b32encode
-from datetime import timedelta
 
 import pyotp
-from cryptography.fernet import InvalidToken, MultiFernet
 from pydantic import SecretStr
 from pyotp.exceptions import OTPVerificationError
 
@@ -18,6 +16,7 @@ from app.accounts.service.security_events import SecurityEventService
 from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import WrongCode
+from app.core.security.seals import InvalidSeal, Seals
 from app.core.security.tokens import digest
 
 APP_CODE = re.compile(r"[0-9]{6}")
@@ -25,6 +24,7 @@ SEPARATORS = re.compile(r"[\s-]+")
 ALLOWED_DRIFT = 1  # time steps of 30 seconds, before and after
 RECOVERY_CODES = 10
 RECOVERY_CODE_BYTES = 10
+SIGNED_IN = "signed in"  # what attempts are counted by, besides the account
 UNKNOWN_KEY = (
     "The second factor of user %s is encrypted with another key than SECRET_KEY and "
     "SECRET_KEY_PREVIOUS: its app's codes are refused"
@@ -33,44 +33,32 @@ logger = logging.getLogger("app.accounts")
 
 
 class SecondFactorCodes:
-    """Accepts codes, each of them once, and seals the secrets that they are computed from."""
+    """Accepts codes, each of them once."""
 
     def __init__(
         self,
         accounts: UnitsOfWork[Accounts],
         attempts: Attempts,
         security_events: SecurityEventService,
-        cipher: MultiFernet,
+        seals: Seals,
     ) -> None:
         self._accounts = accounts
         self._attempts = attempts
         self._security_events = security_events
-        self._cipher = cipher
-
-    def seal(self, user_id: int, secret: str) -> str:
-        """Encrypt a secret. It is of no use for another user."""
-        return self._cipher.encrypt(f"{user_id}:{secret}".encode()).decode()
-
-    def unseal(self, user_id: int, sealed: str, max_age: timedelta | None = None) -> str:
-        """Return the secret. Raise InvalidToken if it is another user's, or sealed too long ago."""
-        ttl = int(max_age.total_seconds()) if max_age else None
-        owner, _, secret = self._cipher.decrypt(sealed, ttl).decode().partition(":")
-        if owner != str(user_id):
-            raise InvalidToken
-        return secret
+        self._seals = seals
 
     def renew_seal(self, factor: SecondFactor) -> bool:
         """Encrypt a secret with the current key. Return False if its key is unknown."""
         try:
-            factor.sealed_secret = self._cipher.rotate(factor.sealed_secret).decode()
-        except InvalidToken:
+            factor.sealed_secret = self._seals.renew(factor.sealed_secret)
+        except InvalidSeal:
             logger.error(UNKNOWN_KEY, factor.user_id)
             return False
         return True
 
     async def check(self, user_id: int, code: SecretStr) -> None:
         """Use a code of a user who is signed in. Raise Forbidden when it is wrong."""
-        await self._attempts.code(user_id)
+        await self._attempts.code(user_id, SIGNED_IN)
         async with self._accounts.transaction() as accounts:
             await accounts.users.lock(user_id)
             if await self.accept(accounts, user_id, code):
@@ -102,8 +90,8 @@ class SecondFactorCodes:
 
     def _step_of(self, factor: SecondFactor, code: str) -> int | None:
         try:
-            secret = self.unseal(factor.user_id, factor.sealed_secret)
-        except InvalidToken:
+            secret = self._seals.unseal(factor.user_id, factor.sealed_secret)
+        except InvalidSeal:
             logger.error(UNKNOWN_KEY, factor.user_id)
             return None
         return step_of(secret, code)

@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pyotp
-from cryptography.fernet import InvalidToken
 from pydantic import SecretStr
 
 from app.accounts.models import EventKind, SecondFactor
@@ -18,11 +17,12 @@ from app.accounts.schemas import (
 )
 from app.accounts.scopes import allowed_scopes
 from app.accounts.service.attempts import Attempts
-from app.accounts.service.codes import SecondFactorCodes, plain, step_of
+from app.accounts.service.codes import SIGNED_IN, SecondFactorCodes, plain, step_of
 from app.accounts.service.passwords import AccountPasswords, found
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import Conflict, Invalid, WrongCode
 from app.core.security.principal import Principal
+from app.core.security.seals import InvalidSeal, Seals
 
 SET_UP_LIFETIME = timedelta(minutes=15)
 BATCH_SIZE = 100
@@ -35,6 +35,7 @@ class SecondFactorService:
         codes: SecondFactorCodes,
         passwords: AccountPasswords,
         attempts: Attempts,
+        seals: Seals,
         *,
         issuer: str,
         is_required: bool,
@@ -43,6 +44,7 @@ class SecondFactorService:
         self._codes = codes
         self._passwords = passwords
         self._attempts = attempts
+        self._seals = seals
         self._issuer = issuer
         self._is_required = is_required
 
@@ -84,7 +86,7 @@ class SecondFactorService:
             if await accounts.second_factors.is_enabled(user.id):
                 raise already_enabled()
         secret = pyotp.random_base32()
-        return self._set_up(secret, user.email, self._codes.seal(user.id, secret))
+        return self._set_up(secret, user.email, self._seals.seal(user.id, secret))
 
     async def resume(self, principal: Principal, token: str) -> SecondFactorSetUp:
         """Return the set-up of a token. Raise Invalid if the token has expired."""
@@ -97,7 +99,7 @@ class SecondFactorService:
         """Enable the second factor with a code of the app. Raise Forbidden when it is wrong."""
         user_id = principal.user_id
         secret = self._secret_of(principal, data.token.get_secret_value())
-        await self._attempts.code(user_id)
+        await self._attempts.code(user_id, SIGNED_IN)
         step = step_of(secret, plain(data.code))
         if step is None:
             await self._codes.record_refusal(user_id)
@@ -109,7 +111,7 @@ class SecondFactorService:
             await accounts.second_factors.add(
                 SecondFactor(
                     user_id=user_id,
-                    sealed_secret=self._codes.seal(user_id, secret),
+                    sealed_secret=self._seals.seal(user_id, secret),
                     last_step=step,
                 )
             )
@@ -164,8 +166,8 @@ class SecondFactorService:
 
     def _secret_of(self, principal: Principal, token: str) -> str:
         try:
-            return self._codes.unseal(principal.user_id, token, SET_UP_LIFETIME)
-        except InvalidToken:
+            return self._seals.unseal(principal.user_id, token, SET_UP_LIFETIME)
+        except InvalidSeal:
             detail = "The set-up is invalid or has expired. Begin again."
             raise Invalid(detail, "body", "token") from None
 
