@@ -28,10 +28,10 @@ from app.accounts.schemas import (
     EmailUndo,
     EmailVerification,
     PasswordChange,
+    PasswordConfirmation,
     PasswordReset,
     RecoveryCodes,
     Revocation,
-    SecondFactorBegin,
     SecondFactorEnable,
     SecondFactorProof,
     SecondFactorRead,
@@ -301,7 +301,7 @@ async def read_second_factor(
 
 @second_factor.post("/set-up", responses=ENABLED | WRONG_PASSWORD | TOO_MANY)
 async def begin_second_factor(
-    data: SecondFactorBegin,
+    data: PasswordConfirmation,
     service: SecondFactorServiceDep,
     principal: AccountOwner,
     response: Response,

@@ -142,10 +142,6 @@ class CodeConfirmation(Input):
     confirm_code: Code
 
 
-class SecondFactorBegin(Input):
-    current_password: CurrentPassword
-
-
 class SecondFactorSetUp(Output):
     token: str = Field(description="Send it back with a code within 15 minutes.")
     secret: str = Field(description="To be typed into an app.", examples=["JBSWY3DPEHPK3PXP"])
