@@ -119,6 +119,7 @@ class Settings(BaseSettings):
 
     signup_enabled: bool = True
     require_verified_email: bool = False
+    require_second_factor: Literal["superusers"] | None = None
     first_superuser_email: EmailStr | None = None
     first_superuser_password: SecretStr | None = Field(default=None, min_length=10, max_length=128)
     access_token_minutes: int = Field(default=15, ge=1, le=1440)

@@ -6,11 +6,14 @@ AppError
  ├── Invalid               a value that is well-formed and not allowed
  │    └── KeyReused        an idempotency key with another request
  ├── InvalidTokenRequest   RFC 6749, section 5.2
+ │    └── SecondFactorRequired  the password is right, and a code is needed, too
  ├── Unauthenticated
  │    └── NotSignedIn      a page for members, which a guest requests
  ├── Forbidden
  │    ├── MissingScope
- │    └── PasswordRequired  the password was entered too long ago
+ │    ├── PasswordRequired  the password was entered too long ago
+ │    ├── WrongCode        a code of the second factor is wrong
+ │    └── SecondFactorMissing  the role takes a second factor
  ├── NotFound
  ├── Conflict
  │    ├── AlreadyExists
@@ -65,6 +68,15 @@ class InvalidTokenRequest(AppError):
         self.error = error
 
 
+class SecondFactorRequired(InvalidTokenRequest):
+    """The password is right. A code has to be sent, with the token `challenge`."""
+
+    def __init__(self, challenge: str) -> None:
+        detail = "Send the challenge with a code to /api/v1/auth/second-factor."
+        super().__init__("second_factor_required", detail)
+        self.challenge = challenge
+
+
 class Unauthenticated(AppError):
     """The request has no valid token.
 
@@ -93,6 +105,18 @@ class MissingScope(Forbidden):
 
 class PasswordRequired(Forbidden):
     kind = "password-required"
+
+
+class WrongCode(Forbidden):
+    def __init__(self) -> None:
+        super().__init__("The code is wrong, or was used already.")
+
+
+class SecondFactorMissing(Forbidden):
+    kind = "second-factor-missing"
+
+    def __init__(self) -> None:
+        super().__init__("Superusers need a second factor here. Set it up on your account page.")
 
 
 class NotFound(AppError):

@@ -29,7 +29,9 @@ class Link(NamedTuple):
             case "members":
                 return principal is not None
             case "superusers":
-                return principal is not None and principal.is_superuser
+                return principal is not None and (
+                    principal.is_superuser or principal.lacks_second_factor
+                )
             case "anyone":
                 return True
 

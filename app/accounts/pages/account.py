@@ -11,6 +11,7 @@ from app.accounts.dependencies import (
     ApiKeyServiceDep,
     AuthServiceDep,
     Member,
+    SecondFactorServiceDep,
     SecurityEventServiceDep,
     SessionCookieDep,
     UserServiceDep,
@@ -47,6 +48,7 @@ class AccountPage:
         users: UserServiceDep,
         auth: AuthServiceDep,
         api_keys: ApiKeyServiceDep,
+        second_factors: SecondFactorServiceDep,
         security_events: SecurityEventServiceDep,
     ) -> None:
         self._request = request
@@ -54,6 +56,7 @@ class AccountPage:
         self._users = users
         self._auth = auth
         self._api_keys = api_keys
+        self._second_factors = second_factors
         self._security_events = security_events
 
     async def show(self, at: str = "", form: Form | None = None) -> Response:
@@ -69,6 +72,7 @@ class AccountPage:
             user=user,
             sessions=sorted(sessions, key=lambda each: (each.is_current, each.last_used_at))[::-1],
             device_name=device_name,
+            has_second_factor=await self._second_factors.is_enabled(self._principal),
             api_keys=await self._api_keys.list(self._principal),
             events=events.results,
             event_title=event_title,

@@ -15,6 +15,11 @@ TITLES = {
     "api_key_created": "Created an API key",
     "api_key_first_used": "Used an API key for the first time",
     "api_key_revoked": "Revoked an API key",
+    "second_factor_enabled": "Set up a second factor",
+    "second_factor_disabled": "Switched off the second factor",
+    "second_factor_check": "Confirmed with a code of the second factor",
+    "recovery_code_used": "Used a recovery code",
+    "recovery_codes_renewed": "Made new recovery codes",
     "user_created": "Created the account",
     "user_changed": "Changed the profile",
     "user_activated": "Activated the account",
@@ -24,6 +29,7 @@ TITLES = {
 FAILURES = {
     "sign_in": "Failed to sign in",
     "password_check": "Entered a wrong current password",
+    "second_factor_check": "Entered a wrong code of the second factor",
     "refresh_token_reused": "Used a refresh token twice: its session was ended",
 }
 

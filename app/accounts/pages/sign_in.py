@@ -5,14 +5,23 @@ from starlette.responses import Response
 
 from app.accounts.dependencies import (
     BrowserServiceDep,
+    ChallengeCookieDep,
     ClientInfoDep,
     SessionCookieDep,
     UserServiceDep,
     Visitor,
 )
 from app.accounts.schemas import SignIn, UserCreate
+from app.accounts.service.browser import SignedIn
 from app.core.context import root_path
-from app.core.errors import AlreadyExists, Forbidden, InvalidTokenRequest, NotSignedIn
+from app.core.errors import (
+    AlreadyExists,
+    Forbidden,
+    InvalidTokenRequest,
+    NotSignedIn,
+    SecondFactorRequired,
+)
+from app.core.resources import resources_of
 from app.web.forms import FORM_ERRORS, Form, FormDep
 from app.web.links import current_url, page_url
 from app.web.navigation import ResponseException, local_path, redirect
@@ -68,15 +77,19 @@ async def sign_in(
     browsers: BrowserServiceDep,
     client: ClientInfoDep,
     cookie: SessionCookieDep,
+    challenges: ChallengeCookieDep,
 ) -> Response:
     try:
-        value = await browsers.sign_in(form.read(SignIn), client, cookie.read(request))
+        signed_in = await browsers.sign_in(form.read(SignIn), client, cookie.read(request))
+    except SecondFactorRequired as required:
+        next_ = form.get("next") or None
+        response = redirect(page_url(request, "show_sign_in_code", next=next_))
+        challenges.write(response, required.challenge)
+        return response
     except FORM_ERRORS as error:
         form.add_error(error, {InvalidTokenRequest: "password"})
         raise ResponseException(show(request, form)) from error
-    response = redirect(next_page(request, form))
-    cookie.write(response, value)
-    return response
+    return finish_sign_in(request, form, signed_in)
 
 
 @router.post("/logout")
@@ -100,6 +113,14 @@ async def redirect_to_sign_in(request: Request, _: NotSignedIn) -> Response:
 def coming_from(request: Request) -> Form:
     """Return a form whose hidden field holds the page to show afterwards."""
     return Form({"next": request.query_params.get("next", "")})
+
+
+def finish_sign_in(request: Request, form: Form, signed_in: SignedIn) -> Response:
+    accounts = resources_of(request).accounts
+    response = redirect(next_page(request, form))
+    accounts.session_cookie.write(response, signed_in.cookie)
+    accounts.device_cookie.write(response, signed_in.device)
+    return response
 
 
 def next_page(request: Request, form: Form) -> str:

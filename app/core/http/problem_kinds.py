@@ -38,7 +38,8 @@ _TABLE = {
         "The token endpoint refused the request (RFC 6749, section 5.2).",
         (
             "The member `error` is a code of OAuth2: for `invalid_grant`, sign in again; for "
-            "the others, correct the request."
+            "`second_factor_required`, send a code with the `challenge`; for the others, correct "
+            "the request."
         ),
     ),
     "unauthenticated": (
@@ -64,6 +65,12 @@ _TABLE = {
         "Password required",
         "What you asked for takes your password, and you entered it too long ago.",
         "Enter it on the page `/confirm`, then repeat the request.",
+    ),
+    "second-factor-missing": (
+        403,
+        "Second factor missing",
+        "Superusers can do this only with a second factor, and your account has none.",
+        "Set it up on the page `/account/second-factor`, then repeat the request.",
     ),
     "cross-site-request": (
         403,

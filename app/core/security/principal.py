@@ -15,6 +15,7 @@ class Principal:
     session_id: UUID
     scopes: frozenset[str]
     is_superuser: bool
+    lacks_second_factor: bool = False  # a superuser who has no rights without one
 
     def sees_all(self, resource: str) -> bool:
         """Return whether the rows of all users are visible, by the scope `RESOURCE:all`."""
