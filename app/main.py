@@ -26,7 +26,7 @@ from app.core.http.problems import add_exception_handlers
 from app.core.http.rate_limits import limit_by_address
 from app.core.observability.loop_guard import LoopGuard
 from app.discovery import discover, optional
-from app.resources import Resources, app_resources
+from app.resources import Resources, app_resources, serving_metrics
 
 # Without OpenTelemetry's SDK there is no telemetry, but FastAPI would check for it at each request.
 NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False)
@@ -58,6 +58,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(problem_list.router)
     if admin := optional("app.admin"):
         admin.add_admin(app)
+    if settings.metrics_enabled:
+        add_metrics(app)
     if settings.environment == "local":
         app.add_middleware(LoopGuard)
     if settings.has_docs:
@@ -83,9 +85,22 @@ def add_api(app: FastAPI, settings: Settings) -> None:
         )
 
 
+def add_metrics(app: FastAPI) -> None:
+    # A server without metrics starts faster if it does not import these.
+    from prometheus_client import CollectorRegistry
+
+    from app.core.observability.request_metrics import RequestMetrics
+
+    app.state.request_metrics = CollectorRegistry()
+    app.add_middleware(RequestMetrics, registry=app.state.request_metrics)
+
+
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    async with app_resources(app.state.settings) as resources:
+    async with (
+        app_resources(app.state.settings) as resources,
+        serving_metrics(resources, getattr(app.state, "request_metrics", None)),
+    ):
         app.state.resources = resources
         await ensure_first_superuser(resources)
         if resources.settings.redis is None:  # Otherwise `app worker` runs them.

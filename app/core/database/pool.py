@@ -22,18 +22,20 @@ class FairSemaphore:
     """
 
     def __init__(self, free: int) -> None:
-        self._free = free
+        self.free = free
+        self.waiting = 0
         self._waiters = deque[asyncio.Future[bool]]()
 
     async def acquire(self, seconds: float) -> None:
         """Wait for a slot. Raise Overloaded if none is free within the given time."""
-        if self._free:
-            self._free -= 1
+        if self.free:
+            self.free -= 1
             return
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
         self._waiters.append(waiter)
         timer = loop.call_later(seconds, _resolve, waiter, False)
+        self.waiting += 1
         try:
             is_free = await waiter
         except asyncio.CancelledError:
@@ -41,6 +43,7 @@ class FairSemaphore:
                 self.release()  # It got the slot in the moment of the cancellation.
             raise
         finally:
+            self.waiting -= 1
             timer.cancel()
         if not is_free:
             cause = TimeoutError(f"after {seconds} s")
@@ -51,7 +54,7 @@ class FairSemaphore:
         while self._waiters:
             if _resolve(self._waiters.popleft(), True):
                 return
-        self._free += 1
+        self.free += 1
 
 
 def _resolve(waiter: asyncio.Future[bool], is_free: bool) -> bool:
@@ -83,6 +86,14 @@ class FairPool(AsyncAdaptedQueuePool):
         self._recycled_at = float("-inf")
         event.listen(self, "connect", _record_opening)
         event.listen(self, "checkin", _on_checkin)
+
+    def in_use(self) -> int:
+        """Return how many connections are in use. `checkedout` includes those that are ready."""
+        return self.size() - self._semaphore.free
+
+    def waiting(self) -> int:
+        """Return how many tasks wait for a connection."""
+        return self._semaphore.waiting
 
     async def admit(self) -> None:
         """Wait for a slot, and leave it to `connect`, which has to be called at once.
