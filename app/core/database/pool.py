@@ -25,6 +25,9 @@ class FairSemaphore:
         self.free = free
         self.waiting = 0
         self._waiters = deque[asyncio.Future[bool]]()
+        # When the first one began to wait, or the last one that waited was served. None if nobody
+        # has waited since.
+        self._stalled_at: float | None = None
 
     async def acquire(self, seconds: float) -> None:
         """Wait for a slot. Raise Overloaded if none is free within the given time."""
@@ -34,6 +37,8 @@ class FairSemaphore:
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
         self._waiters.append(waiter)
+        if self._stalled_at is None:
+            self._stalled_at = time.monotonic()
         timer = loop.call_later(seconds, _resolve, waiter, False)
         self.waiting += 1
         try:
@@ -52,9 +57,19 @@ class FairSemaphore:
 
     def release(self) -> None:
         while self._waiters:
-            if _resolve(self._waiters.popleft(), True):
+            waiter = self._waiters.popleft()
+            # Those that have timed out are still here, so this costs nothing while nobody waits.
+            self._stalled_at = time.monotonic() if self._waiters else None
+            if _resolve(waiter, True):
                 return
         self.free += 1
+
+    def stalled_seconds(self) -> float:
+        """Return for how long there has been no slot for those that waited for one.
+
+        It goes on when they have given up, until a slot is released.
+        """
+        return 0 if self._stalled_at is None else time.monotonic() - self._stalled_at
 
 
 def _resolve(waiter: asyncio.Future[bool], is_free: bool) -> bool:
@@ -94,6 +109,10 @@ class FairPool(AsyncAdaptedQueuePool):
     def waiting(self) -> int:
         """Return how many tasks wait for a connection."""
         return self._semaphore.waiting
+
+    def stalled_seconds(self) -> float:
+        """Return for how long the pool has had no connection for those that waited for one."""
+        return self._semaphore.stalled_seconds()
 
     async def admit(self) -> None:
         """Wait for a slot, and leave it to `connect`, which has to be called at once.
