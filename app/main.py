@@ -5,13 +5,11 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 from typing import Any
 
 from anyio import to_thread
 from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
-from fastapi.telemetry import TelemetryConfig
 from sqlalchemy.exc import DBAPIError
 
 from app.core.about import DESCRIPTION, NAME
@@ -25,11 +23,10 @@ from app.core.http.problem_kinds import problem_response
 from app.core.http.problems import add_exception_handlers
 from app.core.http.rate_limits import limit_by_address
 from app.core.observability.loop_guard import LoopGuard
+from app.core.observability.tracing import telemetry_config
 from app.discovery import discover, optional
 from app.resources import Resources, app_resources, serving_metrics
 
-# Without OpenTelemetry's SDK there is no telemetry, but FastAPI would check for it at each request.
-NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False)
 logger = logging.getLogger("app")
 
 
@@ -41,7 +38,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=f"{DESCRIPTION}\n\nTo try it, sign up, then press Authorize.",
         version="0.1.0",
         openapi_url=None,  # app.core.http.docs serves the document and its pages.
-        telemetry=None if find_spec("opentelemetry.sdk") else NO_TELEMETRY,
+        telemetry=telemetry_config(),
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
