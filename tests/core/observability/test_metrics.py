@@ -1,6 +1,7 @@
 """Tests of the metrics: their labels, their values, and the port that each process has."""
 
 import math
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -16,9 +17,13 @@ from app.core.jobs.queue import JobQueue
 from app.core.observability.metrics import serving_metrics
 from app.core.observability.request_metrics import RequestMetrics
 from tests.conftest import client_of
+from tests.databases import ROOT
 from tests.server import free_port, http_client, serving
 from tests.waiting import eventually, eventually_async
 
+PAGE = (ROOT / "docs/monitoring.md").read_text()
+METRICS = {*re.findall(r"^\| `([a-z_]+)` \|", PAGE, re.MULTILINE)}
+ALERTS = (ROOT / "deploy/prometheus/alerts.yml").read_text()
 REQUESTS = "http_request_duration_seconds_count"
 Samples = dict[tuple[str, ...], float]
 
@@ -95,7 +100,10 @@ async def test_request_is_in_progress_until_it_is_answered(
     assert registry.get_sample_value("http_requests_in_progress") == 0
 
 
-async def test_metrics_of_the_process_are_served_on_their_own_port(app: FastAPI) -> None:
+async def test_metrics_of_the_process_are_served_on_their_own_port(
+    app: FastAPI, registry: CollectorRegistry
+) -> None:
+    RequestMetrics(app, registry)
     port = free_port()
     changes = {"metrics_enabled": True, "metrics_port": port, "web_concurrency": 1}
     resources = app.state.resources
@@ -104,7 +112,7 @@ async def test_metrics_of_the_process_are_served_on_their_own_port(app: FastAPI)
         await JobQueue(session).enqueue("no runner knows this")
     pool = "write" if resources.database.is_sqlite else "shared"
     async with (
-        serving_metrics(resources),
+        serving_metrics(resources, registry),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", verify=False) as client,
         resources.database.transaction() as session,
     ):
@@ -116,7 +124,9 @@ async def test_metrics_of_the_process_are_served_on_their_own_port(app: FastAPI)
             return all(counted)
 
         await eventually_async(has_counted_jobs)
-        samples = samples_of((await client.get("/metrics")).text)
+        text = (await client.get("/metrics")).text
+    types, samples = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE)), samples_of(text)
+    assert types >= METRICS
     assert samples["jobs", "due"] == 1
     assert samples["jobs", "failed"] == samples["jobs", "later"] == 0
     assert not math.isnan(samples["jobs_oldest_due_seconds",])
@@ -125,6 +135,15 @@ async def test_metrics_of_the_process_are_served_on_their_own_port(app: FastAPI)
     assert samples["websockets_open",] == 0
     assert samples["process_resident_memory_bytes",] > 0
     assert samples["process_cpu_seconds_total",] > 0
+
+
+def test_alerts_are_documented_and_use_documented_metrics() -> None:
+    alerts = re.findall(r"alert: (\w+)", ALERTS)
+    expressions = re.findall(r"expr:(.+?)(?:for|labels):", ALERTS, re.DOTALL)
+    names = re.findall(r"[a-z]+(?:_[a-z]+)+", " ".join(expressions))
+    assert len(alerts) == len(expressions) == 3
+    assert all(f"| `{alert}` |" in PAGE for alert in alerts)
+    assert {name.removesuffix("_count") for name in names} < METRICS
 
 
 @pytest.mark.slow("starts a server with two workers")
