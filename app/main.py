@@ -83,6 +83,7 @@ def add_api(app: FastAPI, settings: Settings) -> None:
 
 
 def add_metrics(app: FastAPI) -> None:
+    """Measure the requests. The lifespan serves the metrics, on another port."""
     # A server without metrics starts faster if it does not import these.
     from prometheus_client import CollectorRegistry
 

@@ -25,8 +25,7 @@ class FairSemaphore:
         self.free = free
         self.waiting = 0
         self._waiters = deque[asyncio.Future[bool]]()
-        # When the first one began to wait, or the last one that waited was served. None if nobody
-        # has waited since.
+        # The time since which somebody has waited and nobody has got a slot. None if nobody waits.
         self._stalled_at: float | None = None
 
     async def acquire(self, seconds: float) -> None:
@@ -58,16 +57,16 @@ class FairSemaphore:
     def release(self) -> None:
         while self._waiters:
             waiter = self._waiters.popleft()
-            # Those that have timed out are still here, so this costs nothing while nobody waits.
+            # Waiters that have timed out are still in the queue, so that this is never left out.
             self._stalled_at = time.monotonic() if self._waiters else None
             if _resolve(waiter, True):
                 return
         self.free += 1
 
     def stalled_seconds(self) -> float:
-        """Return for how long there has been no slot for those that waited for one.
+        """Return for how long somebody has waited and nobody has got a slot.
 
-        It goes on when they have given up, until a slot is released.
+        The time goes on when all waiters have timed out, until a slot is released.
         """
         return 0 if self._stalled_at is None else time.monotonic() - self._stalled_at
 
@@ -111,7 +110,7 @@ class FairPool(AsyncAdaptedQueuePool):
         return self._semaphore.waiting
 
     def stalled_seconds(self) -> float:
-        """Return for how long the pool has had no connection for those that waited for one."""
+        """Return for how long somebody has waited and nobody has got a connection."""
         return self._semaphore.stalled_seconds()
 
     async def admit(self) -> None:

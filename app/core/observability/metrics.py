@@ -1,7 +1,7 @@
 """Metrics for Prometheus, which each process serves about itself, on a port of its own.
 
-Prometheus adds up the processes: so workers share no files, and one that hangs is seen. Without
-METRICS_ENABLED, nothing imports this module, the middleware and prometheus-client.
+So the workers share no files, and Prometheus notices one that hangs. Without METRICS_ENABLED, this
+module, the middleware and prometheus-client are not imported.
 """
 
 import asyncio
@@ -107,7 +107,9 @@ class JobGauges:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._jobs = Gauge("jobs", "Jobs in the queue.", ["state"], registry=registry)
         self._oldest = Gauge(
-            "jobs_oldest_due_seconds", "Age of the longest due job.", registry=registry
+            "jobs_oldest_due_seconds",
+            "Time for which the first of the due jobs has been due.",
+            registry=registry,
         )
 
     async def update_forever(self, resources: Resources) -> None:
