@@ -53,7 +53,7 @@ def start_server(settings: Settings, registry: CollectorRegistry) -> MetricsServ
             logger.debug("Port %d: %s", port, error)
         else:
             server.start()
-            logger.info("The metrics are at http://%s:%d/metrics", settings.metrics_host, port)
+            logger.info("The metrics are on port %d of %s", port, settings.metrics_host)
             return server
     logger.error("No port from METRICS_PORT %d on is free: there are no metrics", first)
     return None
