@@ -103,9 +103,10 @@ def worker() -> None:
         )
 
     from app.main import freeze_garbage
+    from app.resources import serving_metrics
 
     async def work() -> None:
-        async with open_resources() as resources:
+        async with open_resources() as resources, serving_metrics(resources):
             freeze_garbage()
             await resources.jobs.work()
 

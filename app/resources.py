@@ -5,8 +5,9 @@ They are not globals, so that several applications can run in one process, as in
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
@@ -27,6 +28,9 @@ from app.core.security.keys import derive_key
 from app.core.security.passwords import Passwords
 from app.core.security.rate_limit import RateLimiter
 from app.discovery import discover, folders
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 SEARCHES_PER_USER = 2
 PASSWORD_THREADS = max(1, (os.cpu_count() or 1) // 2)
@@ -73,6 +77,17 @@ async def app_resources(settings: Settings) -> AsyncIterator[Resources]:
         await resources.rate_limiter.close()
         await resources.database.dispose()
         flush_logs()
+
+
+def serving_metrics(
+    resources: Resources, requests: "CollectorRegistry | None" = None
+) -> AbstractAsyncContextManager[None]:
+    """Serve the metrics of this process during the block, if they are enabled."""
+    if not resources.settings.metrics_enabled:
+        return nullcontext()
+    from app.core.observability import metrics  # A server without metrics starts faster without it.
+
+    return metrics.serving_metrics(resources, requests)
 
 
 def build_resources(settings: Settings) -> Resources:

@@ -136,6 +136,10 @@ class Settings(BaseSettings):
     smtp_url: SecretStr | None = None
     mail_from: NameEmail = NameEmail(NAME, "noreply@example.com")
 
+    metrics_enabled: bool = False
+    metrics_host: Annotated[str, BeforeValidator(parse_listen_address)] = "127.0.0.1"
+    metrics_port: int = Field(default=9464, ge=1, le=65535)
+
     docs_enabled: bool | None = None
     lab_enabled: bool | None = None
     log_format: Literal["console", "json"] = "console"

@@ -8,14 +8,18 @@ from starlette.concurrency import run_in_threadpool
 
 from app.core.database.dependencies import DatabaseDep
 from app.core.database.migrations import get_migrations
-from app.core.errors import DatabaseUnavailable
+from app.core.errors import DatabaseUnavailable, Overloaded
 from app.core.http.problem_kinds import problem_response
+from app.core.resources import ResourcesDep
 from app.core.schemas import Output
 from app.core.security.rate_limit import RateLimiterDep
 
 READY_SECONDS = 1  # The driver may take two seconds more, and probes have short time-outs.
+# No connection is in use for so long by itself: its statements end at their time-outs.
+STUCK_SECONDS = 60
 
 NOT_READY = problem_response(DatabaseUnavailable, "The server cannot do its work now")
+STUCK = problem_response(Overloaded, "The process should be restarted")
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -27,6 +31,20 @@ class Health(Output):
 @router.get("/live")
 async def read_liveness() -> Health:
     """Report that the process responds."""
+    return Health()
+
+
+@router.get("/stuck", responses=STUCK)
+async def read_stuck(resources: ResourcesDep) -> Health:
+    """Report whether requests can still get a connection to the database.
+
+    The response is 503 when requests have waited for one, and none was returned for 60 seconds, or
+    for twice DATABASE_STATEMENT_TIMEOUT if that is longer. Restart the process then. It stays 200
+    while the database is unavailable, since a restart would not help.
+    """
+    limit = max(STUCK_SECONDS, 2 * resources.settings.database_statement_timeout)
+    if any(pool.stalled_seconds() > limit for pool in resources.database.pools.values()):
+        raise Overloaded("All connections to the database are in use, and none is returned.")
     return Health()
 
 
