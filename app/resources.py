@@ -26,6 +26,8 @@ from app.core.security.fair_queue import FairQueue
 from app.core.security.keys import derive_key
 from app.core.security.passwords import Passwords
 from app.core.security.rate_limit import RateLimiter
+from app.core.storage.folder import LocalFolder
+from app.core.storage.storage import Storage
 from app.discovery import discover, folders
 
 SEARCHES_PER_USER = 2
@@ -47,6 +49,7 @@ class Resources:
     hashing: FairQueue
     mailer: Mailer
     jobs: JobRunner
+    storage: Storage
     session_cache: SessionCache
     session_lease: SessionLease
     accounts: AccountServices
@@ -109,6 +112,7 @@ def build_resources(settings: Settings) -> Resources:
         hashing=hashing,
         mailer=mailer,
         jobs=jobs,
+        storage=build_storage(settings),
         session_cache=session_cache,
         session_lease=SessionLease(session_cache, database),
         accounts=accounts,
@@ -124,3 +128,12 @@ def build_broadcast(redis_url: str | None) -> Broadcast:
     from app.core.realtime.redis_broadcast import RedisBroadcast
 
     return RedisBroadcast(redis_url)
+
+
+def build_storage(settings: Settings) -> Storage:
+    if settings.s3_bucket is None:
+        return LocalFolder(settings.storage_folder)
+    # The library is imported only where it is used.
+    from app.core.storage.bucket import Bucket
+
+    return Bucket(settings)

@@ -19,6 +19,7 @@ AppError
  │    ├── LastSuperuser
  │    └── InProgress       the first request with the idempotency key is running
  ├── Stale                 the record has changed since the client read it
+ ├── TooLarge              an uploaded file
  ├── TooManyRequests
  ├── TooManyAtOnce         too many open sockets or running searches
  ├── TooManyTags           too many entity tags in a header field
@@ -127,6 +128,10 @@ class InProgress(Conflict):
 
 class Stale(AppError):
     kind = "stale-version"
+
+
+class TooLarge(AppError):
+    kind = "body-too-large"
 
 
 class TooManyRequests(AppError):
