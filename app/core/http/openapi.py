@@ -27,6 +27,7 @@ REQUEST_ID = "9f86d081884c7d659a2feaa0c55ad015"
 # The description of each header field, and an example.
 HEADERS = {
     "Content-Disposition": ("The name of the file.", 'attachment; filename="items.csv"'),
+    "Content-Range": ("The part of the file, and the size of the file.", "bytes 0-99/1234"),
     "ETag": ("The version, for If-Match and If-None-Match.", '"1"'),
     REPLAYED: ("Present when this is the stored first response for the key.", "true"),
     "Link": (

@@ -1,0 +1,63 @@
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI
+
+from app.core.http.middleware.body_limit import BodyLimit
+from app.core.http.uploads import UploadDep
+from tests.conftest import client_of, make_settings
+
+LIMIT = 200_000
+BOUNDARY = {"Content-Type": "multipart/form-data; boundary=x"}
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    """Yield a client of an application with a route that takes an upload, and one that does not."""
+    app, router = FastAPI(), APIRouter(prefix="/things")
+    settings = make_settings("sqlite+aiosqlite:///unused.db", max_upload_bytes=LIMIT)
+    app.add_middleware(BodyLimit, settings=settings)
+
+    @router.post("/{thing_id}/file")
+    async def upload_file(thing_id: int, upload: UploadDep) -> tuple[str, int]:
+        return upload.name, len(upload.content.read())
+
+    @router.post("/{thing_id}")
+    async def update_thing(thing_id: int) -> None: ...
+
+    app.include_router(router, prefix="/api")
+    async with client_of(app) as client:
+        yield client
+
+
+async def test_file_is_passed_to_the_endpoint(client: httpx.AsyncClient) -> None:
+    content = b"x" * LIMIT
+    response = await client.post("/api/things/1/file", files={"file": ("한글.txt", content)})
+    assert response.json() == ["한글.txt", LIMIT]
+
+
+@pytest.mark.parametrize("form", [{}, {"data": {"file": "text"}}, {"files": {"other": b"x"}}])
+async def test_missing_file_is_an_empty_one(client: httpx.AsyncClient, form: object) -> None:
+    response = await client.post("/api/things/1/file", **form)  # type: ignore[arg-type]  # They are options of httpx.
+    assert response.json() == ["", 0]
+
+
+async def test_limit_of_uploads_holds_for_their_routes_only(client: httpx.AsyncClient) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+        for _ in range(10):
+            yield b"x" * (LIMIT // 5)
+
+    files = {"file": b"x" * (LIMIT + 65_536)}
+    for too_large in (
+        await client.post("/api/things/1/file", files=files),
+        await client.post("/api/things/1/file", content=chunks(), headers=BOUNDARY),
+        await client.post("/api/things/1", files={"file": b"x" * 65_536}),
+    ):
+        assert too_large.status_code == 413
+
+
+async def test_more_than_one_file_returns_400(client: httpx.AsyncClient) -> None:
+    response = await client.post("/api/things/1/file", files=[("file", b"x"), ("file", b"y")])
+    assert response.status_code == 400
