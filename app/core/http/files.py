@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 
 from app.core.http.openapi import header_fields
 from app.core.http.problem_kinds import MEDIA_TYPE, example_of
-from app.core.storage.storage import Storage
+from app.core.storage.storage import Download, Storage
 
 # One range. Several in one request are ignored, as a server may, and the whole file is sent.
 RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})?|bytes=-([0-9]{1,18})", re.IGNORECASE)
@@ -41,17 +40,6 @@ FILE_RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {MEDIA_TYPE: {"examples": example_of("range-not-satisfiable")}},
     },
 }
-
-
-@dataclass(frozen=True)
-class Download:
-    """A stored file and what a client is told about it. `tag` is another one for other content."""
-
-    key: str
-    name: str
-    media_type: str
-    size: int
-    tag: str
 
 
 async def send_file(request: Request, storage: Storage, file: Download) -> Response:

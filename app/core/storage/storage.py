@@ -6,6 +6,7 @@ deleted together with another row. A scheduled job of the slice deletes such fil
 """
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from secrets import token_hex
 from typing import BinaryIO, NamedTuple, Protocol
@@ -16,6 +17,17 @@ CHUNK_BYTES = 65_536
 class StoredFile(NamedTuple):
     key: str
     stored_at: datetime
+
+
+@dataclass(frozen=True)
+class Download:
+    """A stored file and what a client is told about it. `tag` is another one for other content."""
+
+    key: str
+    name: str
+    media_type: str
+    size: int
+    tag: str
 
 
 class Storage(Protocol):

@@ -7,9 +7,10 @@ import pytest
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from app.core.http.files import Download, disposition, send_file
+from app.core.http.files import disposition, send_file
 from app.core.http.middleware.compression import Compression
 from app.core.storage.folder import LocalFolder
+from app.core.storage.storage import Download
 from tests.conftest import client_of
 
 CONTENT = b"0123456789" * 20_000

@@ -3,18 +3,21 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
+from starlette.types import Message
 
 from app.core.http.middleware.body_limit import BodyLimit
+from app.core.http.problems import add_exception_handlers
 from app.core.http.uploads import UploadDep
 from tests.conftest import client_of, make_settings
 
 LIMIT = 200_000
+START = b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
 BOUNDARY = {"Content-Type": "multipart/form-data; boundary=x"}
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    """Yield a client of an application with a route that takes an upload, and one that does not."""
+def app() -> FastAPI:
+    """Return an application with a route that takes an upload, and one that does not."""
     app, router = FastAPI(), APIRouter(prefix="/things")
     settings = make_settings("sqlite+aiosqlite:///unused.db", max_upload_bytes=LIMIT)
     app.add_middleware(BodyLimit, settings=settings)
@@ -27,6 +30,12 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
     async def update_thing(thing_id: int) -> None: ...
 
     app.include_router(router, prefix="/api")
+    add_exception_handlers(app)
+    return app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with client_of(app) as client:
         yield client
 
@@ -45,7 +54,7 @@ async def test_missing_file_is_an_empty_one(client: httpx.AsyncClient, form: obj
 
 async def test_limit_of_uploads_holds_for_their_routes_only(client: httpx.AsyncClient) -> None:
     async def chunks() -> AsyncIterator[bytes]:
-        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+        yield START
         for _ in range(10):
             yield b"x" * (LIMIT // 5)
 
@@ -61,3 +70,29 @@ async def test_limit_of_uploads_holds_for_their_routes_only(client: httpx.AsyncC
 async def test_more_than_one_file_returns_400(client: httpx.AsyncClient) -> None:
     response = await client.post("/api/things/1/file", files=[("file", b"x"), ("file", b"y")])
     assert response.status_code == 400
+
+
+async def test_upload_of_a_client_that_leaves_is_dropped(app: FastAPI) -> None:
+    messages: list[Message] = [
+        {"type": "http.request", "body": START + b"x" * 1000, "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent = list[Message]()
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(name.lower().encode(), value.encode()) for name, value in BOUNDARY.items()]
+    path = "/api/things/1/file"
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "query_string": b"",
+        "headers": headers,
+    }
+    await app(scope, receive, send)
+    assert (sent[0]["status"], messages) == (422, [])  # The endpoint did not run.
