@@ -86,6 +86,11 @@ class UploadRules:
     max_bytes: int
     types: Collection[str]
 
+    @property
+    def type_names(self) -> str:
+        """Return the types as people call them, such as "PNG, PDF"."""
+        return ", ".join(SUFFIXES[each][0][1:].upper() for each in self.types)
+
     async def check(self, upload: Upload) -> FileInfo:
         """Read the file and describe it. Raise Invalid, or TooLarge."""
         return await to_thread.run_sync(self._check, upload)
@@ -106,11 +111,8 @@ class UploadRules:
         name = upload.name
         media_type = binary_type(head) or (text_type(name) if text.is_text() else None)
         if media_type is None or media_type not in self.types:
-            raise Invalid(
-                f"Files of this type are not accepted. Send one of {', '.join(self.types)}.",
-                "body",
-                "file",
-            )
+            detail = f"Files of this type are not accepted. Send one of these: {self.type_names}."
+            raise Invalid(detail, "body", "file")
         return FileInfo(clean_name(name, media_type), media_type, size, digest.hexdigest())
 
 
