@@ -42,4 +42,5 @@ def test_file_is_uploaded_by_the_script_and_a_refused_one_keeps_the_page(
     expect(page.get_by_role("link", name="lamp.png", exact=True)).to_be_visible()
     check_accessibility(page)
     page.get_by_role("link", name="Delete lamp.png").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Delete lamp.png?")
     check_accessibility(page)
