@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from app.core.http.openapi import header_fields
 from app.core.http.problem_kinds import MEDIA_TYPE, example_of
 from app.core.storage.storage import Download, Storage
+from app.core.storage.uploads import SUFFIXES
 
 # One range. Several in one request are ignored, as a server may, and the whole file is sent.
 RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})?|bytes=-([0-9]{1,18})", re.IGNORECASE)
@@ -22,7 +23,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
     "X-Content-Type-Options": "nosniff",
 }
-BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+BINARY = {each: {"schema": {"type": "string", "format": "binary"}} for each in SUFFIXES}
 FILE_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The file",
