@@ -6,7 +6,7 @@ So a rollback removes them, and a commit stores them even if the process dies ri
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
 from sqlalchemy import (
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
+    func,
     insert,
     select,
     update,
@@ -33,6 +34,7 @@ from app.core.database.session import Session
 
 QUEUED_TOPIC = "jobs"
 MAX_ERROR = 2000
+MAX_COUNTED = 10_000
 Argument = int | str
 
 
@@ -53,6 +55,13 @@ class QueuedJob(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     has_failed: Mapped[bool] = mapped_column(default=False)
     error: Mapped[str | None] = mapped_column(Text)
+
+
+class Backlog(NamedTuple):
+    """The jobs that wait for a runner: how many, up to MAX_COUNTED, and since when the oldest."""
+
+    due: int
+    oldest_due_at: datetime | None
 
 
 class JobQueued(Event):
@@ -119,6 +128,12 @@ class JobRepository(Repository[QueuedJob]):
 
     async def has_due(self, names: Collection[str]) -> bool:
         return await self._session.scalar(self._due(names).limit(1)) is not None
+
+    async def backlog(self) -> Backlog:
+        due = select(QueuedJob.run_at).where(~QueuedJob.has_failed, QueuedJob.run_at <= utc_now())
+        counted = due.order_by(QueuedJob.run_at).limit(MAX_COUNTED).subquery()
+        found = await self._session.execute(select(func.count(), func.min(counted.c.run_at)))
+        return Backlog(*found.one())
 
     async def lease_due(
         self, names: Collection[str], limit: int, lease: timedelta
