@@ -31,6 +31,7 @@ from app.core.storage.storage import Storage
 from app.discovery import discover, folders
 
 SEARCHES_PER_USER = 2
+UPLOADS_PER_USER = 2
 PASSWORD_THREADS = max(1, (os.cpu_count() or 1) // 2)
 
 
@@ -45,6 +46,7 @@ class Resources:
     sockets: Sockets
     rate_limiter: RateLimiter
     searches: ConcurrencyLimit
+    uploads: ConcurrencyLimit
     passwords: Passwords
     hashing: FairQueue
     mailer: Mailer
@@ -107,7 +109,8 @@ def build_resources(settings: Settings) -> Resources:
         broadcast=broadcast,
         sockets=Sockets(broadcast, accounts.auth.active_session_ids),
         rate_limiter=rate_limiter,
-        searches=ConcurrencyLimit(SEARCHES_PER_USER),
+        searches=ConcurrencyLimit(SEARCHES_PER_USER, "searches"),
+        uploads=ConcurrencyLimit(UPLOADS_PER_USER, "uploads"),
         passwords=passwords,
         hashing=hashing,
         mailer=mailer,

@@ -16,12 +16,12 @@ from app.core.storage.uploads import SUFFIXES
 
 # One range. Several in one request are ignored, as a server may, and the whole file is sent.
 RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})?|bytes=-([0-9]{1,18})", re.IGNORECASE)
-# The files come from users: even one that a browser opens must not run anything on this site.
+# The files come from users: even one that a browser opens must not run anything on this site. All
+# responses forbid sniffing: see `app.core.security.policy_headers`.
 HEADERS = {
     "Accept-Ranges": "bytes",
     "Cache-Control": "private, no-cache",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
-    "X-Content-Type-Options": "nosniff",
 }
 BINARY = {each: {"schema": {"type": "string", "format": "binary"}} for each in SUFFIXES}
 FILE_RESPONSES: dict[int | str, dict[str, Any]] = {

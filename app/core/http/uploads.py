@@ -19,6 +19,8 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from app.core.errors import Invalid
+from app.core.resources import ResourcesDep
+from app.core.security.principal import Principal
 from app.core.storage.uploads import Upload
 
 FIELD = "file"
@@ -39,20 +41,23 @@ UPLOAD_BODY: dict[str, Any] = {  # for the OpenAPI document
 }
 
 
-async def read_upload(request: Request) -> AsyncIterator[Upload]:
+async def read_upload(request: Request, resources: ResourcesDep) -> AsyncIterator[Upload]:
     """Yield the file of the form. One that is missing is empty, which `UploadRules` refuses."""
-    try:
-        form = await request.form(max_files=1, max_fields=MAX_FIELDS)
-    except ClientDisconnect as error:
-        raise Invalid("The upload was interrupted.", "body", FIELD) from error
-    try:
-        file = form.get(FIELD)
-        if isinstance(file, UploadFile):
-            yield Upload(file.filename or "", file.file)
-        else:
-            yield Upload("", BytesIO())
-    finally:
-        await form.close()
+    principal: Principal = request.scope["principal"]
+    # Large files are on the disk until the response is sent, so a user has few at a time.
+    async with resources.uploads.hold(principal.user_id):
+        try:
+            form = await request.form(max_files=1, max_fields=MAX_FIELDS)
+        except ClientDisconnect as error:
+            raise Invalid("The upload was interrupted.", "body", FIELD) from error
+        try:
+            file = form.get(FIELD)
+            if isinstance(file, UploadFile):
+                yield Upload(file.filename or "", file.file)
+            else:
+                yield Upload("", BytesIO())
+        finally:
+            await form.close()
 
 
 UploadDep = Annotated[Upload, Depends(read_upload)]

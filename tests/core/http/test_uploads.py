@@ -1,13 +1,19 @@
+import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from uuid import uuid4
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.types import Message
 
 from app.core.http.middleware.body_limit import BodyLimit
 from app.core.http.problems import add_exception_handlers
 from app.core.http.uploads import UploadDep
+from app.core.security import concurrency
+from app.core.security.concurrency import ConcurrencyLimit
+from app.core.security.principal import Principal
 from tests.conftest import client_of, make_settings
 
 LIMIT = 200_000
@@ -15,10 +21,15 @@ START = b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r
 BOUNDARY = {"Content-Type": "multipart/form-data; boundary=x"}
 
 
+async def sign_in(request: Request) -> None:
+    request.scope["principal"] = Principal(1, uuid4(), frozenset(), is_superuser=False)
+
+
 @pytest.fixture
 def app() -> FastAPI:
     """Return an application with a route that takes an upload, and one that does not."""
-    app, router = FastAPI(), APIRouter(prefix="/things")
+    app, router = FastAPI(), APIRouter(prefix="/things", dependencies=[Depends(sign_in)])
+    app.state.resources = SimpleNamespace(uploads=ConcurrencyLimit(1, "uploads"))
     settings = make_settings("sqlite+aiosqlite:///unused.db", max_upload_bytes=LIMIT)
     app.add_middleware(BodyLimit, settings=settings)
 
@@ -96,3 +107,24 @@ async def test_upload_of_a_client_that_leaves_is_dropped(app: FastAPI) -> None:
     }
     await app(scope, receive, send)
     assert (sent[0]["status"], messages) == (422, [])  # The endpoint did not run.
+
+
+async def test_upload_beyond_those_of_a_user_at_a_time_returns_429(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(concurrency, "WAIT_SECONDS", 0)
+    began, release = asyncio.Event(), asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield START
+        began.set()
+        await release.wait()
+        yield b"\r\n--x--"
+
+    path = "/api/things/1/file"
+    first = asyncio.create_task(client.post(path, content=chunks(), headers=BOUNDARY))
+    await began.wait()
+    assert (await client.post(path, files={"file": b"x"})).status_code == 429
+    release.set()
+    assert (await first).status_code == 200
+    assert (await client.post(path, files={"file": b"x"})).status_code == 200

@@ -47,6 +47,7 @@ async def test_attachment_is_uploaded_listed_downloaded_and_deleted(
     assert download.headers["ETag"] == f'"{attachment["sha256"]}"'
     assert "filename*=UTF-8''%EC%84%A4" in download.headers["Content-Disposition"]
     assert "sandbox" in download.headers["Content-Security-Policy"]
+    assert download.headers["X-Content-Type-Options"] == "nosniff"
     part = await ann.client.get(f"{path}/file", headers={"Range": "bytes=-5"})
     assert (part.status_code, part.content) == (206, TEXT[-5:])
     assert (await ann.client.get(f"{path}/thumbnail")).status_code == 404
