@@ -10,10 +10,9 @@ from app.features.attachments.dependencies import MemberAttachments
 from app.features.attachments.service import AttachmentService
 from app.web.forms import FORM_ERRORS, Form
 from app.web.links import page_url
-from app.web.navigation import Link, RecordLink, ResponseException, redirect
+from app.web.navigation import RecordLink, ResponseException, redirect
 from app.web.rendering import render
 
-LINKS: list[Link] = []
 RECORD_LINKS = [RecordLink("item", "Attachments", "show_attachments")]
 NOTICES = {"uploaded": "File uploaded.", "deleted": "Attachment deleted."}
 
