@@ -21,7 +21,7 @@ AppError
  ├── Stale                 the record has changed since the client read it
  ├── TooLarge              an uploaded file
  ├── TooManyRequests
- ├── TooManyAtOnce         too many open sockets or running searches
+ ├── TooManyAtOnce         too many open sockets, running searches or uploads
  ├── TooManyTags           too many entity tags in a header field
  └── Unavailable           something that passes by itself
       ├── DatabaseUnavailable

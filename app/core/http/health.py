@@ -49,8 +49,8 @@ async def read_readiness(
 ) -> Readiness:
     """Report whether the database is available, and its schema is not behind the code.
 
-    The status is `degraded` while Redis is unavailable: requests are still served. Jobs that wait
-    change nothing: watch `jobs` to find out that no runner keeps up with them.
+    The status is `degraded` while Redis is unavailable: requests are still served. It does
+    not depend on `jobs`, which shows whether the runners of jobs keep up.
     """
     migrations = await run_in_threadpool(get_migrations)
     try:

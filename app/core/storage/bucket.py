@@ -10,13 +10,14 @@ from obstore.store import S3Store
 
 from app.core.config import Settings
 from app.core.errors import Unavailable
-from app.core.storage.storage import CHUNK_BYTES, StoredFile
+from app.core.storage.storage import FILES_PER_PAGE, StoredFile
 
 if TYPE_CHECKING:  # The library has these names only for type checkers.
     from obstore.store import ClientConfig, RetryConfig, S3Config
 
 CLIENT: "ClientConfig" = {"allow_http": True, "connect_timeout": "5s", "timeout": "30s"}
 RETRIES: "RetryConfig" = {"max_retries": 2}
+PART_BYTES = 1_048_576
 
 
 class Bucket:
@@ -36,10 +37,12 @@ class Bucket:
             await obstore.put_async(self._store, key, file)
 
     async def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
-        with _raise_unavailable():
-            part = await obstore.get_async(self._store, key, options={"range": (start, stop)})
-            async for chunk in part.stream(min_chunk_size=CHUNK_BYTES):
-                yield bytes(chunk)
+        # In parts, since the time-out is for a whole response, and the client may be slow.
+        for part in range(start, stop, PART_BYTES):
+            with _raise_unavailable():
+                end = min(part + PART_BYTES, stop)
+                content = await obstore.get_range_async(self._store, key, start=part, end=end)
+            yield bytes(content)
 
     async def delete(self, keys: Sequence[str]) -> None:
         with _raise_unavailable():
@@ -47,7 +50,7 @@ class Bucket:
 
     async def list(self, folder: str) -> AsyncIterator[Sequence[StoredFile]]:
         with _raise_unavailable():
-            async for page in obstore.list(self._store, prefix=folder):
+            async for page in obstore.list(self._store, folder, chunk_size=FILES_PER_PAGE):
                 yield [StoredFile(each["path"], each["last_modified"]) for each in page]
 
 

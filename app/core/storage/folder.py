@@ -10,9 +10,7 @@ from typing import BinaryIO
 
 from anyio import open_file, to_thread
 
-from app.core.storage.storage import CHUNK_BYTES, StoredFile
-
-FILES_PER_PAGE = 1000
+from app.core.storage.storage import CHUNK_BYTES, FILES_PER_PAGE, StoredFile
 
 
 class LocalFolder:

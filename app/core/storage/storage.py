@@ -12,6 +12,7 @@ from secrets import token_hex
 from typing import BinaryIO, NamedTuple, Protocol
 
 CHUNK_BYTES = 65_536
+FILES_PER_PAGE = 1000
 
 
 class StoredFile(NamedTuple):

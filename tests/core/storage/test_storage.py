@@ -16,7 +16,7 @@ from app.core.storage.storage import CHUNK_BYTES, Storage, new_key
 from app.resources import build_storage
 from tests.core.storage.conftest import s3_settings
 
-CONTENT = bytes(range(256)) * 1000
+CONTENT = bytes(range(256)) * 5000
 
 
 @pytest.fixture

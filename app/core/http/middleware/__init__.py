@@ -22,6 +22,7 @@ from app.core.security.policy_headers import PolicyHeaders
 
 EXPOSED_HEADERS = [
     "Content-Disposition",
+    "Content-Range",
     "ETag",
     "Idempotency-Replayed",
     "Link",

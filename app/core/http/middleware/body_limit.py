@@ -44,10 +44,11 @@ class BodyLimit:
         length = header(scope, b"content-length")
         if is_bodiless(scope, length):
             return self.app(scope, receive, send)
-        limited, scope["body_limit"] = self._limit_of(scope)
-        if length.isdecimal() and int(length) > limited.max_body_size:
-            return PlainTextResponse(scope["body_limit"], 413)(scope, receive, send)
-        return limited(scope, receive, send)
+        limit = self._limit_of(scope)
+        scope["body_limit"] = limit.message
+        if length.isdecimal() and int(length) > limit.middleware.max_body_size:
+            return PlainTextResponse(limit.message, 413)(scope, receive, send)
+        return limit.middleware(scope, receive, send)
 
     def _limit(self, what: str, size: int, beside: int = 0) -> Limit:
         message = f"The {what} is too large: the limit is {size:,} bytes."
