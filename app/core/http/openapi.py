@@ -158,6 +158,8 @@ def _kinds_of(operation: dict[str, Any]) -> Iterator[str]:
         yield from ("bad-request", "body-too-large", "validation", *UNAVAILABLE)
         if "application/json" in operation["requestBody"]["content"]:
             yield "unsupported-media-type"
+        if "multipart/form-data" in operation["requestBody"]["content"]:
+            yield "too-many-at-once"
     if any(parameter["in"] == "path" for parameter in parameters):
         yield "not-found"
     if "If-Match" in names:
