@@ -133,9 +133,9 @@ def text_type(name: str) -> str:
 def clean_name(name: str, media_type: str) -> str:
     """Return a name that every system can store, which ends in a suffix of the type."""
     name = NOT_IN_NAMES.sub("", re.split(r"[/\\]", name)[-1]).strip(" .")
-    suffixes = SUFFIXES[media_type]
-    if not name.lower().endswith(suffixes):
-        name = f"{name or 'file'}{suffixes[0]}"
-    path = PurePosixPath(normalize("NFC", name[:4000]))
-    suffix = path.suffix
-    return path.stem[: MAX_NAME_CHARACTERS - len(suffix)] + suffix
+    path, suffixes = PurePosixPath(name or "file"), SUFFIXES[media_type]
+    is_usual = path.suffix.lower() in suffixes
+    stem, suffix = (path.stem, path.suffix) if is_usual else (path.name, suffixes[0])
+    # A character of NFC comes from at most four.
+    stem = normalize("NFC", stem[: 4 * MAX_NAME_CHARACTERS])
+    return stem[: MAX_NAME_CHARACTERS - len(suffix)] + suffix

@@ -1,5 +1,6 @@
 from io import BytesIO
 from typing import get_args
+from unicodedata import normalize
 
 import pytest
 from PIL import Image
@@ -75,11 +76,11 @@ async def test_empty_and_large_files_are_refused() -> None:
         ("la\x00mp\r\n.png", "lamp.png"),
         ("lamp\u202egnp.exe", "lampgnp.exe.png"),
         ("\ud800lamp.png", "lamp.png"),
-        ("램프.png".encode().decode(), "램프.png"),
-        ("램프.png", "램프.png"),
+        (normalize("NFD", "램프.png"), "램프.png"),
         ("מנורה.png", "מנורה.png"),
         ("x" * 1000 + ".png", "x" * 251 + ".png"),
-        ("." + "x" * 1000, "x" * 251 + ".png"),
+        ("." + "x" * 5000, "x" * 251 + ".png"),
+        ("x" * 5000 + ".PNG", "x" * 251 + ".PNG"),
     ],
 )
 def test_name_is_cleaned(name: str, cleaned: str) -> None:
