@@ -27,12 +27,15 @@ from app.core.security.fair_queue import FairQueue
 from app.core.security.keys import derive_key
 from app.core.security.passwords import Passwords
 from app.core.security.rate_limit import RateLimiter
+from app.core.storage.folder import LocalFolder
+from app.core.storage.storage import Storage
 from app.discovery import discover, folders
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 SEARCHES_PER_USER = 2
+UPLOADS_PER_USER = 2
 PASSWORD_THREADS = max(1, (os.cpu_count() or 1) // 2)
 
 
@@ -47,10 +50,12 @@ class Resources:
     sockets: Sockets
     rate_limiter: RateLimiter
     searches: ConcurrencyLimit
+    uploads: ConcurrencyLimit
     passwords: Passwords
     hashing: FairQueue
     mailer: Mailer
     jobs: JobRunner
+    storage: Storage
     session_cache: SessionCache
     session_lease: SessionLease
     accounts: AccountServices
@@ -119,11 +124,13 @@ def build_resources(settings: Settings) -> Resources:
         broadcast=broadcast,
         sockets=Sockets(broadcast, accounts.auth.active_session_ids),
         rate_limiter=rate_limiter,
-        searches=ConcurrencyLimit(SEARCHES_PER_USER),
+        searches=ConcurrencyLimit(SEARCHES_PER_USER, "searches"),
+        uploads=ConcurrencyLimit(UPLOADS_PER_USER, "uploads"),
         passwords=passwords,
         hashing=hashing,
         mailer=mailer,
         jobs=jobs,
+        storage=build_storage(settings),
         session_cache=session_cache,
         session_lease=SessionLease(session_cache, database),
         accounts=accounts,
@@ -139,3 +146,12 @@ def build_broadcast(redis_url: str | None) -> Broadcast:
     from app.core.realtime.redis_broadcast import RedisBroadcast
 
     return RedisBroadcast(redis_url)
+
+
+def build_storage(settings: Settings) -> Storage:
+    if settings.s3_bucket is None:
+        return LocalFolder(settings.storage_folder)
+    # The library is imported only where it is used.
+    from app.core.storage.bucket import Bucket
+
+    return Bucket(settings)

@@ -33,6 +33,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.isolation import (
     ENV_FILE,
+    empty_folder,
     extend_timeouts,
     forget_settings,
     unset_settings,
@@ -337,6 +338,7 @@ def make_settings(database_url: str, **changes: Any) -> Settings:
         "database_pool_timeout": DEADLINE_SECONDS,
         "database_statement_timeout": DEADLINE_SECONDS,
         "redis_url": redis_url_for(database_url),
+        "storage_folder": Path(empty_folder()) / "files",
     }
     return Settings(**values | changes)
 

@@ -22,8 +22,9 @@ AppError
  │    ├── LastSuperuser
  │    └── InProgress       the first request with the idempotency key is running
  ├── Stale                 the record has changed since the client read it
+ ├── TooLarge              an uploaded file
  ├── TooManyRequests
- ├── TooManyAtOnce         too many open sockets or running searches
+ ├── TooManyAtOnce         too many open sockets, running searches or uploads
  ├── TooManyTags           too many entity tags in a header field
  └── Unavailable           something that passes by itself
       ├── DatabaseUnavailable
@@ -151,6 +152,10 @@ class InProgress(Conflict):
 
 class Stale(AppError):
     kind = "stale-version"
+
+
+class TooLarge(AppError):
+    kind = "body-too-large"
 
 
 class TooManyRequests(AppError):

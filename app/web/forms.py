@@ -20,6 +20,7 @@ FORM_ERRORS = (
     errors.InvalidTokenRequest,
     errors.Forbidden,
     errors.Conflict,
+    errors.TooLarge,
     errors.TooManyRequests,
 )
 MESSAGES = {
@@ -116,6 +117,8 @@ class Form:
                 self.status = 429
                 self.headers["Retry-After"] = str(error.reset_seconds)
                 self.alert = error.detail
+            case errors.TooLarge():
+                self.status, self.alert = 413, error.detail
             case errors.Invalid() if error.loc and error.loc[-1] in self.values:
                 self.errors[str(error.loc[-1])] = error.detail
             case errors.AppError():

@@ -150,6 +150,12 @@ _TABLE = {
         "The server does not read bodies of this type here.",
         "Send JSON with `Content-Type: application/json`.",
     ),
+    "range-not-satisfiable": (
+        416,
+        "Range not satisfiable",
+        "The file is shorter than the part that `Range` asks for.",
+        "Ask for a part within the size in `Content-Range`, or for the whole file.",
+    ),
     "validation": (
         422,
         "Invalid request",

@@ -35,6 +35,7 @@ from app.core.database.session import Session
 
 QUEUED_TOPIC = "jobs"
 MAX_ERROR = 2000
+MAX_COUNTED = 10_000
 Argument = int | str
 
 
@@ -55,6 +56,13 @@ class QueuedJob(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     has_failed: Mapped[bool] = mapped_column(default=False)
     error: Mapped[str | None] = mapped_column(Text)
+
+
+class Backlog(NamedTuple):
+    """The jobs that wait for a runner: how many, up to MAX_COUNTED, and since when the oldest."""
+
+    due: int
+    oldest_due_at: datetime | None
 
 
 class JobQueued(Event):
@@ -133,6 +141,12 @@ class JobRepository(Repository[QueuedJob]):
 
     async def has_due(self, names: Collection[str]) -> bool:
         return await self._session.scalar(self._due(names).limit(1)) is not None
+
+    async def backlog(self) -> Backlog:
+        due = select(QueuedJob.run_at).where(~QueuedJob.has_failed, QueuedJob.run_at <= utc_now())
+        counted = due.order_by(QueuedJob.run_at).limit(MAX_COUNTED).subquery()
+        found = await self._session.execute(select(func.count(), func.min(counted.c.run_at)))
+        return Backlog(*found.one())
 
     async def lease_due(
         self, names: Collection[str], limit: int, lease: timedelta

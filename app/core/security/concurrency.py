@@ -17,8 +17,10 @@ class ConcurrencyLimit:
     WAIT_SECONDS.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, calls: str) -> None:
+        """Limit the calls, which are named in the plural, such as "searches"."""
         self._limit = limit
+        self._name = calls
         self._semaphores = dict[int, asyncio.Semaphore]()
         self._calls = Counter[int]()  # running and waiting
 
@@ -32,7 +34,7 @@ class ConcurrencyLimit:
                     await semaphore.acquire()
             except TimeoutError as error:
                 detail = (
-                    f"{self._limit} searches are in progress, which is the limit. Wait for one."
+                    f"{self._limit} {self._name} are in progress, which is the limit. Wait for one."
                 )
                 raise TooManyAtOnce(detail) from error
             try:
