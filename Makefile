@@ -36,7 +36,7 @@ drill: install  ## Deletes parts of a copy, as docs/adding-a-resource.md says, a
 	$(BIN)/python -m tests.drill
 
 faults: install  ## The tests that take longer: hostile clients, locks, generated requests
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest --numprocesses=2 -m slow
 
 fuzz: install  ## Many requests that are generated from the OpenAPI document (FUZZ_CASES=)
 	FUZZ_CASES=$(or $(FUZZ_CASES),500) $(BIN)/pytest -m slow tests/faults/test_fuzz.py

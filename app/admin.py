@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.accounts.dependencies import get_member, get_visitor
 from app.accounts.pages.confirm import require_confirmation
+from app.accounts.pages.second_factor import require_second_factor
 from app.core.context import route_path
 from app.core.errors import Forbidden
 from app.core.resources import Resources, resources_of
@@ -108,6 +109,7 @@ class SuperusersOnly:
         accounts = resources.accounts
         visitor = await get_visitor(request, accounts.session_cookie, accounts.browsers)
         principal = await get_member(visitor)
+        require_second_factor(request, principal)
         if not principal.is_superuser:
             raise Forbidden("The admin is for superusers.")
         await require_confirmation(request, principal)

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from app.core.commands import run
+from app.core.commands import run, table
 from app.core.config import Settings, get_settings
 from app.core.database.backup import BackupError, back_up, drop_all, has_tables
 from app.core.database.backup import restore as restore_backup
@@ -41,12 +41,10 @@ def open_resources() -> AbstractAsyncContextManager[Resources]:
     return app_resources(get_settings())
 
 
-cli = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Run and manage the application."
-)
+cli = typer.Typer(no_args_is_help=True, help="Run and manage the application.")
 db = typer.Typer(no_args_is_help=True, help="Manage the database.")
 cli.add_typer(db, name="db")
-jobs = typer.Typer(no_args_is_help=True, help="The queue of jobs.")
+jobs = typer.Typer(no_args_is_help=True, help="Manage the queue of jobs.")
 cli.add_typer(jobs, name="jobs")
 for module in discover("cli"):
     cli.add_typer(module.cli)
@@ -97,7 +95,7 @@ def serve(
 
 @cli.command()
 def worker() -> None:
-    """Run the queued jobs, where REDIS_URL is set: else the server runs them."""
+    """Run the queued jobs. It needs REDIS_URL: without it, the server runs them."""
     settings = get_settings()
     if settings.redis_url is None:
         raise SystemExit(
@@ -105,9 +103,10 @@ def worker() -> None:
         )
 
     from app.main import freeze_garbage
+    from app.resources import serving_metrics
 
     async def work() -> None:
-        async with open_resources() as resources:
+        async with open_resources() as resources, serving_metrics(resources):
             freeze_garbage()
             await resources.jobs.work()
 
@@ -136,6 +135,24 @@ def check_deployment(
     findings = run(context, work)
     typer.echo("\n".join(map(str, findings)))
     raise typer.Exit(any(finding.level == "error" for finding in findings))
+
+
+@cli.command("settings")
+def list_settings() -> None:
+    """Print the settings that are in force, without secrets, and where each comes from."""
+    from app.core.setting_list import setting_rows
+
+    typer.echo(table(setting_rows(get_settings())))
+
+
+@cli.command("routes")
+def list_routes() -> None:
+    """Print each route's methods, path, endpoint and scopes, and which router serves it."""
+    from app.core.http.route_list import route_rows
+    from app.main import create_app, fast_path
+
+    fastpath = fast_path(get_settings())
+    typer.echo(table(route_rows(create_app(), fastpath.describe_route if fastpath else None)))
 
 
 @cli.command()

@@ -5,13 +5,12 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 from anyio import to_thread
 from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
-from fastapi.telemetry import TelemetryConfig
 from sqlalchemy.exc import DBAPIError
 
 from app.core.about import DESCRIPTION, NAME
@@ -25,11 +24,10 @@ from app.core.http.problem_kinds import problem_response
 from app.core.http.problems import add_exception_handlers
 from app.core.http.rate_limits import limit_by_address
 from app.core.observability.loop_guard import LoopGuard
+from app.core.observability.tracing import telemetry_config
 from app.discovery import discover, optional
-from app.resources import Resources, app_resources
+from app.resources import Resources, app_resources, serving_metrics
 
-# Without OpenTelemetry's SDK there is no telemetry, but FastAPI would check for it at each request.
-NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False)
 logger = logging.getLogger("app")
 
 
@@ -41,7 +39,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=f"{DESCRIPTION}\n\nTo try it, sign up, then press Authorize.",
         version="0.1.0",
         openapi_url=None,  # app.core.http.docs serves the document and its pages.
-        telemetry=None if find_spec("opentelemetry.sdk") else NO_TELEMETRY,
+        telemetry=telemetry_config(),
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
@@ -58,13 +56,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(problem_list.router)
     if admin := optional("app.admin"):
         admin.add_admin(app)
+    if settings.metrics_enabled:
+        add_metrics(app)
     if settings.environment == "local":
         app.add_middleware(LoopGuard)
     if settings.has_docs:
         add_docs(app)
-    if settings.lean_routes and (fastpath := optional("app.core.fastpath")):
+    if fastpath := fast_path(settings):
         fastpath.use_fast_path(app)
     return app
+
+
+def fast_path(settings: Settings) -> ModuleType | None:
+    """Return the package of the faster router, if it is there and switched on."""
+    return optional("app.core.fastpath") if settings.lean_routes else None
 
 
 def add_api(app: FastAPI, settings: Settings) -> None:
@@ -83,9 +88,23 @@ def add_api(app: FastAPI, settings: Settings) -> None:
         )
 
 
+def add_metrics(app: FastAPI) -> None:
+    """Measure the requests. The lifespan serves the metrics, on another port."""
+    # A server without metrics starts faster if it does not import these.
+    from prometheus_client import CollectorRegistry
+
+    from app.core.observability.request_metrics import RequestMetrics
+
+    app.state.request_metrics = CollectorRegistry()
+    app.add_middleware(RequestMetrics, registry=app.state.request_metrics)
+
+
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    async with app_resources(app.state.settings) as resources:
+    async with (
+        app_resources(app.state.settings) as resources,
+        serving_metrics(resources, getattr(app.state, "request_metrics", None)),
+    ):
         app.state.resources = resources
         await ensure_first_superuser(resources)
         if resources.settings.redis is None:  # Otherwise `app worker` runs them.

@@ -56,13 +56,15 @@ def build_site(settings: Settings, modules: list[ModuleType]) -> Site:
     """Read the static files and collect the links of the navigation bar."""
     files = Assets(folders("static"))
     linked = [*modules, optional("app.admin")]
-    links = (link for module in linked if module for link in module.LINKS)
-    navigation = Navigation(settings, links)
+    links = (link for module in linked for link in getattr(module, "LINKS", ()))
+    record_links = (link for module in modules for link in getattr(module, "RECORD_LINKS", ()))
+    navigation = Navigation(settings, links, record_links)
     templates = Templates(
         folders("templates"),
         site=NAME,
         description=DESCRIPTION,
         links_for=navigation.links_for,
+        record_links=navigation.record_links,
     )
     paths = PagePaths(module.router for module in (assets, home, languages, problems, *modules))
     return Site(assets=files, navigation=navigation, paths=paths, templates=templates)

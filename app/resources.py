@@ -5,8 +5,9 @@ They are not globals, so that several applications can run in one process, as in
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
@@ -26,9 +27,18 @@ from app.core.security.fair_queue import FairQueue
 from app.core.security.keys import derive_key
 from app.core.security.passwords import Passwords
 from app.core.security.rate_limit import RateLimiter
+from app.core.storage.folder import LocalFolder
+from app.core.storage.storage import Storage
+from app.core.translation import mark
 from app.discovery import discover, folders
 
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
 SEARCHES_PER_USER = 2
+UPLOADS_PER_USER = 2
+TOO_MANY_SEARCHES = mark("{limit} searches are in progress, which is the limit. Wait for one.")
+TOO_MANY_UPLOADS = mark("{limit} uploads are in progress, which is the limit. Wait for one.")
 PASSWORD_THREADS = max(1, (os.cpu_count() or 1) // 2)
 
 
@@ -43,10 +53,12 @@ class Resources:
     sockets: Sockets
     rate_limiter: RateLimiter
     searches: ConcurrencyLimit
+    uploads: ConcurrencyLimit
     passwords: Passwords
     hashing: FairQueue
     mailer: Mailer
     jobs: JobRunner
+    storage: Storage
     session_cache: SessionCache
     session_lease: SessionLease
     accounts: AccountServices
@@ -73,6 +85,17 @@ async def app_resources(settings: Settings) -> AsyncIterator[Resources]:
         await resources.rate_limiter.close()
         await resources.database.dispose()
         flush_logs()
+
+
+def serving_metrics(
+    resources: Resources, requests: "CollectorRegistry | None" = None
+) -> AbstractAsyncContextManager[None]:
+    """Serve the metrics of this process during the block, if they are enabled."""
+    if not resources.settings.metrics_enabled:
+        return nullcontext()
+    from app.core.observability import metrics  # A server without metrics starts faster without it.
+
+    return metrics.serving_metrics(resources, requests)
 
 
 def build_resources(settings: Settings) -> Resources:
@@ -104,11 +127,13 @@ def build_resources(settings: Settings) -> Resources:
         broadcast=broadcast,
         sockets=Sockets(broadcast, accounts.auth.active_session_ids),
         rate_limiter=rate_limiter,
-        searches=ConcurrencyLimit(SEARCHES_PER_USER),
+        searches=ConcurrencyLimit(SEARCHES_PER_USER, TOO_MANY_SEARCHES),
+        uploads=ConcurrencyLimit(UPLOADS_PER_USER, TOO_MANY_UPLOADS),
         passwords=passwords,
         hashing=hashing,
         mailer=mailer,
         jobs=jobs,
+        storage=build_storage(settings),
         session_cache=session_cache,
         session_lease=SessionLease(session_cache, database),
         accounts=accounts,
@@ -124,3 +149,12 @@ def build_broadcast(redis_url: str | None) -> Broadcast:
     from app.core.realtime.redis_broadcast import RedisBroadcast
 
     return RedisBroadcast(redis_url)
+
+
+def build_storage(settings: Settings) -> Storage:
+    if settings.s3_bucket is None:
+        return LocalFolder(settings.storage_folder)
+    # The library is imported only where it is used.
+    from app.core.storage.bucket import Bucket
+
+    return Bucket(settings)

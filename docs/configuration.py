@@ -17,6 +17,7 @@ TYPES = {
     "float": "number",
     "int": "integer",
     "NameEmail": "name and email address",
+    "Path": "path",
     "RateLimitItem": "rate limit",
     "SecretStr": "secret text",
     "str": "text",

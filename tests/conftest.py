@@ -10,10 +10,9 @@ PgBouncer.
 import asyncio
 import os
 import shutil
-import sys
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -34,16 +33,18 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.isolation import (
     ENV_FILE,
+    empty_folder,
     extend_timeouts,
     forget_settings,
     unset_settings,
     use_cheap_hashes,
 )
-from tests.tracing import pause_tracing, untraced
+from tests.tracing import start_tracing, stop_tracing, traced
 
 # The first process traces what the imports run, for all of them.
 IS_FIRST = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
-resume_tracing = pause_tracing() if sys.gettrace() and not IS_FIRST else None
+if not IS_FIRST:
+    stop_tracing()
 
 forget_settings()
 use_cheap_hashes()
@@ -73,7 +74,7 @@ CHROMIUM = shutil.which("chromium")
 SERVER, TWO_WORKERS = "server", "two workers"
 UNTRACED = {"server", "two_workers", "site"}
 TRACED_CASES = 40
-IS_TRACED = pytest.StashKey[bool]()
+IS_TRACED, ARE_FIXTURES_TRACED = pytest.StashKey[bool](), pytest.StashKey[bool]()
 # Tests share the rate limit of sign-ins. With a small pool, leaked connections make a test fail.
 SERVER_SETTINGS = {
     "RATE_LIMIT_LOGIN": "1000/minute",
@@ -101,7 +102,7 @@ def only(backend: str) -> pytest.MarkDecorator:
     return pytest.mark.only(backend)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     def fits(item: pytest.Item) -> bool:
         if is_missing(item):
             return False
@@ -109,11 +110,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return not mark or item.callspec.params["databases"] in mark.args  # type: ignore[attr-defined]  # Parametrized tests have it.
 
     items[:] = filter(fits, items)
-    traced = Counter[tuple[Path, str]]()
+    cases, files = Counter[tuple[Path, str]](), Counter[Path]()
     for item in items:
         case = item.path, getattr(item, "originalname", item.name)
-        item.stash[IS_TRACED] = is_worth_tracing(item) and traced[case] < TRACED_CASES
-        traced[case] += item.stash[IS_TRACED]
+        is_traced = is_measured(config) and is_worth_tracing(item) and cases[case] < TRACED_CASES
+        item.stash[IS_TRACED] = is_traced
+        item.stash[ARE_FIXTURES_TRACED] = is_traced and not files[item.path]
+        cases[case] += is_traced
+        files[item.path] += is_traced
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # The base class has no types.
@@ -134,10 +138,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     return Scheduling(config, log)
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     freeze_garbage()
-    if resume_tracing:
-        resume_tracing()
+    if is_measured(session.config):
+        stop_tracing()  # A test that is worth it starts it again.
+    else:
+        start_tracing()  # for testmon
 
 
 def is_measured(config: pytest.Config) -> bool:
@@ -183,13 +189,23 @@ def is_worth_tracing(item: pytest.Item) -> bool:
     return not UNTRACED & set(getattr(item, "fixturenames", ()))
 
 
-@pytest.fixture(autouse=True)
-def _traced_once(request: pytest.FixtureRequest) -> Iterator[None]:
-    if not is_measured(request.config) or request.node.stash[IS_TRACED]:
-        yield
-        return
-    with untraced():
-        yield
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    """Trace the fixtures of one test of each file: the others run the same code."""
+    with traced() if item.stash[ARE_FIXTURES_TRACED] else nullcontext():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    with traced() if item.stash[IS_TRACED] else nullcontext():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    with traced() if item.stash[ARE_FIXTURES_TRACED] else nullcontext():
+        return (yield)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -322,6 +338,7 @@ def make_settings(database_url: str, **changes: Any) -> Settings:
         "database_pool_timeout": DEADLINE_SECONDS,
         "database_statement_timeout": DEADLINE_SECONDS,
         "redis_url": redis_url_for(database_url),
+        "storage_folder": Path(empty_folder()) / "files",
     }
     return Settings(**values | changes)
 

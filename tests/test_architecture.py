@@ -197,6 +197,9 @@ def test_undeclared_import_between_features_is_reported(copy: Path, file: str, l
     assert found.startswith(f"app/features/{file}:{number} imports app.features.")
 
 
-def test_import_of_the_application_creates_no_file(tmp_path: Path) -> None:
-    script = "import app.main, pathlib; assert not list(pathlib.Path().iterdir())"
+def test_import_of_the_application_creates_no_file_and_loads_no_metrics(tmp_path: Path) -> None:
+    script = (
+        "import app.main, pathlib, sys; assert not list(pathlib.Path().iterdir()); "
+        "assert 'prometheus_client' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env={}, check=True)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from uvicorn import Config
 
 from app import cli
-from app.core.config import get_settings
+from app.core.config import Settings, get_settings
 from app.core.http.listener import Workers
 from app.core.http.server import require_free_port
 from app.core.jobs.queue import JobQueue, QueuedJob
@@ -36,6 +36,53 @@ def run(*arguments: str) -> str:
 @needs("items")
 def test_openapi_command_prints_the_document() -> None:
     assert json.loads(run("openapi"))["paths"]["/api/v1/items"]
+
+
+def test_settings_are_listed_with_their_origins_and_without_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("PORT=9000\nLOG_LEVEL=DEBUG\nSECRET_KEY=hidden-one\n")
+    monkeypatch.setenv("PORT", "9001")
+    monkeypatch.setenv("REDIS_URL", "redis://:hidden-two@cache/0")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://app:hidden-three@db/app")
+    output = run("settings")
+    rows = [line.split(maxsplit=1) for line in output.splitlines()]
+    settings = {name: tuple(rest.rsplit(maxsplit=1)) for name, rest in rows}
+    assert settings["PORT"] == ("9001", "environment")
+    assert settings["LOG_LEVEL"] == ("DEBUG", ".env")
+    assert settings["HOST"] == ("127.0.0.1", "default")
+    assert settings["CORS_ORIGINS"] == ("unset", "default")
+    assert settings["SECRET_KEY"] == ("********", ".env")
+    assert settings["DATABASE_URL"][0].endswith("app:***@db/app")
+    assert {name.lower() for name in settings} == {*Settings.model_fields}
+    assert "hidden" not in output
+
+
+@needs("items", "features/items/live.py")
+def test_routes_are_listed_with_their_endpoints_and_scopes() -> None:
+    rows = {tuple(line.split()[:4]) for line in run("routes").splitlines()}
+    items = "app.features.items"
+    assert ("POST", "/api/v1/items", f"{items}.router.create_item", "items:write") in rows
+    assert ("GET", "/health/live", "app.core.http.health.read_liveness", "-") in rows
+    assert ("WS", "/api/v1/items/live", f"{items}.live.watch_items", "items:read") in rows
+
+
+@needs("core/fastpath/router.py")
+@pytest.mark.parametrize(("is_lean", "router"), [("true", "fast"), ("false", "FastAPI")])
+def test_routes_name_the_router_that_serves_them(
+    monkeypatch: pytest.MonkeyPatch, is_lean: str, router: str
+) -> None:
+    monkeypatch.setenv("LEAN_ROUTES", is_lean)
+    (line,) = [each for each in run("routes").splitlines() if "read_liveness" in each]
+    assert line.split()[-1] == router
+
+
+def test_completion_lists_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_APP_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "app db ")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    result = CliRunner().invoke(cli.cli, [], prog_name="app")
+    assert result.output.split() == ["upgrade", "check", "backup", "restore", "reset"]
 
 
 def test_upgrade_creates_the_folder_and_the_tables(tmp_path: Path) -> None:

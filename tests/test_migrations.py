@@ -52,6 +52,9 @@ TABLES = (
     "idempotency_records",
     "security_events",
     "api_keys",
+    "second_factors",
+    "recovery_codes",
+    "sign_in_challenges",
 )
 
 

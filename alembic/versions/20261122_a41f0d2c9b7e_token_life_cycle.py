@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "a41f0d2c9b7e"
-down_revision = "6c59cb8319cc"
+down_revision = "d04b8e7f31a6"
 branch_labels = None
 depends_on = None
 

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "4be1c07a93d6"
-down_revision = "f5a90d7be246"
+down_revision = "7c2f90e4b6d1"
 branch_labels = None
 depends_on = None
 

@@ -87,6 +87,28 @@ def set_password(context: typer.Context, email: Email, password: Password) -> No
     typer.echo(f"The password of {email} is set, and its sessions have ended.")
 
 
+@users.command()
+def remove_second_factor(context: typer.Context, email: Email) -> None:
+    """Switch off the second factor of a user who has lost it."""
+
+    async def work(resources: Resources) -> Any:
+        user = await resources.accounts.users.get_by_email(email)
+        await resources.accounts.second_factors.remove(user.id)
+
+    run(context, work)
+    typer.echo(f"{email} signs in without a second factor.")
+
+
+@auth.command()
+def renew_key(context: typer.Context) -> None:
+    """Encrypt the secrets of second factors with the current SECRET_KEY, after it was replaced."""
+
+    async def work(resources: Resources) -> Any:
+        return await resources.accounts.second_factors.renew_seals()
+
+    typer.echo(f"Encrypted: {run(context, work)}")
+
+
 @auth.command()
 def cleanup(context: typer.Context) -> None:
     """Delete sessions, keys, email tokens, idempotency records and events that are over."""

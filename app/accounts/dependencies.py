@@ -9,13 +9,17 @@ from starlette.requests import HTTPConnection
 
 from app.accounts.repository import Accounts
 from app.accounts.schemas import ClientInfo
-from app.accounts.scopes import all_scopes
+from app.accounts.scopes import all_scopes, allowed_scopes
 from app.accounts.service.api_keys import KEY_PREFIX, ApiKeyService
 from app.accounts.service.attempts import Attempts
-from app.accounts.service.auth import AuthService
+from app.accounts.service.auth import CHALLENGE_LIFETIME, AuthService
 from app.accounts.service.browser import BrowserService
+from app.accounts.service.codes import SecondFactorCodes
+from app.accounts.service.devices import LIFETIME as DEVICE_LIFETIME
+from app.accounts.service.devices import Devices
 from app.accounts.service.emails import EmailService
 from app.accounts.service.passwords import AccountPasswords
+from app.accounts.service.second_factor import SecondFactorService
 from app.accounts.service.security_events import SecurityEventService
 from app.accounts.service.users import UserService
 from app.accounts.session_cache import SessionCache
@@ -29,6 +33,7 @@ from app.core.errors import (
     InvalidTokenRequest,
     MissingScope,
     NotSignedIn,
+    SecondFactorMissing,
     Unauthenticated,
 )
 from app.core.jobs.mail import Mailer
@@ -42,6 +47,7 @@ from app.core.security.origin import has_own_origin
 from app.core.security.passwords import Passwords
 from app.core.security.principal import Principal
 from app.core.security.rate_limit import RateLimiter
+from app.core.security.seals import Seals
 from app.core.security.tokens import AccessTokens
 
 DAY = 24 * 3600
@@ -70,14 +76,17 @@ class AccountServices:
     auth: AuthService
     browsers: BrowserService
     emails: EmailService
+    second_factors: SecondFactorService
     security_events: SecurityEventService
     users: UserService
     session_cookie: Cookie
+    challenge_cookie: Cookie
+    device_cookie: Cookie
 
     async def authenticate(self, token: str) -> Principal:
         """Return the principal of an access token or an API key. Raise Unauthenticated."""
         service = self.api_keys if token.startswith(KEY_PREFIX) else self.auth
-        return await service.authenticate(token)
+        return await self.second_factors.restrict(await service.authenticate(token))
 
 
 def build_services(
@@ -101,6 +110,9 @@ def build_services(
         key=derive_key(key, "security events"),
         lifetime=timedelta(days=settings.security_event_days),
     )
+    keys = [each for each in (key, settings.previous_signing_key) if each]
+    seals, devices = Seals("second factor", *keys), Devices(Seals("device", *keys))
+    codes = SecondFactorCodes(accounts, attempts, security_events, seals)
     auth = AuthService(
         accounts,
         passwords,
@@ -111,6 +123,8 @@ def build_services(
         session_cache,
         attempts,
         security_events,
+        codes,
+        devices,
         session_lifetime=timedelta(days=settings.refresh_token_days),
         idle_lifetime=timedelta(days=settings.session_idle_days),
         reuse_grace=timedelta(seconds=settings.refresh_reuse_grace_seconds),
@@ -124,10 +138,22 @@ def build_services(
         security_events,
         site_names=(NAME, settings.mail_from.name, settings.host_name),
     )
+    second_factors = SecondFactorService(
+        accounts,
+        codes,
+        account_passwords,
+        attempts,
+        seals,
+        issuer=NAME,
+        is_required=settings.require_second_factor == "superusers",
+    )
     browsers = BrowserService(
         accounts,
         auth,
         account_passwords,
+        codes,
+        second_factors,
+        devices,
         session_cache,
         touch_after=timedelta(minutes=settings.access_token_minutes),  # as other clients refresh
         confirmation_lifetime=timedelta(minutes=settings.password_confirmation_minutes),
@@ -148,7 +174,6 @@ def build_services(
         cursors,
         signup_enabled=settings.signup_enabled,
     )
-    cookie = Cookie("auth_session", settings.refresh_token_days * DAY, settings)
     api_keys = ApiKeyService(
         accounts, account_passwords, session_cache, rate_limiter, settings.rate_limit_api_key
     )
@@ -157,9 +182,12 @@ def build_services(
         auth=auth,
         browsers=browsers,
         emails=emails,
+        second_factors=second_factors,
         security_events=security_events,
         users=users,
-        session_cookie=cookie,
+        session_cookie=Cookie("auth_session", settings.refresh_token_days * DAY, settings),
+        challenge_cookie=Cookie("sign_in_challenge", CHALLENGE_LIFETIME.seconds, settings),
+        device_cookie=Cookie("device", DEVICE_LIFETIME.days * DAY, settings),
     )
 
 
@@ -183,6 +211,10 @@ async def get_email_service(request: Request) -> EmailService:
     return resources_of(request).accounts.emails
 
 
+async def get_second_factor_service(request: Request) -> SecondFactorService:
+    return resources_of(request).accounts.second_factors
+
+
 async def get_security_event_service(request: Request) -> SecurityEventService:
     return resources_of(request).accounts.security_events
 
@@ -190,6 +222,7 @@ async def get_security_event_service(request: Request) -> SecurityEventService:
 ApiKeyServiceDep = Annotated[ApiKeyService, Depends(get_api_key_service)]
 AuthServiceDep = Annotated[AuthService, Depends(get_auth_service)]
 BrowserServiceDep = Annotated[BrowserService, Depends(get_browser_service)]
+SecondFactorServiceDep = Annotated[SecondFactorService, Depends(get_second_factor_service)]
 SecurityEventServiceDep = Annotated[SecurityEventService, Depends(get_security_event_service)]
 UserServiceDep = Annotated[UserService, Depends(get_user_service)]
 EmailServiceDep = Annotated[EmailService, Depends(get_email_service)]
@@ -200,6 +233,7 @@ async def get_client_info(request: Request) -> ClientInfo:
         client_address(request),
         client_network(request),
         client_user_agent(request),
+        resources_of(request).accounts.device_cookie.read(request),
     )
 
 
@@ -231,6 +265,8 @@ async def get_principal(
     principal = await resources_of(connection).accounts.authenticate(token)
     connection.scope["principal"] = principal
     if missing := set(required.scopes) - principal.scopes:
+        if principal.lacks_second_factor and missing - allowed_scopes(is_superuser=False):
+            raise SecondFactorMissing
         raise MissingScope(f"The access token lacks the scope {' '.join(sorted(missing))}.")
     return principal
 
@@ -239,7 +275,12 @@ async def get_session_cookie(connection: HTTPConnection) -> Cookie:
     return resources_of(connection).accounts.session_cookie
 
 
+async def get_challenge_cookie(connection: HTTPConnection) -> Cookie:
+    return resources_of(connection).accounts.challenge_cookie
+
+
 SessionCookieDep = Annotated[Cookie, Depends(get_session_cookie)]
+ChallengeCookieDep = Annotated[Cookie, Depends(get_challenge_cookie)]
 
 
 async def get_live_token(

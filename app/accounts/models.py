@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from pydantic import validate_email
 from pydantic_core import PydanticCustomError
-from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.models import Base, Id, Timestamps, UtcDateTime, utc_now
@@ -110,6 +110,40 @@ class EmailToken(Base):
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 
+class SecondFactor(Base):
+    """The authenticator app of a user, whose codes (TOTP, RFC 6238) are asked for at sign-in."""
+
+    __tablename__ = "second_factors"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), primary_key=True)
+    sealed_secret: Mapped[str] = mapped_column(Text)
+    # The time step of the last accepted code. Codes of this step and before it are refused.
+    last_step: Mapped[int] = mapped_column(BigInteger)
+    enabled_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+
+class RecoveryCode(Base):
+    """A code that replaces the authenticator app once. It is deleted when it is used."""
+
+    __tablename__ = "recovery_codes"
+
+    code_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
+
+
+class SignInChallenge(Base):
+    """A sign-in whose password was right, and whose second factor has not been checked yet."""
+
+    __tablename__ = "sign_in_challenges"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scope: Mapped[str] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(default=0)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
 class EventKind(StrEnum):
     SIGN_IN = "sign_in"
     PASSWORD_CHECK = "password_check"  # noqa: S105 - not a password
@@ -124,6 +158,11 @@ class EventKind(StrEnum):
     API_KEY_CREATED = "api_key_created"
     API_KEY_FIRST_USED = "api_key_first_used"
     API_KEY_REVOKED = "api_key_revoked"
+    SECOND_FACTOR_ENABLED = "second_factor_enabled"
+    SECOND_FACTOR_DISABLED = "second_factor_disabled"
+    SECOND_FACTOR_CHECK = "second_factor_check"
+    RECOVERY_CODE_USED = "recovery_code_used"
+    RECOVERY_CODES_RENEWED = "recovery_codes_renewed"
     USER_CREATED = "user_created"
     USER_CHANGED = "user_changed"
     USER_ACTIVATED = "user_activated"

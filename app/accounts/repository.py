@@ -23,8 +23,11 @@ from app.accounts.models import (
     EmailToken,
     EventKind,
     Outcome,
+    RecoveryCode,
     RefreshToken,
+    SecondFactor,
     SecurityEvent,
+    SignInChallenge,
     User,
 )
 from app.accounts.scopes import allowed_scopes
@@ -50,7 +53,8 @@ def users_that_are(active: bool | None) -> Select[User]:
 
 
 async def delete_expired(
-    session: Session, model: type[AuthSession] | type[ApiKey] | type[EmailToken]
+    session: Session,
+    model: type[AuthSession] | type[ApiKey] | type[EmailToken] | type[SignInChallenge],
 ) -> int:
     return await delete_some(session, model, model.expires_at <= utc_now())
 
@@ -327,6 +331,10 @@ class SessionRepository(CredentialRepository[AuthSession]):
     async def end_all(
         self, user_id: int, keep: UUID | None = None, *, by: int | None = None
     ) -> None:
+        """End the sessions of a user, and the sign-ins that wait for a second factor."""
+        await self._session.execute(
+            delete(SignInChallenge).where(SignInChallenge.user_id == user_id)
+        )
         statement = delete(AuthSession).where(AuthSession.user_id == user_id)
         if keep is not None:
             statement = statement.where(AuthSession.id != keep)
@@ -421,6 +429,82 @@ class EmailTokenRepository(Repository[EmailToken]):
         )
 
 
+class SecondFactorRepository(Repository[SecondFactor]):
+    """The second factors and their recovery codes. Their users are locked before they change."""
+
+    model = SecondFactor
+
+    async def get(self, user_id: int) -> SecondFactor | None:
+        return await self.one_or_none(select(SecondFactor).where(SecondFactor.user_id == user_id))
+
+    async def is_enabled(self, user_id: int) -> bool:
+        statement = select(SecondFactor.user_id).where(SecondFactor.user_id == user_id)
+        return await self._session.scalar(statement) is not None
+
+    async def use_step(self, user_id: int, step: int) -> bool:
+        """Accept the code of a time step. Return False if that or a later one was accepted."""
+        statement = update(SecondFactor).values(last_step=step)
+        statement = statement.where(SecondFactor.user_id == user_id, SecondFactor.last_step < step)
+        used = await self._session.scalar(statement.returning(SecondFactor.user_id))
+        return used is not None
+
+    async def delete(self, user_id: int) -> bool:
+        """Delete the second factor and its codes. Return False if there is none."""
+        await self._session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
+        statement = delete(SecondFactor).where(SecondFactor.user_id == user_id)
+        deleted = await self._session.scalar(statement.returning(SecondFactor.user_id))
+        return deleted is not None
+
+    async def replace_codes(self, user_id: int, hashes: Collection[str]) -> None:
+        await self._session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
+        self._session.add_all(RecoveryCode(code_hash=each, user_id=user_id) for each in hashes)
+        await self._session.flush()
+
+    async def use_code(self, user_id: int, code_hash: str) -> bool:
+        """Use a recovery code. Of several calls at once, one gets True."""
+        statement = delete(RecoveryCode).where(
+            RecoveryCode.user_id == user_id, RecoveryCode.code_hash == code_hash
+        )
+        used = await self._session.scalar(statement.returning(RecoveryCode.code_hash))
+        return used is not None
+
+    async def count_codes(self, user_id: int) -> int:
+        statement = select(func.count()).select_from(RecoveryCode)
+        return await self._session.scalar(statement.where(RecoveryCode.user_id == user_id)) or 0
+
+    async def list(self, after: int, limit: int) -> Sequence[SecondFactor]:
+        """Return the second factors of the users with the next ids."""
+        statement = select(SecondFactor).where(SecondFactor.user_id > after)
+        statement = statement.order_by(SecondFactor.user_id).limit(limit).with_for_update()
+        return (await self._session.scalars(statement)).all()
+
+
+class SignInChallengeRepository(Repository[SignInChallenge]):
+    model = SignInChallenge
+
+    async def get(self, token_hash: str) -> SignInChallenge | None:
+        return await self.one_or_none(
+            select(SignInChallenge).where(SignInChallenge.token_hash == token_hash)
+        )
+
+    async def attempt(self, token_hash: str, limit: int) -> bool:
+        """Count an attempt. Return False if the challenge is over, or has had its attempts."""
+        statement = update(SignInChallenge).values(attempts=SignInChallenge.attempts + 1)
+        statement = statement.where(
+            SignInChallenge.token_hash == token_hash,
+            SignInChallenge.attempts < limit,
+            SignInChallenge.expires_at > utc_now(),
+        )
+        return await self._session.scalar(statement.returning(SignInChallenge.id)) is not None
+
+    async def delete(self, token_hash: str) -> None:
+        statement = delete(SignInChallenge).where(SignInChallenge.token_hash == token_hash)
+        await self._session.execute(statement)
+
+    async def clean_up(self) -> int:
+        return await delete_expired(self._session, self.model)
+
+
 class Accounts:
     """The slice's repositories, in one session.
 
@@ -435,5 +519,7 @@ class Accounts:
         )
         self.api_keys = ApiKeyRepository(session, self.security_events, verified_only=verified_only)
         self.email_tokens = EmailTokenRepository(session)
+        self.second_factors = SecondFactorRepository(session)
+        self.challenges = SignInChallengeRepository(session)
         self.idempotency = IdempotencyRepository(session)
         self.jobs = JobQueue(session)

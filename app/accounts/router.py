@@ -11,6 +11,7 @@ from app.accounts.dependencies import (
     ClientInfoDep,
     EmailServiceDep,
     PrincipalDep,
+    SecondFactorServiceDep,
     SecurityEventServiceDep,
     UsersAdmin,
     UserServiceDep,
@@ -27,8 +28,15 @@ from app.accounts.schemas import (
     EmailUndo,
     EmailVerification,
     PasswordChange,
+    PasswordConfirmation,
     PasswordReset,
+    RecoveryCodes,
     Revocation,
+    SecondFactorEnable,
+    SecondFactorProof,
+    SecondFactorRead,
+    SecondFactorSetUp,
+    SecondFactorSignIn,
     SecurityEventQuery,
     SecurityEventRead,
     SessionRead,
@@ -41,7 +49,14 @@ from app.accounts.schemas import (
     UserUpdate,
 )
 from app.core.database.pagination import Page
-from app.core.errors import AlreadyExists, Conflict, Forbidden, LastSuperuser, TooManyRequests
+from app.core.errors import (
+    AlreadyExists,
+    Conflict,
+    Forbidden,
+    InvalidTokenRequest,
+    LastSuperuser,
+    TooManyRequests,
+)
 from app.core.http.problem_kinds import problem_response
 from app.core.http.routing import ApiRouter
 
@@ -49,12 +64,17 @@ TAKEN = problem_response(AlreadyExists, "An account with this email address alre
 LAST_SUPERUSER = problem_response(LastSuperuser, "This is the last active superuser")
 CLOSED = problem_response(Forbidden, "Sign-up is closed")
 WRONG_PASSWORD = problem_response(Forbidden, "The current password is wrong")
+WRONG_CODE = problem_response(Forbidden, "The current password or the code is wrong")
+ENABLED = problem_response(Conflict, "There is a second factor already")
+NO_FACTOR = problem_response(Conflict, "There is no second factor")
 TOO_MANY = problem_response(TooManyRequests, "Too many attempts")
 
 auth = APIRouter(prefix="/auth", tags=["auth"])
 users = APIRouter(prefix="/users", tags=["users"])
 # A plain router: an Idempotency-Key would store the response, and with it the key.
 api_keys = APIRouter(prefix="/users/me/api-keys", tags=["API keys"])
+# Plain as well: the responses have secrets.
+second_factor = APIRouter(prefix="/users/me/second-factor", tags=["second factor"])
 account = ApiRouter(prefix="/users/me", tags=["users"])
 administration = ApiRouter(prefix="/users", tags=["users"], dependencies=[UsersAdmin])
 
@@ -68,10 +88,26 @@ async def create_token(
 ) -> TokenRead:
     """Sign in with an email address and a password, or with a refresh token (OAuth2).
 
-    A refresh token can be used once. The response has the next one.
+    A refresh token can be used once. The response has the next one. For an account with a second
+    factor, the error `second_factor_required` has a `challenge` for `POST /auth/second-factor`.
     """
     response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})
     return await service.grant(form, client)
+
+
+@auth.post(
+    "/second-factor",
+    responses=problem_response(InvalidTokenRequest, "The code is wrong") | TOO_MANY,
+)
+async def create_token_by_code(
+    data: SecondFactorSignIn, service: AuthServiceDep, client: ClientInfoDep, response: Response
+) -> TokenRead:
+    """Complete a sign-in with a code of the authenticator app, or with a recovery code.
+
+    The challenge of the sign-in is valid for 5 minutes and 5 codes.
+    """
+    response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})
+    return await service.grant_by_code(data, client)
 
 
 @auth.post("/revoke", response_class=Response)
@@ -255,6 +291,65 @@ async def revoke_api_key(key_id: UUID, service: ApiKeyServiceDep, principal: Acc
     await service.revoke(principal, key_id)
 
 
+@second_factor.get("")
+async def read_second_factor(
+    service: SecondFactorServiceDep, principal: AccountOwner
+) -> SecondFactorRead:
+    """Get whether you have a second factor, and how many recovery codes are left."""
+    return await service.get(principal)
+
+
+@second_factor.post("/set-up", responses=ENABLED | WRONG_PASSWORD | TOO_MANY)
+async def begin_second_factor(
+    data: PasswordConfirmation,
+    service: SecondFactorServiceDep,
+    principal: AccountOwner,
+    response: Response,
+) -> SecondFactorSetUp:
+    """Get a secret for an authenticator app. It has no effect until a code of the app is sent."""
+    response.headers["Cache-Control"] = "no-store"
+    return await service.begin(principal, data.current_password)
+
+
+@second_factor.post(
+    "", status_code=status.HTTP_201_CREATED, responses=ENABLED | WRONG_CODE | TOO_MANY
+)
+async def enable_second_factor(
+    data: SecondFactorEnable,
+    service: SecondFactorServiceDep,
+    principal: AccountOwner,
+    response: Response,
+) -> RecoveryCodes:
+    """Enable the second factor with a code of the app. The response has the recovery codes."""
+    response.headers["Cache-Control"] = "no-store"
+    return await service.enable(principal, data)
+
+
+@second_factor.post("/recovery-codes", responses=NO_FACTOR | WRONG_CODE | TOO_MANY)
+async def renew_recovery_codes(
+    data: SecondFactorProof,
+    service: SecondFactorServiceDep,
+    principal: AccountOwner,
+    response: Response,
+) -> RecoveryCodes:
+    """Replace the recovery codes. The old ones end."""
+    response.headers["Cache-Control"] = "no-store"
+    return await service.renew_recovery_codes(principal, data)
+
+
+@second_factor.delete(
+    "",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    responses=NO_FACTOR | WRONG_CODE | TOO_MANY,
+)
+async def disable_second_factor(
+    data: SecondFactorProof, service: SecondFactorServiceDep, principal: AccountOwner
+) -> None:
+    """Disable the second factor, with the current password and a code."""
+    await service.disable(principal, data)
+
+
 @administration.get("/{user_id}", response_model=UserRead)
 async def read_user(user_id: int, service: UserServiceDep) -> User:
     """Get a user. For superusers."""
@@ -283,4 +378,5 @@ router.include_router(auth)
 router.include_router(users)
 router.include_router(account)
 router.include_router(api_keys)
+router.include_router(second_factor)
 router.include_router(administration)  # behind /users/me

@@ -18,7 +18,7 @@ from app.core.security.passwords import (
 from app.core.translation import mark
 
 SCOPES = {
-    "account": mark("Change and delete the account, end its sessions, and manage its API keys.")
+    "account": mark("Change and delete the account, its sessions, API keys and second factor.")
 }
 SUPERUSER_SCOPES = {"users:admin": mark("Manage the users.")}
 
@@ -61,12 +61,24 @@ MailToken = Annotated[
 ]
 
 
+Code = Annotated[
+    SecretStr,
+    Field(
+        max_length=50,
+        description="Six digits of the authenticator app, or a recovery code.",
+        examples=["123456"],
+    ),
+    AfterValidator(_check_encodable),
+]
+
+
 class ClientInfo(NamedTuple):
     """The network address and program of a client, which are known before it signs in."""
 
     address: str
     network: str  # what attempts are counted by
     user_agent: str | None  # what a session keeps of it
+    device: str | None  # the token of a browser in which somebody has signed in before
 
 
 class UserCreate(Input):
@@ -127,6 +139,44 @@ class AccountDeletion(Input):
 
 class PasswordConfirmation(Input):
     current_password: CurrentPassword
+
+
+class CodeConfirmation(Input):
+    confirm_code: Code
+
+
+class SecondFactorSetUp(Output):
+    token: str = Field(description="Send it back with a code within 15 minutes.")
+    secret: str = Field(description="To be typed into an app.", examples=["JBSWY3DPEHPK3PXP"])
+    uri: str = Field(description="The secret for a QR code (`otpauth://totp/...`).")
+
+
+class SecondFactorEnable(Input):
+    token: Annotated[SecretStr, Field(max_length=500), AfterValidator(_check_encodable)]
+    code: Code
+
+
+class SecondFactorProof(Input):
+    current_password: CurrentPassword
+    code: Code
+
+
+class SecondFactorRead(Output):
+    is_enabled: bool
+    enabled_at: datetime | None
+    recovery_codes_left: int
+
+
+class RecoveryCodes(Output):
+    recovery_codes: list[str] = Field(
+        description="Each replaces the app once. They are not shown again.",
+        examples=[["ABCD-EFGH-IJKL-MNOP"]],
+    )
+
+
+class SecondFactorSignIn(Input):
+    challenge: Annotated[SecretStr, Field(max_length=128), AfterValidator(_check_encodable)]
+    code: Code
 
 
 class EmailInput(Input):

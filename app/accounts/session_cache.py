@@ -82,6 +82,9 @@ class SessionCache:
     def is_held(self) -> bool:
         return time.monotonic() < self._held_until
 
+    def size(self) -> int:
+        return len(self._entries)
+
     def hold_until(self, until: float) -> None:
         """Allow the use of the memory until the given time of the monotonic clock."""
         if not self.is_held:  # something may have been missed

@@ -1,7 +1,7 @@
 """Helpers for the slices' commands."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
@@ -35,3 +35,13 @@ def run(context: typer.Context, work: Callable[[Resources], Awaitable[ResultT]])
         raise SystemExit(
             f"{error.orig}. Has the database been migrated? Run `app db upgrade`."
         ) from None
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as lines, with their columns one below the other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)

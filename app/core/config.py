@@ -5,7 +5,7 @@ import secrets
 import sqlite3
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from limits import RateLimitItem, RateLimitItemPerMinute, parse_many
@@ -43,6 +43,7 @@ from app.core.setting_values import (
     parse_origins,
     parse_proxies,
     read_env_file,
+    split,
 )
 
 DATA_DIR = Path("data")
@@ -82,6 +83,16 @@ def _is_url(value: str, *schemes: str) -> bool:
 Hosts = Annotated[list[str], NoDecode, BeforeValidator(list_of(parse_hosts))]
 Origins = Annotated[list[str], NoDecode, BeforeValidator(list_of(parse_origins))]
 Proxies = Annotated[list[str], NoDecode, BeforeValidator(list_of(parse_proxies))]
+UploadType = Literal[
+    "image/png",
+    "image/jpeg",
+    "image/webp",
+    "image/gif",
+    "application/pdf",
+    "text/plain",
+    "text/csv",
+]
+UploadTypes = Annotated[list[UploadType], NoDecode, BeforeValidator(split)]
 
 
 class Settings(BaseSettings):
@@ -117,8 +128,18 @@ class Settings(BaseSettings):
     response_timeout: float = Field(default=60, gt=0)
     thread_limit: int = Field(default=40, ge=1)
 
+    max_upload_bytes: int = Field(default=10_485_760, ge=1)
+    upload_types: UploadTypes = [*get_args(UploadType)]
+    storage_folder: Path = DATA_DIR / "files"
+    s3_bucket: str | None = None
+    s3_endpoint: str | None = None
+    s3_region: str = "us-east-1"
+    s3_access_key_id: str | None = None
+    s3_secret_access_key: SecretStr | None = None
+
     signup_enabled: bool = True
     require_verified_email: bool = False
+    require_second_factor: Literal["superusers"] | None = None
     first_superuser_email: EmailStr | None = None
     first_superuser_password: SecretStr | None = Field(default=None, min_length=10, max_length=128)
     access_token_minutes: int = Field(default=15, ge=1, le=1440)
@@ -134,6 +155,10 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8000"
     smtp_url: SecretStr | None = None
     mail_from: NameEmail = NameEmail(NAME, "noreply@example.com")
+
+    metrics_enabled: bool = False
+    metrics_host: Annotated[str, BeforeValidator(parse_listen_address)] = "127.0.0.1"
+    metrics_port: int = Field(default=9464, ge=1, le=65535)
 
     docs_enabled: bool | None = None
     lab_enabled: bool | None = None
@@ -233,6 +258,13 @@ class Settings(BaseSettings):
             raise ValueError("should be redis://HOST:PORT/NUMBER, or rediss:// for TLS")
         return value
 
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _is_an_endpoint(cls, value: str | None) -> str | None:
+        if value and not _is_url(value, "http", "https"):
+            raise ValueError("should be http:// or https://, and name a host")
+        return value
+
     @field_validator("public_url")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
@@ -279,6 +311,14 @@ class Settings(BaseSettings):
         if (self.first_superuser_email is None) != (self.first_superuser_password is None):
             raise ValueError(
                 "FIRST_SUPERUSER_EMAIL: goes with FIRST_SUPERUSER_PASSWORD, or both are left out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_both_s3_keys(self) -> Self:
+        if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
+            raise ValueError(
+                "S3_ACCESS_KEY_ID: goes with S3_SECRET_ACCESS_KEY, or both are left out"
             )
         return self
 

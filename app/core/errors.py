@@ -6,11 +6,14 @@ AppError
  ├── Invalid               a value that is well-formed and not allowed
  │    └── KeyReused        an idempotency key with another request
  ├── InvalidTokenRequest   RFC 6749, section 5.2
+ │    └── SecondFactorRequired  the password is right, and a code is needed, too
  ├── Unauthenticated
  │    └── NotSignedIn      a page for members, which a guest requests
  ├── Forbidden
  │    ├── MissingScope
- │    └── PasswordRequired  the password was entered too long ago
+ │    ├── PasswordRequired  the password was entered too long ago
+ │    ├── WrongCode        a code of the second factor is wrong
+ │    └── SecondFactorMissing  the role takes a second factor
  ├── NotFound
  ├── Conflict
  │    ├── AlreadyExists
@@ -19,8 +22,9 @@ AppError
  │    ├── LastSuperuser
  │    └── InProgress       the first request with the idempotency key is running
  ├── Stale                 the record has changed since the client read it
+ ├── TooLarge              an uploaded file
  ├── TooManyRequests
- ├── TooManyAtOnce         too many open sockets or running searches
+ ├── TooManyAtOnce         too many open sockets, running searches or uploads
  ├── TooManyTags           too many entity tags in a header field
  └── Unavailable           something that passes by itself
       ├── DatabaseUnavailable
@@ -70,6 +74,15 @@ class InvalidTokenRequest(AppError):
         self.error = error
 
 
+class SecondFactorRequired(InvalidTokenRequest):
+    """The password is right. A code has to be sent, with the token `challenge`."""
+
+    def __init__(self, challenge: str) -> None:
+        detail = "Send the challenge with a code to /api/v1/auth/second-factor."
+        super().__init__("second_factor_required", detail)
+        self.challenge = challenge
+
+
 class Unauthenticated(AppError):
     """The request has no valid token.
 
@@ -98,6 +111,17 @@ class MissingScope(Forbidden):
 
 class PasswordRequired(Forbidden):
     kind = "password-required"
+
+
+class WrongCode(Forbidden):
+    """A code of the second factor is wrong."""
+
+
+class SecondFactorMissing(Forbidden):
+    kind = "second-factor-missing"
+
+    def __init__(self) -> None:
+        super().__init__("Superusers need a second factor here. Set it up on your account page.")
 
 
 class NotFound(AppError):
@@ -132,6 +156,10 @@ class InProgress(Conflict):
 
 class Stale(AppError):
     kind = "stale-version"
+
+
+class TooLarge(AppError):
+    kind = "body-too-large"
 
 
 class TooManyRequests(AppError):

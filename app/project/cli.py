@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 FRONT_PAGE = "app/web/templates/home.html"
 
 cli = typer.Typer()
-new = typer.Typer(no_args_is_help=True, help="Write code.")
+new = typer.Typer(no_args_is_help=True, help="Write the code of a resource.")
 cli.add_typer(new, name="new")
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask, where git cannot undo it.")]
 

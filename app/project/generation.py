@@ -6,21 +6,20 @@ It is made in a copy of the project, and then moved, so that an interrupted run 
 import ast
 import re
 import shutil
-import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.project import html, samples
+from app.project.deletion import delete
 from app.project.fields import FieldError
-from app.project.migration import run, write_migration
+from app.project.migration import write_migration
+from app.project.processes import interruptible, run
 from app.project.resource import Resource
-from app.project.tree import delete
 
 TEMPLATES = Path(__file__).parent / "templates/resource"
 SUFFIX = ".jinja"
@@ -57,20 +56,6 @@ def new_resource(
         if not is_dry_run:
             move(copy, root, [*folders_of(resource), migration.relative_to(copy)])
         return report
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Leave the block on SIGTERM as on Ctrl+C, so that what was begun is deleted."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def copy_project(root: Path, copy: Path) -> None:

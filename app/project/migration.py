@@ -1,29 +1,15 @@
 """Migrations that Alembic writes from the models, as `make migration` does."""
 
-import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-PROGRAMS = Path(sys.executable).parent
+from app.project.processes import run
+
 RUFF = ("--quiet", "--no-respect-gitignore")
 UPGRADE, DOWNGRADE = "def upgrade() -> None:\n", "\n\n\ndef downgrade() -> None:\n"
-
-
-def run(root: Path, database_url: str, program: str, *arguments: str, check: bool = True) -> int:
-    """Run a program of the virtual environment in a new process, which has the models of now."""
-    return subprocess.run(
-        [PROGRAMS / program, *arguments],
-        cwd=root,
-        env=os.environ | {"DATABASE_URL": database_url, "PYTHONPATH": str(root)},
-        check=check,
-        capture_output=True,
-        text=True,
-    ).returncode
 
 
 @contextmanager

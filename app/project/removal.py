@@ -6,19 +6,14 @@ from pathlib import Path
 
 from app.core.database.models import Base
 from app.discovery import FEATURES, discover
+from app.project.deletion import delete_parts, lines_of_dependents
 from app.project.migration import write_drop_migration
-from app.project.parts import features, files_of, removed_with, with_dependents
-from app.project.tree import delete
+from app.project.parts import features, with_dependents
 
 
 def remove(parts: Sequence[str], root: Path) -> list[str]:
     """Delete the parts and return a line for each file or folder that has changed."""
-    lines = [
-        f"removed {other} too, which needs {part}"
-        for part in parts
-        for other in removed_with(part, root)
-        if other not in parts
-    ]
+    lines = lines_of_dependents(parts, root)
     created = []
     if tables := tables_of(parts, root):
         try:
@@ -28,11 +23,7 @@ def remove(parts: Sequence[str], root: Path) -> list[str]:
                 f"{error.stderr}\nNothing was deleted: the migration could not be written."
             ) from None
         created.append(f"created {migration.relative_to(root)}")
-    deleted = sorted({path for part in parts for path in files_of(part, root)})
-    for path in deleted:
-        if path.exists():  # Not in a folder that was deleted before.
-            delete(path)
-    return [*lines, *(f"deleted {path.relative_to(root)}" for path in deleted), *created]
+    return [*lines, *delete_parts(parts, root), *created]
 
 
 def tables_of(parts: Sequence[str], root: Path) -> list[str]:

@@ -7,14 +7,22 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 
+from app.project.deletion import delete
 from app.project.identity import AUTHOR, Identity
-from app.project.tree import delete
 
 ABOUT = "app/core/about.py"
 LICENSE, TEMPLATE_LICENSE = "LICENSE", "LICENSE.template"
 # These take the place of the template's. Once they have, what is there is the project's own.
 NEW_PROJECT = "app/project/new_project"
-TEMPLATE_FILES = ("README.ko.md", "docs/items.png", "docs/edit.png", "bench/results", NEW_PROJECT)
+TEMPLATE_FILES = (
+    "README.ko.md",
+    "copier.yml",
+    "{{_copier_conf.answers_file}}.copier",
+    "docs/items.png",
+    "docs/edit.png",
+    "bench/results",
+    NEW_PROJECT,
+)
 TEMPLATE_SECTION = re.compile(
     r"<!-- `app rename` deletes from here -->\n.*?<!-- to here -->\n+", re.DOTALL
 )

@@ -1,6 +1,5 @@
-"""The files of the project, and whether git can restore them."""
+"""Whether git can restore the files of the project."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -24,7 +23,3 @@ def uncommitted_changes(root: Path) -> str | None:
     except FileNotFoundError:  # Git is not installed.
         return None
     return None if result.returncode else result.stdout
-
-
-def delete(path: Path) -> None:
-    shutil.rmtree(path) if path.is_dir() else path.unlink()

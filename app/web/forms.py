@@ -30,6 +30,7 @@ FORM_ERRORS = (
     errors.InvalidTokenRequest,
     errors.Forbidden,
     errors.Conflict,
+    errors.TooLarge,
     errors.TooManyRequests,
 )
 DATE = mark("Enter a date such as 2026-11-27.")
@@ -165,6 +166,8 @@ class Form:
                 self.status = 429
                 self.headers["Retry-After"] = str(error.reset_seconds)
                 self.alert = translate_error(error)
+            case errors.TooLarge():
+                self.status, self.alert = 413, translate_error(error)
             case errors.Invalid() if error.loc and error.loc[-1] in self.values:
                 self.errors[str(error.loc[-1])] = translate_error(error)
             case errors.AppError():

@@ -34,9 +34,22 @@ class Link(NamedTuple):
             case "members":
                 return principal is not None
             case "superusers":
-                return principal is not None and principal.is_superuser
+                return principal is not None and (
+                    principal.is_superuser or principal.lacks_second_factor
+                )
             case "anyone":
                 return True
+
+
+class RecordLink(NamedTuple):
+    """A link on the pages of each record of another resource, declared in RECORD_LINKS.
+
+    `resource` is named as its templates name it, such as "item". The page takes the record's ID.
+    """
+
+    resource: str
+    label: str
+    page: str
 
 
 LINKS = [
@@ -61,14 +74,20 @@ LINKS = [
 
 
 class Navigation:
-    def __init__(self, settings: Settings, links: Iterable[Link]) -> None:
+    def __init__(
+        self, settings: Settings, links: Iterable[Link], record_links: Iterable[RecordLink] = ()
+    ) -> None:
         enabled = [
             link for link in (*LINKS, *links) if not link.needs or getattr(settings, link.needs)
         ]
         self._links = sorted(enabled, key=lambda link: link.order)
+        self._record_links = [*record_links]
 
     def links_for(self, principal: Principal | None) -> list[Link]:
         return [link for link in self._links if link.is_for(principal)]
+
+    def record_links(self, resource: str) -> list[RecordLink]:
+        return [link for link in self._record_links if link.resource == resource]
 
     @property
     def home(self) -> str:

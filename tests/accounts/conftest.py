@@ -1,11 +1,19 @@
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyotp
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from app.accounts.models import AuthSession
+from app.accounts.service import codes
+from app.core.database.models import utc_now
 from app.core.jobs.queue import QueuedJob
+from tests.conftest import PASSWORD, Person
+
+FACTOR = "/api/v1/users/me/second-factor"
 
 
 class Outbox:
@@ -45,6 +53,56 @@ async def queued_jobs(app: FastAPI) -> list[tuple[str, list[Any]]]:
 @pytest.fixture
 async def outbox(app: FastAPI) -> Outbox:
     return Outbox(app)
+
+
+class Authenticator:
+    """An authenticator app. Its clock is the server's, which stands still but for `wait`."""
+
+    def __init__(self) -> None:
+        self.secret = ""
+        self.recovery_codes = list[str]()
+        self.step = int(utc_now().timestamp()) // 30
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.step * 30, UTC)
+
+    def code(self, drift: int = 0) -> str:
+        return pyotp.TOTP(self.secret).generate_otp(self.step + drift)
+
+    def next_code(self) -> str:
+        """Return the code of the next time step, which has come."""
+        self.step += 1
+        return self.code()
+
+    def wrong_code(self) -> str:
+        """Return a code of no step around this one."""
+        right = {self.code(drift) for drift in range(-3, 4)}
+        return next(
+            code for code in ("000000", *map(str, range(111111, 111119))) if code not in right
+        )
+
+    async def set_up(self, person: Person) -> None:
+        begun = await person.client.post(f"{FACTOR}/set-up", json={"current_password": PASSWORD})
+        assert begun.status_code == 200, begun.text
+        self.secret = begun.json()["secret"]
+        body = {"token": begun.json()["token"], "code": self.code()}
+        enabled = await person.client.post(FACTOR, json=body)
+        assert enabled.status_code == 201, enabled.text
+        self.recovery_codes = enabled.json()["recovery_codes"]
+
+
+@pytest.fixture
+def authenticator(monkeypatch: pytest.MonkeyPatch) -> Authenticator:
+    authenticator = Authenticator()
+    monkeypatch.setattr(codes, "utc_now", authenticator.now)
+    return authenticator
+
+
+async def set_age(app: FastAPI, minutes: float | None) -> None:
+    """Let the password have been entered that many minutes ago, or before that was noted."""
+    at = None if minutes is None else utc_now() - timedelta(minutes=minutes)
+    async with app.state.resources.database.transaction() as session:
+        await session.execute(update(AuthSession).values(confirmed_at=at))
 
 
 def described(html: str, name: str) -> str:

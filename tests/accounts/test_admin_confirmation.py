@@ -2,33 +2,31 @@
 
 import asyncio
 import re
-from datetime import timedelta
 from html import unescape
 from urllib.parse import urlencode
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import update
 
-from app.accounts.models import AuthSession
 from app.accounts.session_cache import SessionCache
-from app.core.database.models import utc_now
-from tests.accounts.conftest import described
+from tests.accounts.conftest import Authenticator, described, set_age
 from tests.accounts.test_security_events import facts
 from tests.accounts.test_session_cache import until_held
-from tests.conftest import PASSWORD, Person, browser_of, sign_in
+from tests.conftest import (
+    PASSWORD,
+    Person,
+    browser_of,
+    make_person,
+    make_settings,
+    running,
+    sign_in,
+)
 from tests.isolation import DEADLINE_SECONDS
 
 LIST = "/admin/user/list"
 CONFIRM = "/confirm"
-
-
-async def set_age(app: FastAPI, minutes: float | None) -> None:
-    """Let the password have been entered that many minutes ago, or before that was noted."""
-    at = None if minutes is None else utc_now() - timedelta(minutes=minutes)
-    async with app.state.resources.database.transaction() as session:
-        await session.execute(update(AuthSession).values(confirmed_at=at))
+FACTOR_PAGE = "/account/second-factor"
 
 
 def hidden_fields(page: httpx.Response) -> dict[str, str]:
@@ -159,3 +157,26 @@ async def test_confirmation_is_for_members_and_pages_of_this_site(
     headers = {"Sec-Fetch-Site": "cross-site"}
     forged = await admin.post(CONFIRM, data={"current_password": PASSWORD}, headers=headers)
     assert forged.status_code == 403
+
+
+@pytest.mark.parametrize("required", [None, "superusers"])
+async def test_required_second_factor_is_set_up_before_the_admin_is_used(
+    database_url: str, password_hash: str, authenticator: Authenticator, required: str | None
+) -> None:
+    settings = make_settings(database_url, require_second_factor=required)
+    async with running(settings) as app, browser_of(app) as browser:
+        root = await make_person(app, password_hash, "root", is_superuser=True)
+        await sign_in(browser, root)
+        assert "/admin" in (await browser.get("/account")).text
+        response = await browser.get("/admin/user/list")
+        if required is None:
+            assert response.status_code == 200
+        else:
+            assert response.headers["Location"] == f"{FACTOR_PAGE}?notice=required"
+            assert "Set it up" in unescape((await browser.get(response.headers["Location"])).text)
+            refused = await browser.post(f"/admin/user/edit/{root.id}", data={"full_name": "x"})
+            assert (refused.status_code, "second factor" in refused.text) == (403, True)
+            async with root.client:
+                await authenticator.set_up(root)
+            assert (await browser.get("/admin/user/list")).status_code == 200
+        await root.client.aclose()

@@ -21,7 +21,7 @@ from app.accounts.scopes import allowed_scopes, key_scopes
 from app.accounts.service import api_keys
 from app.core.database.models import utc_now
 from app.core.errors import DatabaseUnavailable
-from tests.accounts.conftest import Outbox, described
+from tests.accounts.conftest import Outbox, described, set_age
 from tests.accounts.test_emails import NEW, post
 from tests.accounts.test_refresh import sign_in as sign_in_api
 from tests.accounts.test_security_events import facts
@@ -428,6 +428,21 @@ async def test_page_makes_a_key_shows_it_once_and_revokes_it(app: FastAPI, ann: 
             assert revoked.headers["Location"] == "/account"
         assert await status_with(app, key) == 401
         assert "Revoked an API key" in (await browser.get("/account")).text
+
+
+@needs("pages.py")
+async def test_page_revokes_a_key_after_a_recent_password(app: FastAPI, ann: Person) -> None:
+    created = await make_key(ann)
+    url = f"/account/api-keys/{created['id']}/revoke"
+    async with browser_of(app) as browser:
+        await sign_in(browser, ann)
+        await set_age(app, 16)
+        assert (await browser.post(url)).status_code == 403
+        assert await status_with(app, created["key"]) == 200
+        confirmed = await browser.post("/confirm", data={"current_password": PASSWORD})
+        assert confirmed.status_code == 303
+        assert (await browser.post(url)).status_code == 303
+    assert await status_with(app, created["key"]) == 401
 
 
 @needs("pages.py")

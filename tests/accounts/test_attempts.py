@@ -1,13 +1,31 @@
 """Limits on attempts to guess a password or a token."""
 
+import asyncio
+import time
+from itertools import count, islice
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from limits import parse
+from limits import RateLimitItemPerHour, parse
 
-from tests.conftest import PASSWORD, Person, client_of, make_settings, running
+from app.accounts.service import attempts
+from app.core.errors import TooManyRequests
+from app.core.security.rate_limit import RateLimiter
+from app.core.security.seals import Seals
+from app.resources import PASSWORD_THREADS
+from tests.conftest import (
+    PASSWORD,
+    SECRET_KEY,
+    Person,
+    browser_of,
+    client_of,
+    make_settings,
+    running,
+)
+from tests.conftest import sign_in as sign_in_page
+from tests.slices import needs
 
 TOKEN = "/api/v1/auth/token"
 
@@ -51,19 +69,92 @@ async def test_stranger_cannot_lock_a_user_out(app: FastAPI, ann: Person) -> Non
         assert (await sign_in(owner, ann.email, PASSWORD)).status_code == 200
 
 
-async def test_guesses_from_many_addresses_are_limited_by_account(
-    app: FastAPI, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def verify(password: str, hash_: str | None) -> tuple[bool, None]:
-        return False, None
+ADDRESSES = count(1)
 
-    monkeypatch.setattr(app.state.resources.passwords, "verify", verify)  # 200 take a while
+
+async def guess(app: FastAPI, email: str, number: int, **cookies: str) -> list[int]:
+    """Send wrong passwords, each from a new address, and return the statuses."""
     statuses = []
-    for n in range(201):
-        async with client_of(app, address=f"192.0.2.{n}") as client:
-            form = {"grant_type": "password", "username": "x@example.com", "password": "wrong"}
-            statuses.append((await client.post(TOKEN, data=form)).status_code)
-    assert statuses == [400] * 200 + [429]
+    for n in islice(ADDRESSES, number):
+        async with client_of(app, address=f"10.0.{n // 256}.{n % 256}") as client:
+            client.cookies.update(cookies)
+            statuses.append((await sign_in(client, email)).status_code)
+    return statuses
+
+
+@pytest.mark.parametrize("name", ["ann", "nobody"])
+async def test_guesses_from_many_addresses_are_limited_by_account(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person, bob: Person, name: str
+) -> None:
+    email = f"{name}@example.com"
+    assert await guess(app, email, 21) == [400] * 20 + [429]
+    response = await sign_in(client, email, PASSWORD)
+    assert response.status_code == 429
+    assert response.headers["RateLimit-Policy"] == '"login-failures";q=20;w=60'
+    assert (await sign_in(client, bob.email, PASSWORD)).status_code == 200
+
+
+async def test_guesses_at_once_are_limited_by_account(
+    app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "FAILURES", (RateLimitItemPerHour(2),))
+
+    async def guess_from(address: str) -> int:
+        async with client_of(app, address=address) as client:
+            status: int = (await sign_in(client, ann.email)).status_code
+            return status
+
+    calls = [guess_from(f"192.0.2.{n}") for n in range(PASSWORD_THREADS + 5)]
+    statuses = await asyncio.gather(*calls)
+    # Those that are hashed at the same time are checked together.
+    assert 2 <= statuses.count(400) < 2 + PASSWORD_THREADS
+    assert set(statuses) == {400, 429}
+
+
+async def test_steady_guesses_of_an_account_wait_longer_and_reach_a_hundred_an_hour(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = start = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    limits = attempts.Attempts(RateLimiter(None, b"key"), parse("10/minute"))
+    failures, waits = list[float](), list[int]()
+    while now < start + 3 * 3600:
+        try:
+            await limits.check_failures("ann", "")
+        except TooManyRequests as error:
+            waits.append(error.reset_seconds)
+            now += error.reset_seconds
+        else:
+            await limits.count_failure("ann", "")
+            failures.append(now)
+    assert all(
+        later - earlier >= 3600 for earlier, later in zip(failures, failures[100:], strict=False)
+    )
+    assert len(failures) >= 300
+    assert waits[0] <= 60 < max(waits)
+
+
+@needs("pages.py")
+async def test_device_of_a_user_is_not_locked_out_by_strangers(
+    app: FastAPI, ann: Person, bob: Person
+) -> None:
+    async with browser_of(app) as browser, browser_of(app) as other:
+        await sign_in_page(browser, ann)
+        await sign_in_page(other, bob)
+        await guess(app, ann.email, 20)
+        await sign_in_page(browser, ann)
+        # The device of another user is a stranger's.
+        assert await guess(app, ann.email, 1, device=other.cookies["device"]) == [429]
+        # It has its own count, so that a thief of the cookie is limited, too.
+        device = browser.cookies["device"]
+        assert await guess(app, ann.email, 21, device=device) == [400] * 20 + [429]
+
+
+async def test_forged_device_is_a_stranger(app: FastAPI, ann: Person) -> None:
+    await guess(app, ann.email, 20)
+    forged = Seals("device", "another key").seal(ann.id, "x")
+    for device in (forged, "", "x", Seals("second factor", SECRET_KEY).seal(ann.id, "x")):
+        assert await guess(app, ann.email, 1, device=device) == [429]
 
 
 async def test_guesses_from_the_networks_of_one_ipv6_site_are_limited(
@@ -72,6 +163,7 @@ async def test_guesses_from_the_networks_of_one_ipv6_site_are_limited(
     async def verify(password: str, hash_: str | None) -> tuple[bool, None]:
         return False, None
 
+    monkeypatch.setattr(attempts, "FAILURES", ())
     monkeypatch.setattr(app.state.resources.passwords, "verify", verify)
     statuses = []
     for n in range(21):

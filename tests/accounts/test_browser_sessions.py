@@ -28,6 +28,7 @@ SESSIONS = "/api/v1/auth/sessions"
 
 
 def cookie_of(response: httpx.Response) -> Morsel[str]:
+    """Return the cookie of the session."""
     cookies = [SimpleCookie(each) for each in response.headers.get_list("Set-Cookie")]
     (morsel,) = (
         morsel for each in cookies for morsel in each.values() if "auth_session" in morsel.key
@@ -215,7 +216,8 @@ async def test_cookie_costs_no_query_but_its_look_up(
     assert statements == []
     async with counted_statements(app) as statements:
         await browser.get("/account")
-    assert len(statements) == 4  # the user, their sessions, their events and their API keys
+    # The user, their sessions, their events, their second factor and their API keys.
+    assert len(statements) == 5
     browser.cookies.clear()
     async with counted_statements(app) as statements:
         await browser.get("/login")

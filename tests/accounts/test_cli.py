@@ -15,7 +15,8 @@ from app.core.database.models import utc_now
 from app.core.database.unit_of_work import Database
 from app.core.http.idempotency_records import IdempotencyRecord
 from app.resources import app_resources
-from tests.conftest import PASSWORD, SECRET_KEY, client_of, make_settings, running
+from tests.accounts.conftest import Authenticator
+from tests.conftest import PASSWORD, SECRET_KEY, client_of, make_person, make_settings, running
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +79,7 @@ def test_deactivated_user_cannot_sign_in_with_a_new_password(database_url: str) 
         (["users", "create", "ann"], "email: "),
         (["users", "deactivate", "nobody@example.com"], "User Not Found (email: nobody@"),
         (["users", "set-password", "nobody@example.com"], "User Not Found"),
+        (["users", "remove-second-factor", "nobody@example.com"], "User Not Found"),
     ],
 )
 def test_error_is_printed_on_one_line(arguments: list[str], says: str) -> None:
@@ -91,6 +93,25 @@ def test_taken_address_and_weak_password_are_refused() -> None:
     assert "already" in str(invoke("users", "create", "Ann@example.com").exception)
     result = invoke("users", "create", "bob@example.com", password="short")
     assert str(result.exception).startswith("password: ")
+
+
+def test_removed_second_factor_is_not_asked_for(
+    database_url: str, password_hash: str, authenticator: Authenticator
+) -> None:
+    async def set_up() -> None:
+        async with running(make_settings(database_url)) as app:
+            ann = await make_person(app, password_hash, "ann")
+            async with ann.client:
+                await authenticator.set_up(ann)
+
+    asyncio.run(set_up())
+    assert sign_in(database_url, "ann@example.com", PASSWORD) == 400
+    assert "Encrypted: 1" in run("auth", "renew-key")
+    assert "without a second factor" in run("users", "remove-second-factor", "ann@example.com")
+    assert sign_in(database_url, "ann@example.com", PASSWORD) == 200
+    assert "no second factor" in str(
+        invoke("users", "remove-second-factor", "ann@example.com").exception
+    )
 
 
 def test_last_superuser_cannot_be_deactivated() -> None:

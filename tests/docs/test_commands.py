@@ -53,7 +53,8 @@ def test_unknown_command_is_reported() -> None:
 def test_paths_in_agents_file_exist() -> None:
     paths = PATHS.findall((ROOT / "AGENTS.md").read_text())
     assert len(paths) > 10
-    assert [path for path in paths if not (ROOT / path).exists()] == []
+    missing = {path for path in paths if not (ROOT / path).exists()}
+    assert missing <= {"bench/results"}  # `app rename` deletes the template's.
 
 
 def test_pre_commit_hooks_run_commands_of_make_check() -> None:

@@ -2,7 +2,7 @@
 
 `app remove` deletes each part from a fresh copy, and generates a migration if tables are removed.
 The rest must pass `make check`, and its tests on SQLite. The part `copy` copies the items to a new
-resource instead.
+resource instead, and the parts `new-...` are new projects, which Copier makes of the copy.
 """
 
 import os
@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.copies import copy_to
+from tests.copies import NEW_PROJECTS, copier_command, copy_to
 from tests.databases import ROOT
 
 COPY = "copy"
@@ -23,11 +23,11 @@ PYTEST = (".venv/bin/pytest", "-q", "-n3", "-m", "not slow")
 
 
 def parts() -> list[str]:
-    """Return the parts that `app remove` knows, if the command exists."""
+    """Return the parts that `app remove` knows, if the command exists, and the new projects."""
     if find_spec("app.project") is None:
         return []
     known: list[str] = import_module("app.project.parts").parts(ROOT)
-    return known
+    return [*known, *(NEW_PROJECTS if (ROOT / "copier.yml").exists() else [])]
 
 
 def run(folder: Path, *command: str) -> bool:
@@ -38,6 +38,7 @@ def run(folder: Path, *command: str) -> bool:
     environment |= {
         "PYTHONPATH": str(folder),
         "DATABASE_URL": f"sqlite+aiosqlite:///{folder}/drill.db",
+        "MYPY_CACHE_DIR": str(ROOT / ".mypy_cache"),  # Few types differ.
     }
     return subprocess.run(command, cwd=folder, env=environment, check=False).returncode == 0
 
@@ -55,16 +56,22 @@ def copy_items(folder: Path) -> bool:
 
 def drill(part: str) -> bool:
     with TemporaryDirectory() as name:
-        folder = Path(name) / "copy"
+        folder, project = Path(name) / "copy", Path(name) / "acme-shop"
         copy_to(folder)
         (folder / ".venv").symlink_to(ROOT / ".venv")
         if part == COPY:
             return copy_items(folder)
-        return (
-            run(folder, ".venv/bin/app", "remove", part, "--yes")
-            and run(folder, *MAKE, "check")
-            and run(folder, *PYTEST, "--ignore=tests/e2e")
-        )
+        if part in NEW_PROJECTS:
+            program, *arguments = copier_command(folder, project, NEW_PROJECTS[part])
+            if not run(folder, f".venv/bin/{program}", *arguments):
+                return False
+            (project / ".venv").symlink_to(ROOT / ".venv")
+            return passes_checks(project)
+        return run(folder, ".venv/bin/app", "remove", part, "--yes") and passes_checks(folder)
+
+
+def passes_checks(folder: Path) -> bool:
+    return run(folder, *MAKE, "check") and run(folder, *PYTEST, "--ignore=tests/e2e")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """Every page, in both themes, is accessible and fits a small phone."""
 
+import time
+
 import pytest
 from playwright.sync_api import Page, expect
+from pyotp import TOTP
 
-from tests.conftest import only
+from tests.conftest import PASSWORD, only
 from tests.e2e.accessibility import check_accessibility
 from tests.e2e.conftest import BrowserErrors, OpenPage, Site, sign_in
 
@@ -82,6 +85,36 @@ def test_pages_for_users_are_accessible(
         page.get_by_role("button", name=button, exact=True).last.click()
         expect(page.get_by_text("Please fill this in.").first).to_be_visible()
         check(page)
+
+
+def test_pages_of_the_second_factor_are_accessible(
+    page: Page, browser_errors: BrowserErrors, member: str
+) -> None:
+    browser_errors.expected = {422}
+    sign_in(page, member)
+    page.goto("/account/second-factor")
+    check(page)
+    page.get_by_role("link", name="Set it up").click()
+    page.get_by_role("button", name="Switch it on").click()
+    expect(page.get_by_text("Please fill this in.")).to_be_visible()
+    check(page)
+    totp = TOTP(page.locator(".card code").inner_text().replace(" ", ""))
+    page.get_by_label("Code", exact=True).fill(totp.now())
+    page.get_by_role("button", name="Switch it on").click()
+    expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
+    check(page)
+    for path in ("/account/second-factor", "/confirm"):
+        page.goto(path)
+        check(page)
+    page.get_by_role("button", name="Sign out", exact=True).first.click()
+    page.get_by_label("Email").fill(member)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Enter a code")).to_be_visible()
+    check(page)
+    page.get_by_label("Code").fill(totp.at(time.time(), counter_offset=1))
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
 
 
 def test_pages_of_orders_are_accessible(

@@ -60,7 +60,7 @@ def test_pages_work_below_the_prefix_of_a_proxy(
         page.reload()
         expect(page.locator("html")).to_have_attribute("data-theme", "dark")
         paths = {cookie["name"]: cookie["path"] for cookie in page.context.cookies()}
-        assert paths == {"auth_session": "/shop", "theme": "/shop/"}
+        assert paths == {"auth_session": "/shop", "device": "/shop", "theme": "/shop/"}
         page.close()  # Otherwise it would miss the server.
     databases.drop(url)
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from app.project import cli
 from tests.copies import copy_to
+from tests.databases import ROOT
 
 GIT = (
     "git",
@@ -31,7 +32,13 @@ def run(folder: Path, program: str, *arguments: str, **settings: str) -> str:
     result = subprocess.run(
         [PROGRAMS / program, *arguments],
         cwd=folder,
-        env={"PATH": f"{PROGRAMS}:/usr/bin:/bin", "PYTHONPATH": str(folder), **tests, **settings},
+        env={
+            "PATH": f"{PROGRAMS}:/usr/bin:/bin",
+            "PYTHONPATH": str(folder),
+            "MYPY_CACHE_DIR": str(ROOT / ".mypy_cache"),  # Few types differ.
+            **tests,
+            **settings,
+        },
         check=False,
         text=True,
         stdout=subprocess.PIPE,

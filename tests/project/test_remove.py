@@ -53,6 +53,7 @@ def test_model_without_its_migration_refuses_the_removal(repository: Path) -> No
 
 
 @needs("orders")
+@pytest.mark.slow("it runs all migrations")
 def test_removed_part_names_the_parts_that_need_it(repository: Path, command: Command) -> None:
     result = command(repository, "remove", "items")
     assert "removed orders too, which needs items\n" in result.output

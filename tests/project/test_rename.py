@@ -88,7 +88,8 @@ def test_rename_deletes_the_files_of_the_template(repository: Path, command: Com
     git(repository, "commit", "--quiet", "--allow-empty", "--message", "Add the template's files")
     result = command(repository, "rename", NAME)
     assert "deleted bench/results\n" in result.output
-    for name in ("README.ko.md", "docs/items.png", "bench/results", "app/project/new_project"):
+    deleted = ("README.ko.md", "copier.yml", "docs/items.png", "bench/results")
+    for name in (*deleted, "app/project/new_project"):
         assert not (repository / name).exists()
     assert (repository / "docs/page.md").read_text() == "# Page\n\nC\n"
     pages = [*repository.glob("*.md"), *repository.glob("*/*.md")]
@@ -173,14 +174,13 @@ def test_yes_option_skips_the_confirmation(copy: Path, command: Command) -> None
     ],
 )
 def test_invalid_value_is_refused_in_one_line(
-    copy: Path, command: Command, arguments: list[str], message: str
+    shared_repository: Path, command: Command, arguments: list[str], message: str
 ) -> None:
-    before = texts_of(copy)
-    result = command(copy, "rename", *arguments, "--yes")
+    result = command(shared_repository, "rename", *arguments)
     assert result.exit_code == 1
     assert message in result.output
     assert result.output.count("\n") == 1
-    assert texts_of(copy) == before
+    assert git(shared_repository, "status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize(

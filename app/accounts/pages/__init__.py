@@ -1,6 +1,14 @@
 from fastapi import APIRouter
 
-from app.accounts.pages import account, api_keys, confirm, mail_links, sign_in
+from app.accounts.pages import (
+    account,
+    api_keys,
+    confirm,
+    mail_links,
+    second_factor,
+    sign_in,
+    sign_in_code,
+)
 from app.core.translation import mark
 from app.web.navigation import Link
 
@@ -13,7 +21,9 @@ LINKS = [
 
 router = APIRouter(include_in_schema=False)
 router.include_router(sign_in.router)
+router.include_router(sign_in_code.router)
 router.include_router(mail_links.router)
 router.include_router(account.router)
 router.include_router(api_keys.router)
+router.include_router(second_factor.router)
 router.include_router(confirm.router)

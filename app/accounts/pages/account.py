@@ -11,6 +11,7 @@ from app.accounts.dependencies import (
     ApiKeyServiceDep,
     AuthServiceDep,
     Member,
+    SecondFactorServiceDep,
     SecurityEventServiceDep,
     SessionCookieDep,
     UserServiceDep,
@@ -41,6 +42,7 @@ class AccountPage:
         users: UserServiceDep,
         auth: AuthServiceDep,
         api_keys: ApiKeyServiceDep,
+        second_factors: SecondFactorServiceDep,
         security_events: SecurityEventServiceDep,
     ) -> None:
         self._request = request
@@ -48,6 +50,7 @@ class AccountPage:
         self._users = users
         self._auth = auth
         self._api_keys = api_keys
+        self._second_factors = second_factors
         self._security_events = security_events
 
     async def show(self, at: str = "", form: Form | None = None) -> Response:
@@ -63,6 +66,7 @@ class AccountPage:
             user=user,
             sessions=sorted(sessions, key=lambda each: (each.is_current, each.last_used_at))[::-1],
             device_name=device_name,
+            has_second_factor=await self._second_factors.is_enabled(self._principal),
             api_keys=await self._api_keys.list(self._principal),
             events=events.results,
             event_title=event_title,

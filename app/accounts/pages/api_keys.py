@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.accounts.dependencies import ApiKeyServiceDep, Member
+from app.accounts.pages.confirm import require_confirmation
 from app.accounts.schemas import ApiKeyCreate
 from app.accounts.scopes import all_scopes, key_scopes
 from app.core.errors import Forbidden, NotFound
@@ -45,6 +46,7 @@ async def create_api_key(
 async def revoke_api_key(
     request: Request, key_id: UUID, principal: Member, keys: ApiKeyServiceDep
 ) -> Response:
+    await require_confirmation(request, principal)
     with suppress(NotFound):  # it has been revoked already
         await keys.revoke(principal, key_id)
     return flash(request, page_url(request, "show_account"), mark("API key revoked."))

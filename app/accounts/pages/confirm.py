@@ -4,9 +4,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from app.accounts.dependencies import BrowserServiceDep, Member, SessionCookieDep
-from app.accounts.schemas import PasswordConfirmation
+from app.accounts.schemas import CodeConfirmation, PasswordConfirmation
 from app.core.context import root_path
-from app.core.errors import Forbidden, PasswordRequired
+from app.core.errors import Forbidden, PasswordRequired, WrongCode
 from app.core.resources import resources_of
 from app.core.security.principal import Principal
 from app.web.error_pages import wants_page
@@ -15,7 +15,7 @@ from app.web.links import current_url, page_url
 from app.web.navigation import ResponseException, local_path, redirect
 from app.web.rendering import render
 
-NEXT, REPEATS = "confirm_next", "confirm_repeats"
+NEXT, REPEATS, CODE = "confirm_next", "confirm_repeats", "confirm_code"
 
 router = APIRouter()
 
@@ -23,7 +23,8 @@ router = APIRouter()
 async def require_confirmation(request: Request, principal: Principal) -> None:
     """Ask for the password, unless the user has entered it recently, and come back afterwards.
 
-    A form that was sent is sent again then, without its passwords.
+    A form that was sent is sent again then, without its passwords. A code of the second factor
+    stands for the password.
     """
     if await resources_of(request).accounts.browsers.is_confirmed(principal):
         return
@@ -34,12 +35,12 @@ async def require_confirmation(request: Request, principal: Principal) -> None:
         raise PasswordRequired("Enter your password on the page /confirm, then try again.")
     form = await get_form(request)
     form.values |= {NEXT: back, REPEATS: "true"}
-    raise ResponseException(show(request, form, status=403))
+    raise ResponseException(await show(request, principal, form, status=403))
 
 
 @router.get("/confirm")
 async def show_confirm(request: Request, principal: Member) -> Response:
-    return show(request, Form({NEXT: request.query_params.get("next", "")}))
+    return await show(request, principal, Form({NEXT: request.query_params.get("next", "")}))
 
 
 @router.post("/confirm")
@@ -51,10 +52,13 @@ async def confirm(
     cookie: SessionCookieDep,
 ) -> Response:
     try:
-        value = await browsers.confirm(principal, form.read(PasswordConfirmation))
+        if form.get(CODE):
+            value = await browsers.confirm_by_code(principal, form.read(CodeConfirmation))
+        else:
+            value = await browsers.confirm(principal, form.read(PasswordConfirmation))
     except FORM_ERRORS as error:
-        form.add_error(error, {Forbidden: "current_password"})
-        raise ResponseException(show(request, form)) from error
+        form.add_error(error, {Forbidden: "current_password", WrongCode: CODE})
+        raise ResponseException(await show(request, principal, form)) from error
     back = local_path(form.get(NEXT), root_path(request.scope))
     # A browser sends the form again to the address of a 307, and opens that of a 303.
     response = RedirectResponse(back, 307) if form.get(REPEATS) else redirect(back)
@@ -62,6 +66,13 @@ async def confirm(
     return response
 
 
-def show(request: Request, form: Form, status: int = 200) -> Response:
-    kept = {name: value for name, value in form.values.items() if "password" not in name}
-    return render(request, "accounts/confirm.html", form=form, kept=kept, status=status)
+async def show(request: Request, principal: Principal, form: Form, status: int = 200) -> Response:
+    form.values.pop(CODE, None)
+    return render(
+        request,
+        "accounts/confirm.html",
+        form=form,
+        kept={name: value for name, value in form.values.items() if "password" not in name},
+        has_second_factor=await resources_of(request).accounts.second_factors.is_enabled(principal),
+        status=status,
+    )

@@ -16,6 +16,11 @@ TITLES = {
     "api_key_created": mark("Created an API key"),
     "api_key_first_used": mark("Used an API key for the first time"),
     "api_key_revoked": mark("Revoked an API key"),
+    "second_factor_enabled": mark("Set up a second factor"),
+    "second_factor_disabled": mark("Switched off the second factor"),
+    "second_factor_check": mark("Confirmed with a code of the second factor"),
+    "recovery_code_used": mark("Used a recovery code"),
+    "recovery_codes_renewed": mark("Made new recovery codes"),
     "user_created": mark("Created the account"),
     "user_changed": mark("Changed the profile"),
     "user_activated": mark("Activated the account"),
@@ -25,6 +30,7 @@ TITLES = {
 FAILURES = {
     "sign_in": mark("Failed to sign in"),
     "password_check": mark("Entered a wrong current password"),
+    "second_factor_check": mark("Entered a wrong code of the second factor"),
     "refresh_token_reused": mark("Used a refresh token twice: its session was ended"),
 }
 

@@ -6,14 +6,23 @@ from starlette.responses import RedirectResponse, Response
 
 from app.accounts.dependencies import (
     BrowserServiceDep,
+    ChallengeCookieDep,
     ClientInfoDep,
     SessionCookieDep,
     UserServiceDep,
     Visitor,
 )
 from app.accounts.schemas import SignIn, UserCreate
+from app.accounts.service.browser import SignedIn
 from app.core.context import root_path
-from app.core.errors import AlreadyExists, Forbidden, InvalidTokenRequest, NotSignedIn
+from app.core.errors import (
+    AlreadyExists,
+    Forbidden,
+    InvalidTokenRequest,
+    NotSignedIn,
+    SecondFactorRequired,
+)
+from app.core.resources import resources_of
 from app.core.translation import gettext, mark
 from app.web.error_pages import wants_page
 from app.web.flash import flash
@@ -58,12 +67,12 @@ async def sign_up(
         raise ResponseException(page) from error
     try:
         who = SignIn(email=data.email, password=data.password)
-        value = await browsers.sign_in(who, client, cookie.read(request))
+        signed_in = await browsers.sign_in(who, client, cookie.read(request))
     except FORM_ERRORS:  # REQUIRE_VERIFIED_EMAIL is set, or too many have signed in
         login = page_url(request, "show_login", next=form.get("next") or None)
         return flash(request, login, CHECK_EMAIL)
     response = flash(request, next_page(request, form), mark("Account created."))
-    cookie.write(response, value)
+    write_cookies(request, response, signed_in)
     return response
 
 
@@ -82,15 +91,19 @@ async def sign_in(
     browsers: BrowserServiceDep,
     client: ClientInfoDep,
     cookie: SessionCookieDep,
+    challenges: ChallengeCookieDep,
 ) -> Response:
     try:
-        value = await browsers.sign_in(form.read(SignIn), client, cookie.read(request))
+        signed_in = await browsers.sign_in(form.read(SignIn), client, cookie.read(request))
+    except SecondFactorRequired as required:
+        next_ = form.get("next") or None
+        response = redirect(page_url(request, "show_sign_in_code", next=next_))
+        challenges.write(response, required.challenge)
+        return response
     except FORM_ERRORS as error:
         form.add_error(error, {InvalidTokenRequest: "password"})
         raise ResponseException(show(request, form)) from error
-    response = resume(request, form) if form.get(KEPT) else redirect(next_page(request, form))
-    cookie.write(response, value)
-    return response
+    return finish_sign_in(request, form, signed_in)
 
 
 @router.post("/logout")
@@ -128,6 +141,18 @@ def resume(request: Request, form: Form) -> Response:
 def coming_from(request: Request) -> Form:
     """Return a form whose hidden field holds the page to show afterwards."""
     return Form({"next": request.query_params.get("next", "")})
+
+
+def finish_sign_in(request: Request, form: Form, signed_in: SignedIn) -> Response:
+    response = resume(request, form) if form.get(KEPT) else redirect(next_page(request, form))
+    write_cookies(request, response, signed_in)
+    return response
+
+
+def write_cookies(request: Request, response: Response, signed_in: SignedIn) -> None:
+    accounts = resources_of(request).accounts
+    accounts.session_cookie.write(response, signed_in.cookie)
+    accounts.device_cookie.write(response, signed_in.device)
 
 
 def next_page(request: Request, form: Form) -> str:

@@ -12,7 +12,6 @@ from app.accounts.models import ApiKey, EventKind
 from app.accounts.repository import Accounts
 from app.accounts.schemas import ApiKeyCreate, ApiKeyCreated, ApiKeyRead
 from app.accounts.scopes import key_scopes
-from app.accounts.service.auth import digest
 from app.accounts.service.passwords import AccountPasswords, wrong_password
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
@@ -20,6 +19,7 @@ from app.core.database.repository import UnitsOfWork
 from app.core.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from app.core.security.principal import Principal
 from app.core.security.rate_limit import RateLimiter
+from app.core.security.tokens import digest
 from app.core.translation import current_language
 
 KEY_PREFIX = "app_"

@@ -5,32 +5,55 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from hashlib import sha256
 from typing import TypeVar
 from uuid import UUID
 
-from app.accounts.models import AuthSession, EventKind, Outcome, RefreshToken, User, email_key
+from app.accounts.models import (
+    AuthSession,
+    EventKind,
+    Outcome,
+    RefreshToken,
+    SignInChallenge,
+    User,
+    email_key,
+)
 from app.accounts.repository import Accounts
-from app.accounts.schemas import ClientInfo, SessionRead, TokenRead, TokenRequest
+from app.accounts.schemas import (
+    ClientInfo,
+    SecondFactorSignIn,
+    SessionRead,
+    TokenRead,
+    TokenRequest,
+)
 from app.accounts.scopes import allowed_scopes
 from app.accounts.service.attempts import Attempts
+from app.accounts.service.codes import WRONG_CODE, SecondFactorCodes
+from app.accounts.service.devices import Devices
 from app.accounts.service.security_events import SecurityEventService
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
-from app.core.errors import InvalidTokenRequest, NotFound, Unauthenticated
+from app.core.errors import (
+    InvalidTokenRequest,
+    NotFound,
+    SecondFactorRequired,
+    Unauthenticated,
+)
 from app.core.security.fair_queue import FairQueue
 from app.core.security.passwords import Passwords, is_encodable
 from app.core.security.principal import Principal
-from app.core.security.tokens import AccessTokens
+from app.core.security.tokens import AccessTokens, digest
 from app.core.translation import current_language
 
 MAX_EMAIL = 320
 MAX_SCOPE = 1000
 MAX_SUCCESSORS = 3  # of a refresh token whose response was lost
+CHALLENGE_LIFETIME = timedelta(minutes=5)
+MAX_CODES_OF_A_CHALLENGE = 5
 IDS_AT_ONCE = 100  # a driver keeps one prepared statement for each number of them
 
 ResultT = TypeVar("ResultT")
+OpenSession = Callable[[Accounts, User, frozenset[str]], Awaitable[ResultT]]
 
 
 class AuthService:
@@ -45,6 +68,8 @@ class AuthService:
         cache: SessionCache,
         attempts: Attempts,
         security_events: SecurityEventService,
+        codes: SecondFactorCodes,
+        devices: Devices,
         *,
         session_lifetime: timedelta,
         idle_lifetime: timedelta,
@@ -58,6 +83,8 @@ class AuthService:
         self._cache = cache
         self._attempts = attempts
         self._security_events = security_events
+        self._codes = codes
+        self._devices = devices
         self._session_lifetime = session_lifetime
         self._idle_lifetime = idle_lifetime
         self._reuse_grace = reuse_grace
@@ -75,6 +102,10 @@ class AuthService:
                 raise InvalidTokenRequest(
                     "unsupported_grant_type", "grant_type must be password or refresh_token."
                 )
+
+    async def grant_by_code(self, data: SecondFactorSignIn, client: ClientInfo) -> TokenRead:
+        """Complete a password grant that raised SecondFactorRequired."""
+        return await self.complete_sign_in(data, client, partial(self._open_session, client))
 
     async def authenticate(self, token: str) -> Principal:
         """Return the principal of an access token; raise Unauthenticated when it is not valid."""
@@ -140,6 +171,7 @@ class AuthService:
                     await accounts.sessions.clean_up()
                     + await accounts.api_keys.clean_up()
                     + await accounts.email_tokens.clean_up()
+                    + await accounts.challenges.clean_up()
                     + await accounts.idempotency.clean_up()
                 )
             deleted += await self._security_events.clean_up()
@@ -151,40 +183,67 @@ class AuthService:
         username, password = request.username, request.password.get_secret_value()
         if not username or not password:
             raise InvalidTokenRequest("invalid_request", "username or password is missing.")
-        open_session = partial(self._open_session, request.scope, client)
-        return await self.sign_in(username, password, client, open_session)
+        open_session = partial(self._open_session, client)
+        return await self.sign_in(username, password, request.scope, client, open_session)
 
     async def sign_in(
         self,
         username: str,
         password: str,
+        scope: str | None,
         client: ClientInfo,
-        open_session: Callable[[Accounts, User], Awaitable[ResultT]],
+        open_session: OpenSession[ResultT],
     ) -> ResultT:
         """Check the password, and return what `open_session` returns.
 
-        In its transaction, user and password are as they were checked.
+        In its transaction, user and password are as they were checked. Raise SecondFactorRequired
+        for a user who has one: `complete_sign_in` goes on then.
         """
         # No account has an address that is no text or too long, and to normalize one takes a while.
         is_sane = len(username) <= MAX_EMAIL and is_encodable(username)
         key = email_key(username) if is_sane else ""
         await self._attempts.sign_in(client.network, key)
         try:
-            return await self._check_and_open(key, password, client, open_session)
+            return await self._check_and_open(key, password, scope, client, open_session)
         except InvalidTokenRequest as error:
             if error.error == "invalid_grant":
                 await self._security_events.record_failure(EventKind.SIGN_IN, email_key=key)
             raise
 
+    async def complete_sign_in(
+        self, data: SecondFactorSignIn, client: ClientInfo, open_session: OpenSession[ResultT]
+    ) -> ResultT:
+        """Check the code of a sign-in, and return what `open_session` returns."""
+        await self._attempts.challenge(client.network)
+        token_hash = digest(data.challenge.get_secret_value())
+        async with self._accounts.reading() as accounts:
+            challenge = await accounts.challenges.get(token_hash)
+        if challenge is None:
+            raise wrong_challenge()
+        device = self._devices.recognize(challenge.user_id, client.device)
+        await self._attempts.code(challenge.user_id, device)
+        async with self._accounts.transaction() as accounts:
+            user = await accounts.users.lock(challenge.user_id)
+            is_open = await accounts.challenges.attempt(token_hash, MAX_CODES_OF_A_CHALLENGE)
+            if user is None or not user.is_active or not is_open:
+                raise wrong_challenge()
+            if await self._codes.accept(accounts, user.id, data.code):
+                await accounts.challenges.delete(token_hash)
+                scopes = frozenset(challenge.scope.split()) & allowed_scopes(user.is_superuser)
+                return await self._open(accounts, user, scopes, client, open_session)
+        await self._codes.record_refusal(challenge.user_id)  # The attempt is committed.
+        raise InvalidTokenRequest("invalid_grant", WRONG_CODE)
+
     async def _check_and_open(
         self,
         key: str,
         password: str,
+        scope: str | None,
         client: ClientInfo,
-        open_session: Callable[[Accounts, User], Awaitable[ResultT]],
+        open_session: OpenSession[ResultT],
     ) -> ResultT:
         for _ in range(2):  # once more when the password changed meanwhile, or its hash was renewed
-            check = partial(self._check_password, key, password)
+            check = partial(self._check_password, key, password, client)
             user, new_hash = await self._hashing.run(client.network, check)
             async with self._accounts.transaction() as accounts:
                 unchanged = await accounts.users.get_unchanged(user)
@@ -192,19 +251,44 @@ class AuthService:
                     continue
                 if new_hash:
                     unchanged.password_hash = new_hash
-                if await accounts.sessions.is_new_device(
-                    user.id, client.address, client.user_agent
-                ):
-                    await accounts.jobs.enqueue(
-                        "send_notice", "new_device", user.email, current_language().tag
-                    )
-                return await open_session(accounts, unchanged)
+                scopes = requested_scopes(scope, allowed_scopes(user.is_superuser))
+                if not await accounts.second_factors.is_enabled(user.id):
+                    return await self._open(accounts, unchanged, scopes, client, open_session)
+                challenge = await self._add_challenge(accounts, user.id, scopes)
+            raise SecondFactorRequired(challenge)  # after the commit
         raise wrong_password()
 
+    async def _add_challenge(self, accounts: Accounts, user_id: int, scopes: frozenset[str]) -> str:
+        """Return a token that stands for the right password until the code is checked."""
+        token = secrets.token_urlsafe(32)
+        await accounts.challenges.add(
+            SignInChallenge(
+                user_id=user_id,
+                token_hash=digest(token),
+                scope=" ".join(sorted(scopes)),
+                expires_at=utc_now() + CHALLENGE_LIFETIME,
+            )
+        )
+        await accounts.challenges.clean_up()
+        return token
+
+    async def _open(
+        self,
+        accounts: Accounts,
+        user: User,
+        scopes: frozenset[str],
+        client: ClientInfo,
+        open_session: OpenSession[ResultT],
+    ) -> ResultT:
+        if await accounts.sessions.is_new_device(user.id, client.address, client.user_agent):
+            await accounts.jobs.enqueue(
+                "send_notice", "new_device", user.email, current_language().tag
+            )
+        return await open_session(accounts, user, scopes)
+
     async def _open_session(
-        self, scope: str | None, client: ClientInfo, accounts: Accounts, user: User
+        self, client: ClientInfo, accounts: Accounts, user: User, scopes: frozenset[str]
     ) -> TokenRead:
-        scopes = requested_scopes(scope, allowed_scopes(user.is_superuser))
         session = self.new_session(user, scopes, client)
         await self.add_session(accounts, session)
         refresh_token = await self._issue_refresh_token(accounts, session)
@@ -233,13 +317,22 @@ class AuthService:
     def _expiry(self, created_at: datetime) -> datetime:
         return min(created_at + self._session_lifetime, utc_now() + self._idle_lifetime)
 
-    async def _check_password(self, key: str, password: str) -> tuple[User, str | None]:
-        """Return the user, and a new hash if the old one is outdated."""
+    async def _check_password(
+        self, key: str, password: str, client: ClientInfo
+    ) -> tuple[User, str | None]:
+        """Return the user, and a new hash if the old one is outdated.
+
+        Failures are counted when it is this attempt's turn: of many at once, few more than the
+        limit are checked.
+        """
         async with self._accounts.reading() as accounts:
             user = await accounts.users.get_by_email(key)
+        device = self._devices.recognize(user.id, client.device) if user else ""
+        await self._attempts.check_failures(key, device)
         stored = user.password_hash if user else None
         matches, new_hash = await self._passwords.verify(password, stored)
         if user is None or not matches or not user.is_active:
+            await self._attempts.count_failure(key, device)
             raise wrong_password()
         if self._lacks_verification(user):
             raise InvalidTokenRequest(
@@ -321,11 +414,6 @@ class AuthService:
         )
 
 
-def digest(token: str) -> str:
-    """Return the hash of a token. Since it is random, a fast hash protects it as well."""
-    return sha256(token.encode(errors="replace")).hexdigest()
-
-
 def requested_scopes(requested: str | None, allowed: frozenset[str]) -> frozenset[str]:
     if len(requested or "") > MAX_SCOPE:
         raise InvalidTokenRequest("invalid_scope", "The scope is too long.")
@@ -340,6 +428,12 @@ def requested_scopes(requested: str | None, allowed: frozenset[str]) -> frozense
 
 def wrong_password() -> InvalidTokenRequest:
     return InvalidTokenRequest("invalid_grant", "The email address or password is wrong.")
+
+
+def wrong_challenge() -> InvalidTokenRequest:
+    return InvalidTokenRequest(
+        "invalid_grant", "The sign-in has expired, or had too many wrong codes. Sign in again."
+    )
 
 
 def wrong_refresh_token() -> InvalidTokenRequest:

@@ -8,19 +8,37 @@ import secrets
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from typing import NamedTuple
 from uuid import UUID
 
 from app.accounts.models import EventKind, User
 from app.accounts.repository import Accounts
-from app.accounts.schemas import ClientInfo, PasswordConfirmation, SignIn
+from app.accounts.schemas import (
+    ClientInfo,
+    CodeConfirmation,
+    PasswordConfirmation,
+    SecondFactorSignIn,
+    SignIn,
+)
 from app.accounts.scopes import allowed_scopes
-from app.accounts.service.auth import AuthService, digest
+from app.accounts.service.auth import AuthService
+from app.accounts.service.codes import SecondFactorCodes
+from app.accounts.service.devices import Devices
 from app.accounts.service.passwords import AccountPasswords, wrong_password
+from app.accounts.service.second_factor import SecondFactorService
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import Unavailable
 from app.core.security.principal import Principal, Profile
+from app.core.security.tokens import digest
+
+
+class SignedIn(NamedTuple):
+    """The cookies of a browser: one for the session, and one by which it is recognized later."""
+
+    cookie: str
+    device: str
 
 
 class BrowserService:
@@ -29,6 +47,9 @@ class BrowserService:
         accounts: UnitsOfWork[Accounts],
         auth: AuthService,
         passwords: AccountPasswords,
+        codes: SecondFactorCodes,
+        second_factors: SecondFactorService,
+        devices: Devices,
         cache: SessionCache,
         *,
         touch_after: timedelta,
@@ -37,20 +58,34 @@ class BrowserService:
         self._accounts = accounts
         self._auth = auth
         self._passwords = passwords
+        self._codes = codes
+        self._second_factors = second_factors
+        self._devices = devices
         self._cache = cache
         self._touch_after = touch_after
         self._confirmation_lifetime = confirmation_lifetime
 
-    async def sign_in(self, data: SignIn, client: ClientInfo, previous: str | None) -> str:
+    async def sign_in(self, data: SignIn, client: ClientInfo, previous: str | None) -> SignedIn:
         """Return a new cookie, so that one that was planted is worthless.
 
-        The session of the previous cookie ends.
+        The session of the previous cookie ends. Raise SecondFactorRequired for a user who has one.
         """
         password = data.password.get_secret_value()
         open_session = partial(self._open_session, client, previous)
-        return await self._auth.sign_in(data.email, password, client, open_session)
+        return await self._auth.sign_in(data.email, password, None, client, open_session)
+
+    async def complete_sign_in(
+        self, data: SecondFactorSignIn, client: ClientInfo, previous: str | None
+    ) -> SignedIn:
+        """Return a new cookie, as `sign_in` does, after the code of the second factor."""
+        open_session = partial(self._open_session, client, previous)
+        return await self._auth.complete_sign_in(data, client, open_session)
 
     async def authenticate(self, cookie: str) -> Principal | None:
+        principal = await self._look_up(cookie)
+        return principal and await self._second_factors.restrict(principal)
+
+    async def _look_up(self, cookie: str) -> Principal | None:
         key = cache_key("cookie", cookie)
         if principal := self._cache.get(key):
             return principal
@@ -92,10 +127,19 @@ class BrowserService:
         async with self._accounts.transaction() as accounts:
             if await accounts.users.get_unchanged(seen) is None:  # a change was faster
                 raise wrong_password()
-            cookie = secrets.token_urlsafe(32)
-            await accounts.sessions.confirm(principal.session_id, digest(cookie))
-            accounts.users.tell_change(principal.user_id)
-            accounts.security_events.record(EventKind.PASSWORD_CHECK, principal.user_id)
+            return await self._confirm(accounts, principal, EventKind.PASSWORD_CHECK)
+
+    async def confirm_by_code(self, principal: Principal, data: CodeConfirmation) -> str:
+        """Take a code of the second factor instead of the password, and return a new cookie."""
+        await self._codes.check(principal.user_id, data.confirm_code)
+        async with self._accounts.transaction() as accounts:
+            return await self._confirm(accounts, principal, EventKind.SECOND_FACTOR_CHECK)
+
+    async def _confirm(self, accounts: Accounts, principal: Principal, kind: EventKind) -> str:
+        cookie = secrets.token_urlsafe(32)
+        await accounts.sessions.confirm(principal.session_id, digest(cookie))
+        accounts.users.tell_change(principal.user_id)
+        accounts.security_events.record(kind, principal.user_id)
         return cookie
 
     async def sign_out(self, cookie: str) -> None:
@@ -103,13 +147,18 @@ class BrowserService:
             await accounts.sessions.end_by_cookie(digest(cookie))
 
     async def _open_session(
-        self, client: ClientInfo, previous: str | None, accounts: Accounts, user: User
-    ) -> str:
+        self,
+        client: ClientInfo,
+        previous: str | None,
+        accounts: Accounts,
+        user: User,
+        scopes: frozenset[str],
+    ) -> SignedIn:
         cookie = secrets.token_urlsafe(32)
-        session = self._auth.new_session(user, allowed_scopes(user.is_superuser), client)
+        session = self._auth.new_session(user, scopes, client)
         session.cookie_hash = digest(cookie)
         if previous:
             await accounts.sessions.end_by_cookie(digest(previous))
         await self._auth.add_session(accounts, session)
         await accounts.sessions.clean_up()
-        return cookie
+        return SignedIn(cookie, self._devices.issue(user.id, client.device))

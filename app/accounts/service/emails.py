@@ -12,13 +12,13 @@ from app.accounts.models import EmailToken, EventKind, User, email_key
 from app.accounts.repository import Accounts
 from app.accounts.schemas import ClientInfo, EmailUndo, EmailVerification, PasswordReset
 from app.accounts.service.attempts import Attempts
-from app.accounts.service.auth import digest
 from app.accounts.service.passwords import AccountPasswords
 from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import Invalid
 from app.core.jobs.mail import Mailer
 from app.core.security.principal import Principal
+from app.core.security.tokens import digest
 from app.core.translation import current_language
 
 VERIFY, RESET, UNDO = "verify", "reset", "undo"

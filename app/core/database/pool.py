@@ -22,18 +22,24 @@ class FairSemaphore:
     """
 
     def __init__(self, free: int) -> None:
-        self._free = free
+        self.free = free
+        self.waiting = 0
         self._waiters = deque[asyncio.Future[bool]]()
+        # The time since which somebody has waited and nobody has got a slot. None if nobody waits.
+        self._stalled_at: float | None = None
 
     async def acquire(self, seconds: float) -> None:
         """Wait for a slot. Raise Overloaded if none is free within the given time."""
-        if self._free:
-            self._free -= 1
+        if self.free:
+            self.free -= 1
             return
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
         self._waiters.append(waiter)
+        if self._stalled_at is None:
+            self._stalled_at = time.monotonic()
         timer = loop.call_later(seconds, _resolve, waiter, False)
+        self.waiting += 1
         try:
             is_free = await waiter
         except asyncio.CancelledError:
@@ -41,6 +47,7 @@ class FairSemaphore:
                 self.release()  # It got the slot in the moment of the cancellation.
             raise
         finally:
+            self.waiting -= 1
             timer.cancel()
         if not is_free:
             cause = TimeoutError(f"after {seconds} s")
@@ -49,9 +56,19 @@ class FairSemaphore:
 
     def release(self) -> None:
         while self._waiters:
-            if _resolve(self._waiters.popleft(), True):
+            waiter = self._waiters.popleft()
+            # Waiters that have timed out are still in the queue, so that this is never left out.
+            self._stalled_at = time.monotonic() if self._waiters else None
+            if _resolve(waiter, True):
                 return
-        self._free += 1
+        self.free += 1
+
+    def stalled_seconds(self) -> float:
+        """Return for how long somebody has waited and nobody has got a slot.
+
+        The time goes on when all waiters have timed out, until a slot is released.
+        """
+        return 0 if self._stalled_at is None else time.monotonic() - self._stalled_at
 
 
 def _resolve(waiter: asyncio.Future[bool], is_free: bool) -> bool:
@@ -83,6 +100,18 @@ class FairPool(AsyncAdaptedQueuePool):
         self._recycled_at = float("-inf")
         event.listen(self, "connect", _record_opening)
         event.listen(self, "checkin", _on_checkin)
+
+    def in_use(self) -> int:
+        """Return how many connections are in use. `checkedout` includes those that are ready."""
+        return self.size() - self._semaphore.free
+
+    def waiting(self) -> int:
+        """Return how many tasks wait for a connection."""
+        return self._semaphore.waiting
+
+    def stalled_seconds(self) -> float:
+        """Return for how long somebody has waited and nobody has got a connection."""
+        return self._semaphore.stalled_seconds()
 
     async def admit(self) -> None:
         """Wait for a slot, and leave it to `connect`, which has to be called at once.

@@ -79,6 +79,14 @@ class Database:
             )
         event.listen(self.reader.sync_engine, "before_cursor_execute", _refuse_write)
 
+    @property
+    def pools(self) -> dict[str, FairPool]:
+        """Return the pools by their names. PostgreSQL has one for reading and writing."""
+        pool = cast(FairPool, self.engine.pool)
+        if not self.is_sqlite:
+            return {"shared": pool}
+        return {"write": pool, "read": cast(FairPool, self.reader.pool)}
+
     def reading(self) -> Session:
         return Session(self.reader, read_only=True)
 

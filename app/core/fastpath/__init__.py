@@ -2,13 +2,14 @@
 
 It is optional: only `app/main.py` imports it, LEAN_ROUTES=false switches it off, and the folder can
 be deleted. It uses private names of FastAPI and anyio, so it is only active with the versions of
-FastAPI that it was tested with. `python -m app.core.fastpath` lists the routes that it serves.
+FastAPI that it was tested with. `app routes` lists the routes that it serves.
 """
 
 import logging
 
 import fastapi
 from fastapi import FastAPI
+from fastapi.routing import RouteContext
 
 TESTED_VERSIONS = ("0.164.", "0.165.")
 logger = logging.getLogger("app.fastpath")
@@ -23,3 +24,16 @@ def use_fast_path(app: FastAPI) -> None:
     from app.core.fastpath.router import LeanRouter
 
     app.router.middleware_stack = LeanRouter(app)
+
+
+def describe_route(route: RouteContext) -> str:
+    """Return whether the fast router serves a route, or why it leaves the route to FastAPI."""
+    if not fastapi.__version__.startswith(TESTED_VERSIONS):
+        return f"FastAPI: {fastapi.__version__} is not tested"
+    from app.core.fastpath.router import UnsupportedRoute, plan_of
+
+    try:
+        plan_of(route)
+    except UnsupportedRoute as error:
+        return f"FastAPI: {error}"
+    return "fast"

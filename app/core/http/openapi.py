@@ -27,6 +27,7 @@ REQUEST_ID = "9f86d081884c7d659a2feaa0c55ad015"
 # The description of each header field, and an example.
 HEADERS = {
     "Content-Disposition": ("The name of the file.", 'attachment; filename="items.csv"'),
+    "Content-Range": ("The part of the file, and the size of the file.", "bytes 0-99/1234"),
     "ETag": ("The version, for If-Match and If-None-Match.", '"1"'),
     REPLAYED: ("Present when this is the stored first response for the key.", "true"),
     "Link": (
@@ -157,6 +158,8 @@ def _kinds_of(operation: dict[str, Any]) -> Iterator[str]:
         yield from ("bad-request", "body-too-large", "validation", *UNAVAILABLE)
         if "application/json" in operation["requestBody"]["content"]:
             yield "unsupported-media-type"
+        if "multipart/form-data" in operation["requestBody"]["content"]:
+            yield "too-many-at-once"
     if any(parameter["in"] == "path" for parameter in parameters):
         yield "not-found"
     if "If-Match" in names:

@@ -39,7 +39,8 @@ _TABLE = {
         mark("The token endpoint refused the request (RFC 6749, section 5.2)."),
         mark(
             "The member `error` is a code of OAuth2: for `invalid_grant`, sign in again; for "
-            "the others, correct the request."
+            "`second_factor_required`, send a code with the `challenge`; for the others, correct "
+            "the request."
         ),
     ),
     "unauthenticated": (
@@ -65,6 +66,12 @@ _TABLE = {
         mark("Password required"),
         mark("What you asked for takes your password, and you entered it too long ago."),
         mark("Enter it on the page `/confirm`, then repeat the request."),
+    ),
+    "second-factor-missing": (
+        403,
+        mark("Second factor missing"),
+        mark("Superusers can do this only with a second factor, and your account has none."),
+        mark("Set it up on the page `/account/second-factor`, then repeat the request."),
     ),
     "cross-site-request": (
         403,
@@ -143,6 +150,12 @@ _TABLE = {
         mark("Unsupported media type"),
         mark("The server does not read bodies of this type here."),
         mark("Send JSON with `Content-Type: application/json`."),
+    ),
+    "range-not-satisfiable": (
+        416,
+        "Range not satisfiable",
+        "The file is shorter than the part that `Range` asks for.",
+        "Ask for a part within the size in `Content-Range`, or for the whole file.",
     ),
     "validation": (
         422,

@@ -109,6 +109,8 @@ async def app_error(request: Request, error: errors.AppError) -> ProblemResponse
         case errors.InvalidTokenRequest():
             headers["Cache-Control"] = "no-store"
             members = {"error": error.error, "error_description": error.detail}
+            if isinstance(error, errors.SecondFactorRequired):
+                members["challenge"] = error.challenge
         case errors.Unauthenticated():
             reason = 'error="invalid_token"' if error.token_given else f'realm="{SLUG}"'
             headers["WWW-Authenticate"] = f"Bearer {reason}"

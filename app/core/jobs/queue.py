@@ -4,9 +4,10 @@ So a rollback removes them, and a commit stores them even if the process dies ri
 `app.core.jobs.runner` runs them.
 """
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
 from sqlalchemy import (
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
+    func,
     insert,
     select,
     update,
@@ -33,6 +35,7 @@ from app.core.database.session import Session
 
 QUEUED_TOPIC = "jobs"
 MAX_ERROR = 2000
+MAX_COUNTED = 10_000
 Argument = int | str
 
 
@@ -55,6 +58,13 @@ class QueuedJob(Base):
     error: Mapped[str | None] = mapped_column(Text)
 
 
+class Backlog(NamedTuple):
+    """The jobs that wait for a runner: how many, up to MAX_COUNTED, and since when the oldest."""
+
+    due: int
+    oldest_due_at: datetime | None
+
+
 class JobQueued(Event):
     """An event that makes a runner read the queue at once, after the commit."""
 
@@ -67,6 +77,18 @@ class JobQueued(Event):
 
 class JobId(BaseModel):
     id: int
+
+
+class JobCounts(NamedTuple):
+    """The numbers of jobs by state, and the seconds for which the first has been due.
+
+    A job for later is running, waits for another attempt, or was queued with a delay.
+    """
+
+    due: float
+    later: float
+    failed: float
+    oldest_due_seconds: float
 
 
 ENQUEUE = Query(
@@ -120,6 +142,12 @@ class JobRepository(Repository[QueuedJob]):
     async def has_due(self, names: Collection[str]) -> bool:
         return await self._session.scalar(self._due(names).limit(1)) is not None
 
+    async def backlog(self) -> Backlog:
+        due = select(QueuedJob.run_at).where(~QueuedJob.has_failed, QueuedJob.run_at <= utc_now())
+        counted = due.order_by(QueuedJob.run_at).limit(MAX_COUNTED).subquery()
+        found = await self._session.execute(select(func.count(), func.min(counted.c.run_at)))
+        return Backlog(*found.one())
+
     async def lease_due(
         self, names: Collection[str], limit: int, lease: timedelta
     ) -> Sequence[QueuedJob]:
@@ -171,6 +199,21 @@ class JobRepository(Repository[QueuedJob]):
     async def discard(self, ids: Collection[int]) -> None:
         """Delete jobs. One that is running runs to its end, but not again."""
         await self._session.execute(delete(QueuedJob).where(QueuedJob.id.in_(ids)))
+
+    async def counts(self) -> JobCounts:
+        now = utc_now()
+        is_due = (QueuedJob.run_at <= now).label("is_due")
+        statement = select(
+            QueuedJob.has_failed, is_due, func.count(), func.min(QueuedJob.run_at)
+        ).group_by(QueuedJob.has_failed, is_due)
+        counts, oldest = Counter[str](), now
+        for has_failed, due, count, first in await self._session.execute(statement):
+            state = "failed" if has_failed else "due" if due else "later"
+            counts[state] += count
+            if state == "due":
+                oldest = first
+        age = (now - oldest).total_seconds()
+        return JobCounts(counts["due"], counts["later"], counts["failed"], age)
 
     async def list(self, limit: int) -> Sequence[QueuedJob]:
         """Return the failed jobs first, then the others in the order in which they are due."""

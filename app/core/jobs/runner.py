@@ -20,7 +20,7 @@ from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
 from app.core.database.unit_of_work import Database
 from app.core.errors import Unavailable
-from app.core.jobs.queue import QUEUED_TOPIC, JobRepository, QueuedJob
+from app.core.jobs.queue import QUEUED_TOPIC, Backlog, JobRepository, QueuedJob
 from app.core.jobs.schedule import Schedules, schedule_of
 from app.core.realtime.broadcast import EVENTS_LOST, Broadcast
 from app.core.resources import Resources
@@ -77,6 +77,10 @@ class JobRunner:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running)
+
+    async def backlog(self) -> Backlog:
+        async with self._units.reading() as queue:
+            return await queue.backlog()
 
     async def drain(self) -> None:
         """Run the due jobs, and those that they enqueue, until there are no more."""

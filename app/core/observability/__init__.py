@@ -1,1 +1,1 @@
-"""Observability: logging, and a guard that reports what blocks the event loop."""
+"""Observability: logging, metrics, traces, and a guard that reports what blocks the event loop."""

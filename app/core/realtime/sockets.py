@@ -101,6 +101,7 @@ class Sockets:
         self._broadcast = broadcast
         self._active_sessions = active_session_ids
         self._by_user: dict[int, set[Socket]] = {}
+        self.count = 0
         self._check_task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -145,10 +146,12 @@ class Sockets:
                 "{limit} sockets are open, which is the limit. Close one first.", limit=MAX_PER_USER
             )
         sockets.add(socket)
+        self.count += 1
         try:
             yield
         finally:
             sockets.remove(socket)
+            self.count -= 1
             if not sockets:
                 del self._by_user[user_id]
 

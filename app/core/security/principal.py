@@ -30,6 +30,7 @@ class Principal:
     scopes: frozenset[str]
     is_superuser: bool
     profile: Profile | None = None  # only for a browser's session
+    lacks_second_factor: bool = False  # a superuser who has no rights without one
 
     def sees_all(self, resource: str) -> bool:
         """Return whether the rows of all users are visible, by the scope `RESOURCE:all`."""

@@ -72,6 +72,12 @@ class RateLimiter:
         if site := site_of(network):
             await self.hit(f"{policy}-site", multiplied(limit, SITE_FACTOR), site, *key)
 
+    async def check(self, policy: str, limit: RateLimitItem, *key: str) -> None:
+        """Raise TooManyRequests at the limit. Nothing is counted."""
+        remaining, reset_seconds = await self.status(policy, limit, *key)
+        if remaining <= 0:
+            raise TooManyRequests(policy, limit.amount, limit.get_expiry(), reset_seconds)
+
     async def status(self, policy: str, limit: RateLimitItem, *key: str) -> RateLimitStatus:
         digest = self._digest(key)
         stats = await self._query(lambda windows: windows.get_window_stats(limit, policy, digest))

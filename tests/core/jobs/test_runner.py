@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import select, update
@@ -374,3 +375,17 @@ def test_invalid_list_of_jobs_stops_the_start(resources: Resources) -> None:
     for wrong in ([job, job], [sync]):
         with pytest.raises(ValueError, match="is not an async function, or two jobs"):
             runner_of(resources, *wrong)
+
+
+async def test_readiness_has_the_number_of_due_jobs_and_the_age_of_the_oldest(
+    resources: Resources, client: httpx.AsyncClient
+) -> None:
+    assert (await client.get("/health/ready")).json()["jobs"] == {"due": 0, "oldest_seconds": 0}
+    await enqueue(resources, greet, "failed@example.com")
+    await change_all(resources, has_failed=True)
+    await enqueue(resources, greet, "later@example.com", delay=timedelta(hours=1))
+    await enqueue(resources, greet, "now@example.com")
+    await enqueue(resources, greet, "before@example.com", delay=timedelta(minutes=-5))
+    jobs = (await client.get("/health/ready")).json()["jobs"]
+    assert jobs["due"] == 2
+    assert jobs["oldest_seconds"] >= 300

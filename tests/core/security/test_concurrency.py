@@ -31,7 +31,7 @@ async def settle() -> None:
 
 
 async def test_calls_beyond_the_limit_of_a_key_wait() -> None:
-    limit = ConcurrencyLimit(2)
+    limit = ConcurrencyLimit(2, "calls")
     calls = [Call(limit, key) for key in (1, 1, 1, 2)]
     await settle()
     assert [call.runs for call in calls] == [True, True, False, True]
@@ -44,7 +44,7 @@ async def test_calls_beyond_the_limit_of_a_key_wait() -> None:
 
 async def test_call_that_waits_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(concurrency, "WAIT_SECONDS", 0.01)
-    limit = ConcurrencyLimit(1)
+    limit = ConcurrencyLimit(1, "calls")
     holder = Call(limit, 1)
     await settle()
     with pytest.raises(TooManyAtOnce):
@@ -56,7 +56,7 @@ async def test_call_that_waits_too_long_is_refused(monkeypatch: pytest.MonkeyPat
 
 
 async def test_keys_without_calls_are_removed() -> None:
-    limit = ConcurrencyLimit(1)
+    limit = ConcurrencyLimit(1, "calls")
     calls = [Call(limit, key) for key in (1, 1, 2)]
     await settle()
     calls[1].task.cancel()

@@ -321,11 +321,11 @@ async def test_readiness_is_degraded_while_redis_is_unavailable(
         settings = make_settings(database_url, redis_url=url)
         async with running(settings) as app, client_of(app) as client:
             response = await client.get("/health/ready")
-        assert (response.status_code, response.json()) == (200, {"status": status})
+        assert (response.status_code, response.json()["status"]) == (200, status)
 
 
 @needs_redis
 async def test_readiness_is_ok_with_redis(database_url: str) -> None:
     settings = make_settings(database_url, redis_url=REDIS_URL)
     async with running(settings) as app, client_of(app) as client:
-        assert (await client.get("/health/ready")).json() == {"status": "ok"}
+        assert (await client.get("/health/ready")).json()["status"] == "ok"

@@ -22,6 +22,7 @@ from app.core.security.policy_headers import PolicyHeaders
 
 EXPOSED_HEADERS = [
     "Content-Disposition",
+    "Content-Range",
     "ETag",
     "Idempotency-Replayed",
     "Link",
@@ -42,7 +43,7 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(HeadAsGet)
     app.add_middleware(Compression)
     app.add_middleware(TrustedHosts, allowed_hosts=settings.allowed_hosts)
-    app.add_middleware(BodyLimit, max_body_size=settings.max_body_bytes)
+    app.add_middleware(BodyLimit, settings=settings)
     # CORS is outside of the middleware that refuses requests, so that scripts can read the reason.
     if settings.cors_origins:
         app.add_middleware(

@@ -1,33 +1,42 @@
 """A limit on the size of request bodies."""
 
 from collections.abc import Awaitable
+from typing import NamedTuple
 
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.core.config import Settings
 from app.core.http.scope import header
+from app.core.http.uploads import UploadRoutes
 
 MAX_FORM_BYTES = 65_536
-FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+MULTIPART = "multipart/form-data"
+FORMS = ("application/x-www-form-urlencoded", MULTIPART)
+
+
+class Limit(NamedTuple):
+    middleware: RequestBodyLimitMiddleware
+    message: str
 
 
 class BodyLimit:
-    """Middleware that refuses bodies beyond the limit.
+    """Middleware that refuses bodies beyond the limit, which uploads and other forms have too.
 
     Starlette's refuses when the body is read, or when the response starts: an endpoint that does
     not read it would have done its work by then. So a body whose Content-Length is too large is
     refused before the endpoint runs.
     """
 
-    def __init__(self, app: ASGIApp, max_body_size: int) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
-        self._bodies = RequestBodyLimitMiddleware(app, max_body_size)
+        self._bodies = self._limit("body", settings.max_body_bytes)
         # Parsing a form blocks the event loop, and the forms of this application are short.
-        max_form_size = min(max_body_size, MAX_FORM_BYTES)
-        self._forms = RequestBodyLimitMiddleware(app, max_form_size)
-        self._body_limit = f"The body is too large: the limit is {max_body_size:,} bytes."
-        self._form_limit = f"The form is too large: the limit is {max_form_size:,} bytes."
+        self._forms = self._limit("form", min(settings.max_body_bytes, MAX_FORM_BYTES))
+        # Around the file there are the boundaries and other fields.
+        self._uploads = self._limit("file", settings.max_upload_bytes, beside=MAX_FORM_BYTES)
+        self._upload_routes: UploadRoutes | None = None
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
@@ -35,12 +44,27 @@ class BodyLimit:
         length = header(scope, b"content-length")
         if is_bodiless(scope, length):
             return self.app(scope, receive, send)
-        is_form = header(scope, b"content-type").lower().startswith(FORMS)
-        limited = self._forms if is_form else self._bodies
-        scope["body_limit"] = self._form_limit if is_form else self._body_limit
-        if length.isdecimal() and int(length) > limited.max_body_size:
-            return PlainTextResponse(scope["body_limit"], 413)(scope, receive, send)
-        return limited(scope, receive, send)
+        limit = self._limit_of(scope)
+        scope["body_limit"] = limit.message
+        if length.isdecimal() and int(length) > limit.middleware.max_body_size:
+            return PlainTextResponse(limit.message, 413)(scope, receive, send)
+        return limit.middleware(scope, receive, send)
+
+    def _limit(self, what: str, size: int, beside: int = 0) -> Limit:
+        message = f"The {what} is too large: the limit is {size:,} bytes."
+        return Limit(RequestBodyLimitMiddleware(self.app, size + beside), message)
+
+    def _limit_of(self, scope: Scope) -> Limit:
+        content_type = header(scope, b"content-type").lower()
+        if not content_type.startswith(FORMS):
+            return self._bodies
+        is_upload = content_type.startswith(MULTIPART) and self._is_of_upload_route(scope)
+        return self._uploads if is_upload else self._forms
+
+    def _is_of_upload_route(self, scope: Scope) -> bool:
+        if self._upload_routes is None:  # All routes have been added when a request arrives.
+            self._upload_routes = UploadRoutes(scope["app"].routes)
+        return self._upload_routes.match(scope)
 
 
 def is_bodiless(scope: Scope, length: str) -> bool:

@@ -35,7 +35,7 @@ class Compression:
 
         async def send_or_compress(message: Message) -> None:
             nonlocal next_send
-            if message["type"] == "http.response.start" and not _is_small(message):
+            if message["type"] == "http.response.start" and _is_worthwhile(message):
                 await self._gzip(scope, receive, send)
                 next_send = scope.pop("compress")
             await next_send(message)
@@ -48,6 +48,8 @@ async def _capture_send(scope: Scope, receive: Receive, send: Send) -> None:
     scope["compress"] = send
 
 
-def _is_small(start: Message) -> bool:
+def _is_worthwhile(start: Message) -> bool:
+    """Return whether to compress: no small response, and no file whose parts can be requested."""
     length = header(start, b"content-length")
-    return length.isdecimal() and int(length) < GZIP_MINIMUM_BYTES
+    is_small = length.isdecimal() and int(length) < GZIP_MINIMUM_BYTES
+    return not is_small and not header(start, b"accept-ranges")

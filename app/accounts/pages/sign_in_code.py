@@ -1,0 +1,50 @@
+"""The second page of a sign-in, which asks for a code of the second factor."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from app.accounts.dependencies import (
+    BrowserServiceDep,
+    ChallengeCookieDep,
+    ClientInfoDep,
+    SessionCookieDep,
+)
+from app.accounts.pages.sign_in import coming_from, finish_sign_in
+from app.accounts.schemas import SecondFactorSignIn
+from app.core.errors import InvalidTokenRequest
+from app.web.forms import FORM_ERRORS, FormDep
+from app.web.links import page_url
+from app.web.navigation import ResponseException, redirect
+from app.web.rendering import render
+
+PAGE = "accounts/sign_in_code.html"
+
+router = APIRouter(prefix="/login/code")
+
+
+@router.get("")
+async def show_sign_in_code(request: Request, challenges: ChallengeCookieDep) -> Response:
+    if challenges.read(request) is None:
+        return redirect(page_url(request, "show_login"))
+    return render(request, PAGE, form=coming_from(request))
+
+
+@router.post("")
+async def sign_in_with_code(
+    request: Request,
+    form: FormDep,
+    browsers: BrowserServiceDep,
+    client: ClientInfoDep,
+    cookie: SessionCookieDep,
+    challenges: ChallengeCookieDep,
+) -> Response:
+    try:
+        data = form.read(SecondFactorSignIn, challenge=challenges.read(request) or "")
+        signed_in = await browsers.complete_sign_in(data, client, cookie.read(request))
+    except FORM_ERRORS as error:
+        form.add_error(error, {InvalidTokenRequest: "code"})
+        form.values.pop("code", None)
+        raise ResponseException(render(request, PAGE, form=form)) from error
+    response = finish_sign_in(request, form, signed_in)
+    challenges.delete(response)
+    return response

@@ -1,0 +1,190 @@
+"""The second factor of an account: set up, switched off, and required of superusers."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pyotp
+from pydantic import SecretStr
+
+from app.accounts.models import EventKind, SecondFactor
+from app.accounts.repository import Accounts
+from app.accounts.schemas import (
+    RecoveryCodes,
+    SecondFactorEnable,
+    SecondFactorProof,
+    SecondFactorRead,
+    SecondFactorSetUp,
+)
+from app.accounts.scopes import allowed_scopes
+from app.accounts.service.attempts import Attempts
+from app.accounts.service.codes import SIGNED_IN, WRONG_CODE, SecondFactorCodes, plain, step_of
+from app.accounts.service.passwords import AccountPasswords, found
+from app.core.database.repository import UnitsOfWork
+from app.core.errors import Conflict, Invalid, WrongCode
+from app.core.security.principal import Principal
+from app.core.security.seals import InvalidSeal, Seals
+from app.core.translation import current_language
+
+SET_UP_LIFETIME = timedelta(minutes=15)
+BATCH_SIZE = 100
+
+
+class SecondFactorService:
+    def __init__(
+        self,
+        accounts: UnitsOfWork[Accounts],
+        codes: SecondFactorCodes,
+        passwords: AccountPasswords,
+        attempts: Attempts,
+        seals: Seals,
+        *,
+        issuer: str,
+        is_required: bool,
+    ) -> None:
+        self._accounts = accounts
+        self._codes = codes
+        self._passwords = passwords
+        self._attempts = attempts
+        self._seals = seals
+        self._issuer = issuer
+        self._is_required = is_required
+
+    async def restrict(self, principal: Principal) -> Principal:
+        """Return a superuser who lacks the required second factor as an ordinary user."""
+        if not (self._is_required and principal.is_superuser):
+            return principal
+        if await self.is_enabled(principal):
+            return principal
+        scopes = principal.scopes & allowed_scopes(is_superuser=False)
+        return replace(principal, scopes=scopes, is_superuser=False, lacks_second_factor=True)
+
+    async def is_enabled(self, principal: Principal) -> bool:
+        async with self._accounts.reading() as accounts:
+            return await accounts.second_factors.is_enabled(principal.user_id)
+
+    async def get(self, principal: Principal) -> SecondFactorRead:
+        async with self._accounts.reading() as accounts:
+            factor = await accounts.second_factors.get(principal.user_id)
+            left = await accounts.second_factors.count_codes(principal.user_id)
+        return SecondFactorRead(
+            is_enabled=factor is not None,
+            enabled_at=factor.enabled_at if factor else None,
+            recovery_codes_left=left,
+        )
+
+    async def begin(self, principal: Principal, password: SecretStr) -> SecondFactorSetUp:
+        """Return a new secret. Raise Forbidden when the current password is wrong."""
+        await self._passwords.check(principal.user_id, password)
+        return await self.begin_confirmed(principal)
+
+    async def begin_confirmed(self, principal: Principal) -> SecondFactorSetUp:
+        """Return a new secret to a user who has confirmed the password.
+
+        Nothing is stored: the token holds the secret, and is valid for a while.
+        """
+        async with self._accounts.reading() as accounts:
+            user = found(await accounts.users.get(principal.user_id), principal.user_id)
+            if await accounts.second_factors.is_enabled(user.id):
+                raise already_enabled()
+        secret = pyotp.random_base32()
+        return self._set_up(secret, user.email, self._seals.seal(user.id, secret))
+
+    async def resume(self, principal: Principal, token: str) -> SecondFactorSetUp:
+        """Return the set-up of a token. Raise Invalid if the token has expired."""
+        secret = self._secret_of(principal, token)
+        async with self._accounts.reading() as accounts:
+            user = found(await accounts.users.get(principal.user_id), principal.user_id)
+        return self._set_up(secret, user.email, token)
+
+    async def enable(self, principal: Principal, data: SecondFactorEnable) -> RecoveryCodes:
+        """Enable the second factor with a code of the app. Raise Forbidden when it is wrong."""
+        user_id = principal.user_id
+        secret = self._secret_of(principal, data.token.get_secret_value())
+        await self._attempts.code(user_id, SIGNED_IN)
+        step = step_of(secret, plain(data.code))
+        if step is None:
+            await self._codes.record_refusal(user_id)
+            raise WrongCode(WRONG_CODE)
+        async with self._accounts.transaction() as accounts:
+            user = found(await accounts.users.lock(user_id), user_id)
+            if await accounts.second_factors.is_enabled(user_id):
+                raise already_enabled()
+            await accounts.second_factors.add(
+                SecondFactor(
+                    user_id=user_id,
+                    sealed_secret=self._seals.seal(user_id, secret),
+                    last_step=step,
+                )
+            )
+            codes = await self._codes.replace_recovery_codes(accounts, user_id)
+            accounts.security_events.record(EventKind.SECOND_FACTOR_ENABLED, user_id)
+            await accounts.jobs.enqueue(
+                "send_notice", "second_factor_enabled", user.email, current_language().tag
+            )
+        return RecoveryCodes(recovery_codes=codes)
+
+    async def renew_recovery_codes(
+        self, principal: Principal, data: SecondFactorProof
+    ) -> RecoveryCodes:
+        """Replace the recovery codes. Raise Forbidden when the password or the code is wrong."""
+        await self._prove(principal, data)
+        async with self._accounts.transaction() as accounts:
+            await accounts.users.lock(principal.user_id)
+            if not await accounts.second_factors.is_enabled(principal.user_id):
+                raise not_enabled()
+            codes = await self._codes.replace_recovery_codes(accounts, principal.user_id)
+            accounts.security_events.record(EventKind.RECOVERY_CODES_RENEWED, principal.user_id)
+        return RecoveryCodes(recovery_codes=codes)
+
+    async def disable(self, principal: Principal, data: SecondFactorProof) -> None:
+        """Disable the second factor. Raise Forbidden when the password or the code is wrong."""
+        await self._prove(principal, data)
+        await self.remove(principal.user_id)
+
+    async def remove(self, user_id: int) -> None:
+        """Disable the second factor of a user, for an administrator who has verified the user."""
+        async with self._accounts.transaction() as accounts:
+            user = found(await accounts.users.lock(user_id), user_id)
+            if not await accounts.second_factors.delete(user_id):
+                raise not_enabled()
+            accounts.security_events.record(EventKind.SECOND_FACTOR_DISABLED, user_id)
+            await accounts.jobs.enqueue(
+                "send_notice", "second_factor_disabled", user.email, current_language().tag
+            )
+
+    async def renew_seals(self) -> int:
+        """Encrypt all secrets with the current SECRET_KEY, and return their number."""
+        total = last = 0
+        while True:
+            async with self._accounts.transaction() as accounts:
+                factors = await accounts.second_factors.list(last, BATCH_SIZE)
+                total += sum(map(self._codes.renew_seal, factors))
+            if not factors:
+                return total
+            last = factors[-1].user_id
+
+    async def _prove(self, principal: Principal, data: SecondFactorProof) -> None:
+        await self._passwords.check(principal.user_id, data.current_password)
+        if not await self.is_enabled(principal):
+            raise not_enabled()
+        await self._codes.check(principal.user_id, data.code)
+
+    def _secret_of(self, principal: Principal, token: str) -> str:
+        try:
+            return self._seals.unseal(principal.user_id, token, SET_UP_LIFETIME)
+        except InvalidSeal:
+            raise Invalid(
+                "The set-up is invalid or has expired. Begin again.", "body", "token"
+            ) from None
+
+    def _set_up(self, secret: str, email: str, token: str) -> SecondFactorSetUp:
+        uri = pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=self._issuer)
+        return SecondFactorSetUp(token=token, secret=secret, uri=uri)
+
+
+def already_enabled() -> Conflict:
+    return Conflict("The second factor is enabled already. Disable it first.")
+
+
+def not_enabled() -> Conflict:
+    return Conflict("There is no second factor.")

@@ -1,0 +1,3 @@
+"""Attachments of items: files that are uploaded, stored, and downloaded again."""
+
+NEEDS = ("items",)

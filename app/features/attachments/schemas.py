@@ -1,0 +1,18 @@
+from datetime import datetime
+
+from pydantic import Field
+
+from app.core.schemas import Output
+
+
+class AttachmentRead(Output):
+    id: int = Field(examples=[3])
+    item_id: int = Field(examples=[7])
+    name: str = Field(examples=["lamp.png"])
+    media_type: str = Field(examples=["image/png"])
+    size: int = Field(description="In bytes.", examples=[48_213])
+    sha256: str = Field(description="The SHA-256 digest of the content, in hexadecimal digits.")
+    width: int | None = Field(description="Of an image, in pixels. It is known after a moment.")
+    height: int | None
+    has_thumbnail: bool
+    created_at: datetime

@@ -1,0 +1,76 @@
+"""The pages of attachments."""
+
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from tests.conftest import Person, sign_in
+from tests.features.attachments.steps import TEXT, attach, make_item, png, resources_of
+from tests.features.items.test_pages import link
+
+
+@pytest.fixture
+async def item(browser: httpx.AsyncClient, ann: Person) -> dict[str, Any]:
+    await sign_in(browser, ann)
+    item: dict[str, Any] = await make_item(ann)
+    return item
+
+
+async def test_file_is_uploaded_downloaded_and_deleted(
+    browser: httpx.AsyncClient, item: dict[str, Any]
+) -> None:
+    edit = await browser.get(f"/items/{item['id']}/edit")
+    path = link(edit, "Attachments")
+    assert "This item has no attachments." in (await browser.get(path)).text
+    uploaded = await browser.post(path, files={"file": ("<lamp>.txt", TEXT)})
+    assert uploaded.status_code == 303, uploaded.text
+    page = await browser.get(uploaded.headers["Location"])
+    assert "File uploaded." in page.text
+    download = await browser.get(link(page, "<bdi>&lt;lamp&gt;.txt</bdi>"))
+    assert download.content == TEXT
+    assert download.headers.get_list("Content-Security-Policy") == [
+        "default-src 'none'; frame-ancestors 'none'; sandbox"
+    ]
+    delete = link(page, "Delete…")
+    assert '<button class="danger">Delete</button>' in (await browser.get(delete)).text
+    deleted = await browser.post(delete)
+    page = await browser.get(deleted.headers["Location"])
+    assert "Attachment deleted." in page.text
+    assert "This item has no attachments." in page.text
+
+
+async def test_thumbnail_of_an_image_is_shown(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person, item: dict[str, Any]
+) -> None:
+    await attach(ann, item, "lamp.png", png())
+    await resources_of(app).jobs.drain()
+    page = await browser.get(f"/items/{item['id']}/attachments")
+    path = f"/items/{item['id']}/attachments/1/thumbnail"
+    assert f'<img src="{path}"' in page.text
+    assert (await browser.get(path)).headers["Content-Type"] == "image/webp"
+
+
+async def test_refused_file_shows_the_page_with_the_reason(
+    browser: httpx.AsyncClient, item: dict[str, Any]
+) -> None:
+    path = f"/items/{item['id']}/attachments"
+    page = await browser.post(path, files={"file": ("lamp.png", b"MZ\x90\x00")})
+    assert page.status_code == 422
+    assert "Files of this type are not accepted." in page.text
+    page = await browser.post(path, files={"file": ("", b"")})  # No file was chosen.
+    assert "Choose a file that is not empty." in page.text
+
+
+async def test_pages_of_another_users_item_return_404(
+    browser: httpx.AsyncClient, bob: Person, item: dict[str, Any]
+) -> None:
+    other = await make_item(bob)
+    await attach(bob, other)
+    path = f"/items/{other['id']}/attachments"
+    for page in ("", "/1/file", "/1/thumbnail", "/1/delete"):
+        assert (await browser.get(f"{path}{page}")).status_code == 404
+    for page in ("", "/1/delete"):
+        form = {"file": ("lamp.txt", TEXT)}
+        assert (await browser.post(f"{path}{page}", files=form)).status_code == 404
