@@ -14,7 +14,7 @@ from babel.messages import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
-from app.core.about import DESCRIPTION, NAME
+from app.core.about import DESCRIPTION
 from app.core.translation import CATALOG, ENGLISH, FOLDER, languages
 
 APP = FOLDER.parent
@@ -40,7 +40,7 @@ ADMIN_METHODS = [(f"{name}.html", "jinja2") for name in ADMIN_PAGES]
 
 def extract() -> Catalog:
     """Return a catalog of all texts, which have no translations yet."""
-    catalog = Catalog(project=NAME)
+    catalog = Catalog()
     catalog.add(DESCRIPTION, locations=[("core/about.py", 1)])
     found = [*extract_from_dir(APP, METHODS, OPTIONS, KEYWORDS), *_docstrings()]
     if (APP / "admin.py").exists():
@@ -62,7 +62,7 @@ def update(tag: str) -> None:
     """Add the new texts to the catalog of a language, and remove those that are gone."""
     locale, template = Locale.parse(tag, sep="-"), extract()
     file = FOLDER / str(locale) / CATALOG
-    catalog = Catalog(locale, project=NAME, header_comment="", fuzzy=False)
+    catalog = Catalog(locale, header_comment="", fuzzy=False)
     if file.exists():
         with file.open("rb") as source:
             catalog = read_po(source, locale)
