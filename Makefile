@@ -12,7 +12,7 @@ LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashe
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run install test test-fast drill faults fuzz check bench bench-check screenshots docs format \
-	lock migration help
+	translations lock migration help
 
 run: install  ## Serve on 127.0.0.1:8000 with reload (PORT= moves it)
 	@$(BIN)/app serve --migrate --reload
@@ -67,6 +67,9 @@ screenshots: install  ## docs/*.png, with Chromium
 
 docs: install  ## docs/configuration.md, from the settings class and .env.example
 	$(BIN)/python -m docs.configuration
+
+translations: install  ## app/translations, from the texts in the source (LANGUAGE= adds one)
+	$(BIN)/python -m app.translations.catalogs $(LANGUAGE)
 
 format: install  ## Formats, and mends what ruff can
 	$(BIN)/ruff format .

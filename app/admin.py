@@ -23,6 +23,7 @@ from app.core.context import route_path
 from app.core.errors import Forbidden
 from app.core.resources import Resources, resources_of
 from app.core.security.policy_headers import content_security_policy
+from app.core.translation import mark
 from app.discovery import discover
 from app.web.admin_site import jobs
 from app.web.admin_site.site import Admin
@@ -35,8 +36,15 @@ STATICS = f"{PATH}/statics/"
 # sqladmin's style sheet contains images, and its icons are a font.
 POLICY = content_security_policy(img_src="'self' data:", font_src="'self'")
 LINKS = [
-    Link("Admin", PATH, "superusers", order=9),
-    Link("Admin", PATH, "anyone", "Manage the data. For superusers.", order=7, is_in_bar=False),
+    Link(mark("Admin"), PATH, "superusers", order=9, place="menu"),
+    Link(
+        mark("Admin"),
+        PATH,
+        "anyone",
+        mark("Manage the data. For superusers."),
+        order=7,
+        place="front page",
+    ),
 ]
 
 

@@ -6,15 +6,16 @@ They are optional: docs/adding-a-resource.md says how to delete them.
 from collections.abc import Iterator
 from types import ModuleType
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
 
 from app.accounts.dependencies import get_visitor
 from app.accounts.pages.sign_in import redirect_to_sign_in
 from app.core.about import DESCRIPTION, NAME
 from app.core.config import Settings
 from app.core.errors import NotSignedIn
+from app.core.resources import resources_of
 from app.discovery import discover, folders, optional
-from app.web import assets, home, problems
+from app.web import assets, home, languages, problems
 from app.web.assets import Assets
 from app.web.error_pages import ErrorPages
 from app.web.links import PagePaths
@@ -27,14 +28,20 @@ def add_pages(app: FastAPI) -> None:
     modules = [*pages(app.state.settings)]
     app.state.site = build_site(app.state.settings, modules)
     app.state.warm_up.append(app.state.site.templates.compile)
-    app.add_middleware(ErrorPages)
+    app.add_middleware(ErrorPages, find_visitor=find_visitor)
     # Starlette types a handler as one of any Exception.
     app.add_exception_handler(ResponseException, send_response)  # type: ignore[arg-type]
     app.add_exception_handler(NotSignedIn, redirect_to_sign_in)  # type: ignore[arg-type]
     app.include_router(assets.router)
-    for module in (home, problems, *modules):
+    for module in (home, languages, problems, *modules):
         # Every page shows the visitor in its navigation bar.
         app.include_router(module.router, dependencies=[Depends(get_visitor)])
+
+
+async def find_visitor(request: Request) -> None:
+    """Note in the request who is signed in, where no endpoint has."""
+    accounts = resources_of(request).accounts
+    await get_visitor(request, accounts.session_cookie, accounts.browsers)
 
 
 def pages(settings: Settings) -> Iterator[ModuleType]:
@@ -59,5 +66,5 @@ def build_site(settings: Settings, modules: list[ModuleType]) -> Site:
         links_for=navigation.links_for,
         record_links=navigation.record_links,
     )
-    paths = PagePaths(module.router for module in (assets, home, problems, *modules))
+    paths = PagePaths(module.router for module in (assets, home, languages, problems, *modules))
     return Site(assets=files, navigation=navigation, paths=paths, templates=templates)

@@ -29,6 +29,7 @@ from app.core.security.passwords import Passwords
 from app.core.security.rate_limit import RateLimiter
 from app.core.storage.folder import LocalFolder
 from app.core.storage.storage import Storage
+from app.core.translation import mark
 from app.discovery import discover, folders
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 SEARCHES_PER_USER = 2
 UPLOADS_PER_USER = 2
+TOO_MANY_SEARCHES = mark("{limit} searches are in progress, which is the limit. Wait for one.")
+TOO_MANY_UPLOADS = mark("{limit} uploads are in progress, which is the limit. Wait for one.")
 PASSWORD_THREADS = max(1, (os.cpu_count() or 1) // 2)
 
 
@@ -124,8 +127,8 @@ def build_resources(settings: Settings) -> Resources:
         broadcast=broadcast,
         sockets=Sockets(broadcast, accounts.auth.active_session_ids),
         rate_limiter=rate_limiter,
-        searches=ConcurrencyLimit(SEARCHES_PER_USER, "searches"),
-        uploads=ConcurrencyLimit(UPLOADS_PER_USER, "uploads"),
+        searches=ConcurrencyLimit(SEARCHES_PER_USER, TOO_MANY_SEARCHES),
+        uploads=ConcurrencyLimit(UPLOADS_PER_USER, TOO_MANY_UPLOADS),
         passwords=passwords,
         hashing=hashing,
         mailer=mailer,

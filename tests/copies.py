@@ -8,7 +8,10 @@ from pathlib import Path
 from tests.databases import ROOT
 
 # What new projects keep of the template.
-NEW_PROJECTS = {"new-bare": [], "new-api": ["items", "orders", "live", "fastpath", "project"]}
+NEW_PROJECTS = {
+    "new-bare": [],
+    "new-api": ["items", "orders", "attachments", "live", "fastpath", "project"],
+}
 
 
 def copy_to(folder: Path) -> None:

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "4b8e61d0f2a9"
-down_revision = "7c2f90e4b6d1"
+down_revision = "4be1c07a93d6"
 branch_labels = None
 depends_on = None
 

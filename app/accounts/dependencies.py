@@ -245,9 +245,13 @@ async def forbid_odd_fields(request: Request) -> None:
     form = await request.form()  # parsed before, and kept
     for name, value in form.items():
         if not isinstance(value, str):
-            raise InvalidTokenRequest("invalid_request", f"{name} must be text, not a file.")
+            raise InvalidTokenRequest(
+                "invalid_request", "{name} must be text, not a file.", name=name
+            )
         if len(form.getlist(name)) > 1:
-            raise InvalidTokenRequest("invalid_request", f"{name} must be sent exactly once.")
+            raise InvalidTokenRequest(
+                "invalid_request", "{name} must be sent exactly once.", name=name
+            )
 
 
 async def get_principal(

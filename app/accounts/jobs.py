@@ -1,21 +1,30 @@
-"""The slice's background jobs. They carry ids, and may run twice: see `app/core/jobs/queue.py`."""
+"""The slice's background jobs. They carry ids, and may run twice: see `app/core/jobs/queue.py`.
+
+A mail is in the language of the request that caused it.
+"""
 
 from uuid import UUID
 
 from app.core.jobs.schedule import scheduled
 from app.core.resources import Resources
+from app.core.translation import ENGLISH, use_language
 
 
-async def send_token_mail(resources: Resources, token_id: str) -> None:
-    await resources.accounts.emails.send_token_mail(UUID(token_id))
+async def send_token_mail(resources: Resources, token_id: str, language: str = ENGLISH) -> None:
+    with use_language(language):
+        await resources.accounts.emails.send_token_mail(UUID(token_id))
 
 
-async def send_notice(resources: Resources, kind: str, email: str) -> None:
-    await resources.accounts.emails.send_notice_mail(kind, email)
+async def send_notice(resources: Resources, kind: str, email: str, language: str = ENGLISH) -> None:
+    with use_language(language):
+        await resources.accounts.emails.send_notice_mail(kind, email)
 
 
-async def request_mail(resources: Resources, purpose: str, email: str) -> None:
-    await resources.accounts.emails.start(purpose, email)
+async def request_mail(
+    resources: Resources, purpose: str, email: str, language: str = ENGLISH
+) -> None:
+    with use_language(language):
+        await resources.accounts.emails.start(purpose, email)
 
 
 @scheduled("40 3 * * *")

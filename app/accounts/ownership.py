@@ -166,7 +166,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
             return await self._changed(id_, query, {}, expected)
         except Conflict as error:
             name = words_of(self.model).lower()
-            raise InUse(f"This {name} is in use and cannot be deleted.") from error
+            raise InUse("This {name} is in use and cannot be deleted.", name=name) from error
 
     async def _changed(
         self, id_: int, query: Query[Any], changes: Mapping[str, Any], expected: Versions
@@ -176,7 +176,8 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
             row: ReadT | None = await self._session.fetch_one(query, params)
         if row is None:
             self.require_version(await self.get(id_), expected)
-            raise Forbidden(f"This {words_of(self.model).lower()} cannot be changed any more.")
+            name = words_of(self.model).lower()
+            raise Forbidden("This {name} cannot be changed any more.", name=name)
         return row
 
     def _new(self) -> dict[str, Any]:
@@ -188,7 +189,8 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         values = {name: getattr(filters, name) for name in self.filters}
         others = (None, self.principal.user_id)
         if values.get("owner_id") not in others and not self._sees_all:
-            raise Forbidden(f"Another owner_id takes the scope {self.model.__tablename__}:all.")
+            scope = f"{self.model.__tablename__}:all"
+            raise Forbidden("Another owner_id takes the scope {scope}.", scope=scope)
         return {
             name: self.filters[name].value(value)
             for name, value in values.items()

@@ -237,10 +237,10 @@ class SessionRepository(CredentialRepository[AuthSession]):
         scopes = frozenset(claims.scope.split()) & allowed_scopes(is_superuser)
         return Principal(claims.sub, claims.sid, scopes, is_superuser), ends_at
 
-    async def get_by_cookie(self, cookie_hash: str) -> tuple[AuthSession, bool] | None:
-        """Return the session of a cookie and whether its user is a superuser, or None."""
+    async def get_by_cookie(self, cookie_hash: str) -> tuple[AuthSession, User] | None:
+        """Return the session of a cookie and its user, or None."""
         statement = (
-            select(AuthSession, User.is_superuser)
+            select(AuthSession, User)
             .join(User, AuthSession.user_id == User.id)
             .where(AuthSession.cookie_hash == cookie_hash, *self._active)
         )

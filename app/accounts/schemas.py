@@ -15,9 +15,12 @@ from app.core.security.passwords import (
     is_encodable,
     normalize_password,
 )
+from app.core.translation import mark
 
-SCOPES = {"account": "Change and delete the account, its sessions, API keys and second factor."}
-SUPERUSER_SCOPES = {"users:admin": "Manage the users."}
+SCOPES = {
+    "account": mark("Change and delete the account, its sessions, API keys and second factor.")
+}
+SUPERUSER_SCOPES = {"users:admin": mark("Manage the users.")}
 
 
 def _check_encodable(password: SecretStr) -> SecretStr:

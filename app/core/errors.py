@@ -36,13 +36,18 @@ from typing import ClassVar
 
 
 class AppError(Exception):
-    """The base of all domain errors. Clients see `detail`, so it must not contain secrets."""
+    """The base of all domain errors. Clients see `detail`, so it must not contain secrets.
+
+    `detail` is English: `text` with the values of its {placeholders}. Pages translate `text`.
+    """
 
     kind: ClassVar[str]
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
+    def __init__(self, text: str, **values: object) -> None:
+        self.text = text
+        self.values = values
+        self.detail = text.format_map(values) if values else text
+        super().__init__(self.detail)
 
 
 class Invalid(AppError):
@@ -50,8 +55,8 @@ class Invalid(AppError):
 
     kind = "validation"
 
-    def __init__(self, detail: str, *loc: str | int) -> None:
-        super().__init__(detail)
+    def __init__(self, text: str, *loc: str | int, **values: object) -> None:
+        super().__init__(text, **values)
         self.loc = loc
 
 
@@ -64,8 +69,8 @@ class InvalidTokenRequest(AppError):
 
     kind = "invalid-token-request"
 
-    def __init__(self, error: str, detail: str) -> None:
-        super().__init__(detail)
+    def __init__(self, error: str, text: str, **values: object) -> None:
+        super().__init__(text, **values)
         self.error = error
 
 
@@ -109,8 +114,7 @@ class PasswordRequired(Forbidden):
 
 
 class WrongCode(Forbidden):
-    def __init__(self) -> None:
-        super().__init__("The code is wrong, or was used already.")
+    """A code of the second factor is wrong."""
 
 
 class SecondFactorMissing(Forbidden):

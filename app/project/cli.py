@@ -50,7 +50,7 @@ def remove(
     parts: Annotated[
         list[str],
         typer.Argument(
-            help="orders, lab, items, pages, admin, live, fastpath, project...; resource NAME"
+            help="items, orders, attachments, lab, pages, admin, live, fastpath... or resource NAME"
         ),
     ],
     yes: Yes = False,

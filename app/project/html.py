@@ -11,7 +11,7 @@ DECIMAL = 'inputmode="decimal", autocomplete="off"'
 
 def form_field(column: Column, is_first: bool) -> str:
     """Return the call of a macro of web/forms.html."""
-    field, name = column.field, f'form, "{column.column}", "{column.label}"'
+    field, name = column.field, f'form, "{column.column}", {text(column.label)}'
     optional = "" if field.is_required else ", required=false"
     focus = ", autofocus=autofocus" if is_first else ""
     match column.type:
@@ -26,12 +26,12 @@ def form_field(column: Column, is_first: bool) -> str:
         case "text":
             return f'field({name}, type="textarea", dir="auto"{optional}{focus}, rows=6)'
         case "json":
-            hint = f"hint={quoted('A JSON object.')}"
+            hint = f"hint={text('A JSON object.')}"
             return f'field({name}, type="textarea", {hint}{optional}{focus}, rows=6)'
         case "date":
             return f'field({name}, type="date"{optional}{focus})'
         case "datetime":
-            hint = f"hint={quoted('Such as 2026-11-27T09:30Z.')}"
+            hint = f"hint={text('Such as 2026-11-27T09:30Z.')}"
             return f'field({name}, {hint}{optional}{focus}, autocomplete="off")'
         case "uuid":
             return f'field({name}{optional}{focus}, autocomplete="off")'
@@ -57,30 +57,40 @@ def quoted(value: object) -> str:
     return f'"{str(value).lower() if isinstance(value, bool) else value}"'
 
 
+def text(words: str) -> str:
+    """Return the call that translates the words."""
+    return f'_("{words}")'
+
+
 def options(column: Column) -> str:
     """Return the pairs of a value and its label of a select element."""
-    choices = column.choices or ("true", "false")
-    labels = {"true": "Yes", "false": "No"} if not column.choices else {}
-    pairs = [(each, labels.get(each, each.replace("_", " ").capitalize())) for each in choices]
-    return ", ".join(f'("{value}", "{label}")' for value, label in pairs)
+    return ", ".join(f'("{value}", {text(label)})' for value, label in choices_of(column))
+
+
+def choices_of(column: Column) -> list[tuple[str, str]]:
+    """Return the values of an enum or of a boolean, with their labels."""
+    if not column.choices:
+        return [("true", "Yes"), ("false", "No")]
+    return [(each, each.replace("_", " ").capitalize()) for each in column.choices]
 
 
 def filter_options(filter_: ListFilter) -> str:
-    return f'("", "All"), {options(filter_.field)}'
+    return f'("", {text("All")}), {options(filter_.field)}'
 
 
 def value(column: Column, record: str) -> str:
     """Return the template code that shows the value of a field that is not null."""
     name = f"{record}.{column.column}"
+    names = ", ".join(f'"{each}": {text(label)}' for each, label in choices_of(column))
     match column.type:
         case "money":
-            return f'"{{:,.2f}}".format({name})'
+            return f"{name}|money"
         case "bool":
-            return f'"Yes" if {name} else "No"'
+            return f"{text('Yes')} if {name} else {text('No')}"
         case "datetime":
             return f"{name}|time"
         case "enum":
-            return f'{name}|replace("_", " ")|capitalize'
+            return f"{{{names}}}[{name}]"
         case "json":
             return f"{name}|tojson"
     return name
@@ -88,32 +98,34 @@ def value(column: Column, record: str) -> str:
 
 def shown(column: Column, record: str) -> str:
     """Return the element of a list of definitions that shows the value of a field."""
-    name, text = f"{record}.{column.column}", value(column, record)
+    name, code = f"{record}.{column.column}", value(column, record)
     attributes = {"str": ' dir="auto"', "text": ' class="lines" dir="auto"'}.get(column.type, "")
     if column.is_null and column.field.is_text:
-        text = f'{name} or "None"'
+        code = f"{name} or {text('None')}"
     elif column.is_null:
-        return f"<dd>{{% if {name} is none %}}None{{% else %}}{{{{ {text} }}}}{{% endif %}}</dd>"
-    return f"<dd{attributes}>{{{{ {text} }}}}</dd>"
+        none = f"{{{{ {text('None')} }}}}"
+        return f"<dd>{{% if {name} is none %}}{none}{{% else %}}{{{{ {code} }}}}{{% endif %}}</dd>"
+    return f"<dd{attributes}>{{{{ {code} }}}}</dd>"
 
 
 def labeled(column: Column, record: str) -> str:
     """Return the label of a field of a row, and its value."""
-    text = f"{{{{ {value(column, record)} }}}}"
+    code = f"{{{{ {value(column, record)} }}}}"
     if column.is_null:
-        name = f"{record}.{column.column}"
-        text = f"{{% if {name} is none %}}none{{% else %}}{text}{{% endif %}}"
-    return f"{column.label}: {text}"
+        name, none = f"{record}.{column.column}", f"{{{{ {text('none')} }}}}"
+        code = f"{{% if {name} is none %}}{none}{{% else %}}{code}{{% endif %}}"
+    return f"{{{{ {text(column.label)} }}}}: {code}"
 
 
 def badge(column: Column, record: str) -> str:
     name = f"{record}.{column.column}"
-    text = f"{{{{ {value(column, record)} }}}}"
+    code = f"{{{{ {value(column, record)} }}}}"
     if column.type == "bool":
-        return f'{{% if {name} %}}<span class="badge good">{column.label}</span>{{% endif %}}'
+        label = f"{{{{ {text(column.label)} }}}}"
+        return f'{{% if {name} %}}<span class="badge good">{label}</span>{{% endif %}}'
     if column.is_null:
-        return f'{{% if {name} %}}<span class="badge">{text}</span>{{% endif %}}'
-    return f'<span class="badge">{text}</span>'
+        return f'{{% if {name} %}}<span class="badge">{code}</span>{{% endif %}}'
+    return f'<span class="badge">{code}</span>'
 
 
 def cell(column: Column, record: str) -> str:
@@ -124,7 +136,7 @@ def cell(column: Column, record: str) -> str:
 def filter_field(filter_: ListFilter) -> str:
     """Return the field of a list's filters for a bound."""
     column, label = filter_.field, f"{filter_.name[:3].capitalize()} {filter_.field.label.lower()}"
-    name = f'form, "{filter_.name}", "{label}"'
+    name = f'form, "{filter_.name}", {text(label)}'
     if column.type == "date":
         return f'field({name}, type="date", required=none)'
     mode = DECIMAL if column.type in ("money", "float") else NUMERIC

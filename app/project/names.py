@@ -31,7 +31,8 @@ DIALECTS = (postgresql.dialect, sqlite.dialect)
 SQL_KEYWORDS = frozenset().union(*(each.preparer.reserved_words for each in DIALECTS))
 # A field of this name would hide the type of the fields that come after it in the class.
 TYPE_NAMES = {"bool", "date", "datetime", "dict", "float", "int", "list", "str"}
-FORM_NAMES = {"once", "before", "cursor", "notice"}  # fields that each form or list has already
+# Each form or list has these fields already.
+FORM_NAMES = {"before", "cursor", "form_owner", "kept_form", "once"}
 SAMPLES: dict[type, str] = {
     bool: "False",
     int: "n",

@@ -461,11 +461,11 @@ class Resource:
         filters = [each for field in self.fields for each in filters_of(field)]
         shown_filters = [each for each in filters if each.field.type in SHOWN_FILTERS][:MAX_FILTERS]
         controls = [*(["q"] if texts else []), *(each.name for each in shown_filters)]
-        number = f"{self.words.capitalize()} {{{{ {self.name}.id }}}}"
+        number = f'_("{self.words.capitalize()} %(id)s", id={self.name}.id)'
         named = f"{self.name}.{title.column}" if title else ""
         return {
-            "title_text": f"{{{{ {named} }}}}" if title else number,
-            "link_text": f'{{{{ {named} if {named}.strip() else "No {title.words}" }}}}'
+            "title_value": named or number,
+            "link_value": f'{named} if {named}.strip() else _("No {title.words}")'
             if title
             else number,
             "cells": cells,

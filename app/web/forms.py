@@ -1,19 +1,29 @@
 """HTML forms: submitted values, validation and error messages."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.core import errors
 from app.core.database.repository import Versions
 from app.core.http.conditional import VERSION
+from app.core.translation import format_seconds, gettext, mark, mark_plural, ngettext
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 ErrorFields = Mapping[type[errors.AppError], str]
 ROW_FIELD = re.compile(r"(\d{1,4})-(\w+)")
+# A form has the field `OWNER`. If its session has ended, the sign-in has it in the field `KEPT`,
+# and sends it back to its page with the query parameter `RESUME`.
+OWNER, KEPT, RESUME = "form_owner", "kept_form", "resume"
+KEPT_VALUES = TypeAdapter(dict[str, str])
+RESUMED = mark("You are signed in again. Nothing is saved yet: check the form and send it.")
+FOREIGN = mark(
+    "This form was opened in another account. Nothing is saved yet: send it to save it in this one."
+)
 FORM_ERRORS = (
     ValidationError,
     errors.Invalid,
@@ -23,30 +33,59 @@ FORM_ERRORS = (
     errors.TooLarge,
     errors.TooManyRequests,
 )
+DATE = mark("Enter a date such as 2026-11-27.")
+TIME = mark("Enter a time such as 2026-11-27T09:30Z.")
+NUMBER = mark("Enter a number such as 19.99.")
+WHOLE_NUMBER = mark("Enter a whole number such as 2.")
+CHOICE = mark("Choose one of the list.")
+STORABLE = mark("Remove the characters that cannot be stored.")
+JSON = mark("Enter a JSON object.")
+# By the types of pydantic's errors and of our own.
 MESSAGES = {
-    "bool_parsing": "Choose one of the list.",
-    "date_from_datetime_parsing": "Enter a date such as 2026-11-27.",
-    "date_parsing": "Enter a date such as 2026-11-27.",
-    "datetime_from_date_parsing": "Enter a time such as 2026-11-27T09:30Z.",
-    "datetime_parsing": "Enter a time such as 2026-11-27T09:30Z.",
-    "timezone_aware": "Enter a time such as 2026-11-27T09:30Z.",
-    "enum": "Choose one of the list.",
-    "float_parsing": "Enter a number such as 1.5.",
-    "missing": "Please fill this in.",
-    "too_short": "At least {min_length} characters.",
-    "too_long": "At most {max_length} characters.",
-    "string_too_short": "At least {min_length} characters.",
-    "string_too_long": "At most {max_length} characters.",
-    "string_pattern_mismatch": "Remove the characters that cannot be stored.",
-    "decimal_parsing": "Enter a number such as 19.99.",
-    "decimal_max_digits": "At most {max_digits} digits.",
-    "decimal_whole_digits": "At most {whole_digits} digits before the point.",
-    "decimal_max_places": "At most {decimal_places} digits after the point.",
-    "finite_number": "Enter a number such as 19.99.",
-    "greater_than_equal": "At least {ge}.",
-    "int_from_float": "Enter a whole number such as 2.",
-    "int_parsing": "Enter a whole number such as 2.",
-    "less_than_equal": "At most {le}.",
+    "bool_parsing": CHOICE,
+    "common_password": mark("This password is one of the most common ones."),
+    "date_from_datetime_parsing": DATE,
+    "date_parsing": DATE,
+    "date_type": DATE,
+    "datetime_from_date_parsing": TIME,
+    "datetime_parsing": TIME,
+    "decimal_max_digits": mark("At most {max_digits} digits."),
+    "decimal_max_places": mark("At most {decimal_places} digits after the point."),
+    "decimal_parsing": NUMBER,
+    "decimal_whole_digits": mark("At most {whole_digits} digits before the point."),
+    "dict_type": JSON,
+    "enum": CHOICE,
+    "finite_number": NUMBER,
+    "float_parsing": mark("Enter a number such as 1.5."),
+    "greater_than": mark("More than {gt}."),
+    "greater_than_equal": mark("At least {ge}."),
+    "int_from_float": WHOLE_NUMBER,
+    "int_parsing": WHOLE_NUMBER,
+    "int_parsing_size": WHOLE_NUMBER,
+    "json_parsing": JSON,
+    "json_value": mark("Enter numbers and text that JSON has."),
+    "less_than": mark("Less than {lt}."),
+    "less_than_equal": mark("At most {le}."),
+    "literal_error": CHOICE,
+    "missing": mark("Please fill this in."),
+    "not_encodable": STORABLE,
+    "string_pattern_mismatch": STORABLE,
+    "string_unicode": STORABLE,
+    "time_out_of_range": mark("Enter a time from the year 1 to the year 9999."),
+    "timezone_aware": TIME,
+    "too_many_fields": mark("At most {limit} fields."),
+    "too_many_marks": mark("At most 30 combining marks in a row."),
+    "uuid_parsing": mark("Enter a UUID such as 6fa459ea-ee8a-3ca4-894e-db77e160355e."),
+    # Pydantic has no type for it.
+    "value_error": mark("Enter an email address such as ann@example.com."),
+}
+MIN_LENGTH = mark_plural("At least {min_length} character.", "At least {min_length} characters.")
+MAX_LENGTH = mark_plural("At most {max_length} character.", "At most {max_length} characters.")
+LENGTHS = {
+    "too_short": (MIN_LENGTH, "min_length"),
+    "string_too_short": (MIN_LENGTH, "min_length"),
+    "too_long": (MAX_LENGTH, "max_length"),
+    "string_too_long": (MAX_LENGTH, "max_length"),
 }
 
 
@@ -63,6 +102,10 @@ class Form:
         self.alert = ""
         self.status = 200
         self.headers = dict[str, str]()
+        self.owner = ""
+        """The id of the user who opened the form."""
+        self.unconfirmed = ""
+        """Why the form must not be saved before the user has seen it."""
 
     def get(self, name: str) -> str:
         return self.values.get(name, "")
@@ -73,12 +116,18 @@ class Form:
         return next((name for name in (*self.values, *self.errors) if name in self.errors), None)
 
     def read(self, model: type[ModelT], **extra: Any) -> ModelT:
-        """Validate the values as a model. Raise ValidationError.
+        """Validate the values as a model. Raise ValidationError, or Invalid as `confirm` does.
 
         Empty values are omitted, since browsers send an empty string for an empty field.
         """
+        self.confirm()
         sent = {name: self.values[name] for name in model.model_fields if self.get(name)}
         return model.model_validate(sent | extra)
+
+    def confirm(self) -> None:
+        """Raise Invalid if the user has not seen this form since they signed in."""
+        if self.unconfirmed:
+            raise errors.Invalid(self.unconfirmed)
 
     def take_rows(self, name: str) -> list[dict[str, str]]:
         """Return the rows of fields such as `lines-0-price`, without those that are empty.
@@ -116,16 +165,24 @@ class Form:
             case errors.TooManyRequests():
                 self.status = 429
                 self.headers["Retry-After"] = str(error.reset_seconds)
-                self.alert = error.detail
+                self.alert = translate_error(error)
             case errors.TooLarge():
-                self.status, self.alert = 413, error.detail
+                self.status, self.alert = 413, translate_error(error)
             case errors.Invalid() if error.loc and error.loc[-1] in self.values:
-                self.errors[str(error.loc[-1])] = error.detail
+                self.errors[str(error.loc[-1])] = translate_error(error)
             case errors.AppError():
                 if field := (fields or {}).get(type(error)):
-                    self.errors[field] = error.detail
+                    self.errors[field] = translate_error(error)
                 else:
-                    self.alert = error.detail
+                    self.alert = translate_error(error)
+
+
+def translate_error(error: errors.AppError) -> str:
+    """Return the text of a domain error in the current language."""
+    if isinstance(error, errors.TooManyRequests):
+        wait = format_seconds(error.reset_seconds)
+        return gettext("Too many requests. Try again in {wait}.", wait=wait)
+    return gettext(error.text, **error.values)
 
 
 def expected_version(form: Form) -> Versions:
@@ -144,18 +201,45 @@ def _field(loc: Sequence[str | int]) -> str:
 
 
 def _message(error: Any) -> str:
-    context = error.get("ctx", {})
-    if error["type"] in MESSAGES:
-        return MESSAGES[error["type"]].format_map(context)
-    message: str = context.get("reason") or error["msg"].removeprefix("Value error, ")
-    return message[:1].upper() + message[1:].rstrip(".") + "."
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in LENGTHS:
+        texts, number = LENGTHS[kind]
+        return ngettext(*texts, context[number], **context)
+    if kind == "value_error" and "reason" not in context:  # of a slice's own validator
+        return _as_sentence(gettext(str(context["error"])))
+    text = MESSAGES.get(kind)
+    return gettext(text, **context) if text else _as_sentence(error["msg"])
+
+
+def _as_sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
 async def get_form(request: Request) -> Form:
     async with request.form() as sent:
         values = {name: value for name, value in sent.items() if isinstance(value, str)}
     # Browsers send line breaks as CRLF. As LF, a line break is one character for every length.
-    return Form({name: value.replace("\r\n", "\n") for name, value in values.items()})
+    form = Form({name: value.replace("\r\n", "\n") for name, value in values.items()})
+    if RESUME in request.query_params:
+        form.values, form.unconfirmed = read_kept(form.get(KEPT)), RESUMED
+    form.owner = form.values.pop(OWNER, "")
+    principal = getattr(request.state, "principal", None)
+    if principal and form.owner not in ("", str(principal.user_id)):
+        form.unconfirmed = FOREIGN
+    return form
+
+
+def keep(form: Form) -> str:
+    """Return the values of a form, without its passwords, for a field of the sign-in."""
+    values = {name: value for name, value in form.values.items() if "password" not in name}
+    return json.dumps(values | {OWNER: form.owner})
+
+
+def read_kept(text: str) -> dict[str, str]:
+    try:
+        return KEPT_VALUES.validate_json(text)
+    except ValidationError:  # The field has been tampered with.
+        return {}
 
 
 FormDep = Annotated[Form, Depends(get_form)]

@@ -64,6 +64,12 @@ def current_url(request: Request) -> str:
     return f"{path}?{request.url.query}" if request.url.query else path
 
 
+def current_page(request: Request) -> str:
+    """Return the URL of a page that was opened, or of the front page after a form was sent."""
+    is_page = request.method in ("GET", "HEAD")
+    return current_url(request) if is_page else site_url(request, "/")
+
+
 def asset_url(request: Request, name: str) -> str:
     return site_url(request, site_of(request).assets.path(name))
 

@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from app.core.config import Settings
 from app.core.security.principal import Principal
+from app.core.translation import mark
 
 MAX_PATH = 2000
 
@@ -18,9 +19,13 @@ class Link(NamedTuple):
     audience: Literal["anyone", "guests", "members", "superusers"]
     about: str = ""  # on the front page
     order: int = 0
-    is_in_bar: bool = True
+    place: Literal["bar", "menu", "front page"] = "bar"
     is_button: bool = False  # of a form that posts
     needs: str | None = None  # the setting that has to be on
+
+    def is_current(self, path: str) -> bool:
+        """Return whether a path is that of the link, or of a page below it."""
+        return path == self.path or path.startswith(f"{self.path}/")
 
     def is_for(self, principal: Principal | None) -> bool:
         match self.audience:
@@ -49,20 +54,20 @@ class RecordLink(NamedTuple):
 
 LINKS = [
     Link(
-        "API docs",
+        mark("API docs"),
         "/docs",
         "anyone",
-        "Try every operation in the browser.",
+        mark("Try every operation in the browser."),
         order=5,
         needs="has_docs",
     ),
     Link(
-        "Reference",
+        mark("Reference"),
         "/redoc",
         "anyone",
-        "Read about every operation.",
+        mark("Read about every operation."),
         order=6,
-        is_in_bar=False,
+        place="front page",
         needs="has_docs",
     ),
 ]

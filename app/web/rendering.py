@@ -11,9 +11,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from app.core.context import route_path
-from app.core.http.templates import MemoryBytecodeCache, compile_templates
+from app.core.http.templates import MemoryBytecodeCache, compile_templates, translate_templates
+from app.core.translation import current_language, format_time, languages
+from app.web.flash import forget_flash, read_flash
 from app.web.forms import Form
-from app.web.links import TEMPLATE_FUNCTIONS
+from app.web.links import TEMPLATE_FUNCTIONS, current_page
 from app.web.site import site_of
 
 FOLDER = Path(__file__).parent / "templates"
@@ -36,7 +38,8 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.globals |= TEMPLATE_FUNCTIONS | shared
-        self._environment.filters["time"] = time_tag
+        self._environment.filters |= {"time": time_tag, "isolate": isolate}
+        translate_templates(self._environment)
 
     def compile(self) -> None:
         compile_templates(self._environment, is_page)
@@ -56,34 +59,45 @@ def render(
     form: Form | None = None,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
-    notices: Mapping[str, str] | None = None,
     **context: Any,
 ) -> HTMLResponse:
-    """Render a page. It is not cached, so that "back" shows nothing after signing out.
-
-    The query parameter `notice` selects one of the notices, which a redirect leads to.
-    """
+    """Render a page. It is not cached, so that "back" shows nothing after signing out."""
     form = form or Form()
-    theme = request.cookies.get("theme")
+    theme, notice = request.cookies.get("theme"), read_flash(request)
     shared = {
         "form": form,
         "principal": getattr(request.state, "principal", None),
         "path": route_path(request.scope),
         "request": request,
+        "current_page": current_page(request),
+        "languages": languages(),
         "theme": theme if theme in THEMES else None,
-        "notice": (notices or {}).get(request.query_params.get("notice", "")),
+        "notice": notice,
     }
     html = site_of(request).templates.render(template, shared | context)
-    return HTMLResponse(
+    response = HTMLResponse(
         html,
         form.status if form.status != 200 else status,
-        {"Cache-Control": "no-store", **form.headers, **(headers or {})},
+        {
+            "Cache-Control": "no-store",
+            "Content-Language": current_language().tag,
+            "Vary": "Accept-Language, Cookie",
+            **form.headers,
+            **(headers or {}),
+        },
     )
+    if notice:
+        forget_flash(request, response)
+    return response
 
 
 def time_tag(value: datetime) -> Markup:
     """Format a time in UTC as an HTML element. The script converts it to the local time zone."""
     utc = value.astimezone(UTC)
-    return Markup('<time datetime="{}">{}</time>').format(
-        utc.strftime("%Y-%m-%dT%H:%M:%SZ"), utc.strftime("%d %b %Y, %H:%M UTC")
-    )
+    text = f'<time datetime="{utc:%Y-%m-%dT%H:%M:%SZ}">{format_time(utc)}</time>'
+    return Markup(text)  # noqa: S704 - without a user's text
+
+
+def isolate(text: str) -> Markup:
+    """Return a user's text as an element, so that its direction does not affect its sentence."""
+    return Markup("<bdi>{}</bdi>").format(text)

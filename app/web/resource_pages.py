@@ -11,25 +11,34 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.core.database.pagination import PageQuery
-from app.core.errors import AppError, Stale
+from app.core.errors import AppError, NotFound, Stale
 from app.core.resources import resources_of
 from app.core.security.principal import Principal
-from app.web.forms import FORM_ERRORS, Form, expected_version
+from app.core.translation import gettext, mark
+from app.web.flash import flash
+from app.web.forms import FORM_ERRORS, Form, expected_version, translate_error
 from app.web.links import page_url
-from app.web.navigation import ResponseException, redirect
+from app.web.navigation import ResponseException
 from app.web.once import SubmitOnce, new_form
 from app.web.paging import page_with_previous
 from app.web.rendering import render
 
 NEWEST_FIRST = "-id"
+# The messages about a record with a title, and about one without.
+CREATED = mark("“{title}” created."), mark("Created.")
+SAVED = mark("“{title}” saved."), mark("Changes saved.")
+DELETED = mark("“{title}” deleted."), mark("Deleted.")
+GONE = mark("This was deleted meanwhile. Save yours as a new one?")
+CHANGED = mark("This has changed since you opened it. This is the current version.")
 
 
 class ResourcePages:
     """The pages of a resource, for the user who is signed in.
 
     A subclass names the record as its templates do, the folder of its templates, the endpoint of
-    its list, and the schemas of its list's query and of its form. `service` has the
-    methods `list`, `get`, `create`, `update` and `delete`, as far as the pages are used.
+    its list, the field that messages call a record by, and the schemas of its list's query and of
+    its form. `service` has the methods `list`, `get`, `create`, `update` and `delete`, as far as
+    the pages are used.
 
     A form that fails is raised as a ResponseException, so that nothing is committed.
     """
@@ -37,12 +46,11 @@ class ResourcePages:
     name: ClassVar[str]
     folder: ClassVar[str]
     list_page: ClassVar[str]
+    title: ClassVar[str] = ""
     query: ClassVar[type[BaseModel]]
     schema: ClassVar[type[BaseModel]]
     rows: ClassVar[Mapping[str, type[BaseModel]]] = {}
     """The fields that are lists of rows, and the schema of a row."""
-    notices: ClassVar[dict[str, str]] = {}
-    """Messages in addition to those of `render`."""
     conflicts: ClassVar[tuple[type[AppError], ...]] = (Stale,)
     """The errors that a page shows beside the current state of the record. An error that comes from
     the database cannot be among them, since it ends the transaction."""
@@ -53,13 +61,7 @@ class ResourcePages:
         self._service = service
 
     def render(self, template: str, form: Form | None = None, **context: Any) -> Response:
-        name, path = self._words.capitalize(), f"{self.folder}/{template}.html"
-        notices = {
-            "created": f"{name} created.",
-            "saved": "Changes saved.",
-            "deleted": f"{name} deleted.",
-        } | self.notices
-        return render(self._request, path, form=form, notices=notices, **context)
+        return render(self._request, f"{self.folder}/{template}.html", form=form, **context)
 
     async def show(self, template: str, id_: int, form: Form | None = None) -> Response:
         """Render a page of a record. Raise NotFound."""
@@ -93,7 +95,7 @@ class ResourcePages:
         except FORM_ERRORS as error:
             form.add_error(error)
             raise ResponseException(self.render("new", form)) from error
-        return self._redirect_to_list("created")
+        return self._flash_on_list(CREATED, form.get(self.title))
 
     async def show_edit(self, id_: int) -> Response:
         record = await self._service.get(id_)
@@ -106,22 +108,31 @@ class ResourcePages:
 
     async def edit(self, id_: int, form: Form) -> Response:
         """Update a record. A conflict shows the submitted values beside the current ones."""
-        # It is read before the update, since an error of the database ends the transaction.
-        record = await self._service.get(id_)
         try:
+            # It is read before the update, since an error of the database ends the transaction.
+            record = await self._service.get(id_)
             await self._update(id_, form)
+        except NotFound as error:
+            raise ResponseException(self._offer_new(form)) from error
         except Stale as error:
             form.status = 409
             raise ResponseException(await self.show("conflict", id_, form)) from error
         except FORM_ERRORS as error:
             form.add_error(error)
             raise ResponseException(self.render("edit", form, **{self.name: record})) from error
-        return self._redirect_to_list("saved")
+        return self._flash_on_list(SAVED, form.get(self.title))
+
+    def _offer_new(self, form: Form) -> Response:
+        """Show the values of a form whose record is gone, to create another record with them."""
+        form.status, form.alert = 404, gettext(form.unconfirmed or GONE)
+        form.values |= new_form().values
+        return self.render("new", form)
 
     async def delete(self, id_: int, form: Form) -> Response:
+        record = await self._service.get(id_)
         async with self.show_conflicts("delete", id_, form):
             await self._service.delete(id_, expected_version(form))
-        return self._redirect_to_list("deleted")
+        return self._flash_on_list(DELETED, getattr(record, self.title, ""))
 
     @asynccontextmanager
     async def show_conflicts(self, template: str, id_: int, form: Form) -> AsyncIterator[None]:
@@ -129,12 +140,9 @@ class ResourcePages:
         try:
             yield
         except self.conflicts as error:
-            form.status, form.alert = 409, error.detail
+            form.status, form.alert = 409, translate_error(error)
             if isinstance(error, Stale):
-                form.alert = (
-                    f"The {self._words} has changed since you opened it."
-                    " This is the current version."
-                )
+                form.alert = gettext(CHANGED)
             raise ResponseException(await self.show(template, id_, form)) from error
 
     def _read(self, form: Form) -> Any:
@@ -150,12 +158,10 @@ class ResourcePages:
             if self.schema.model_validate(record, from_attributes=True) != data:
                 raise
 
-    @property
-    def _words(self) -> str:
-        return self.name.replace("_", " ")
-
-    def _redirect_to_list(self, notice: str) -> Response:
-        return redirect(page_url(self._request, self.list_page, notice=notice))
+    def _flash_on_list(self, texts: tuple[str, str], title: object) -> Response:
+        named, unnamed = texts
+        url = page_url(self._request, self.list_page)
+        return flash(self._request, url, named if title else unnamed, title=title)
 
     def _list_url(self, form: Form, page: str = "", **params: str) -> str:
         names = [name for name in self.query.model_fields if name not in PageQuery.model_fields]

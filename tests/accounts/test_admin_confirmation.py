@@ -172,7 +172,7 @@ async def test_required_second_factor_is_set_up_before_the_admin_is_used(
         if required is None:
             assert response.status_code == 200
         else:
-            assert response.headers["Location"] == f"{FACTOR_PAGE}?notice=required"
+            assert response.headers["Location"] == FACTOR_PAGE
             assert "Set it up" in unescape((await browser.get(response.headers["Location"])).text)
             refused = await browser.post(f"/admin/user/edit/{root.id}", data={"full_name": "x"})
             assert (refused.status_code, "second factor" in refused.text) == (403, True)

@@ -56,7 +56,7 @@ async def test_mailed_token_is_neither_stored_nor_queued(
     async with app.state.resources.database.reading() as session:
         stored = (await session.scalars(select(EmailToken))).one()
     assert token not in (stored.token_hash, str(stored.id))
-    assert queued == [("send_token_mail", [str(stored.id)])]
+    assert queued == [("send_token_mail", [str(stored.id), "en"])]
 
 
 async def test_password_reset_sets_the_password_and_ends_sessions(
@@ -271,7 +271,7 @@ async def test_change_notice_goes_to_the_old_address(
     app: FastAPI, ann: Person, outbox: Outbox
 ) -> None:
     await change_email(ann, "new@example.com")
-    assert (await queued_jobs(app))[-1] == ("send_notice", ["change", ann.email])
+    assert (await queued_jobs(app))[-1] == ("send_notice", ["change", ann.email, "en"])
 
 
 async def test_concurrent_changes_of_one_account_do_not_deadlock(

@@ -148,7 +148,7 @@ async def test_page_that_undoes_a_change_leads_to_a_new_password(
     assert page.headers["Referrer-Policy"] == "no-referrer"
     assert re.findall('name="token" value="([^"]+)"', page.text) == [token]
     done = await browser.post("/undo-email", data={"token": token})
-    assert done.headers["Location"] == "/forgot-password?notice=undone"
+    assert done.headers["Location"] == "/forgot-password"
     assert "Your address is restored" in (await browser.get(done.headers["Location"])).text
     again = await browser.post("/undo-email", data={"token": token})
     assert (again.status_code, "is invalid or has expired" in again.text) == (422, True)

@@ -25,12 +25,11 @@ async def test_sign_up_confirmation_and_sign_in_succeed(
     for words in ("Email</label>", "Password</label>", "<button>Sign up</button>"):
         assert words in shown.text
     done = await browser.post("/signup", data=ACCOUNT | {"full_name": "", "next": "/account"})
-    assert (done.status_code, done.headers["Location"]) == (
-        303,
-        "/login?notice=signed-up&next=/account",
-    )
-    login = await browser.get(done.headers["Location"])
-    assert "Account created." in login.text
+    assert (done.status_code, done.headers["Location"]) == (303, "/account")
+    account = await browser.get("/account")
+    assert "Account created." in account.text
+    assert "Confirm <bdi>eve@example.com</bdi>." in account.text
+    await browser.post("/logout")
     token = await outbox.token("eve@example.com", "verify")
     for _ in range(2):  # a mail program that looks at it uses nothing up
         link = await browser.get("/verify-email", params={"token": token})
@@ -40,7 +39,7 @@ async def test_sign_up_confirmation_and_sign_in_succeed(
     assert (refused.status_code, token in refused.text) == (422, True)
     assert described(refused.text, "current_password") == "The current password is wrong."
     confirmed = await browser.post("/verify-email", data=form | {"current_password": PASSWORD})
-    assert confirmed.headers["Location"] == "/login?notice=confirmed"
+    assert confirmed.headers["Location"] == "/login"
     assert "confirmed" in (await browser.get(confirmed.headers["Location"])).text
     again = await browser.post("/verify-email", data={"token": token})
     assert (again.status_code, "is invalid or has expired" in again.text) == (422, True)
@@ -53,7 +52,7 @@ async def test_refused_form_shows_its_errors(browser: httpx.AsyncClient, ann: Pe
     form = {"full_name": "Eve \N{SNOWMAN}", "email": "eve", "password": "short"}
     refused = await browser.post("/signup", data=form)
     assert refused.status_code == 422
-    assert described(refused.text, "email") == "An email address must have an @-sign."
+    assert described(refused.text, "email") == "Enter an email address such as ann@example.com."
     assert described(refused.text, "password") == "At least 10 characters."
     assert 'value="eve"' in refused.text
     assert 'value="Eve \N{SNOWMAN}"' in refused.text
@@ -112,7 +111,7 @@ async def test_forgotten_password_is_reset_by_mail(
     assert (refused.status_code, token in refused.text) == (422, True)
     assert described(refused.text, "password") == "At least 10 characters."
     done = await browser.post("/reset-password", data=form | {"password": NEW})
-    assert (done.status_code, done.headers["Location"]) == (303, "/login?notice=password-set")
+    assert (done.status_code, done.headers["Location"]) == (303, "/login")
     assert (await ann.client.get("/api/v1/users/me")).status_code == 401
     assert (await browser.get("/account")).headers["Location"] == "/login?next=/account"
     used = await browser.post("/reset-password", data=form | {"password": NEW})
@@ -128,7 +127,7 @@ async def test_confirmation_mail_is_sent_again(
     token = await outbox.token(ann.email, "verify")
     await sign_in(browser, ann)
     confirmed = await browser.post("/verify-email", data={"token": token})
-    assert confirmed.headers["Location"] == "/account?notice=confirmed"
+    assert confirmed.headers["Location"] == "/account"
     refused = await browser.post("/verify-email/resend", data={"email": "ann"})
     assert (refused.status_code, bool(described(refused.text, "email"))) == (422, True)
 
@@ -137,7 +136,7 @@ async def test_confirmation_mail_is_sent_again(
     ("path", "name"),
     [
         ("/verify-email", "token"), ("/reset-password", "token"), ("/login", "next"),
-        ("/signup", "next"), ("/login", "notice"), ("/forgot-password", "notice"),
+        ("/signup", "next"),
     ],
 )  # fmt: skip
 async def test_query_parameters_are_escaped(

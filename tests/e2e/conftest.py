@@ -20,6 +20,7 @@ from playwright.sync_api import (
     Browser,
     BrowserContext,
     ConsoleMessage,
+    Dialog,
     Page,
     Request,
     WebSocket,
@@ -118,8 +119,13 @@ class BrowserErrors:
         context.on("request", self._on_request)
         context.on("console", self._on_console)
         context.on("weberror", lambda error: self.found.append(f"exception: {error.error}"))
-        context.on("dialog", lambda dialog: self.found.append(f"dialog: {dialog.message}"))
+        context.on("dialog", self._on_dialog)
         context.on("page", lambda page: page.on("websocket", self._on_request))
+
+    def _on_dialog(self, dialog: Dialog) -> None:
+        if dialog.type == "beforeunload":  # The page asks before what was typed is lost.
+            return dialog.accept()
+        self.found.append(f"dialog: {dialog.message}")
 
     def _on_request(self, request: Request | WebSocket) -> None:
         url = urlsplit(request.url)
@@ -180,4 +186,4 @@ def sign_in(page: Page, email: str) -> None:
         headers={"Sec-Fetch-Site": "same-origin"},
     )
     page.goto("/items")
-    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    expect(page.locator("body[data-private]")).to_be_visible()

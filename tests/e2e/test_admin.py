@@ -18,6 +18,7 @@ HOSTILE = "<img src=x onerror=alert(1)> 'Lamp'"
 def admin(open_page: OpenPage) -> Page:
     page = open_page()
     sign_in(page, SUPERUSER)
+    page.locator(".menu summary").click()
     page.get_by_role("link", name="Admin").click()
     expect(page.get_by_role("heading", name="Users")).to_be_visible()
     return page

@@ -22,7 +22,13 @@ NEW = ("new", "resource", "gadget", "name:str(20) unique", "price:money")
 ITEM = ("name:str(255)", "description:text?", "price:money", "is_offer:bool=false")
 EXAMPLE = re.compile(r"Field\(examples=\[[^\]]*\]\)")
 OFFER_OPTIONS = (
-    '      {% for value, label in (("", "All"), ("true", "On offer"), ("false", "Not on offer")) %}'
+    '      {% for value, label in (("", _("All")), ("true", _("On offer")),'
+    ' ("false", _("Not on offer"))) %}'
+)
+BADGE = (
+    "            {{% if item.is_offer %}}"
+    '<span class="badge good">{{{{ _("{}") }}}}</span>'
+    "{{% endif %}}"
 )
 # The only lines of the example that are not generated for a resource with its fields.
 EXAMPLE_LINES = {
@@ -35,17 +41,17 @@ EXAMPLE_LINES = {
         '    """An item for sale. Replace it with a resource of your own."""',
         "        # PostgreSQL also has trigram indexes for searches, which the migration creates.",
     ],
-    "pages.py": ['LINKS = [Link("Items", "/items", "members", order=1)]'],
+    "pages.py": ['LINKS = [Link(mark("Items"), "/items", "members", order=1)]'],
     "router.py": [
         'IN_USE = problem_response(InUse, "The item is in use, for example in an order")',
         '    """Delete an item. One that is in use, as in an order, stays."""',
     ],
-    "templates/conflict.html": ["        <dt>On offer</dt>"],
-    "templates/fields.html": ['{{ checkbox(form, "is_offer", "On offer") }}'],
+    "templates/conflict.html": ['        <dt>{{ _("On offer") }}</dt>'],
+    "templates/fields.html": ['{{ checkbox(form, "is_offer", _("On offer")) }}'],
     "templates/list.html": [
-        '    <label for="is_offer">Offers</label>',
+        '    <label for="is_offer">{{ _("Offers") }}</label>',
         OFFER_OPTIONS,
-        '            {% if item.is_offer %}<span class="badge good">On offer</span>{% endif %}',
+        BADGE.format("On offer"),
     ],
 }
 # The only lines that are generated and not in the example.
@@ -54,17 +60,17 @@ GENERATED_LINES = {
         '    icon = "fa-solid fa-folder"',
         '        BooleanFilter(Item.is_offer, "Offer"),',
     ],
-    "pages.py": ['LINKS = [Link("Items", "/items", "members", order=3)]'],
+    "pages.py": ['LINKS = [Link(mark("Items"), "/items", "members", order=3)]'],
     "router.py": [
         'IN_USE = problem_response(InUse, "The item is in use")',
         '    """Delete an item. One that is in use stays."""',
     ],
-    "templates/conflict.html": ["        <dt>Offer</dt>"],
-    "templates/fields.html": ['{{ checkbox(form, "is_offer", "Offer") }}'],
+    "templates/conflict.html": ['        <dt>{{ _("Offer") }}</dt>'],
+    "templates/fields.html": ['{{ checkbox(form, "is_offer", _("Offer")) }}'],
     "templates/list.html": [
-        '    <label for="is_offer">Offer</label>',
-        '      {% for value, label in (("", "All"), ("true", "Yes"), ("false", "No")) %}',
-        '            {% if item.is_offer %}<span class="badge good">Offer</span>{% endif %}',
+        '    <label for="is_offer">{{ _("Offer") }}</label>',
+        '      {% for value, label in (("", _("All")), ("true", _("Yes")), ("false", _("No"))) %}',
+        BADGE.format("Offer"),
     ],
 }
 WITH_CHILDREN = (

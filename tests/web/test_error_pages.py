@@ -13,7 +13,11 @@ ERRORS = {
     "forbidden": (Forbidden("Not for you."), 403, "Not for you."),
     "limited": (TooManyRequests("login", 10, 60, 42), 429, "Try again in 42 seconds"),
     "bug": (ZeroDivisionError("the secret inside"), 500, "Quote the request ID"),
-    "unavailable": (Unavailable("The database is not reachable."), 503, "not reachable"),
+    "unavailable": (
+        Unavailable("The database is not reachable."),
+        503,
+        "does not work at the moment",
+    ),
 }
 
 
@@ -41,6 +45,8 @@ async def test_errors_are_shown_as_pages(browser: httpx.AsyncClient, name: str) 
     assert_is_page(response, status)
     assert words in response.text
     assert "secret" not in response.text
+    assert "database" not in response.text
+    assert ("Try again</a>" in response.text) == (status in (429, 500, 503))
     assert response.headers.get("Retry-After") == {429: "42", 503: "5"}.get(status)
 
 

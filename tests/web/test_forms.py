@@ -1,7 +1,7 @@
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from app.web.forms import Form
 from app.web.resource_pages import format_value
@@ -43,6 +43,20 @@ def test_error_of_a_row_belongs_to_its_field() -> None:
     form.add_error(invalid.value)
     assert form.errors == {"rows-0-price": "Enter a whole number such as 2."}
     assert form.get("rows-0-price") == "x"
+
+
+def test_message_of_an_own_validator_is_shown() -> None:
+    def refuse(value: str) -> str:
+        raise ValueError("this is taken")
+
+    class Name(BaseModel):
+        name: Annotated[str, AfterValidator(refuse)]
+
+    form = Form({"name": "x"})
+    with pytest.raises(ValidationError) as invalid:
+        form.read(Name)
+    form.add_error(invalid.value)
+    assert form.errors == {"name": "This is taken."}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 from app.discovery import folders
 from app.web import assets, rendering
 from app.web.navigation import local_path
-from tests.conftest import browser_of, make_settings, running
+from tests.conftest import Person, browser_of, make_settings, running, sign_in
+from tests.slices import needs
 
 TEMPLATES = [
     path for folder in (rendering.FOLDER, *folders("templates")) for path in folder.glob("*.html")
@@ -113,3 +114,19 @@ def test_local_path_is_kept(path: str) -> None:
 )  # fmt: skip
 def test_path_of_another_site_is_replaced(path: str | None) -> None:
     assert local_path(path) == "/"
+
+
+@needs("items", "admin.py")
+async def test_menu_and_section_are_shown_on_subpages_and_error_pages(
+    browser: httpx.AsyncClient, root: Person
+) -> None:
+    guest = await browser.get("/items/nowhere")
+    assert 'href="/login"' in guest.text
+    await sign_in(browser, root)
+    for path, status in (("/items/new", 200), ("/items/nowhere", 404)):
+        page = await browser.get(path)
+        assert page.status_code == status
+        assert '<a href="/items" aria-current="page">Items</a>' in page.text
+        assert f"<bdi>{root.email}</bdi>" in page.text
+        for words in ("Account</a>", "Admin</a>", '<button class="link">Sign out</button>'):
+            assert words in page.text

@@ -9,13 +9,14 @@ from app.accounts.pages import (
     sign_in,
     sign_in_code,
 )
+from app.core.translation import mark
 from app.web.navigation import Link
 
 LINKS = [
-    Link("Account", "/account", "members", order=10),
-    Link("Sign out", "/logout", "members", order=11, is_button=True),
-    Link("Sign in", "/login", "guests", order=10),
-    Link("Sign up", "/signup", "guests", order=11, needs="signup_enabled"),
+    Link(mark("Account"), "/account", "members", order=8, place="menu"),
+    Link(mark("Sign out"), "/logout", "members", order=11, place="menu", is_button=True),
+    Link(mark("Sign in"), "/login", "guests", order=10),
+    Link(mark("Sign up"), "/signup", "guests", order=11, needs="signup_enabled"),
 ]
 
 router = APIRouter(include_in_schema=False)

@@ -20,19 +20,13 @@ from app.accounts.pages.devices import device_name
 from app.accounts.pages.events import event_title
 from app.accounts.schemas import AccountDeletion, PasswordChange, SecurityEventQuery, UserUpdate
 from app.core.errors import Forbidden, NotFound
+from app.core.translation import mark
+from app.web.flash import flash
 from app.web.forms import FORM_ERRORS, ErrorFields, Form, FormDep
 from app.web.links import page_url
-from app.web.navigation import ResponseException, redirect
+from app.web.navigation import ResponseException
 from app.web.rendering import render
 
-NOTICES = {
-    "saved": "Profile saved.",
-    "email": "An email is on its way to the new address. Follow its link to confirm the change.",
-    "password": "Password changed. Every other device is signed out.",
-    "confirmed": "Email address confirmed.",
-    "ended": "Device signed out.",
-    "revoked": "API key revoked.",
-}
 WRONG_PASSWORD: ErrorFields = {Forbidden: "current_password"}
 
 router = APIRouter(prefix="/account")
@@ -76,7 +70,6 @@ class AccountPage:
             api_keys=await self._api_keys.list(self._principal),
             events=events.results,
             event_title=event_title,
-            notice=NOTICES.get(self._request.query_params.get("notice", "")),
         )
 
 
@@ -97,12 +90,13 @@ async def save_profile(
     users: UserServiceDep,
 ) -> Response:
     try:
+        form.confirm()
         full_name = form.get("full_name").strip() or None
         await users.update_own(principal, UserUpdate(full_name=full_name))
     except FORM_ERRORS as error:
         form.add_error(error)
         raise ResponseException(await page.show("profile", form)) from error
-    return redirect(page_url(request, "show_account", notice="saved"))
+    return flash(request, page_url(request, "show_account"), mark("Profile saved."))
 
 
 @router.post("/email")
@@ -118,7 +112,11 @@ async def change_email(
     except FORM_ERRORS as error:
         form.add_error(error, WRONG_PASSWORD)
         raise ResponseException(await page.show("email", form)) from error
-    return redirect(page_url(request, "show_account", notice="email"))
+    return flash(
+        request,
+        page_url(request, "show_account"),
+        mark("An email is on its way to the new address. Follow its link to confirm the change."),
+    )
 
 
 @router.post("/password")
@@ -134,7 +132,11 @@ async def change_password(
     except FORM_ERRORS as error:
         form.add_error(error, WRONG_PASSWORD)
         raise ResponseException(await page.show("password", form)) from error
-    return redirect(page_url(request, "show_account", notice="password"))
+    return flash(
+        request,
+        page_url(request, "show_account"),
+        mark("Password changed. Every other device is signed out."),
+    )
 
 
 @router.post("/sessions/{session_id}/end")
@@ -148,8 +150,8 @@ async def end_session(
     with suppress(NotFound):  # it has ended by itself
         await auth.end_session(principal, session_id)
     if session_id != principal.session_id:
-        return redirect(page_url(request, "show_account", notice="ended"))
-    response = redirect(page_url(request, "show_login", notice="signed-out"))
+        return flash(request, page_url(request, "show_account"), mark("Device signed out."))
+    response = flash(request, page_url(request, "show_login"), mark("You are signed out."))
     cookie.delete(response)
     return response
 
@@ -174,6 +176,10 @@ async def delete_account(
         raise ResponseException(
             render(request, "accounts/delete_account.html", form=form)
         ) from error
-    response = redirect(page_url(request, "show_login", notice="deleted"))
+    response = flash(
+        request,
+        page_url(request, "show_login"),
+        mark("Your account and everything in it are deleted."),
+    )
     cookie.delete(response)
     return response

@@ -12,9 +12,11 @@ from app.accounts.schemas import ApiKeyCreate
 from app.accounts.scopes import all_scopes, key_scopes
 from app.core.errors import Forbidden, NotFound
 from app.core.security.principal import Principal
+from app.core.translation import mark
+from app.web.flash import flash
 from app.web.forms import FORM_ERRORS, Form, FormDep
 from app.web.links import page_url
-from app.web.navigation import ResponseException, redirect
+from app.web.navigation import ResponseException
 from app.web.rendering import render
 
 router = APIRouter(prefix="/account/api-keys")
@@ -47,7 +49,7 @@ async def revoke_api_key(
     await require_confirmation(request, principal)
     with suppress(NotFound):  # it has been revoked already
         await keys.revoke(principal, key_id)
-    return redirect(page_url(request, "show_account", notice="revoked"))
+    return flash(request, page_url(request, "show_account"), mark("API key revoked."))
 
 
 def show(request: Request, principal: Principal, form: Form) -> Response:

@@ -1,5 +1,7 @@
 """Names of devices, which are derived from the `User-Agent` of their sessions."""
 
+from app.core.translation import gettext
+
 # The first that fits: browsers name those that came before them too.
 BROWSERS = {
     "Edg": "Edge",
@@ -27,5 +29,5 @@ def device_name(user_agent: str | None) -> str:
     browser = next((name for mark, name in BROWSERS.items() if mark in given), None)
     system = next((name for mark, name in SYSTEMS.items() if mark in given), None)
     if browser and system:
-        return f"{browser} on {system}"
-    return browser or given or "Unknown device"
+        return gettext("{browser} on {system}", browser=browser, system=system)
+    return browser or given or gettext("Unknown device")

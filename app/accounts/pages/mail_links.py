@@ -7,20 +7,18 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.accounts.dependencies import ClientInfoDep, EmailServiceDep, Visitor
-from app.accounts.schemas import Accepted, EmailInput, EmailUndo, EmailVerification, PasswordReset
+from app.accounts.schemas import EmailInput, EmailUndo, EmailVerification, PasswordReset
 from app.core.errors import Forbidden
+from app.core.translation import mark
+from app.web.flash import flash
 from app.web.forms import FORM_ERRORS, ErrorFields, Form, FormDep
 from app.web.links import page_url
-from app.web.navigation import ResponseException, redirect
+from app.web.navigation import ResponseException
 from app.web.rendering import render
 
 # The address of such a page holds a secret.
 SECRET = {"Referrer-Policy": "no-referrer"}
 WRONG_PASSWORD: ErrorFields = {Forbidden: "current_password"}
-NOTICES = {
-    "sent": Accepted().detail,
-    "undone": "Your address is restored, and every device is signed out. Set a new password now.",
-}
 
 router = APIRouter()
 
@@ -41,7 +39,7 @@ async def verify_email(
     with errors_shown(request, "verify_email", form, WRONG_PASSWORD):
         await emails.verify(form.read(EmailVerification), client, visitor)
     page = "show_account" if visitor else "show_login"
-    return redirect(page_url(request, page, notice="confirmed"))
+    return flash(request, page_url(request, page), mark("Email address confirmed."))
 
 
 @router.post("/verify-email/resend")
@@ -50,7 +48,11 @@ async def resend_verification(
 ) -> Response:
     with errors_shown(request, "verify_email", form):
         await emails.request_verification(form.read(EmailInput).email, client)
-    return redirect(page_url(request, "show_verify_email", notice="sent"))
+    return flash(
+        request,
+        page_url(request, "show_verify_email"),
+        mark("If there is an account with this email address, an email is on its way."),
+    )
 
 
 @router.get("/forgot-password")
@@ -64,7 +66,11 @@ async def request_password_reset(
 ) -> Response:
     with errors_shown(request, "forgot_password", form):
         await emails.request_reset(form.read(EmailInput).email, client)
-    return redirect(page_url(request, "show_forgot_password", notice="sent"))
+    return flash(
+        request,
+        page_url(request, "show_forgot_password"),
+        mark("If there is an account with this email address, an email is on its way."),
+    )
 
 
 @router.get("/undo-email")
@@ -78,7 +84,11 @@ async def undo_email_change(
 ) -> Response:
     with errors_shown(request, "undo_email", form):
         await emails.undo_change(form.read(EmailUndo), client)
-    return redirect(page_url(request, "show_forgot_password", notice="undone"))
+    return flash(
+        request,
+        page_url(request, "show_forgot_password"),
+        mark("Your address is restored, and every device is signed out. Set a new password now."),
+    )
 
 
 @router.get("/reset-password")
@@ -92,7 +102,11 @@ async def reset_password(
 ) -> Response:
     with errors_shown(request, "reset_password", form):
         await emails.reset_password(form.read(PasswordReset), client)
-    return redirect(page_url(request, "show_login", notice="password-set"))
+    return flash(
+        request,
+        page_url(request, "show_login"),
+        mark("Password changed. Every device is signed out."),
+    )
 
 
 @contextmanager
@@ -118,6 +132,5 @@ def show(request: Request, page: str, form: Form) -> Response:
         f"accounts/{page}.html",
         form=form,
         headers=SECRET,
-        notice=NOTICES.get(request.query_params.get("notice", "")),
         holds=bool(form.get("token")) and not is_refused,
     )

@@ -11,16 +11,13 @@ from app.accounts.schemas import RecoveryCodes, SecondFactorEnable, SecondFactor
 from app.accounts.schemas import SecondFactorSetUp as SetUp
 from app.core.errors import Conflict, Forbidden, Invalid, SecondFactorMissing, WrongCode
 from app.core.security.principal import Principal
+from app.core.translation import mark
+from app.web.flash import flash
 from app.web.forms import FORM_ERRORS, ErrorFields, Form, FormDep
 from app.web.links import page_url
 from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
 
-NOTICES = {
-    "required": "Superusers need a second factor here. Set it up to go on.",
-    "expired": "The set-up has expired. Scan the new code.",
-    "disabled": "The second factor is switched off.",
-}
 ERRORS: ErrorFields = {Forbidden: "current_password", WrongCode: "code"}
 
 router = APIRouter(prefix="/account/second-factor")
@@ -31,8 +28,8 @@ def require_second_factor(request: Request, principal: Principal) -> None:
     if not principal.lacks_second_factor:
         return
     if request.method in ("GET", "HEAD"):
-        url = page_url(request, "show_second_factor", notice="required")
-        raise ResponseException(redirect(url))
+        text = mark("Superusers need a second factor here. Set it up to go on.")
+        raise ResponseException(flash(request, page_url(request, "show_second_factor"), text))
     raise SecondFactorMissing
 
 
@@ -65,7 +62,8 @@ async def enable_second_factor(
         data = form.read(SecondFactorEnable)
         return show_codes(request, await second_factors.enable(principal, data))
     except Invalid:
-        return redirect(page_url(request, "show_set_up", notice="expired"))
+        text = mark("The set-up has expired. Scan the new code.")
+        return flash(request, page_url(request, "show_set_up"), text)
     except FORM_ERRORS as error:
         form.add_error(error, ERRORS)
         set_up = await second_factors.resume(principal, form.get("token"))
@@ -95,7 +93,8 @@ async def disable_second_factor(
         form.add_error(error, ERRORS)
         page = await show(request, principal, second_factors, form)
         raise ResponseException(page) from error
-    return redirect(page_url(request, "show_second_factor", notice="disabled"))
+    text = mark("The second factor is switched off.")
+    return flash(request, page_url(request, "show_second_factor"), text)
 
 
 async def show(
@@ -103,7 +102,7 @@ async def show(
 ) -> Response:
     form.values.pop("code", None)  # It may have been used.
     state = await second_factors.get(principal)
-    return render(request, "accounts/second_factor.html", form=form, state=state, notices=NOTICES)
+    return render(request, "accounts/second_factor.html", form=form, state=state)
 
 
 def render_set_up(request: Request, set_up: SetUp, form: Form) -> Response:
@@ -114,7 +113,6 @@ def render_set_up(request: Request, set_up: SetUp, form: Form) -> Response:
         form=form,
         set_up=set_up,
         qr_code=qr_code(set_up.uri),
-        notices=NOTICES,
     )
 
 

@@ -1,7 +1,8 @@
 """The pages to sign up, in and out."""
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.datastructures import URL
+from starlette.responses import RedirectResponse, Response
 
 from app.accounts.dependencies import (
     BrowserServiceDep,
@@ -22,18 +23,17 @@ from app.core.errors import (
     SecondFactorRequired,
 )
 from app.core.resources import resources_of
-from app.web.forms import FORM_ERRORS, Form, FormDep
+from app.core.translation import gettext, mark
+from app.web.error_pages import wants_page
+from app.web.flash import flash
+from app.web.forms import FORM_ERRORS, KEPT, RESUME, Form, FormDep, get_form, keep
 from app.web.links import current_url, page_url
 from app.web.navigation import ResponseException, local_path, redirect
 from app.web.rendering import render
 
-NOTICES = {
-    "signed-up": "Account created. Check your email to confirm your address.",
-    "confirmed": "Email address confirmed.",
-    "password-set": "Password changed. Every device is signed out.",
-    "signed-out": "You are signed out.",
-    "deleted": "Your account and everything in it are deleted.",
-}
+CHECK_EMAIL = mark("Account created. Check your email to confirm your address.")
+
+ENDED = mark("Your session has ended. Sign in, and your form is shown again.")
 
 router = APIRouter()
 
@@ -50,16 +50,30 @@ async def show_signup(request: Request, visitor: Visitor, users: UserServiceDep)
 
 @router.post("/signup")
 async def sign_up(
-    request: Request, form: FormDep, users: UserServiceDep, client: ClientInfoDep
+    request: Request,
+    form: FormDep,
+    users: UserServiceDep,
+    browsers: BrowserServiceDep,
+    client: ClientInfoDep,
+    cookie: SessionCookieDep,
 ) -> Response:
+    """Create an account and sign in, unless the address has to be confirmed before."""
     try:
-        await users.sign_up(form.read(UserCreate), client)
+        data = form.read(UserCreate)
+        await users.sign_up(data, client)
     except FORM_ERRORS as error:
         form.add_error(error, {AlreadyExists: "email"})
         page = render(request, "accounts/signup.html", form=form, is_open=users.signup_enabled)
         raise ResponseException(page) from error
-    next_ = form.get("next") or None
-    return redirect(page_url(request, "show_login", notice="signed-up", next=next_))
+    try:
+        who = SignIn(email=data.email, password=data.password)
+        signed_in = await browsers.sign_in(who, client, cookie.read(request))
+    except FORM_ERRORS:  # REQUIRE_VERIFIED_EMAIL is set, or too many have signed in
+        login = page_url(request, "show_login", next=form.get("next") or None)
+        return flash(request, login, CHECK_EMAIL)
+    response = flash(request, next_page(request, form), mark("Account created."))
+    write_cookies(request, response, signed_in)
+    return response
 
 
 @router.get("/login")
@@ -98,16 +112,30 @@ async def sign_out(
 ) -> Response:
     if value := cookie.read(request):
         await browsers.sign_out(value)
-    response = redirect(page_url(request, "show_login", notice="signed-out"))
+    response = flash(request, page_url(request, "show_login"), mark("You are signed out."))
     cookie.delete(response)
     return response
 
 
 async def redirect_to_sign_in(request: Request, _: NotSignedIn) -> Response:
-    """Redirect a guest to the sign-in, which leads back to the page."""
-    is_page = request.method in ("GET", "HEAD")
-    next_ = current_url(request) if is_page else None
-    return redirect(page_url(request, "show_login", next=next_))
+    """Redirect a guest to the sign-in, which leads back to the page.
+
+    A form that is sent when the session has ended is kept, and shown again after the sign-in.
+    """
+    if request.method in ("GET", "HEAD"):
+        return redirect(page_url(request, "show_login", next=current_url(request)))
+    sent = await get_form(request) if wants_page(request.scope) else Form()
+    if not sent.owner:
+        return redirect(page_url(request, "show_login"))
+    form = Form({"next": current_url(request), KEPT: keep(sent)})
+    form.status, form.alert = 401, gettext(ENDED)
+    return show(request, form)
+
+
+def resume(request: Request, form: Form) -> Response:
+    """Send the kept form to its page, which shows it: a browser repeats what it sent for a 307."""
+    page = URL(next_page(request, form)).include_query_params(**{RESUME: "true"})
+    return RedirectResponse(str(page), 307)
 
 
 def coming_from(request: Request) -> Form:
@@ -116,11 +144,15 @@ def coming_from(request: Request) -> Form:
 
 
 def finish_sign_in(request: Request, form: Form, signed_in: SignedIn) -> Response:
+    response = resume(request, form) if form.get(KEPT) else redirect(next_page(request, form))
+    write_cookies(request, response, signed_in)
+    return response
+
+
+def write_cookies(request: Request, response: Response, signed_in: SignedIn) -> None:
     accounts = resources_of(request).accounts
-    response = redirect(next_page(request, form))
     accounts.session_cookie.write(response, signed_in.cookie)
     accounts.device_cookie.write(response, signed_in.device)
-    return response
 
 
 def next_page(request: Request, form: Form) -> str:
@@ -128,5 +160,4 @@ def next_page(request: Request, form: Form) -> str:
 
 
 def show(request: Request, form: Form) -> Response:
-    notice = NOTICES.get(request.query_params.get("notice", ""))
-    return render(request, "accounts/login.html", form=form, notice=notice)
+    return render(request, "accounts/login.html", form=form)

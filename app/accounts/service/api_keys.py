@@ -20,6 +20,7 @@ from app.core.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavai
 from app.core.security.principal import Principal
 from app.core.security.rate_limit import RateLimiter
 from app.core.security.tokens import digest
+from app.core.translation import current_language
 
 KEY_PREFIX = "app_"
 SECRET_BYTES = 32
@@ -71,10 +72,14 @@ class ApiKeyService:
                 raise wrong_password()
             allowed = principal.scopes & key_scopes(user.is_superuser)
             if excess := set(data.scopes) - allowed:
-                detail = f"A key cannot have these scopes: {' '.join(sorted(excess))}."
-                raise Invalid(detail, "body", "scopes")
+                names = " ".join(sorted(excess))
+                raise Invalid(
+                    "A key cannot have these scopes: {names}.", "body", "scopes", names=names
+                )
             if await accounts.api_keys.count_of(user.id) >= MAX_KEYS_OF_A_USER:
-                raise Conflict(f"There are {MAX_KEYS_OF_A_USER} keys. Revoke one of them first.")
+                raise Conflict(
+                    "There are {count} keys. Revoke one of them first.", count=MAX_KEYS_OF_A_USER
+                )
             api_key = ApiKey(
                 user_id=user.id,
                 name=data.name,
@@ -87,7 +92,9 @@ class ApiKeyService:
             accounts.security_events.record(
                 EventKind.API_KEY_CREATED, user.id, session_id=api_key.id
             )
-            await accounts.jobs.enqueue("send_notice", "api_key_created", user.email)
+            await accounts.jobs.enqueue(
+                "send_notice", "api_key_created", user.email, current_language().tag
+            )
         read = ApiKeyRead.model_validate(api_key)
         return ApiKeyCreated(**read.model_dump(), key=key)
 

@@ -27,7 +27,7 @@ from app.accounts.schemas import (
 )
 from app.accounts.scopes import allowed_scopes
 from app.accounts.service.attempts import Attempts
-from app.accounts.service.codes import SecondFactorCodes
+from app.accounts.service.codes import WRONG_CODE, SecondFactorCodes
 from app.accounts.service.devices import Devices
 from app.accounts.service.security_events import SecurityEventService
 from app.accounts.session_cache import SessionCache, cache_key
@@ -38,12 +38,12 @@ from app.core.errors import (
     NotFound,
     SecondFactorRequired,
     Unauthenticated,
-    WrongCode,
 )
 from app.core.security.fair_queue import FairQueue
 from app.core.security.passwords import Passwords, is_encodable
 from app.core.security.principal import Principal
 from app.core.security.tokens import AccessTokens, digest
+from app.core.translation import current_language
 
 MAX_EMAIL = 320
 MAX_SCOPE = 1000
@@ -232,7 +232,7 @@ class AuthService:
                 scopes = frozenset(challenge.scope.split()) & allowed_scopes(user.is_superuser)
                 return await self._open(accounts, user, scopes, client, open_session)
         await self._codes.record_refusal(challenge.user_id)  # The attempt is committed.
-        raise InvalidTokenRequest("invalid_grant", WrongCode().detail)
+        raise InvalidTokenRequest("invalid_grant", WRONG_CODE)
 
     async def _check_and_open(
         self,
@@ -281,7 +281,9 @@ class AuthService:
         open_session: OpenSession[ResultT],
     ) -> ResultT:
         if await accounts.sessions.is_new_device(user.id, client.address, client.user_agent):
-            await accounts.jobs.enqueue("send_notice", "new_device", user.email)
+            await accounts.jobs.enqueue(
+                "send_notice", "new_device", user.email, current_language().tag
+            )
         return await open_session(accounts, user, scopes)
 
     async def _open_session(

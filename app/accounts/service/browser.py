@@ -30,7 +30,7 @@ from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import Unavailable
-from app.core.security.principal import Principal
+from app.core.security.principal import Principal, Profile
 from app.core.security.tokens import digest
 
 
@@ -94,9 +94,10 @@ class BrowserService:
             found = await accounts.sessions.get_by_cookie(digest(cookie))
         if found is None:
             return None
-        session, is_superuser = found
-        scopes = allowed_scopes(is_superuser)
-        principal = Principal(session.user_id, session.id, scopes, is_superuser)
+        session, user = found
+        profile = Profile(user.email, user.full_name, user.is_verified)
+        scopes = allowed_scopes(user.is_superuser)
+        principal = Principal(user.id, session.id, scopes, user.is_superuser, profile)
         touch_at = session.last_used_at + self._touch_after
         if utc_now() > touch_at:
             with suppress(Unavailable):  # a page can be read while nothing can be written

@@ -18,12 +18,14 @@ from app.core.database.repository import UnitsOfWork
 from app.core.errors import WrongCode
 from app.core.security.seals import InvalidSeal, Seals
 from app.core.security.tokens import digest
+from app.core.translation import mark
 
 APP_CODE = re.compile(r"[0-9]{6}")
 SEPARATORS = re.compile(r"[\s-]+")
 ALLOWED_DRIFT = 1  # time steps of 30 seconds, before and after
 RECOVERY_CODES = 10
 RECOVERY_CODE_BYTES = 10
+WRONG_CODE = mark("The code is wrong, or was used already.")
 SIGNED_IN = "signed in"  # what attempts are counted by, besides the account
 UNKNOWN_KEY = (
     "The second factor of user %s is encrypted with another key than SECRET_KEY and "
@@ -64,7 +66,7 @@ class SecondFactorCodes:
             if await self.accept(accounts, user_id, code):
                 return
         await self.record_refusal(user_id)
-        raise WrongCode
+        raise WrongCode(WRONG_CODE)
 
     async def accept(self, accounts: Accounts, user_id: int, code: SecretStr) -> bool:
         """Use a code of a locked user, and return whether it is right and new."""

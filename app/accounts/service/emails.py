@@ -19,6 +19,7 @@ from app.core.errors import Invalid
 from app.core.jobs.mail import Mailer
 from app.core.security.principal import Principal
 from app.core.security.tokens import digest
+from app.core.translation import current_language
 
 VERIFY, RESET, UNDO = "verify", "reset", "undo"
 LIFETIMES = {VERIFY: timedelta(days=2), RESET: timedelta(minutes=30), UNDO: timedelta(hours=72)}
@@ -52,7 +53,7 @@ class EmailService:
     async def request_confirmation(self, accounts: Accounts, user_id: int, email: str) -> None:
         """Mail a link by which the reader of `email` makes it the user's."""
         token = await self._add_token(accounts, VERIFY, user_id, email)
-        await accounts.jobs.enqueue("send_token_mail", str(token.id))
+        await accounts.jobs.enqueue("send_token_mail", str(token.id), current_language().tag)
 
     async def request_reset(self, email: str, client: ClientInfo) -> None:
         await self._request(RESET, email, client)
@@ -83,10 +84,11 @@ class EmailService:
             if user.is_verified and is_new:
                 undo = self._new_token(UNDO, user.id, user.email)
                 await accounts.email_tokens.add(undo)
-                await accounts.jobs.enqueue("send_token_mail", str(undo.id))
+                await accounts.jobs.enqueue("send_token_mail", str(undo.id), current_language().tag)
             user.email, user.email_key = used.email, email_key(used.email)
             user.email_verified_at = utc_now()
             await accounts.users.add(user)  # conflicts when another has the address by now
+            accounts.users.tell_change(user.id)
             kind = EventKind.EMAIL_CHANGED if is_new else EventKind.EMAIL_CONFIRMED
             accounts.security_events.record(kind, user.id, by=user.id)
             # A link to the old address, which may be lost to another, sets no password any more.
@@ -141,7 +143,9 @@ class EmailService:
             accounts.security_events.record(EventKind.PASSWORD_RESET, user.id, by=user.id)
             # And a change of the address, by whoever knew the old password.
             await self.forget(accounts, user.id)
-            await accounts.jobs.enqueue("send_notice", "password_changed", user.email)
+            await accounts.jobs.enqueue(
+                "send_notice", "password_changed", user.email, current_language().tag
+            )
 
     async def start(self, purpose: str, email: str) -> None:
         """Mail a link, if the address has an account. A background job calls it."""
@@ -154,7 +158,7 @@ class EmailService:
             until = utc_now() + LIFETIMES[purpose] / 2
             token = await accounts.email_tokens.get_sent(user, purpose, until)
             token = token or await self._add_token(accounts, purpose, user.id, user.email)
-            await accounts.jobs.enqueue("send_token_mail", str(token.id))
+            await accounts.jobs.enqueue("send_token_mail", str(token.id), current_language().tag)
 
     async def send_token_mail(self, token_id: UUID) -> None:
         """Send the mail of a token, unless it is used or replaced. A background job calls it."""
@@ -184,7 +188,7 @@ class EmailService:
         """Queue the look-up, so that the response takes the same time for every address."""
         await self._attempts.mail(client.network, email_key(email))
         async with self._accounts.transaction() as accounts:
-            await accounts.jobs.enqueue("request_mail", purpose, email)
+            await accounts.jobs.enqueue("request_mail", purpose, email, current_language().tag)
 
     async def _add_token(
         self, accounts: Accounts, purpose: str, user_id: int, email: str

@@ -41,8 +41,11 @@ class AccountPasswords:
         """Return the hash. Raise Invalid, with the field's name, when the password is a name."""
         given = password.get_secret_value()
         if is_one_of((email, email.partition("@")[0], *self._site_names), given):
-            detail = "Choose a password that is not your email address or the name of this site."
-            raise Invalid(detail, "body", field)
+            raise Invalid(
+                "Choose a password that is not your email address or the name of this site.",
+                "body",
+                field,
+            )
         return await self._hashing.run(turn, partial(self._passwords.hash, given))
 
     async def check(self, user_id: int, password: SecretStr) -> User:

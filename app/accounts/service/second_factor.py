@@ -17,12 +17,13 @@ from app.accounts.schemas import (
 )
 from app.accounts.scopes import allowed_scopes
 from app.accounts.service.attempts import Attempts
-from app.accounts.service.codes import SIGNED_IN, SecondFactorCodes, plain, step_of
+from app.accounts.service.codes import SIGNED_IN, WRONG_CODE, SecondFactorCodes, plain, step_of
 from app.accounts.service.passwords import AccountPasswords, found
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import Conflict, Invalid, WrongCode
 from app.core.security.principal import Principal
 from app.core.security.seals import InvalidSeal, Seals
+from app.core.translation import current_language
 
 SET_UP_LIFETIME = timedelta(minutes=15)
 BATCH_SIZE = 100
@@ -103,7 +104,7 @@ class SecondFactorService:
         step = step_of(secret, plain(data.code))
         if step is None:
             await self._codes.record_refusal(user_id)
-            raise WrongCode
+            raise WrongCode(WRONG_CODE)
         async with self._accounts.transaction() as accounts:
             user = found(await accounts.users.lock(user_id), user_id)
             if await accounts.second_factors.is_enabled(user_id):
@@ -117,7 +118,9 @@ class SecondFactorService:
             )
             codes = await self._codes.replace_recovery_codes(accounts, user_id)
             accounts.security_events.record(EventKind.SECOND_FACTOR_ENABLED, user_id)
-            await accounts.jobs.enqueue("send_notice", "second_factor_enabled", user.email)
+            await accounts.jobs.enqueue(
+                "send_notice", "second_factor_enabled", user.email, current_language().tag
+            )
         return RecoveryCodes(recovery_codes=codes)
 
     async def renew_recovery_codes(
@@ -145,7 +148,9 @@ class SecondFactorService:
             if not await accounts.second_factors.delete(user_id):
                 raise not_enabled()
             accounts.security_events.record(EventKind.SECOND_FACTOR_DISABLED, user_id)
-            await accounts.jobs.enqueue("send_notice", "second_factor_disabled", user.email)
+            await accounts.jobs.enqueue(
+                "send_notice", "second_factor_disabled", user.email, current_language().tag
+            )
 
     async def renew_seals(self) -> int:
         """Encrypt all secrets with the current SECRET_KEY, and return their number."""
@@ -168,8 +173,9 @@ class SecondFactorService:
         try:
             return self._seals.unseal(principal.user_id, token, SET_UP_LIFETIME)
         except InvalidSeal:
-            detail = "The set-up is invalid or has expired. Begin again."
-            raise Invalid(detail, "body", "token") from None
+            raise Invalid(
+                "The set-up is invalid or has expired. Begin again.", "body", "token"
+            ) from None
 
     def _set_up(self, secret: str, email: str, token: str) -> SecondFactorSetUp:
         uri = pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=self._issuer)

@@ -25,6 +25,7 @@ from app.core.database.pagination import Cursors, Page, Sort
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import AlreadyExists, Forbidden, LastSuperuser
 from app.core.security.principal import Principal
+from app.core.translation import current_language
 
 BY_ADMIN = "administration"  # whose turn it is to have a password hashed
 
@@ -118,6 +119,7 @@ class UserService:
         )
         async with self._accounts.transaction() as accounts:
             user = changed(await accounts.users.lock(principal.user_id), principal.user_id, sent)
+            accounts.users.tell_change(user.id)
             if email is None or seen is None:
                 return user
             if user.password_hash != seen.password_hash:  # a change was faster
@@ -125,7 +127,7 @@ class UserService:
             await self._emails.request_confirmation(accounts, user.id, email)
             accounts.security_events.record(EventKind.EMAIL_CHANGE_REQUESTED, user.id)
             # To the address as it is: by the time of the mail it may be another.
-            await accounts.jobs.enqueue("send_notice", "change", user.email)
+            await accounts.jobs.enqueue("send_notice", "change", user.email, current_language().tag)
         return user
 
     async def change_password(self, principal: Principal, data: PasswordChange) -> None:
@@ -145,7 +147,9 @@ class UserService:
             await accounts.sessions.end_all(user.id, keep=principal.session_id)
             accounts.security_events.record(EventKind.PASSWORD_CHANGED, user.id)
             await self._emails.forget(accounts, user.id)
-            await accounts.jobs.enqueue("send_notice", "password_changed", user.email)
+            await accounts.jobs.enqueue(
+                "send_notice", "password_changed", user.email, current_language().tag
+            )
 
     async def set_password(self, user_id: int, password: str) -> None:
         """Set a password for a user, and end every session."""
@@ -180,7 +184,9 @@ class UserService:
                 await accounts.api_keys.revoke_all(user_id)
                 await self._emails.forget(accounts, user_id)
             if password is not None:
-                await accounts.jobs.enqueue("send_notice", "password_changed", user.email)
+                await accounts.jobs.enqueue(
+                    "send_notice", "password_changed", user.email, current_language().tag
+                )
         return user
 
     async def delete(self, *user_ids: int) -> None:

@@ -77,7 +77,11 @@ class Repository(Generic[ModelT]):
         """Raise Stale if the record's version is not one of the expected versions."""
         if expected is not None and record.version not in expected:
             name = words_of(self.model).lower()
-            raise Stale(f"The {name} has changed. The current version is {record.version}.")
+            raise Stale(
+                "The {name} has changed. The current version is {version}.",
+                name=name,
+                version=record.version,
+            )
 
     async def one_or_none(self, statement: Executable) -> ModelT | None:
         """Return the row of a SELECT, or of an UPDATE or DELETE with RETURNING, or None."""
@@ -124,9 +128,8 @@ class Repository(Generic[ModelT]):
         try:
             yield
         except IntegrityError as error:
-            raise Conflict(
-                f"This {words_of(self.model).lower()} conflicts with the stored data."
-            ) from error
+            name = words_of(self.model).lower()
+            raise Conflict("This {name} conflicts with the stored data.", name=name) from error
 
 
 class UnitsOfWork(Generic[RepositoriesT]):

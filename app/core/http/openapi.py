@@ -97,7 +97,7 @@ async def forbid_unknown_parameters(connection: HTTPConnection) -> None:
         known = query_parameters(connection)
         for name in connection.query_params:
             if name not in known:
-                raise Invalid(f"There is no query parameter {name!r}.", "query", name)
+                raise Invalid("There is no query parameter {name!r}.", "query", name, name=name)
 
 
 def query_parameters(connection: HTTPConnection) -> frozenset[str]:

@@ -101,6 +101,7 @@ def drop_tracebacks(error: object) -> None:
 
 async def app_error(request: Request, error: errors.AppError) -> ProblemResponse:
     drop_tracebacks(error)
+    request.scope["error"] = error  # pages translate it
     detail, headers, members = error.detail, dict[str, str](), dict[str, Any]()
     match error:
         case errors.Stale() if request.scope.get("has_weak_tag"):

@@ -21,7 +21,7 @@ from limits import RateLimitItemPerHour
 
 from app.core.config import Settings
 from app.core.errors import TooManyRequests, Unavailable
-from app.core.http.templates import MemoryBytecodeCache, compile_templates
+from app.core.http.templates import MemoryBytecodeCache, compile_templates, translate_templates
 from app.core.security.rate_limit import RateLimiter
 
 SMTP_SECONDS = 20
@@ -46,6 +46,7 @@ class Mailer:
             bytecode_cache=MemoryBytecodeCache(),
         )
         self._templates.globals["site_url"] = settings.site_url
+        translate_templates(self._templates)
         compile_templates(self._templates)  # An invalid template stops the start.
         sender = settings.mail_from
         self._sender = Address(sender.name, *_split_address(sender.email))
@@ -57,6 +58,8 @@ class Mailer:
         self, to: str, template: str, *, per_hour: int = PER_HOUR, **context: Any
     ) -> None:
         """Send a mail that is rendered from `{template}.txt` and `{template}.html`.
+
+        It is in the current language: a job sets that of the request that caused it.
 
         It is dropped when the recipient had `per_hour` of the template within the hour. Raise
         Unavailable or OSError when a retry may succeed, SMTPException when it would fail too, and

@@ -143,7 +143,7 @@ class Sockets:
         sockets = self._by_user.setdefault(user_id, set())
         if len(sockets) >= MAX_PER_USER:
             raise TooManyAtOnce(
-                f"{MAX_PER_USER} sockets are open, which is the limit. Close one first."
+                "{limit} sockets are open, which is the limit. Close one first.", limit=MAX_PER_USER
             )
         sockets.add(socket)
         self.count += 1

@@ -17,10 +17,10 @@ class ConcurrencyLimit:
     WAIT_SECONDS.
     """
 
-    def __init__(self, limit: int, calls: str) -> None:
-        """Limit the calls, which are named in the plural, such as "searches"."""
+    def __init__(self, limit: int, text: str) -> None:
+        """Limit the calls. The text, which may hold {limit}, is for users who exceed it."""
         self._limit = limit
-        self._name = calls
+        self._text = text
         self._semaphores = dict[int, asyncio.Semaphore]()
         self._calls = Counter[int]()  # running and waiting
 
@@ -33,10 +33,7 @@ class ConcurrencyLimit:
                 async with asyncio.timeout(WAIT_SECONDS):
                     await semaphore.acquire()
             except TimeoutError as error:
-                detail = (
-                    f"{self._limit} {self._name} are in progress, which is the limit. Wait for one."
-                )
-                raise TooManyAtOnce(detail) from error
+                raise TooManyAtOnce(self._text, limit=self._limit) from error
             try:
                 yield
             finally:

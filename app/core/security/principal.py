@@ -1,7 +1,21 @@
 """The identity that a request acts with, whichever credential it was sent with."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
+
+
+class Profile(NamedTuple):
+    """What the pages show of the user who is signed in."""
+
+    email: str
+    full_name: str | None
+    is_verified: bool
+
+    @property
+    def initials(self) -> str:
+        first, *others = (self.full_name or "").split() or [self.email]
+        return "".join(word[0] for word in (first, *others[-1:])).upper()
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +29,7 @@ class Principal:
     session_id: UUID
     scopes: frozenset[str]
     is_superuser: bool
+    profile: Profile | None = None  # only for a browser's session
     lacks_second_factor: bool = False  # a superuser who has no rights without one
 
     def sees_all(self, resource: str) -> bool:

@@ -105,14 +105,20 @@ class UploadRules:
             text.feed(chunk)
         upload.content.seek(0)
         if size > self.max_bytes:
-            raise TooLarge(f"The file is too large: the limit is {self.max_bytes:,} bytes.")
+            raise TooLarge(
+                "The file is too large: the limit is {limit:,} bytes.", limit=self.max_bytes
+            )
         if not size:
             raise Invalid("Choose a file that is not empty.", "body", "file")
         name = upload.name
         media_type = binary_type(head) or (text_type(name) if text.is_text() else None)
         if media_type is None or media_type not in self.types:
-            detail = f"Files of this type are not accepted. Send one of these: {self.type_names}."
-            raise Invalid(detail, "body", "file")
+            raise Invalid(
+                "Files of this type are not accepted. Send one of these: {types}.",
+                "body",
+                "file",
+                types=self.type_names,
+            )
         return FileInfo(clean_name(name, media_type), media_type, size, digest.hexdigest())
 
 

@@ -6,15 +6,16 @@ from starlette.responses import Response
 from app.core.http.files import send_file
 from app.core.http.uploads import UploadDep
 from app.core.resources import ResourcesDep
+from app.core.translation import mark
 from app.features.attachments.dependencies import MemberAttachments
 from app.features.attachments.service import AttachmentService
+from app.web.flash import flash
 from app.web.forms import FORM_ERRORS, Form
 from app.web.links import page_url
-from app.web.navigation import RecordLink, ResponseException, redirect
+from app.web.navigation import RecordLink, ResponseException
 from app.web.rendering import render
 
-RECORD_LINKS = [RecordLink("item", "Attachments", "show_attachments")]
-NOTICES = {"uploaded": "File uploaded.", "deleted": "Attachment deleted."}
+RECORD_LINKS = [RecordLink("item", mark("Attachments"), "show_attachments")]
 
 router = APIRouter(prefix="/items/{item_id:int}/attachments", include_in_schema=False)
 
@@ -31,13 +32,14 @@ async def upload_attachment(
     request: Request, item_id: int, attachments: MemberAttachments, upload: UploadDep
 ) -> Response:
     try:
-        await attachments.create(item_id, upload)
+        created = await attachments.create(item_id, upload)
     except FORM_ERRORS as error:
         form = Form()
         form.add_error(error)
         page = await show_list(request, item_id, attachments, form)
         raise ResponseException(page) from error
-    return redirect(page_url(request, "show_attachments", item_id=item_id, notice="uploaded"))
+    url = page_url(request, "show_attachments", item_id=item_id)
+    return flash(request, url, mark("“{name}” uploaded."), name=created.name)
 
 
 @router.get("/{attachment_id:int}/file")
@@ -77,7 +79,8 @@ async def delete_attachment(
     request: Request, item_id: int, attachment_id: int, attachments: MemberAttachments
 ) -> Response:
     await attachments.delete(item_id, attachment_id)
-    return redirect(page_url(request, "show_attachments", item_id=item_id, notice="deleted"))
+    url = page_url(request, "show_attachments", item_id=item_id)
+    return flash(request, url, mark("Attachment deleted."))
 
 
 async def show_list(
@@ -87,7 +90,6 @@ async def show_list(
         request,
         "attachments/list.html",
         form=form,
-        notices=NOTICES,
         item=await attachments.item(item_id),
         attachments=await attachments.list(item_id),
         rules=attachments.rules,

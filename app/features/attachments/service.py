@@ -89,7 +89,7 @@ class AttachmentService:
             # The lock makes the number of attachments exact.
             item = await unit.attachments.get_item(item_id, lock=True)
             if await unit.attachments.count_of(item_id) >= MAX_PER_ITEM:
-                raise Conflict(f"An item has at most {MAX_PER_ITEM} attachments.")
+                raise Conflict("An item has at most {limit} attachments.", limit=MAX_PER_ITEM)
             attachment = await unit.attachments.add(
                 Attachment(
                     item_id=item_id,

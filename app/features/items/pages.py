@@ -5,6 +5,7 @@ from starlette.responses import Response
 
 from app.accounts.dependencies import Member
 from app.core.http.export import export
+from app.core.translation import mark
 from app.features.items.dependencies import MemberItems
 from app.features.items.schemas import ItemCreate, ItemExportQuery, ItemQuery, ItemRead
 from app.web.forms import FormDep
@@ -12,13 +13,14 @@ from app.web.navigation import Link
 from app.web.once import SubmitOnceDep
 from app.web.resource_pages import ResourcePages
 
-LINKS = [Link("Items", "/items", "members", order=1)]
+LINKS = [Link(mark("Items"), "/items", "members", order=1)]
 
 router = APIRouter(prefix="/items", include_in_schema=False)
 
 
 class ItemPages(ResourcePages):
     name, folder, list_page = "item", "items", "show_items"
+    title = "name"
     query, schema = ItemQuery, ItemCreate
 
 

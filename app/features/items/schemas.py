@@ -7,9 +7,13 @@ from pydantic import MISSING, Field
 from app.core.database.pagination import PageQuery, name_sorts
 from app.core.http.export import ExportFormat
 from app.core.schemas import MAX_ID, Input, Output, Price, Text
+from app.core.translation import mark
 
-SCOPES = {"items:read": "Read items.", "items:write": "Create, change and delete items."}
-SUPERUSER_SCOPES = {"items:all": "Reach the items of all users."}
+SCOPES = {
+    "items:read": mark("Read items."),
+    "items:write": mark("Create, change and delete items."),
+}
+SUPERUSER_SCOPES = {"items:all": mark("Reach the items of all users.")}
 
 Name = Annotated[str, Text(min_length=1, max_length=255), Field(examples=["Lamp"])]
 Description = Annotated[

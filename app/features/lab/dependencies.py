@@ -14,6 +14,7 @@ from app.core.config import Settings
 from app.core.errors import Forbidden
 from app.core.resources import resources_of
 from app.core.security.client import UNKNOWN, client_address
+from app.core.translation import languages, use_language
 from app.features.lab.service.figures import read_results
 from app.features.lab.service.runs import Runs
 from app.features.lab.service.sources import Line, read_functions, read_steps
@@ -26,7 +27,7 @@ class Lab:
     """The state of the lab's page that all requests share."""
 
     runs: Runs
-    steps: Markup
+    steps: dict[str, Markup]  # by the tag of the language
     waits: dict[str, list[Line]]
     is_stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -50,12 +51,12 @@ async def open_lab(app: FastAPI) -> AsyncIterator[None]:
 
 def build_lab(settings: Settings, templates: Templates) -> Lab:
     """Build the lab. The steps are rendered once, since their code does not change."""
-    steps = templates.render("lab/steps.html", {"steps": read_steps()})
-    return Lab(
-        Runs(settings, read_results()),
-        steps=Markup(steps),  # noqa: S704 - a template has escaped it
-        waits=read_functions("pages/waits.py"),
-    )
+    steps, rendered = read_steps(), dict[str, Markup]()
+    for tag in languages():
+        with use_language(tag):
+            html = templates.render("lab/steps.html", {"steps": steps})
+            rendered[tag] = Markup(html)  # noqa: S704 - a template has escaped it
+    return Lab(Runs(settings, read_results()), rendered, waits=read_functions("pages/waits.py"))
 
 
 async def get_lab(request: Request) -> Lab:

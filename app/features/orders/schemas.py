@@ -6,10 +6,14 @@ from pydantic import MISSING, Field
 
 from app.core.database.pagination import PageQuery, name_sorts
 from app.core.schemas import MAX_ID, Input, Output, Text
+from app.core.translation import mark
 from app.features.orders.models import OrderStatus
 
-SCOPES = {"orders:read": "Read orders.", "orders:write": "Create, change, place and delete orders."}
-SUPERUSER_SCOPES = {"orders:all": "Reach the orders of all users, and ship them."}
+SCOPES = {
+    "orders:read": mark("Read orders."),
+    "orders:write": mark("Create, change, place and delete orders."),
+}
+SUPERUSER_SCOPES = {"orders:all": mark("Reach the orders of all users, and ship them.")}
 
 MAX_LINES = 100
 

@@ -8,6 +8,7 @@ from app.core.database.repository import UnitsOfWork, Versions
 from app.core.errors import Conflict, Forbidden, Invalid, WrongStatus
 from app.core.jobs.mail import Mailer
 from app.core.jobs.queue import JobQueue
+from app.core.translation import current_language, mark
 from app.features.items.schemas import ItemRead
 from app.features.orders.models import Order, OrderLine, OrderStatus
 from app.features.orders.repository import OrderMailRepository, OrderRepository
@@ -20,6 +21,10 @@ from app.features.orders.schemas import (
 )
 
 MAX_MAILS_PER_HOUR = 1000
+CHANGED = mark('An order with the status "{status}" cannot be changed.')
+DELETED = mark('An order with the status "{status}" cannot be deleted.')
+PLACED = mark('An order with the status "{status}" cannot be placed.')
+SHIPPED = mark('An order with the status "{status}" cannot be shipped.')
 
 
 class OrderService:
@@ -50,7 +55,7 @@ class OrderService:
     async def update(self, order_id: int, data: OrderUpdate, expected: Versions) -> OrderRead:
         """Change a draft. Raise NotFound, Stale, WrongStatus, or Invalid as `create` does."""
         order = await self._orders.lock(order_id, expected)
-        require(order, OrderStatus.DRAFT, "changed")
+        require(order, OrderStatus.DRAFT, CHANGED)
         if data.note is not MISSING:
             order.note = data.note
         if data.lines is not MISSING:
@@ -62,17 +67,17 @@ class OrderService:
     async def delete(self, order_id: int, expected: Versions) -> None:
         """Delete a draft. Raise NotFound, Stale or WrongStatus."""
         order = await self._orders.lock(order_id, expected)
-        require(order, OrderStatus.DRAFT, "deleted")
+        require(order, OrderStatus.DRAFT, DELETED)
         await self._orders.delete(order)
 
     async def place(self, order_id: int, expected: Versions) -> OrderRead:
         """Place a draft, and mail the owner. Raise NotFound, Stale or Conflict."""
         order = await self._orders.lock(order_id, expected)
-        require(order, OrderStatus.DRAFT, "placed")
+        require(order, OrderStatus.DRAFT, PLACED)
         if not order.lines:
             raise Conflict("An order without lines cannot be placed.")
         order.status, order.placed_at = OrderStatus.PLACED, utc_now()
-        await self._jobs.enqueue("send_order_mail", order.id)
+        await self._jobs.enqueue("send_order_mail", order.id, current_language().tag)
         return await self._save(order)
 
     async def ship(self, order_id: int, expected: Versions) -> OrderRead:
@@ -80,7 +85,7 @@ class OrderService:
         if not self._orders.principal.sees_all("orders"):
             raise Forbidden("Shipping an order takes the scope orders:all.")
         order = await self._orders.lock(order_id, expected)
-        require(order, OrderStatus.PLACED, "shipped")
+        require(order, OrderStatus.PLACED, SHIPPED)
         order.status = OrderStatus.SHIPPED
         return await self._save(order)
 
@@ -99,9 +104,13 @@ class OrderService:
         for position, each in enumerate(wanted):
             item = items.get(each.item_id)
             if item is None:
-                raise invalid_line(position, f"There is no item with the id {each.item_id}.")
+                raise Invalid(
+                    "There is no item with the id {id}.", *line_at(position), id=each.item_id
+                )
             if item.id in lines:
-                raise invalid_line(position, f"The item {item.id} is in another line already.")
+                raise Invalid(
+                    "The item {id} is in another line already.", *line_at(position), id=item.id
+                )
             line = before.get(item.id) or OrderLine(
                 owner_id=order.owner_id, item=item, unit_price=item.price
             )
@@ -134,10 +143,10 @@ class OrderMails:
             )
 
 
-def require(order: Order, status: OrderStatus, action: str) -> None:
+def require(order: Order, status: OrderStatus, refusal: str) -> None:
     if order.status != status:
-        raise WrongStatus(f'An order with the status "{order.status}" cannot be {action}.')
+        raise WrongStatus(refusal, status=order.status)
 
 
-def invalid_line(position: int, detail: str) -> Invalid:
-    return Invalid(detail, "body", "lines", position, "item_id")
+def line_at(position: int) -> tuple[str | int, ...]:
+    return ("body", "lines", position, "item_id")

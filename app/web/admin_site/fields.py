@@ -8,6 +8,7 @@ from wtforms import BooleanField, Field, HiddenField, PasswordField, SelectField
 from wtforms import Form as Fields
 from wtforms.fields import TextAreaField
 
+from app.core.translation import gettext
 from app.web.forms import Form
 from app.web.resource_pages import format_value
 
@@ -61,7 +62,7 @@ def _build_field(
             label, choices=choices, default=chosen, description=description, render_kw=attributes
         )
     if kind["type"] == "object":
-        return TextAreaField(label, description="A JSON object.", render_kw=attributes)
+        return TextAreaField(label, description=gettext("A JSON object."), render_kw=attributes)
     if length := kind.get("maxLength"):
         attributes["maxlength"] = length
     if kind.get("format") == "password":

@@ -6,12 +6,14 @@ from pydantic import TypeAdapter, ValidationError
 from sqladmin.filters import BooleanFilter, OperationColumnFilter, StaticValuesFilter
 from sqlalchemy import ColumnElement, Select, false
 
+from app.core.translation import gettext, mark
+
 __all__ = ["BooleanFilter", "ChoiceFilter", "ValueFilter"]
 
 OPERATIONS = {
-    "equals": ("Is", operator.eq),
-    "greater_than": ("Is more than", operator.gt),
-    "less_than": ("Is less than", operator.lt),
+    "equals": (mark("Is"), operator.eq),
+    "greater_than": (mark("Is more than"), operator.gt),
+    "less_than": (mark("Is less than"), operator.lt),
 }
 
 
@@ -28,7 +30,7 @@ class ValueFilter(OperationColumnFilter):
         self._adapter = TypeAdapter[Any](type_)
 
     def get_operation_options(self, column_obj: Any) -> list[tuple[str, str]]:
-        return [(name, label) for name, (label, _) in OPERATIONS.items()]
+        return [(name, gettext(label)) for name, (label, _) in OPERATIONS.items()]
 
     async def get_filtered_query(
         self, query: Select[Any], operation: str, value: Any, model: Any

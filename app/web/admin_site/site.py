@@ -11,7 +11,8 @@ from starlette.routing import BaseRoute
 
 from app.core.errors import Forbidden, Stale
 from app.core.http.export import FORMATS, export
-from app.core.http.templates import MemoryBytecodeCache, compile_templates
+from app.core.http.templates import MemoryBytecodeCache, compile_templates, translate_templates
+from app.core.translation import gettext
 from app.web.admin_site.fields import build_fields
 from app.web.admin_site.view import AdminView, principal_of
 from app.web.forms import FORM_ERRORS, Form, get_form
@@ -52,6 +53,7 @@ class Admin(sqladmin.Admin):
         environment.auto_reload = False
         environment.bytecode_cache = MemoryBytecodeCache()
         environment.globals |= shared
+        translate_templates(environment)
 
     def compile(self) -> None:
         compile_templates(self.templates.env, lambda name: name.endswith(".html"))
@@ -118,14 +120,15 @@ class Admin(sqladmin.Admin):
         names = view.changes(form, before, record) if before else ()
         pk, identity = view.key_of(record), view.identity
         log(request, action, view, pk, *names)
-        match form.get("save"):  # the library's own version needs a model, not a schema
-            case "Save":
-                url = request.url_for("admin:list", identity=identity)
-                url = url.replace(query=request.url.query)
-            case "Save and continue editing":
-                url = request.url_for("admin:edit", identity=identity, pk=pk)
-            case _:
-                url = request.url_for("admin:create", identity=identity)
+        # The library's own version needs a model, not a schema. The buttons send their labels.
+        saved = form.get("save")
+        if saved == gettext("Save"):
+            url = request.url_for("admin:list", identity=identity)
+            url = url.replace(query=request.url.query)
+        elif saved == gettext("Save and continue editing"):
+            url = request.url_for("admin:edit", identity=identity, pk=pk)
+        else:
+            url = request.url_for("admin:create", identity=identity)
         return redirect(str(url))
 
     async def _show(

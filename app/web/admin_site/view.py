@@ -20,6 +20,7 @@ from app.core.http.export import FORMATS
 from app.core.resources import Resources, resources_of
 from app.core.schemas import Output, Text
 from app.core.security.principal import Principal
+from app.core.translation import gettext
 from app.web.forms import ErrorFields, Form, expected_version
 from app.web.rendering import time_tag
 
@@ -33,11 +34,11 @@ def principal_of(request: Request) -> Principal:
 
 
 def _check_mark(value: bool) -> str:
-    return "Yes" if value else ""
+    return gettext("Yes") if value else ""
 
 
 def _yes_or_no(value: bool) -> str:
-    return "Yes" if value else "No"
+    return gettext("Yes") if value else gettext("No")
 
 
 class AdminView(ModelView):

@@ -6,13 +6,14 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 // The theme is the system's until the user chooses another one. It is stored in a cookie, so that
 // the server writes it into the page and nothing flashes. Choosing the system's theme resets it.
 const button = document.querySelector(".theme");
+const menu = document.querySelector(".menu");
 
 function isDark() {
   return root.dataset.theme ? root.dataset.theme === "dark" : dark.matches;
 }
 
 function showTheme() {
-  button.setAttribute("aria-pressed", isDark());
+  button?.setAttribute("aria-pressed", isDark());
 }
 
 function switchTheme() {
@@ -25,10 +26,20 @@ function switchTheme() {
   showTheme();
 }
 
-button.hidden = false;
-button.addEventListener("click", switchTheme);
+button?.removeAttribute("hidden");
+button?.addEventListener("click", switchTheme);
 dark.addEventListener("change", showTheme);
 showTheme();
+
+// The menu closes on a click elsewhere, and on Escape.
+addEventListener("click", (event) => {
+  if (menu && !menu.contains(event.target)) menu.open = false;
+});
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !menu?.open) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
 
 // A live list: every message of the socket reloads the list.
 const list = document.querySelector("[data-live]");
@@ -83,7 +94,9 @@ function connect() {
 if (list) connect();
 
 // Show times in the local time zone; the server writes UTC.
-const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+// In the page's language, and in the visitor's variant of it, such as British English.
+const variant = navigator.languages.find((tag) => tag.split("-")[0] === root.lang.split("-")[0]);
+const format = new Intl.DateTimeFormat(variant ?? root.lang, { dateStyle: "medium", timeStyle: "short" });
 
 export function showTimes(within = document) {
   for (const time of within.querySelectorAll("time[datetime]")) {
@@ -99,12 +112,45 @@ addEventListener("pageshow", (event) => {
   if (event.persisted && "private" in document.body.dataset) location.reload();
 });
 
-// A second click does not submit a form again.
+// A second click does not submit a form again. A button says so when the answer takes a moment.
+let waiting;
 addEventListener("submit", (event) => {
+  const form = event.target;
   if (event.defaultPrevented) return;
-  if (event.target.dataset.sent) event.preventDefault();
-  event.target.dataset.sent = "yes";
+  if (form.dataset.sent) return event.preventDefault();
+  form.dataset.sent = "yes";
+  if (form.method === "post") waiting = setTimeout(showBusy, 150, event.submitter);
 });
+
+function showBusy(pressed) {
+  if (!pressed) return;
+  pressed.dataset.label = pressed.textContent;
+  pressed.textContent = pressed.dataset.busy ?? `${pressed.textContent}…`;
+  pressed.disabled = true;
+}
+
 addEventListener("pageshow", () => {
+  clearTimeout(waiting);
   for (const form of document.forms) delete form.dataset.sent;
+  for (const pressed of document.querySelectorAll("button[data-label]")) {
+    pressed.textContent = pressed.dataset.label;
+    pressed.disabled = false;
+    delete pressed.dataset.label;
+  }
+});
+
+// Leaving a form of the user's own data asks if it was changed, unless it is being sent. What the
+// server has refused is not saved either.
+function isChanged({ type, value, defaultValue, checked, defaultChecked, options }) {
+  if (type === "checkbox") return checked !== defaultChecked;
+  if (options) return [...options].some((each) => each.selected !== each.defaultSelected);
+  return type !== "password" && type !== "hidden" && value !== defaultValue;
+}
+
+addEventListener("beforeunload", (event) => {
+  const forms = [...document.forms].filter((form) => form.elements.form_owner);
+  if (!forms.length || forms.some((form) => form.dataset.sent)) return;
+  const isRefused = "unsaved" in document.querySelector("main").dataset;
+  const elements = forms.flatMap((form) => [...form.elements]);
+  if (isRefused || elements.some((each) => each.name && isChanged(each))) event.preventDefault();
 });

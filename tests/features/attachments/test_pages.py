@@ -27,7 +27,7 @@ async def test_file_is_uploaded_downloaded_and_deleted(
     uploaded = await browser.post(path, files={"file": ("<lamp>.txt", TEXT)})
     assert uploaded.status_code == 303, uploaded.text
     page = await browser.get(uploaded.headers["Location"])
-    assert "File uploaded." in page.text
+    assert "“&lt;lamp&gt;.txt” uploaded." in page.text
     download = await browser.get(link(page, "<bdi>&lt;lamp&gt;.txt</bdi>"))
     assert download.content == TEXT
     assert download.headers.get_list("Content-Security-Policy") == [

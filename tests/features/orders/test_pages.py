@@ -54,7 +54,7 @@ async def test_draft_is_created_placed_and_listed(
     placed = await browser.post(
         f"/orders/{order['id']}/place", data={"version": value(page, "version")}
     )
-    assert placed.headers["Location"] == f"/orders/{order['id']}?notice=placed"
+    assert placed.headers["Location"] == f"/orders/{order['id']}"
     page = await browser.get(placed.headers["Location"])
     assert "Order placed." in page.text
     assert "<button>Place order</button>" not in page.text
@@ -118,8 +118,8 @@ async def test_draft_is_deleted_after_a_confirmation(
     assert "Delete order 1?" in asked.text
     form = {"version": value(asked, "version")}
     deleted = await browser.post(f"/orders/{order['id']}/delete", data=form)
-    assert deleted.headers["Location"] == "/orders?notice=deleted"
-    assert "Order deleted." in (await browser.get(deleted.headers["Location"])).text
+    assert deleted.headers["Location"] == "/orders"
+    assert "“1” deleted." in (await browser.get(deleted.headers["Location"])).text
     assert (await ann.client.get(ORDERS)).json()["results"] == []
 
 
@@ -132,7 +132,7 @@ async def test_stale_version_shows_the_current_order(
     await ann.client.patch(f"{ORDERS}/{order['id']}", json={"note": "Changed"})
     page = await browser.post(f"/orders/{order['id']}/{action}", data={"version": version})
     assert page.status_code == 409
-    assert "The order has changed since you opened it." in page.text
+    assert "This has changed since you opened it." in page.text
     assert value(page, "version") == "2"
     assert (await read_order(ann, order["id"]))["version"] == 2
 

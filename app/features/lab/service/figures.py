@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from app.core.translation import mark, ngettext
 from app.features.lab.schemas import STEPS, Measurement, Operation, Plan, Results
 
 RESULTS_FILE = Path(__file__).parent.parent / "figures.json"  # by `app lab run --json`
@@ -35,13 +36,13 @@ class Column:
 
 
 COLUMNS = (
-    Column("requests_per_second", "req/s", "requests per second", more_is_better=True),
-    Column("p50_ms", "p50", "p50 (ms)"),
-    Column("p99_ms", "p99", "p99 (ms)"),
-    Column("light_p99_ms", "light p99", "a light endpoint's p99 (ms)"),
-    Column("loop_lag_ms", "loop lag", "loop lag (ms)"),
-    Column("threads", "threads", "threads in use"),
-    Column("queries", "queries", "queries of one request"),
+    Column("requests_per_second", "req/s", mark("requests per second"), more_is_better=True),
+    Column("p50_ms", "p50", mark("p50 (ms)")),
+    Column("p99_ms", "p99", mark("p99 (ms)")),
+    Column("light_p99_ms", "light p99", mark("a light endpoint's p99 (ms)")),
+    Column("loop_lag_ms", "loop lag", mark("loop lag (ms)")),
+    Column("threads", "threads", mark("threads in use")),
+    Column("queries", "queries", mark("queries of one request")),
 )
 
 
@@ -102,7 +103,13 @@ def group_by_load(
 
 
 def heading(operation: Operation, clients: int) -> str:
-    return f"{operation}, {clients} client{'s' if clients > 1 else ''}"
+    return ngettext(
+        "{operation}, {clients} client",
+        "{operation}, {clients} clients",
+        clients,
+        operation=operation,
+        clients=clients,
+    )
 
 
 def read_results() -> Results:

@@ -15,6 +15,7 @@ from subprocess import PIPE
 
 from app.core.config import Settings
 from app.core.errors import Unavailable
+from app.core.translation import mark
 from app.features.lab.repository import LabDatabase, temporary_database
 from app.features.lab.schemas import (
     STEPS,
@@ -63,7 +64,7 @@ async def measure(settings: Settings, plan: Plan) -> AsyncGenerator[Event, None]
 
 def check_drivers(settings: Settings) -> None:
     if settings.database.get_backend_name() == "postgresql" and not find_spec("psycopg"):
-        raise Unavailable("The lab's sync driver is missing: pip install 'psycopg[binary]'")
+        raise Unavailable(mark("The lab's sync driver is missing: pip install 'psycopg[binary]'"))
 
 
 async def measure_step(
@@ -126,7 +127,7 @@ async def running_server(
     try:
         line = await process.stdout.readline()
         if not line:
-            raise Unavailable("The lab's server did not start.")
+            raise Unavailable(mark("The lab's server did not start."))
         yield int(line)
     except BaseException:  # nobody needs the server's results any more
         process.kill()

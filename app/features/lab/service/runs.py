@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from app.core.config import Settings
 from app.core.errors import AppError, Conflict
+from app.core.translation import mark
 from app.features.lab.schemas import (
     Event,
     Failed,
@@ -70,7 +71,7 @@ class Run:
             position += 1
 
     async def _run(self, settings: Settings, plan: Plan) -> None:
-        failure = "The run was canceled."
+        failure = mark("The run was canceled.")
         try:
             async with aclosing(measure(settings, plan)) as events:
                 async for event in events:
@@ -79,7 +80,7 @@ class Run:
             failure = error.detail
         except Exception:
             logger.exception("The lab's run failed")
-            failure = "The run failed. See the server log for the reason."
+            failure = mark("The run failed. See the server log for the reason.")
         finally:
             if not isinstance(self.last, Results):
                 await self._add(Failed(detail=failure))

@@ -6,15 +6,18 @@ from starlette.responses import Response
 
 from app.accounts.dependencies import Member
 from app.core.errors import Invalid
+from app.core.translation import mark
 from app.features.orders.dependencies import MemberOrders
 from app.features.orders.schemas import OrderCreate, Quantity
 from app.features.orders.service import OrderService
+from app.web.flash import flash
 from app.web.forms import Form, FormDep
 from app.web.links import page_url
-from app.web.navigation import ResponseException, redirect
+from app.web.navigation import ResponseException
 from app.web.once import SubmitOnceDep, new_form
 from app.web.rendering import render
 
+CREATED = mark("Order created. Place it when it is complete.")
 MAX_ITEMS = 50
 PREFIX = "quantity_"  # A field is named by its item's id.
 QUANTITIES = TypeAdapter(dict[str, Quantity])
@@ -34,12 +37,12 @@ async def create_order(
     try:
         draft = draft_of(form)
         if not await once.is_first(member, form):
-            return redirect(page_url(request, "show_orders", notice="created"))
+            return flash(request, page_url(request, "show_orders"), CREATED)
         order = await orders.create(draft)
     except (ValidationError, Invalid) as error:
         form.add_error(error)
         raise ResponseException(await show_form(request, orders, form)) from error
-    return redirect(page_url(request, "show_order", order_id=order.id, notice="created"))
+    return flash(request, page_url(request, "show_order", order_id=order.id), CREATED)
 
 
 async def show_form(request: Request, orders: OrderService, form: Form) -> Response:

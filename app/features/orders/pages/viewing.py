@@ -1,18 +1,19 @@
 """The list of orders, and one order with buttons to place, ship and delete it."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from app.accounts.dependencies import Member
 from app.core.errors import Conflict, Stale
+from app.core.translation import mark
 from app.features.orders.dependencies import MemberOrders
 from app.features.orders.models import OrderStatus
 from app.features.orders.schemas import OrderQuery
+from app.web.flash import flash
 from app.web.forms import FormDep, expected_version
 from app.web.links import page_url
-from app.web.navigation import redirect
 from app.web.resource_pages import ResourcePages
 
 router = APIRouter(prefix="/orders")
@@ -20,12 +21,8 @@ router = APIRouter(prefix="/orders")
 
 class OrderPages(ResourcePages):
     name, folder, list_page = "order", "orders", "show_orders"
+    title = "number"
     query = OrderQuery
-    notices: ClassVar = {
-        "created": "Order created. Place it when it is complete.",
-        "placed": "Order placed. A confirmation is on its way by email.",
-        "shipped": "Order shipped.",
-    }
     conflicts = (Stale, Conflict)
 
 
@@ -52,7 +49,8 @@ async def place_order(
 ) -> Response:
     async with pages.show_conflicts("view", order_id, form):
         await orders.place(order_id, expected_version(form))
-    return redirect(page_url(request, "show_order", order_id=order_id, notice="placed"))
+    url = page_url(request, "show_order", order_id=order_id)
+    return flash(request, url, mark("Order placed. A confirmation is on its way by email."))
 
 
 @router.post("/{order_id:int}/ship")
@@ -61,7 +59,8 @@ async def ship_order(
 ) -> Response:
     async with pages.show_conflicts("view", order_id, form):
         await orders.ship(order_id, expected_version(form))
-    return redirect(page_url(request, "show_order", order_id=order_id, notice="shipped"))
+    url = page_url(request, "show_order", order_id=order_id)
+    return flash(request, url, mark("Order shipped."))
 
 
 @router.get("/{order_id:int}/delete")

@@ -1,0 +1,33 @@
+"""Notify the processes, on PostgreSQL, of users whose name or address has changed."""
+
+from alembic import op
+
+revision = "4be1c07a93d6"
+down_revision = "7c2f90e4b6d1"
+branch_labels = None
+depends_on = None
+
+OLD_COLUMNS = ("id", "is_active", "is_superuser", "password_hash", "email_verified_at")
+NEW_COLUMNS = (*OLD_COLUMNS, "email", "full_name")
+
+
+def upgrade() -> None:
+    watch(NEW_COLUMNS)
+
+
+def downgrade() -> None:
+    watch(OLD_COLUMNS)
+
+
+def watch(columns: tuple[str, ...]) -> None:
+    if op.get_bind().dialect.name != "postgresql":
+        return
+    old, new = (", ".join(f"{row}.{name}" for name in columns) for row in ("OLD", "NEW"))
+    op.execute("DROP TRIGGER notify_user_changed ON users")
+    op.execute(
+        f"""
+        CREATE TRIGGER notify_user_changed AFTER UPDATE OF {", ".join(columns)} ON users
+        FOR EACH ROW WHEN (({old}) IS DISTINCT FROM ({new}))
+        EXECUTE FUNCTION notify_user_changed()
+        """
+    )

@@ -1,0 +1,106 @@
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from app.core import translation
+from app.core.translation import (
+    CATALOG,
+    format_money,
+    format_seconds,
+    format_time,
+    gettext,
+    languages,
+    negotiate,
+    ngettext,
+    use_language,
+)
+
+PORTUGUESE = """
+msgid ""
+msgstr ""
+"Language: pt_BR\\n"
+"Plural-Forms: nplurals=2; plural=(n > 1);\\n"
+"Content-Type: text/plain; charset=utf-8\\n"
+
+msgid "Save {name}"
+msgstr "Salvar {name}"
+
+#, fuzzy
+msgid "Delete"
+msgstr "Editar"
+
+msgid "{count} item"
+msgid_plural "{count} items"
+msgstr[0] "{count} artigo"
+msgstr[1] "{count} artigos"
+"""
+
+
+@pytest.fixture(autouse=True)
+def portuguese(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Add a language to English, instead of those of the project."""
+    file = tmp_path / "pt_BR" / CATALOG
+    file.parent.mkdir(parents=True)
+    file.write_text(PORTUGUESE)
+    monkeypatch.setattr(translation, "FOLDER", tmp_path)
+    monkeypatch.setattr(translation, "languages", languages.__wrapped__)
+
+
+def test_text_is_translated_with_its_values() -> None:
+    assert gettext("Save {name}", name="x") == "Save x"
+    with use_language("pt-BR"):
+        assert gettext("Save {name}", name="x") == "Salvar x"
+        assert gettext("") == ""
+
+
+def test_language_is_named_in_itself() -> None:
+    assert [each.name for each in translation.languages().values()] == [
+        "English",
+        "Português (Brasil)",
+    ]
+
+
+def test_fuzzy_and_missing_texts_stay_english() -> None:
+    with use_language("pt-BR"):
+        assert gettext("Delete") == "Delete"
+        assert gettext("Edit") == "Edit"
+
+
+def test_plural_form_is_that_of_the_language() -> None:
+    with use_language("pt-BR"):
+        forms = [ngettext("{count} item", "{count} items", n, count=n) for n in (0, 1, 2)]
+    assert forms == ["0 artigo", "1 artigo", "2 artigos"]
+
+
+def test_numbers_and_times_are_formatted_for_the_language() -> None:
+    time, price = datetime(2026, 11, 7, 13, 4, tzinfo=UTC), Decimal("1234.5")
+    assert (format_money(price), format_seconds(1)) == ("1,234.50", "1 second")
+    assert format_time(time).replace("\u202f", " ") == "Nov 7, 2026, 1:04 PM UTC"
+    with use_language("pt-BR"):
+        assert (format_money(price), format_seconds(90)) == ("1.234,50", "90 segundos")
+        assert "13:04" in format_time(time)
+
+
+def test_unknown_language_is_english() -> None:
+    with use_language("tlh"):
+        assert gettext("Save {name}", name="x") == "Save x"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "tag"),
+    [
+        ("", "en"),
+        ("pt-BR", "pt-BR"),
+        ("PT-br;q=0.5", "pt-BR"),
+        ("de, pt-BR;q=0.7, en;q=0.8", "en"),
+        ("pt-BR;q=0, en;q=0.1", "en"),
+        ("en-GB, pt-BR;q=0.9", "en"),
+        ("*", "en"),
+        ("pt-BR;q=2", "en"),
+        ("\x00" * 1000, "en"),
+    ],
+)
+def test_language_is_the_one_that_the_browser_prefers(accepted: str, tag: str) -> None:
+    assert negotiate(accepted) == tag
