@@ -169,7 +169,9 @@ async def is_idle(pool: Any) -> bool:
     return bool(pool.checkedout() == 0)
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/api/v1/items", "/login", "/absent"])
+@pytest.mark.parametrize(
+    "path", ["/health/live", "/api/v1/items", "/login", "/problems/forbidden", "/absent"]
+)
 async def test_request_leaves_no_work_for_the_garbage_collector(app: FastAPI, path: str) -> None:
     """A cycle around the request would keep its body and headers until the next collection."""
 
