@@ -120,4 +120,7 @@ def test_catalog_is_complete(path: Path, texts: Catalog) -> None:
             assert is_translated(message), text.id
             wanted = set(PLACEHOLDERS.findall(str(text.id)))
             used = set(PLACEHOLDERS.findall(str(message.string)))
+            assert not set('"<') & set(str(message.string)) - set(str(message.id)), (
+                f"{message.string!r} has HTML that {text.id!r} lacks"
+            )
             assert used <= wanted, f"{message.string!r} has a placeholder that {text.id!r} lacks"

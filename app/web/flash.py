@@ -33,7 +33,7 @@ def read_flash(request: Request) -> str:
     """Return the message for this page, or an empty text. A script that reloads gets none."""
     settings = resources_of(request).settings
     value = _cookie(settings).read(request)
-    if not value or request.headers.get("Sec-Fetch-Dest", "document") != "document":
+    if not value or "X-Requested-With" in request.headers:
         return ""
     content, _, signature = value.partition(".")
     if not hmac.compare_digest(signature.encode(), _signature(settings, content.encode()).encode()):

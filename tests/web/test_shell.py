@@ -79,7 +79,7 @@ async def test_favicon_is_served(browser: httpx.AsyncClient) -> None:
 )
 async def test_theme_is_remembered(browser: httpx.AsyncClient, theme: str, attribute: str) -> None:
     page = await browser.get("/", headers={"Cookie": f"theme={theme}"})
-    assert f'<html lang="en" data-root="/"{attribute}>' in page.text
+    assert f'<html lang="en" dir="ltr" data-root="/"{attribute}>' in page.text
 
 
 async def test_links_are_those_of_enabled_features(

@@ -33,7 +33,8 @@ from app.web.rendering import render
 
 CHECK_EMAIL = mark("Account created. Check your email to confirm your address.")
 
-ENDED = mark("Your session has ended. Sign in, and your form is shown again.")
+CODE_PAGE = "accounts/sign_in_code.html"
+SESSION_ENDED = mark("Your session has ended. Sign in, and your form is shown again.")
 
 router = APIRouter()
 
@@ -96,8 +97,7 @@ async def sign_in(
     try:
         signed_in = await browsers.sign_in(form.read(SignIn), client, cookie.read(request))
     except SecondFactorRequired as required:
-        next_ = form.get("next") or None
-        response = redirect(page_url(request, "show_sign_in_code", next=next_))
+        response = ask_for_code(request, form)
         challenges.write(response, required.challenge)
         return response
     except FORM_ERRORS as error:
@@ -124,12 +124,22 @@ async def redirect_to_sign_in(request: Request, _: NotSignedIn) -> Response:
     """
     if request.method in ("GET", "HEAD"):
         return redirect(page_url(request, "show_login", next=current_url(request)))
-    sent = await get_form(request) if wants_page(request.scope) else Form()
+    # A guest's upload is not read: it may be large.
+    is_kept = wants_page(request.scope) and not request.scope.get("is_upload")
+    sent = await get_form(request) if is_kept else Form()
     if not sent.owner:
         return redirect(page_url(request, "show_login"))
     form = Form({"next": current_url(request), KEPT: keep(sent)})
-    form.status, form.alert = 401, gettext(ENDED)
+    form.status, form.alert = 401, gettext(SESSION_ENDED)
     return show(request, form)
+
+
+def ask_for_code(request: Request, form: Form) -> Response:
+    if not form.get(KEPT):
+        next_ = form.get("next") or None
+        return redirect(page_url(request, "show_sign_in_code", next=next_))
+    kept = Form({name: form.get(name) for name in ("next", KEPT)})
+    return render(request, CODE_PAGE, form=kept)
 
 
 def resume(request: Request, form: Form) -> Response:

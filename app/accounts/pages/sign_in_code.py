@@ -9,15 +9,13 @@ from app.accounts.dependencies import (
     ClientInfoDep,
     SessionCookieDep,
 )
-from app.accounts.pages.sign_in import coming_from, finish_sign_in
+from app.accounts.pages.sign_in import CODE_PAGE, coming_from, finish_sign_in
 from app.accounts.schemas import SecondFactorSignIn
 from app.core.errors import InvalidTokenRequest
 from app.web.forms import FORM_ERRORS, FormDep
 from app.web.links import page_url
 from app.web.navigation import ResponseException, redirect
 from app.web.rendering import render
-
-PAGE = "accounts/sign_in_code.html"
 
 router = APIRouter(prefix="/login/code")
 
@@ -26,7 +24,7 @@ router = APIRouter(prefix="/login/code")
 async def show_sign_in_code(request: Request, challenges: ChallengeCookieDep) -> Response:
     if challenges.read(request) is None:
         return redirect(page_url(request, "show_login"))
-    return render(request, PAGE, form=coming_from(request))
+    return render(request, CODE_PAGE, form=coming_from(request))
 
 
 @router.post("")
@@ -44,7 +42,7 @@ async def sign_in_with_code(
     except FORM_ERRORS as error:
         form.add_error(error, {InvalidTokenRequest: "code"})
         form.values.pop("code", None)
-        raise ResponseException(render(request, PAGE, form=form)) from error
+        raise ResponseException(render(request, CODE_PAGE, form=form)) from error
     response = finish_sign_in(request, form, signed_in)
     challenges.delete(response)
     return response

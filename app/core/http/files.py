@@ -1,13 +1,14 @@
 """Downloads of stored files, whole or in part (RFC 9110, section 14)."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from app.core.http.openapi import header_fields
 from app.core.http.problem_kinds import MEDIA_TYPE, example_of
@@ -47,7 +48,8 @@ async def send_file(request: Request, storage: Storage, file: Download) -> Respo
     """Return a response that streams the file, or the part that the request asks for."""
     etag = f'"{file.tag}"'
     headers = HEADERS | {"ETag": etag, "Content-Disposition": disposition(file.name)}
-    if etag in request.headers.get("If-None-Match", ""):
+    known = request.headers.get("If-None-Match", "")
+    if etag in known or known == "*":
         return Response(status_code=304, headers=headers)
     start, stop, status = 0, file.size, 200
     if part := requested_part(request, etag, file.size):
@@ -56,13 +58,33 @@ async def send_file(request: Request, storage: Storage, file: Download) -> Respo
     headers["Content-Length"] = str(stop - start)
     chunks = storage.read(file.key, start, stop)
     first = await anext(chunks)  # An error in it gets an ordinary error response.
-    return StreamingResponse(_content(first, chunks), status, headers, file.media_type)
+    return FileResponse(first, chunks, status, headers, file.media_type)
 
 
-async def _content(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for chunk in rest:
-        yield chunk
+class FileResponse(StreamingResponse):
+    """Streams a file, and closes it also for a HEAD, or when the client goes away."""
+
+    def __init__(
+        self,
+        first: bytes,
+        rest: AsyncGenerator[bytes],
+        status: int,
+        headers: Mapping[str, str],
+        media_type: str,
+    ) -> None:
+        super().__init__(self._content(first), status, headers, media_type)
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._rest.aclose()
+
+    async def _content(self, first: bytes) -> AsyncIterator[bytes]:
+        yield first
+        async for chunk in self._rest:
+            yield chunk
 
 
 def requested_part(request: Request, etag: str, size: int) -> tuple[int, int] | None:

@@ -1,6 +1,6 @@
 """The storage of files in a bucket of S3, or of a service that is compatible with it."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -36,7 +36,7 @@ class Bucket:
         with _raise_unavailable():
             await obstore.put_async(self._store, key, file)
 
-    async def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
+    async def read(self, key: str, start: int, stop: int) -> AsyncGenerator[bytes]:
         # In parts, since the time-out is for a whole response, and the client may be slow.
         for part in range(start, stop, PART_BYTES):
             with _raise_unavailable():

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
@@ -22,7 +23,7 @@ class LocalFolder:
     async def put(self, key: str, file: BinaryIO) -> None:
         await to_thread.run_sync(self._put, key, file)
 
-    async def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
+    async def read(self, key: str, start: int, stop: int) -> AsyncGenerator[bytes]:
         async with await open_file(self._root / key, "rb") as file:
             await file.seek(start)
             while start < stop and (chunk := await file.read(min(CHUNK_BYTES, stop - start))):
@@ -66,10 +67,10 @@ class LocalFolder:
         path = self._root / folder
         if not path.exists():
             return []
+        files = list[StoredFile]()
         with os.scandir(path) as entries:
-            return [
-                StoredFile(
-                    f"{folder}/{entry.name}", datetime.fromtimestamp(entry.stat().st_mtime, UTC)
-                )
-                for entry in entries
-            ]
+            for entry in entries:
+                with suppress(FileNotFoundError):  # It was deleted or renamed meanwhile.
+                    stored_at = datetime.fromtimestamp(entry.stat().st_mtime, UTC)
+                    files.append(StoredFile(f"{folder}/{entry.name}", stored_at))
+        return files

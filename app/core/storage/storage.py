@@ -5,7 +5,7 @@ always has its file. A file without a row is left when a process dies in between
 deleted together with another row. A scheduled job of the slice deletes such files.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from secrets import token_hex
@@ -22,7 +22,7 @@ class StoredFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Download:
-    """A stored file and what a client is told about it. `tag` is another one for other content."""
+    """A stored file, as a client gets it. `tag` changes when the content does."""
 
     key: str
     name: str
@@ -35,7 +35,7 @@ class Storage(Protocol):
     async def put(self, key: str, file: BinaryIO) -> None:
         """Store a file under a new key."""
 
-    def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
+    def read(self, key: str, start: int, stop: int) -> AsyncGenerator[bytes]:
         """Yield the bytes of a part of a file. Raise FileNotFoundError."""
 
     async def delete(self, keys: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""What is checked of an uploaded file before it is stored.
+"""Checks of an uploaded file before it is stored.
 
 Nothing that a client says about its file is believed: the name is cleaned, the type is found out
 from the content, and the size is counted.
@@ -52,7 +52,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What is known of a file whose content was read."""
+    """The properties of a file that was checked."""
 
     name: str
     media_type: str
@@ -128,7 +128,7 @@ def binary_type(head: bytes) -> str | None:
         found = puremagic.magic_string(head)
     except (puremagic.PureError, ValueError):
         return None
-    return next((each.mime_type for each in found if each.mime_type in BINARY_TYPES), None)
+    return found[0].mime_type if found[0].mime_type in BINARY_TYPES else None
 
 
 def text_type(name: str) -> str:

@@ -107,7 +107,7 @@ class AttachmentService:
 
 
 class AttachmentFiles:
-    """What background jobs do with the files."""
+    """Background work on the files of attachments."""
 
     def __init__(self, units: UnitsOfWork[AttachmentFileRepository], storage: Storage) -> None:
         self._units = units

@@ -1,5 +1,7 @@
 // Improves the pages, which also work without it.
 
+// A message that is shown once is for the next page, and not for what a script fetches.
+const FETCHED = { Accept: "text/html", "X-Requested-With": "XMLHttpRequest" };
 const root = document.documentElement;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -59,7 +61,7 @@ function refresh() {
 
 async function load() {
   isWaiting = false;
-  const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+  const response = await fetch(location.href, { headers: FETCHED });
   if (response.redirected) return leave();
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const fresh = page.querySelector("[data-live]")?.innerHTML;

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
@@ -9,6 +10,7 @@ from starlette.responses import Response
 
 from app.core.http.files import disposition, send_file
 from app.core.http.middleware.compression import Compression
+from app.core.http.middleware.head import HeadAsGet
 from app.core.storage.folder import LocalFolder
 from app.core.storage.storage import Download
 from tests.conftest import client_of
@@ -18,12 +20,18 @@ SIZE = len(CONTENT)
 FILE = Download("things/1", "digits.txt", "text/plain", SIZE, tag="digest")
 
 
+def open_files(folder: Path) -> list[Path]:
+    handles = [handle for handle in Path("/proc/self/fd").iterdir() if handle.exists()]
+    return [target for each in handles if (target := each.readlink()).is_relative_to(folder)]
+
+
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """Yield a client of an application that has one file."""
     storage, app = LocalFolder(tmp_path), FastAPI()
     await storage.put(FILE.key, BytesIO(CONTENT))
     app.add_middleware(Compression)
+    app.add_middleware(HeadAsGet)
 
     @app.get("/file")
     async def read_file(request: Request) -> Response:
@@ -52,8 +60,9 @@ async def test_file_is_sent_whole_with_headers_that_make_it_harmless(
     )
 
 
-async def test_file_that_the_client_has_returns_304(client: httpx.AsyncClient) -> None:
-    response = await client.get("/file", headers={"If-None-Match": '"other", "digest"'})
+@pytest.mark.parametrize("known", ['"other", "digest"', "*"])
+async def test_file_that_the_client_has_returns_304(client: httpx.AsyncClient, known: str) -> None:
+    response = await client.get("/file", headers={"If-None-Match": known})
     assert (response.status_code, response.content) == (304, b"")
 
 
@@ -110,3 +119,10 @@ def test_names_are_quoted_and_also_sent_in_utf_8() -> None:
     assert disposition("램프.png") == (
         "attachment; filename=\"__.png\"; filename*=UTF-8''%EB%9E%A8%ED%94%84.png"
     )
+
+
+async def test_response_without_a_body_closes_the_file(
+    client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    await client.head("/file")
+    assert await asyncio.to_thread(open_files, tmp_path) == []

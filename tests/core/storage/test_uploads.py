@@ -52,7 +52,14 @@ async def test_type_is_found_out_from_the_content(
 
 @pytest.mark.parametrize(
     "content",
-    [EXECUTABLE, b"PK\x03\x04\x14\x00\x00\x00\x08\x00", b"text\x00", b"\xff\xfetext", b"text\xe4"],
+    [
+        EXECUTABLE,
+        b"PK\x03\x04\x14\x00\x00\x00\x08\x00",
+        b"RIFF$\x00\x00\x00WAVEfmt \x10\x00",
+        b"text\x00",
+        b"\xff\xfetext",
+        b"text\xe4",
+    ],
 )
 async def test_file_of_another_type_is_refused(content: bytes) -> None:
     with pytest.raises(Invalid, match="Files of this type are not accepted"):

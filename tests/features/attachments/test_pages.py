@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.conftest import Person, sign_in
+from tests.conftest import Person, browser_of, sign_in
 from tests.features.attachments.steps import TEXT, attach, make_item, png, resources_of
 from tests.features.items.test_pages import link
 
@@ -74,3 +74,13 @@ async def test_pages_of_another_users_item_return_404(
     for page in ("", "/1/delete"):
         form = {"file": ("lamp.txt", TEXT)}
         assert (await browser.post(f"{path}{page}", files=form)).status_code == 404
+
+
+async def test_upload_of_a_guest_is_not_read(
+    app: FastAPI, item: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("starlette.requests.Request.form")
+    async with browser_of(app) as guest:
+        form, file = {"form_owner": "1"}, {"file": ("lamp.txt", TEXT)}
+        response = await guest.post(f"/items/{item['id']}/attachments", data=form, files=file)
+    assert (response.status_code, response.headers["Location"]) == (303, "/login")

@@ -1,6 +1,7 @@
 """What was typed into a form is not lost, and is not saved in another account."""
 
 import httpx
+import pyotp
 import pytest
 from fastapi import FastAPI
 
@@ -30,6 +31,27 @@ async def sign_in_again(
     return await browser.post(signed_in.headers["Location"], data=form)
 
 
+def multipart(form: dict[str, str]) -> dict[str, tuple[None, str]]:
+    return {name: (None, value) for name, value in form.items()}
+
+
+async def set_up_second_factor(person: Person) -> list[str]:
+    """Return the recovery codes."""
+    path = "/api/v1/users/me/second-factor"
+    begun = await person.client.post(f"{path}/set-up", json={"current_password": PASSWORD})
+    body = {"token": begun.json()["token"], "code": pyotp.TOTP(begun.json()["secret"]).now()}
+    enabled = await person.client.post(path, json=body)
+    codes: list[str] = enabled.json()["recovery_codes"]
+    return codes
+
+
+async def sign_in_with(browser: httpx.AsyncClient, person: Person, code: str) -> None:
+    form = {"email": person.email, "password": PASSWORD}
+    code_page = await browser.post("/login", data=form)
+    signed_in = await browser.post(code_page.headers["Location"], data={"code": code})
+    assert signed_in.status_code == 303
+
+
 @pytest.mark.parametrize("is_new", [True, False])
 async def test_form_is_shown_again_after_its_session_has_ended(
     browser: httpx.AsyncClient, ann: Person, is_new: bool
@@ -46,6 +68,26 @@ async def test_form_is_shown_again_after_its_session_has_ended(
     assert await names(ann) == ([] if is_new else ["Old"])
     assert (await browser.post(path, data=again)).status_code == 303
     assert await names(ann) == [TYPED["name"]]
+
+
+async def test_long_form_survives_a_sign_in_with_a_second_factor(
+    browser: httpx.AsyncClient, ann: Person
+) -> None:
+    recovery_code = await set_up_second_factor(ann)
+    await sign_in_with(browser, ann, recovery_code[0])
+    form = form_of(await browser.get("/items/new")) | {"name": "긴 글", "description": 9000 * "한"}
+    await browser.post("/logout")
+    asked = await browser.post("/items/new", files=multipart(form))
+    assert 'enctype="multipart/form-data"' in asked.text
+    sign_in_form = form_of(asked) | {"email": ann.email, "password": PASSWORD}
+    code_page = await browser.post("/login", files=multipart(sign_in_form))
+    code_form = form_of(code_page) | {"code": "wrong"}
+    code_page = await browser.post("/login/code", files=multipart(code_form))
+    code_form = form_of(code_page) | {"code": recovery_code[1]}
+    signed_in = await browser.post("/login/code", files=multipart(code_form))
+    assert signed_in.status_code == 307
+    shown = await browser.post(signed_in.headers["Location"], files=multipart(code_form))
+    assert form_of(shown) == form
 
 
 async def test_form_of_another_account_is_not_saved_before_the_user_has_seen_it(

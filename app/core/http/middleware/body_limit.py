@@ -22,7 +22,7 @@ class Limit(NamedTuple):
 
 
 class BodyLimit:
-    """Middleware that refuses bodies beyond the limit, which uploads and other forms have too.
+    """Middleware that refuses bodies beyond a limit. Uploads and forms have limits of their own.
 
     Starlette's refuses when the body is read, or when the response starts: an endpoint that does
     not read it would have done its work by then. So a body whose Content-Length is too large is
@@ -35,7 +35,7 @@ class BodyLimit:
         # Parsing a form blocks the event loop, and the forms of this application are short.
         self._forms = self._limit("form", min(settings.max_body_bytes, MAX_FORM_BYTES))
         # Around the file there are the boundaries and other fields.
-        self._uploads = self._limit("file", settings.max_upload_bytes, beside=MAX_FORM_BYTES)
+        self._uploads = self._limit("file", settings.max_upload_bytes, overhead=MAX_FORM_BYTES)
         self._upload_routes: UploadRoutes | None = None
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -46,13 +46,14 @@ class BodyLimit:
             return self.app(scope, receive, send)
         limit = self._limit_of(scope)
         scope["body_limit"] = limit.message
+        scope["is_upload"] = limit is self._uploads
         if length.isdecimal() and int(length) > limit.middleware.max_body_size:
             return PlainTextResponse(limit.message, 413)(scope, receive, send)
         return limit.middleware(scope, receive, send)
 
-    def _limit(self, what: str, size: int, beside: int = 0) -> Limit:
-        message = f"The {what} is too large: the limit is {size:,} bytes."
-        return Limit(RequestBodyLimitMiddleware(self.app, size + beside), message)
+    def _limit(self, subject: str, size: int, overhead: int = 0) -> Limit:
+        message = f"The {subject} is too large: the limit is {size:,} bytes."
+        return Limit(RequestBodyLimitMiddleware(self.app, size + overhead), message)
 
     def _limit_of(self, scope: Scope) -> Limit:
         content_type = header(scope, b"content-type").lower()

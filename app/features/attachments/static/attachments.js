@@ -21,6 +21,7 @@ function send(form) {
   });
   request.open("POST", form.action);
   request.setRequestHeader("Accept", "text/html");
+  request.setRequestHeader("X-Requested-With", "XMLHttpRequest"); // The message is for the next page.
   request.send(new FormData(form));
   button.disabled = true;
   progress.hidden = false;
