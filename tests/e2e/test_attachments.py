@@ -38,7 +38,7 @@ def test_file_is_uploaded_by_the_script_and_a_refused_one_keeps_the_page(
     choose(page, b"MZ\x90\x00")
     expect(page.get_by_role("alert")).to_contain_text("Files of this type are not accepted.")
     choose(page, png())
-    expect(page.get_by_text("File uploaded.")).to_be_visible()
+    expect(page.get_by_text("“lamp.png” uploaded.")).to_be_visible()
     expect(page.get_by_role("link", name="lamp.png", exact=True)).to_be_visible()
     check_accessibility(page)
     page.get_by_role("link", name="Delete lamp.png").click()

@@ -16,6 +16,7 @@ from app.core.database.startup import check_clock, required_connections
 from app.core.database.unit_of_work import Database
 from app.resources import app_resources
 from tests.conftest import make_settings, only
+from tests.server import free_port
 
 DAYS = 24 * 60 * 60
 SetClock = Callable[[float], None]
@@ -112,6 +113,7 @@ def served(
     monkeypatch.setattr("app.core.http.listener.Workers.run", lambda workers: None)
     monkeypatch.setenv("ENVIRONMENT", "test")
     monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("PORT", str(free_port()))
 
     def serve(**environment: str) -> None:
         for name, value in environment.items():
