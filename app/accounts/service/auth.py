@@ -26,7 +26,7 @@ from app.accounts.schemas import (
     TokenRequest,
 )
 from app.accounts.scopes import allowed_scopes
-from app.accounts.service.attempts import Attempts
+from app.accounts.service.attempts import Attempts, source_of
 from app.accounts.service.codes import WRONG_CODE, SecondFactorCodes
 from app.accounts.service.devices import Devices
 from app.accounts.service.security_events import SecurityEventService
@@ -218,10 +218,11 @@ class AuthService:
         token_hash = digest(data.challenge.get_secret_value())
         async with self._accounts.reading() as accounts:
             challenge = await accounts.challenges.get(token_hash)
+            seen = await accounts.users.get(challenge.user_id) if challenge else None
         if challenge is None:
             raise wrong_challenge()
-        device = self._devices.recognize(challenge.user_id, client.device)
-        await self._attempts.code(challenge.user_id, device)
+        is_known = self._devices.is_known(seen, client.device)
+        await self._attempts.code(challenge.user_id, source_of(is_known))
         async with self._accounts.transaction() as accounts:
             user = await accounts.users.lock(challenge.user_id)
             is_open = await accounts.challenges.attempt(token_hash, MAX_CODES_OF_A_CHALLENGE)
@@ -243,7 +244,9 @@ class AuthService:
         open_session: OpenSession[ResultT],
     ) -> ResultT:
         for _ in range(2):  # once more when the password changed meanwhile, or its hash was renewed
-            check = partial(self._check_password, key, password, client)
+            async with self._accounts.reading() as accounts:
+                seen = await accounts.users.get_by_email(key)
+            check = partial(self._check_password, seen, key, password, client)
             user, new_hash = await self._hashing.run(client.network, check)
             async with self._accounts.transaction() as accounts:
                 unchanged = await accounts.users.get_unchanged(user)
@@ -318,21 +321,19 @@ class AuthService:
         return min(created_at + self._session_lifetime, utc_now() + self._idle_lifetime)
 
     async def _check_password(
-        self, key: str, password: str, client: ClientInfo
+        self, user: User | None, key: str, password: str, client: ClientInfo
     ) -> tuple[User, str | None]:
         """Return the user, and a new hash if the old one is outdated.
 
         Failures are counted when it is this attempt's turn: of many at once, few more than the
         limit are checked.
         """
-        async with self._accounts.reading() as accounts:
-            user = await accounts.users.get_by_email(key)
-        device = self._devices.recognize(user.id, client.device) if user else ""
-        await self._attempts.check_failures(key, device)
+        is_known = self._devices.is_known(user, client.device)
+        await self._attempts.check_failures(client.network, key, is_known=is_known)
         stored = user.password_hash if user else None
         matches, new_hash = await self._passwords.verify(password, stored)
         if user is None or not matches or not user.is_active:
-            await self._attempts.count_failure(key, device)
+            await self._attempts.count_failure(client.network, key, is_known=is_known)
             raise wrong_password()
         if self._lacks_verification(user):
             raise InvalidTokenRequest(

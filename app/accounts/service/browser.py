@@ -161,4 +161,4 @@ class BrowserService:
             await accounts.sessions.end_by_cookie(digest(previous))
         await self._auth.add_session(accounts, session)
         await accounts.sessions.clean_up()
-        return SignedIn(cookie, self._devices.issue(user.id, client.device))
+        return SignedIn(cookie, self._devices.issue(user))
