@@ -15,8 +15,9 @@ from app.accounts.service import attempts, second_factor
 from app.core.database.models import utc_now
 from app.core.security.seals import InvalidSeal, Seals
 from tests.accounts.conftest import FACTOR, Authenticator, Outbox
+from tests.accounts.test_api_keys import make_key
 from tests.accounts.test_emails import post
-from tests.accounts.test_refresh import refresh
+from tests.accounts.test_refresh import refresh, sign_in, works
 from tests.accounts.test_security_events import facts
 from tests.conftest import (
     PASSWORD,
@@ -27,6 +28,7 @@ from tests.conftest import (
     make_settings,
     running,
 )
+from tests.slices import needs
 
 TOKEN = "/api/v1/auth/token"
 COMPLETE = "/api/v1/auth/second-factor"
@@ -203,7 +205,8 @@ async def test_set_up_takes_the_password_and_a_code_of_the_secret(
     wrong = body | {"code": authenticator.wrong_code()}
     assert (await ann.client.post(FACTOR, json=wrong)).status_code == 403
     assert (await bob.client.post(FACTOR, json=body)).status_code == 422
-    for forged in ("x", "é", body["token"][:-4]):
+    stored = Seals("second factor", SECRET_KEY).seal(ann.id, authenticator.secret)
+    for forged in ("x", "é", body["token"][:-4], stored):
         response = await ann.client.post(FACTOR, json=body | {"token": forged})
         assert response.status_code == 422
     with monkeypatch.context() as patch:
@@ -211,7 +214,7 @@ async def test_set_up_takes_the_password_and_a_code_of_the_secret(
         assert (await ann.client.post(FACTOR, json=body)).status_code == 422
     assert (await ann.client.get(FACTOR)).json()["is_enabled"] is False
     assert (await ann.client.post(FACTOR, json=body)).status_code == 201
-    assert (await ann.client.post(FACTOR, json=body)).status_code == 409
+    assert (await ann.client.post(FACTOR, json=wrong)).status_code == 409
     assert (await ann.client.post(url, json={"current_password": PASSWORD})).status_code == 409
 
 
@@ -334,5 +337,44 @@ async def test_superuser_without_the_required_second_factor_has_no_more_rights_t
             assert refused.json()["type"] == "/problems/second-factor-missing"
             other = await ann.client.get("/api/v1/users")
             assert other.json()["type"] == "/problems/missing-scope"
+            stolen = (await sign_in(root.client, root))["access_token"]
             await authenticator.set_up(root)
             assert (await root.client.get("/api/v1/users")).status_code == 200
+            # Its session was opened by the password alone.
+            assert not await works(app, stolen)
+
+
+@needs("items")
+async def test_key_of_a_superuser_without_the_required_second_factor_sees_own_items_only(
+    database_url: str, password_hash: str
+) -> None:
+    async with running(make_settings(database_url)) as app:
+        ann = await make_person(app, password_hash, "ann")
+        root = await make_person(app, password_hash, "root", is_superuser=True)
+        async with ann.client, root.client:
+            lamp = {"name": "Lamp", "price": 1}
+            assert (await ann.client.post("/api/v1/items", json=lamp)).status_code == 201
+            key = (await make_key(root, scopes=["items:read", "items:all"]))["key"]
+    settings = make_settings(database_url, require_second_factor="superusers")
+    async with running(settings) as app, client_of(app, key) as client:
+        assert (await client.get("/api/v1/items")).json()["results"] == []
+
+
+@needs("items")
+async def test_enabling_ends_other_sessions_and_keys_and_disabling_ends_other_sessions(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person, authenticator: Authenticator
+) -> None:
+    key = (await make_key(ann))["key"]
+    tokens = await sign_in(client, ann)
+    await authenticator.set_up(ann)
+    assert not await works(app, tokens["access_token"])
+    assert not await works(app, key)
+    assert (await refresh(client, tokens["refresh_token"])).status_code == 400
+    key = (await make_key(ann))["key"]
+    challenge = await challenge_of(client, ann)
+    response = await complete(client, challenge, authenticator.next_code())
+    body = {"current_password": PASSWORD, "code": authenticator.next_code()}
+    assert (await ann.client.request("DELETE", FACTOR, json=body)).status_code == 204
+    assert not await works(app, response.json()["access_token"])
+    assert await works(app, key)
+    assert (await ann.client.get(ME)).status_code == 200
