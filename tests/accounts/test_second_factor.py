@@ -77,6 +77,7 @@ async def test_sign_in_takes_a_code_after_the_password(
     assert "Sign in again" in await refuse(client, challenge, authenticator.next_code())
     assert await facts(app) == [
         ("second_factor_enabled", "success", ann.id, ann.id),
+        ("second_factor_requested", "success", ann.id, ann.id),
         ("sign_in", "success", ann.id, ann.id),
     ]
 
@@ -119,7 +120,18 @@ async def test_challenge_admits_five_codes(
     for _ in range(5):
         await refuse(client, challenge, authenticator.wrong_code())
     assert "Sign in again" in await refuse(client, challenge, authenticator.next_code())
-    assert (await facts(app))[1:] == [("second_factor_check", "failure", ann.id, None)] * 5
+    assert (await facts(app))[2:] == [("second_factor_check", "failure", ann.id, None)] * 5
+
+
+async def test_password_without_a_code_on_a_new_device_is_told_to_the_owner(
+    client: httpx.AsyncClient, outbox: Outbox, ann: Person, authenticator: Authenticator
+) -> None:
+    await authenticator.set_up(ann)
+    challenge = await challenge_of(client, ann)
+    mails = [(ann.email, "second_factor_enabled"), (ann.email, "new_device")]
+    assert await outbox.to() == mails
+    assert (await complete(client, challenge, authenticator.next_code())).status_code == 200
+    assert await outbox.to() == mails
 
 
 async def test_challenge_expires(
@@ -237,11 +249,17 @@ async def test_disabling_and_new_recovery_codes_take_the_password_and_a_code(
 
 
 async def test_renewed_recovery_codes_replace_the_old_ones(
-    app: FastAPI, client: httpx.AsyncClient, ann: Person, authenticator: Authenticator
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    outbox: Outbox,
+    ann: Person,
+    authenticator: Authenticator,
 ) -> None:
     await authenticator.set_up(ann)
     body = {"current_password": PASSWORD, "code": authenticator.recovery_codes[0]}
     renewed = (await ann.client.post(f"{FACTOR}/recovery-codes", json=body)).json()
+    mails = [template for _, template in await outbox.to()]
+    assert mails[1:] == ["recovery_code_used", "recovery_codes_renewed"]
     challenge = await challenge_of(client, ann)
     await refuse(client, challenge, authenticator.recovery_codes[1])
     assert (await complete(client, challenge, renewed["recovery_codes"][0])).status_code == 200
@@ -262,7 +280,7 @@ async def test_disabled_second_factor_is_not_asked_for_and_told_by_mail(
     await refuse(client, challenge, authenticator.recovery_codes[0])
     assert (await enter_password(client, ann)).status_code == 200
     mails = [template for _, template in await outbox.to()]
-    assert mails[:2] == ["second_factor_enabled", "second_factor_disabled"]
+    assert mails[:3] == ["second_factor_enabled", "new_device", "second_factor_disabled"]
     assert ("second_factor_disabled", "success", ann.id, ann.id) in await facts(app)
 
 

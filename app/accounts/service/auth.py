@@ -228,10 +228,10 @@ class AuthService:
             is_open = await accounts.challenges.attempt(token_hash, MAX_CODES_OF_A_CHALLENGE)
             if user is None or not user.is_active or not is_open:
                 raise wrong_challenge()
-            if await self._codes.accept(accounts, user.id, data.code):
+            if await self._codes.accept(accounts, user, data.code):
                 await accounts.challenges.delete(token_hash)
                 scopes = frozenset(challenge.scope.split()) & allowed_scopes(user.is_superuser)
-                return await self._open(accounts, user, scopes, client, open_session)
+                return await open_session(accounts, user, scopes)
         await self._codes.record_refusal(challenge.user_id)  # The attempt is committed.
         raise InvalidTokenRequest("invalid_grant", WRONG_CODE)
 
@@ -255,8 +255,9 @@ class AuthService:
                 if new_hash:
                     unchanged.password_hash = new_hash
                 scopes = requested_scopes(scope, allowed_scopes(user.is_superuser))
+                await self._tell_new_device(accounts, user, client)
                 if not await accounts.second_factors.is_enabled(user.id):
-                    return await self._open(accounts, unchanged, scopes, client, open_session)
+                    return await open_session(accounts, unchanged, scopes)
                 challenge = await self._add_challenge(accounts, user.id, scopes)
             raise SecondFactorRequired(challenge)  # after the commit
         raise wrong_password()
@@ -273,21 +274,15 @@ class AuthService:
             )
         )
         await accounts.challenges.clean_up()
+        accounts.security_events.record(EventKind.SECOND_FACTOR_REQUESTED, user_id, by=user_id)
         return token
 
-    async def _open(
-        self,
-        accounts: Accounts,
-        user: User,
-        scopes: frozenset[str],
-        client: ClientInfo,
-        open_session: OpenSession[ResultT],
-    ) -> ResultT:
+    async def _tell_new_device(self, accounts: Accounts, user: User, client: ClientInfo) -> None:
+        """Mail the owner when the right password comes from a new device, even without a code."""
         if await accounts.sessions.is_new_device(user.id, client.address, client.user_agent):
             await accounts.jobs.enqueue(
                 "send_notice", "new_device", user.email, current_language().tag
             )
-        return await open_session(accounts, user, scopes)
 
     async def _open_session(
         self, client: ClientInfo, accounts: Accounts, user: User, scopes: frozenset[str]

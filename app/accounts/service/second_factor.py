@@ -143,12 +143,16 @@ class SecondFactorService:
         """Replace the recovery codes. Raise Forbidden when the password or the code is wrong."""
         seen = await self._prove(principal, data)
         async with self._accounts.transaction() as accounts:
-            if await accounts.users.get_unchanged(seen) is None:  # a change was faster
+            user = await accounts.users.get_unchanged(seen)
+            if user is None:  # a change was faster
                 raise wrong_password()
             if not await accounts.second_factors.is_enabled(principal.user_id):
                 raise not_enabled()
             codes = await self._codes.replace_recovery_codes(accounts, principal.user_id)
             accounts.security_events.record(EventKind.RECOVERY_CODES_RENEWED, principal.user_id)
+            await accounts.jobs.enqueue(
+                "send_notice", "recovery_codes_renewed", user.email, current_language().tag
+            )
         return RecoveryCodes(recovery_codes=codes)
 
     async def disable(self, principal: Principal, data: SecondFactorProof) -> None:
