@@ -148,13 +148,13 @@ async def test_challenge_expires(
 async def test_challenge_is_of_one_account(
     client: httpx.AsyncClient, ann: Person, bob: Person, authenticator: Authenticator
 ) -> None:
-    others = Authenticator()
-    await others.set_up(bob)
+    bobs_authenticator = Authenticator()
+    await bobs_authenticator.set_up(bob)
     await authenticator.set_up(ann)
-    others.step = authenticator.step = authenticator.step + 1
+    bobs_authenticator.step = authenticator.step = authenticator.step + 1
     challenge = await challenge_of(client, ann)
-    await refuse(client, challenge, others.code())
-    await refuse(client, challenge, others.recovery_codes[0])
+    await refuse(client, challenge, bobs_authenticator.code())
+    await refuse(client, challenge, bobs_authenticator.recovery_codes[0])
     assert (await complete(client, challenge, authenticator.code())).status_code == 200
 
 
@@ -332,7 +332,7 @@ async def test_secret_stays_readable_when_the_key_is_replaced(
         settings = make_settings(database_url, secret_key="a new key of 32 bytes or more", **keys)
         async with running(settings) as app, client_of(app) as client:
             if renew:
-                assert await app.state.resources.accounts.second_factors.renew_seals() == 1
+                assert await app.state.resources.accounts.second_factors.renew_seals() == (1, 0)
             challenge = await challenge_of(client, ann)
             return (await complete(client, challenge, authenticator.next_code())).status_code
 

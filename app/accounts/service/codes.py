@@ -26,7 +26,7 @@ ALLOWED_DRIFT = 1  # time steps of 30 seconds, before and after
 RECOVERY_CODES = 10
 RECOVERY_CODE_BYTES = 15
 WRONG_CODE = mark("The code is wrong, or was used already.")
-SIGNED_IN = "signed in"  # what attempts are counted by, besides the account
+SIGNED_IN_BUCKET = "signed in"  # what attempts are counted by, besides the account
 UNKNOWN_KEY = (
     "The second factor of user %s is encrypted with another key than SECRET_KEY and "
     "SECRET_KEY_PREVIOUS: its app's codes are refused"
@@ -60,7 +60,7 @@ class SecondFactorCodes:
 
     async def check(self, user_id: int, code: SecretStr) -> None:
         """Use a code of a user who is signed in. Raise Forbidden when it is wrong."""
-        await self._attempts.code(user_id, SIGNED_IN)
+        await self._attempts.code(user_id, SIGNED_IN_BUCKET)
         async with self._accounts.transaction() as accounts:
             user = await accounts.users.lock(user_id)
             if user and await self.accept(accounts, user, code):
@@ -71,7 +71,7 @@ class SecondFactorCodes:
     async def accept(self, accounts: Accounts, user: User, code: SecretStr) -> bool:
         """Use a code of a locked user, and return whether it is right and new."""
         user_id = user.id
-        given = plain(code)
+        given = normalize_code(code)
         if APP_CODE.fullmatch(given):
             factor = await accounts.second_factors.get(user_id)
             step = self._step_of(factor, given) if factor else None
@@ -90,7 +90,7 @@ class SecondFactorCodes:
     async def replace_recovery_codes(self, accounts: Accounts, user_id: int) -> list[str]:
         """Return new recovery codes. Only their hashes are stored, so they cannot be read later."""
         codes = [new_recovery_code() for _ in range(RECOVERY_CODES)]
-        hashes = [digest(plain(SecretStr(code))) for code in codes]
+        hashes = [digest(normalize_code(SecretStr(code))) for code in codes]
         await accounts.second_factors.replace_codes(user_id, hashes)
         return codes
 
@@ -103,7 +103,7 @@ class SecondFactorCodes:
         return step_of(secret, code)
 
 
-def plain(code: SecretStr) -> str:
+def normalize_code(code: SecretStr) -> str:
     """Return a code as it is stored, however it is grouped."""
     return SEPARATORS.sub("", code.get_secret_value()).upper()
 

@@ -1,5 +1,6 @@
 """The second factor of an account: set up, switched off, and required of superusers."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -18,7 +19,13 @@ from app.accounts.schemas import (
 )
 from app.accounts.scopes import allowed_scopes
 from app.accounts.service.attempts import Attempts
-from app.accounts.service.codes import SIGNED_IN, WRONG_CODE, SecondFactorCodes, plain, step_of
+from app.accounts.service.codes import (
+    SIGNED_IN_BUCKET,
+    WRONG_CODE,
+    SecondFactorCodes,
+    normalize_code,
+    step_of,
+)
 from app.accounts.service.passwords import AccountPasswords, found, wrong_password
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import Conflict, Invalid, WrongCode
@@ -112,8 +119,8 @@ class SecondFactorService:
         secret = self._secret_of(principal, data.token.get_secret_value())
         if await self.is_enabled(principal):
             raise already_enabled()
-        await self._attempts.code(user_id, SIGNED_IN)
-        step = step_of(secret, plain(data.code))
+        await self._attempts.code(user_id, SIGNED_IN_BUCKET)
+        step = step_of(secret, normalize_code(data.code))
         if step is None:
             await self._codes.record_refusal(user_id)
             raise WrongCode(WRONG_CODE)
@@ -170,15 +177,18 @@ class SecondFactorService:
             user = found(await accounts.users.lock(user_id), user_id)
             await self._remove(accounts, user)
 
-    async def renew_seals(self) -> int:
-        """Encrypt all secrets with the current SECRET_KEY, and return their number."""
-        total = last = 0
+    async def renew_seals(self) -> tuple[int, int]:
+        """Encrypt all secrets with the current SECRET_KEY.
+
+        Return the number of those that are encrypted, and of those whose key is unknown.
+        """
+        results, last = Counter[bool](), 0
         while True:
             async with self._accounts.transaction() as accounts:
                 factors = await accounts.second_factors.list(last, BATCH_SIZE)
-                total += sum(map(self._codes.renew_seal, factors))
+                results.update(map(self._codes.renew_seal, factors))
             if not factors:
-                return total
+                return results[True], results[False]
             last = factors[-1].user_id
 
     async def _remove(self, accounts: Accounts, user: User, keep: UUID | None = None) -> None:
