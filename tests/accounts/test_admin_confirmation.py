@@ -1,4 +1,4 @@
-"""The password is asked for again before something dangerous is done."""
+"""The password is asked for again before sensitive account actions."""
 
 import asyncio
 import re

@@ -49,7 +49,7 @@ MAX_EMAIL = 320
 MAX_SCOPE = 1000
 MAX_SUCCESSORS = 3  # of a refresh token whose response was lost
 CHALLENGE_LIFETIME = timedelta(minutes=5)
-MAX_CODES_OF_A_CHALLENGE = 5
+MAX_CODES_PER_CHALLENGE = 5
 IDS_AT_ONCE = 100  # a driver keeps one prepared statement for each number of them
 
 ResultT = TypeVar("ResultT")
@@ -225,7 +225,7 @@ class AuthService:
         await self._attempts.code(challenge.user_id, source_of(is_known))
         async with self._accounts.transaction() as accounts:
             user = await accounts.users.lock(challenge.user_id)
-            is_open = await accounts.challenges.attempt(token_hash, MAX_CODES_OF_A_CHALLENGE)
+            is_open = await accounts.challenges.attempt(token_hash, MAX_CODES_PER_CHALLENGE)
             if user is None or not user.is_active or not is_open:
                 raise wrong_challenge()
             if await self._codes.accept(accounts, user, data.code):

@@ -113,7 +113,7 @@ class BrowserService:
                 self._auth.touch(session)
 
     async def is_confirmed(self, principal: Principal) -> bool:
-        """Return whether the password was entered recently enough for what is dangerous."""
+        """Return whether the password was entered recently enough for sensitive actions."""
         since = utc_now() - self._confirmation_lifetime
         async with self._accounts.reading() as accounts:
             return await accounts.sessions.is_confirmed(principal.session_id, since)
