@@ -64,9 +64,11 @@ class SecondFactorService:
 
         A superuser's API key is no superuser, but may have scopes that others cannot have.
         """
+        if not self._is_required:
+            return principal
         scopes = principal.scopes & allowed_scopes(is_superuser=False)
         is_ordinary = not principal.is_superuser and scopes == principal.scopes
-        if not self._is_required or is_ordinary or await self.is_enabled(principal):
+        if is_ordinary or await self.is_enabled(principal):
             return principal
         return replace(principal, scopes=scopes, is_superuser=False, lacks_second_factor=True)
 
