@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import timedelta
 from itertools import count, islice
 from typing import Any
 
@@ -14,7 +15,7 @@ from app.accounts.models import User
 from app.accounts.service import attempts
 from app.core.errors import TooManyRequests
 from app.core.security.rate_limit import RateLimiter
-from app.core.security.seals import Seals
+from app.core.security.seals import InvalidSeal, Seals
 from app.resources import PASSWORD_THREADS
 from tests.conftest import (
     PASSWORD,
@@ -172,6 +173,22 @@ async def test_forged_device_is_a_stranger(app: FastAPI, ann: Person) -> None:
     deleted = Seals("device", SECRET_KEY).seal(ann.id, "2020-01-01T00:00:00+00:00")
     for device in (forged, stored, deleted, "", "x"):
         assert await guess(app, ann.email, 1, device=device) == [429]
+
+
+async def test_device_is_decrypted_whether_the_address_has_an_account_or_not(
+    app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decrypted = list[int]()
+
+    def unseal(seals: Seals, user_id: int, sealed: str, max_age: timedelta | None = None) -> str:
+        decrypted.append(user_id)
+        raise InvalidSeal
+
+    monkeypatch.setattr(Seals, "unseal", unseal)
+    for email in (ann.email, "nobody@example.com"):
+        await guess(app, email, 1, device=500 * "x")
+        await guess(app, email, 1, device=501 * "x")
+    assert decrypted == [ann.id, 0]
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8:0:{n:x}::1"])
