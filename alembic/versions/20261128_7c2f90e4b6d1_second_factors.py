@@ -12,7 +12,7 @@ Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 UtcDateTime = sa.DateTime(timezone=True)
 
 
-def of_user(table: str) -> sa.ForeignKeyConstraint:
+def user_foreign_key(table: str) -> sa.ForeignKeyConstraint:
     name = f"fk_{table}_user_id_users"
     return sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=name, ondelete="CASCADE")
 
@@ -24,14 +24,14 @@ def upgrade() -> None:
         sa.Column("sealed_secret", sa.Text(), nullable=False),
         sa.Column("last_step", sa.BigInteger(), nullable=False),
         sa.Column("enabled_at", UtcDateTime, nullable=False),
-        of_user("second_factors"),
+        user_foreign_key("second_factors"),
         sa.PrimaryKeyConstraint("user_id", name="pk_second_factors"),
     )
     op.create_table(
         "recovery_codes",
         sa.Column("code_hash", sa.String(64), nullable=False),
         sa.Column("user_id", Id, nullable=False),
-        of_user("recovery_codes"),
+        user_foreign_key("recovery_codes"),
         sa.PrimaryKeyConstraint("code_hash", name="pk_recovery_codes"),
     )
     op.create_index("ix_recovery_codes_user_id", "recovery_codes", ["user_id"])
@@ -43,7 +43,7 @@ def upgrade() -> None:
         sa.Column("scope", sa.Text(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("expires_at", UtcDateTime, nullable=False),
-        of_user("sign_in_challenges"),
+        user_foreign_key("sign_in_challenges"),
         sa.PrimaryKeyConstraint("id", name="pk_sign_in_challenges"),
         sa.UniqueConstraint("token_hash", name="uq_sign_in_challenges_token_hash"),
     )

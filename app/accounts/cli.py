@@ -106,7 +106,11 @@ def renew_key(context: typer.Context) -> None:
     async def work(resources: Resources) -> Any:
         return await resources.accounts.second_factors.renew_seals()
 
-    typer.echo(f"Encrypted: {run(context, work)}")
+    renewed, unreadable = run(context, work)
+    typer.echo(f"Encrypted: {renewed}")
+    if unreadable:
+        typer.echo(f"Unreadable: {unreadable}. Set SECRET_KEY_PREVIOUS to their key.", err=True)
+        raise typer.Exit(1)
 
 
 @auth.command()

@@ -144,6 +144,7 @@ def build_services(
         account_passwords,
         attempts,
         seals,
+        Seals("second factor set-up", *keys),
         issuer=NAME,
         is_required=settings.require_second_factor == "superusers",
     )

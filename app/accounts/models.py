@@ -160,6 +160,7 @@ class EventKind(StrEnum):
     API_KEY_REVOKED = "api_key_revoked"
     SECOND_FACTOR_ENABLED = "second_factor_enabled"
     SECOND_FACTOR_DISABLED = "second_factor_disabled"
+    SECOND_FACTOR_REQUESTED = "second_factor_requested"
     SECOND_FACTOR_CHECK = "second_factor_check"
     RECOVERY_CODE_USED = "recovery_code_used"
     RECOVERY_CODES_RENEWED = "recovery_codes_renewed"

@@ -170,7 +170,7 @@ class SecondFactorRead(Output):
 class RecoveryCodes(Output):
     recovery_codes: list[str] = Field(
         description="Each replaces the app once. They are not shown again.",
-        examples=[["ABCD-EFGH-IJKL-MNOP"]],
+        examples=[["ABCD-EFGH-IJKL-MNOP-QRST-UVWX"]],
     )
 
 

@@ -56,7 +56,7 @@ async def outbox(app: FastAPI) -> Outbox:
 
 
 class Authenticator:
-    """An authenticator app. Its clock is the server's, which stands still but for `wait`."""
+    """An authenticator app. Its clock is the server's, and stands still until `step` changes."""
 
     def __init__(self) -> None:
         self.secret = ""

@@ -1,4 +1,4 @@
-"""The password is asked for again before something dangerous is done."""
+"""The password is asked for again before sensitive account actions."""
 
 import asyncio
 import re
@@ -11,6 +11,8 @@ from fastapi import FastAPI
 
 from app.accounts.session_cache import SessionCache
 from tests.accounts.conftest import Authenticator, described, set_age
+from tests.accounts.test_second_factor_pages import PAGE as FACTOR_PAGE
+from tests.accounts.test_second_factor_pages import SET_UP, read_set_up
 from tests.accounts.test_security_events import facts
 from tests.accounts.test_session_cache import until_held
 from tests.conftest import (
@@ -22,11 +24,11 @@ from tests.conftest import (
     running,
     sign_in,
 )
+from tests.forms import form_of
 from tests.isolation import DEADLINE_SECONDS
 
 LIST = "/admin/user/list"
 CONFIRM = "/confirm"
-FACTOR_PAGE = "/account/second-factor"
 
 
 def hidden_fields(page: httpx.Response) -> dict[str, str]:
@@ -176,7 +178,12 @@ async def test_required_second_factor_is_set_up_before_the_admin_is_used(
             assert "Set it up" in unescape((await browser.get(response.headers["Location"])).text)
             refused = await browser.post(f"/admin/user/edit/{root.id}", data={"full_name": "x"})
             assert (refused.status_code, "second factor" in refused.text) == (403, True)
-            async with root.client:
-                await authenticator.set_up(root)
-            assert (await browser.get("/admin/user/list")).status_code == 200
+            async with browser_of(app) as other:
+                await sign_in(other, root)
+                form = form_of(await read_set_up(browser, authenticator))
+                await browser.post(SET_UP, data=form | {"code": authenticator.code()})
+                assert (await browser.get("/admin/user/list")).status_code == 200
+                # The password alone had opened this session.
+                refused = await other.get("/admin/user/list")
+                assert (refused.status_code, "/login" in refused.headers["Location"]) == (303, True)
         await root.client.aclose()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import timedelta
 from itertools import count, islice
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 from fastapi import FastAPI
 from limits import RateLimitItemPerHour, parse
 
+from app.accounts.models import User
 from app.accounts.service import attempts
 from app.core.errors import TooManyRequests
 from app.core.security.rate_limit import RateLimiter
-from app.core.security.seals import Seals
+from app.core.security.seals import InvalidSeal, Seals
 from app.resources import PASSWORD_THREADS
 from tests.conftest import (
     PASSWORD,
@@ -21,6 +23,7 @@ from tests.conftest import (
     Person,
     browser_of,
     client_of,
+    make_person,
     make_settings,
     running,
 )
@@ -119,13 +122,14 @@ async def test_steady_guesses_of_an_account_wait_longer_and_reach_a_hundred_an_h
     limits = attempts.Attempts(RateLimiter(None, b"key"), parse("10/minute"))
     failures, waits = list[float](), list[int]()
     while now < start + 3 * 3600:
+        address = f"192.0.2.{len(failures) % 6}"
         try:
-            await limits.check_failures("ann", "")
+            await limits.check_failures(address, "ann", is_known=False)
         except TooManyRequests as error:
             waits.append(error.reset_seconds)
             now += error.reset_seconds
         else:
-            await limits.count_failure("ann", "")
+            await limits.count_failure(address, "ann", is_known=False)
             failures.append(now)
     assert all(
         later - earlier >= 3600 for earlier, later in zip(failures, failures[100:], strict=False)
@@ -145,16 +149,68 @@ async def test_device_of_a_user_is_not_locked_out_by_strangers(
         await sign_in_page(browser, ann)
         # The device of another user is a stranger's.
         assert await guess(app, ann.email, 1, device=other.cookies["device"]) == [429]
-        # It has its own count, so that a thief of the cookie is limited, too.
+        # The known devices have a count, too: a thief of a cookie is limited.
         device = browser.cookies["device"]
         assert await guess(app, ann.email, 21, device=device) == [400] * 20 + [429]
 
 
+@needs("pages.py")
+async def test_known_devices_of_a_user_are_counted_together(app: FastAPI, ann: Person) -> None:
+    async with browser_of(app) as browser, browser_of(app) as other:
+        await sign_in_page(browser, ann)
+        await sign_in_page(other, ann)
+        await guess(app, ann.email, 20, device=browser.cookies["device"])
+        assert await guess(app, ann.email, 1, device=other.cookies["device"]) == [429]
+
+
 async def test_forged_device_is_a_stranger(app: FastAPI, ann: Person) -> None:
     await guess(app, ann.email, 20)
-    forged = Seals("device", "another key").seal(ann.id, "x")
-    for device in (forged, "", "x", Seals("second factor", SECRET_KEY).seal(ann.id, "x")):
+    async with app.state.resources.database.reading() as session:
+        created_at = (await session.get_one(User, ann.id)).created_at.isoformat()
+    forged = Seals("device", "another key").seal(ann.id, created_at)
+    stored = Seals("second factor", SECRET_KEY).seal(ann.id, created_at)
+    # SQLite may give the id of a deleted account again.
+    deleted = Seals("device", SECRET_KEY).seal(ann.id, "2020-01-01T00:00:00+00:00")
+    for device in (forged, stored, deleted, "", "x"):
         assert await guess(app, ann.email, 1, device=device) == [429]
+
+
+async def test_device_is_decrypted_whether_the_address_has_an_account_or_not(
+    app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decrypted = list[int]()
+
+    def unseal(seals: Seals, user_id: int, sealed: str, max_age: timedelta | None = None) -> str:
+        decrypted.append(user_id)
+        raise InvalidSeal
+
+    monkeypatch.setattr(Seals, "unseal", unseal)
+    for email in (ann.email, "nobody@example.com"):
+        await guess(app, email, 1, device=500 * "x")
+        await guess(app, email, 1, device=501 * "x")
+    assert decrypted == [ann.id, 0]
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8:0:{n:x}::1"])
+async def test_guesses_from_one_site_do_not_lock_the_account_elsewhere(
+    database_url: str, password_hash: str, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    async def refuse(password: str, hash_: str | None) -> tuple[bool, None]:
+        return False, None
+
+    monkeypatch.setattr(attempts, "FAILURES", (RateLimitItemPerHour(100),))
+    settings = make_settings(database_url, rate_limit_login=parse("1000/minute"))
+    async with running(settings) as app:
+        ann = await make_person(app, password_hash, "ann")
+        await ann.client.aclose()
+        with monkeypatch.context() as patch:
+            patch.setattr(app.state.resources.passwords, "verify", refuse)
+            for n in range(101):
+                async with client_of(app, address=address.format(n=n)) as client:
+                    response = await sign_in(client, ann.email)
+        assert response.status_code == 429
+        async with client_of(app, address="198.51.100.1") as owner:
+            assert (await sign_in(owner, ann.email, PASSWORD)).status_code == 200
 
 
 async def test_guesses_from_the_networks_of_one_ipv6_site_are_limited(
@@ -172,6 +228,14 @@ async def test_guesses_from_the_networks_of_one_ipv6_site_are_limited(
     assert statuses == [400] * 20 + [429]
     async with client_of(app, address="2001:db8:1::1") as neighbor:
         assert (await sign_in(neighbor, ann.email)).status_code == 400
+
+
+async def test_current_password_takes_a_hundred_guesses_an_hour() -> None:
+    limits = attempts.Attempts(RateLimiter(None, b"key"), parse("1000/minute"))
+    for _ in range(100):
+        await limits.current_password(1)
+    with pytest.raises(TooManyRequests):
+        await limits.current_password(1)
 
 
 async def test_guesses_of_the_current_password_are_limited(ann: Person) -> None:

@@ -95,16 +95,33 @@ def test_taken_address_and_weak_password_are_refused() -> None:
     assert str(result.exception).startswith("password: ")
 
 
+async def set_up_second_factor(
+    settings: Settings, password_hash: str, authenticator: Authenticator
+) -> None:
+    async with running(settings) as app:
+        ann = await make_person(app, password_hash, "ann")
+        async with ann.client:
+            await authenticator.set_up(ann)
+
+
+def test_renewal_of_the_key_fails_for_a_secret_of_an_unknown_key(
+    database_url: str,
+    password_hash: str,
+    authenticator: Authenticator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = make_settings(database_url)
+    asyncio.run(set_up_second_factor(settings, password_hash, authenticator))
+    monkeypatch.setenv("SECRET_KEY", "a new key of 32 bytes or more")
+    result = invoke("auth", "renew-key")
+    assert (result.exit_code, "Unreadable: 1" in result.output) == (1, True)
+
+
 def test_removed_second_factor_is_not_asked_for(
     database_url: str, password_hash: str, authenticator: Authenticator
 ) -> None:
-    async def set_up() -> None:
-        async with running(make_settings(database_url)) as app:
-            ann = await make_person(app, password_hash, "ann")
-            async with ann.client:
-                await authenticator.set_up(ann)
-
-    asyncio.run(set_up())
+    settings = make_settings(database_url)
+    asyncio.run(set_up_second_factor(settings, password_hash, authenticator))
     assert sign_in(database_url, "ann@example.com", PASSWORD) == 400
     assert "Encrypted: 1" in run("auth", "renew-key")
     assert "without a second factor" in run("users", "remove-second-factor", "ann@example.com")

@@ -156,7 +156,11 @@ async def test_page_that_undoes_a_change_leads_to_a_new_password(
 
 async def test_every_notice_can_be_written(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
     emails = app.state.resources.accounts.emails
-    for kind in ("change", "password_changed", "new_device", "api_key_created"):
+    for kind in (
+        *("change", "password_changed", "new_device", "api_key_created"),
+        *("second_factor_enabled", "second_factor_disabled"),
+        *("recovery_code_used", "recovery_codes_renewed"),
+    ):
         with caplog.at_level("INFO", "app.mail"):
             await emails.send_notice_mail(kind, "ann@example.com")
-    assert caplog.text.count("http://127.0.0.1:8000/forgot-password") == 4
+    assert caplog.text.count("http://127.0.0.1:8000/forgot-password") == 8

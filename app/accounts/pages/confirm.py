@@ -1,4 +1,4 @@
-"""The page that asks for the password again, before something dangerous is done."""
+"""The page that asks for the password again, before sensitive account actions."""
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
@@ -23,8 +23,8 @@ router = APIRouter()
 async def require_confirmation(request: Request, principal: Principal) -> None:
     """Ask for the password, unless the user has entered it recently, and come back afterwards.
 
-    A form that was sent is sent again then, without its passwords. A code of the second factor
-    stands for the password.
+    A form that was sent is sent again then, without its passwords and its code. A code of the
+    second factor stands for the password.
     """
     if await resources_of(request).accounts.browsers.is_confirmed(principal):
         return
@@ -72,7 +72,11 @@ async def show(request: Request, principal: Principal, form: Form, status: int =
         request,
         "accounts/confirm.html",
         form=form,
-        kept={name: value for name, value in form.values.items() if "password" not in name},
+        kept={name: value for name, value in form.values.items() if not is_secret(name)},
         has_second_factor=await resources_of(request).accounts.second_factors.is_enabled(principal),
         status=status,
     )
+
+
+def is_secret(name: str) -> bool:
+    return "password" in name or name == "code"

@@ -18,6 +18,7 @@ TITLES = {
     "api_key_revoked": mark("Revoked an API key"),
     "second_factor_enabled": mark("Set up a second factor"),
     "second_factor_disabled": mark("Switched off the second factor"),
+    "second_factor_requested": mark("Entered the password, and was asked for a code"),
     "second_factor_check": mark("Confirmed with a code of the second factor"),
     "recovery_code_used": mark("Used a recovery code"),
     "recovery_codes_renewed": mark("Made new recovery codes"),

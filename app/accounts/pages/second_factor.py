@@ -64,6 +64,8 @@ async def enable_second_factor(
     except Invalid:
         text = mark("The set-up has expired. Scan the new code.")
         return flash(request, page_url(request, "show_set_up"), text)
+    except Conflict:  # it was set up in another window
+        return redirect(page_url(request, "show_second_factor"))
     except FORM_ERRORS as error:
         form.add_error(error, ERRORS)
         set_up = await second_factors.resume(principal, form.get("token"))

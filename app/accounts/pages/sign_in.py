@@ -92,13 +92,13 @@ async def sign_in(
     browsers: BrowserServiceDep,
     client: ClientInfoDep,
     cookie: SessionCookieDep,
-    challenges: ChallengeCookieDep,
+    challenge_cookie: ChallengeCookieDep,
 ) -> Response:
     try:
         signed_in = await browsers.sign_in(form.read(SignIn), client, cookie.read(request))
     except SecondFactorRequired as required:
         response = ask_for_code(request, form)
-        challenges.write(response, required.challenge)
+        challenge_cookie.write(response, required.challenge)
         return response
     except FORM_ERRORS as error:
         form.add_error(error, {InvalidTokenRequest: "password"})

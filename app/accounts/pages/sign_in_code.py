@@ -21,8 +21,8 @@ router = APIRouter(prefix="/login/code")
 
 
 @router.get("")
-async def show_sign_in_code(request: Request, challenges: ChallengeCookieDep) -> Response:
-    if challenges.read(request) is None:
+async def show_sign_in_code(request: Request, challenge_cookie: ChallengeCookieDep) -> Response:
+    if challenge_cookie.read(request) is None:
         return redirect(page_url(request, "show_login"))
     return render(request, CODE_PAGE, form=coming_from(request))
 
@@ -34,15 +34,15 @@ async def sign_in_with_code(
     browsers: BrowserServiceDep,
     client: ClientInfoDep,
     cookie: SessionCookieDep,
-    challenges: ChallengeCookieDep,
+    challenge_cookie: ChallengeCookieDep,
 ) -> Response:
     try:
-        data = form.read(SecondFactorSignIn, challenge=challenges.read(request) or "")
+        data = form.read(SecondFactorSignIn, challenge=challenge_cookie.read(request) or "")
         signed_in = await browsers.complete_sign_in(data, client, cookie.read(request))
     except FORM_ERRORS as error:
         form.add_error(error, {InvalidTokenRequest: "code"})
         form.values.pop("code", None)
         raise ResponseException(render(request, CODE_PAGE, form=form)) from error
     response = finish_sign_in(request, form, signed_in)
-    challenges.delete(response)
+    challenge_cookie.delete(response)
     return response

@@ -26,7 +26,7 @@ from app.accounts.schemas import (
     TokenRequest,
 )
 from app.accounts.scopes import allowed_scopes
-from app.accounts.service.attempts import Attempts
+from app.accounts.service.attempts import Attempts, source_of
 from app.accounts.service.codes import WRONG_CODE, SecondFactorCodes
 from app.accounts.service.devices import Devices
 from app.accounts.service.security_events import SecurityEventService
@@ -49,7 +49,7 @@ MAX_EMAIL = 320
 MAX_SCOPE = 1000
 MAX_SUCCESSORS = 3  # of a refresh token whose response was lost
 CHALLENGE_LIFETIME = timedelta(minutes=5)
-MAX_CODES_OF_A_CHALLENGE = 5
+MAX_CODES_PER_CHALLENGE = 5
 IDS_AT_ONCE = 100  # a driver keeps one prepared statement for each number of them
 
 ResultT = TypeVar("ResultT")
@@ -218,19 +218,20 @@ class AuthService:
         token_hash = digest(data.challenge.get_secret_value())
         async with self._accounts.reading() as accounts:
             challenge = await accounts.challenges.get(token_hash)
+            seen = await accounts.users.get(challenge.user_id) if challenge else None
         if challenge is None:
             raise wrong_challenge()
-        device = self._devices.recognize(challenge.user_id, client.device)
-        await self._attempts.code(challenge.user_id, device)
+        is_known = self._devices.is_known(seen, client.device)
+        await self._attempts.code(challenge.user_id, source_of(is_known))
         async with self._accounts.transaction() as accounts:
             user = await accounts.users.lock(challenge.user_id)
-            is_open = await accounts.challenges.attempt(token_hash, MAX_CODES_OF_A_CHALLENGE)
+            is_open = await accounts.challenges.attempt(token_hash, MAX_CODES_PER_CHALLENGE)
             if user is None or not user.is_active or not is_open:
                 raise wrong_challenge()
-            if await self._codes.accept(accounts, user.id, data.code):
+            if await self._codes.accept(accounts, user, data.code):
                 await accounts.challenges.delete(token_hash)
                 scopes = frozenset(challenge.scope.split()) & allowed_scopes(user.is_superuser)
-                return await self._open(accounts, user, scopes, client, open_session)
+                return await open_session(accounts, user, scopes)
         await self._codes.record_refusal(challenge.user_id)  # The attempt is committed.
         raise InvalidTokenRequest("invalid_grant", WRONG_CODE)
 
@@ -243,7 +244,9 @@ class AuthService:
         open_session: OpenSession[ResultT],
     ) -> ResultT:
         for _ in range(2):  # once more when the password changed meanwhile, or its hash was renewed
-            check = partial(self._check_password, key, password, client)
+            async with self._accounts.reading() as accounts:
+                seen = await accounts.users.get_by_email(key)
+            check = partial(self._check_password, seen, key, password, client)
             user, new_hash = await self._hashing.run(client.network, check)
             async with self._accounts.transaction() as accounts:
                 unchanged = await accounts.users.get_unchanged(user)
@@ -252,8 +255,9 @@ class AuthService:
                 if new_hash:
                     unchanged.password_hash = new_hash
                 scopes = requested_scopes(scope, allowed_scopes(user.is_superuser))
+                await self._tell_new_device(accounts, user, client)
                 if not await accounts.second_factors.is_enabled(user.id):
-                    return await self._open(accounts, unchanged, scopes, client, open_session)
+                    return await open_session(accounts, unchanged, scopes)
                 challenge = await self._add_challenge(accounts, user.id, scopes)
             raise SecondFactorRequired(challenge)  # after the commit
         raise wrong_password()
@@ -270,21 +274,15 @@ class AuthService:
             )
         )
         await accounts.challenges.clean_up()
+        accounts.security_events.record(EventKind.SECOND_FACTOR_REQUESTED, user_id, by=user_id)
         return token
 
-    async def _open(
-        self,
-        accounts: Accounts,
-        user: User,
-        scopes: frozenset[str],
-        client: ClientInfo,
-        open_session: OpenSession[ResultT],
-    ) -> ResultT:
+    async def _tell_new_device(self, accounts: Accounts, user: User, client: ClientInfo) -> None:
+        """Mail the owner when the right password comes from a new device, even without a code."""
         if await accounts.sessions.is_new_device(user.id, client.address, client.user_agent):
             await accounts.jobs.enqueue(
                 "send_notice", "new_device", user.email, current_language().tag
             )
-        return await open_session(accounts, user, scopes)
 
     async def _open_session(
         self, client: ClientInfo, accounts: Accounts, user: User, scopes: frozenset[str]
@@ -318,21 +316,19 @@ class AuthService:
         return min(created_at + self._session_lifetime, utc_now() + self._idle_lifetime)
 
     async def _check_password(
-        self, key: str, password: str, client: ClientInfo
+        self, user: User | None, key: str, password: str, client: ClientInfo
     ) -> tuple[User, str | None]:
         """Return the user, and a new hash if the old one is outdated.
 
         Failures are counted when it is this attempt's turn: of many at once, few more than the
         limit are checked.
         """
-        async with self._accounts.reading() as accounts:
-            user = await accounts.users.get_by_email(key)
-        device = self._devices.recognize(user.id, client.device) if user else ""
-        await self._attempts.check_failures(key, device)
+        is_known = self._devices.is_known(user, client.device)
+        await self._attempts.check_failures(client.network, key, is_known=is_known)
         stored = user.password_hash if user else None
         matches, new_hash = await self._passwords.verify(password, stored)
         if user is None or not matches or not user.is_active:
-            await self._attempts.count_failure(key, device)
+            await self._attempts.count_failure(client.network, key, is_known=is_known)
             raise wrong_password()
         if self._lacks_verification(user):
             raise InvalidTokenRequest(

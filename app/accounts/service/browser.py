@@ -113,7 +113,7 @@ class BrowserService:
                 self._auth.touch(session)
 
     async def is_confirmed(self, principal: Principal) -> bool:
-        """Return whether the password was entered recently enough for what is dangerous."""
+        """Return whether the password was entered recently enough for sensitive actions."""
         since = utc_now() - self._confirmation_lifetime
         async with self._accounts.reading() as accounts:
             return await accounts.sessions.is_confirmed(principal.session_id, since)
@@ -161,4 +161,4 @@ class BrowserService:
             await accounts.sessions.end_by_cookie(digest(previous))
         await self._auth.add_session(accounts, session)
         await accounts.sessions.clean_up()
-        return SignedIn(cookie, self._devices.issue(user.id, client.device))
+        return SignedIn(cookie, self._devices.issue(user))

@@ -9,7 +9,7 @@ import pyotp
 from pydantic import SecretStr
 from pyotp.exceptions import OTPVerificationError
 
-from app.accounts.models import EventKind, SecondFactor
+from app.accounts.models import EventKind, SecondFactor, User
 from app.accounts.repository import Accounts
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.security_events import SecurityEventService
@@ -18,15 +18,15 @@ from app.core.database.repository import UnitsOfWork
 from app.core.errors import WrongCode
 from app.core.security.seals import InvalidSeal, Seals
 from app.core.security.tokens import digest
-from app.core.translation import mark
+from app.core.translation import current_language, mark
 
 APP_CODE = re.compile(r"[0-9]{6}")
 SEPARATORS = re.compile(r"[\s-]+")
 ALLOWED_DRIFT = 1  # time steps of 30 seconds, before and after
 RECOVERY_CODES = 10
-RECOVERY_CODE_BYTES = 10
+RECOVERY_CODE_BYTES = 15
 WRONG_CODE = mark("The code is wrong, or was used already.")
-SIGNED_IN = "signed in"  # what attempts are counted by, besides the account
+SIGNED_IN_BUCKET = "signed in"  # what attempts are counted by, besides the account
 UNKNOWN_KEY = (
     "The second factor of user %s is encrypted with another key than SECRET_KEY and "
     "SECRET_KEY_PREVIOUS: its app's codes are refused"
@@ -60,17 +60,18 @@ class SecondFactorCodes:
 
     async def check(self, user_id: int, code: SecretStr) -> None:
         """Use a code of a user who is signed in. Raise Forbidden when it is wrong."""
-        await self._attempts.code(user_id, SIGNED_IN)
+        await self._attempts.code(user_id, SIGNED_IN_BUCKET)
         async with self._accounts.transaction() as accounts:
-            await accounts.users.lock(user_id)
-            if await self.accept(accounts, user_id, code):
+            user = await accounts.users.lock(user_id)
+            if user and await self.accept(accounts, user, code):
                 return
         await self.record_refusal(user_id)
         raise WrongCode(WRONG_CODE)
 
-    async def accept(self, accounts: Accounts, user_id: int, code: SecretStr) -> bool:
+    async def accept(self, accounts: Accounts, user: User, code: SecretStr) -> bool:
         """Use a code of a locked user, and return whether it is right and new."""
-        given = plain(code)
+        user_id = user.id
+        given = normalize_code(code)
         if APP_CODE.fullmatch(given):
             factor = await accounts.second_factors.get(user_id)
             step = self._step_of(factor, given) if factor else None
@@ -78,6 +79,9 @@ class SecondFactorCodes:
         is_used = await accounts.second_factors.use_code(user_id, digest(given))
         if is_used:
             accounts.security_events.record(EventKind.RECOVERY_CODE_USED, user_id, by=user_id)
+            await accounts.jobs.enqueue(
+                "send_notice", "recovery_code_used", user.email, current_language().tag
+            )
         return is_used
 
     async def record_refusal(self, user_id: int) -> None:
@@ -86,7 +90,7 @@ class SecondFactorCodes:
     async def replace_recovery_codes(self, accounts: Accounts, user_id: int) -> list[str]:
         """Return new recovery codes. Only their hashes are stored, so they cannot be read later."""
         codes = [new_recovery_code() for _ in range(RECOVERY_CODES)]
-        hashes = [digest(plain(SecretStr(code))) for code in codes]
+        hashes = [digest(normalize_code(SecretStr(code))) for code in codes]
         await accounts.second_factors.replace_codes(user_id, hashes)
         return codes
 
@@ -99,7 +103,7 @@ class SecondFactorCodes:
         return step_of(secret, code)
 
 
-def plain(code: SecretStr) -> str:
+def normalize_code(code: SecretStr) -> str:
     """Return a code as it is stored, however it is grouped."""
     return SEPARATORS.sub("", code.get_secret_value()).upper()
 
@@ -115,6 +119,6 @@ def step_of(secret: str, code: str) -> int | None:
 
 
 def new_recovery_code() -> str:
-    """Return 80 random bits, such as ABCD-EFGH-IJKL-MNOP."""
+    """Return 120 random bits, such as ABCD-EFGH-IJKL-MNOP-QRST-UVWX."""
     text = b32encode(secrets.token_bytes(RECOVERY_CODE_BYTES)).decode()
     return "-".join(text[start : start + 4] for start in range(0, len(text), 4))

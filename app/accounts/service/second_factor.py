@@ -1,12 +1,14 @@
 """The second factor of an account: set up, switched off, and required of superusers."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pyotp
 from pydantic import SecretStr
 
-from app.accounts.models import EventKind, SecondFactor
+from app.accounts.models import EventKind, SecondFactor, User
 from app.accounts.repository import Accounts
 from app.accounts.schemas import (
     RecoveryCodes,
@@ -17,8 +19,14 @@ from app.accounts.schemas import (
 )
 from app.accounts.scopes import allowed_scopes
 from app.accounts.service.attempts import Attempts
-from app.accounts.service.codes import SIGNED_IN, WRONG_CODE, SecondFactorCodes, plain, step_of
-from app.accounts.service.passwords import AccountPasswords, found
+from app.accounts.service.codes import (
+    SIGNED_IN_BUCKET,
+    WRONG_CODE,
+    SecondFactorCodes,
+    normalize_code,
+    step_of,
+)
+from app.accounts.service.passwords import AccountPasswords, found, wrong_password
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import Conflict, Invalid, WrongCode
 from app.core.security.principal import Principal
@@ -37,6 +45,7 @@ class SecondFactorService:
         passwords: AccountPasswords,
         attempts: Attempts,
         seals: Seals,
+        set_up_seals: Seals,
         *,
         issuer: str,
         is_required: bool,
@@ -46,16 +55,21 @@ class SecondFactorService:
         self._passwords = passwords
         self._attempts = attempts
         self._seals = seals
+        self._set_up_seals = set_up_seals
         self._issuer = issuer
         self._is_required = is_required
 
     async def restrict(self, principal: Principal) -> Principal:
-        """Return a superuser who lacks the required second factor as an ordinary user."""
-        if not (self._is_required and principal.is_superuser):
-            return principal
-        if await self.is_enabled(principal):
+        """Return a superuser who lacks the required second factor as an ordinary user.
+
+        A superuser's API key is no superuser, but may have scopes that others cannot have.
+        """
+        if not self._is_required:
             return principal
         scopes = principal.scopes & allowed_scopes(is_superuser=False)
+        is_ordinary = not principal.is_superuser and scopes == principal.scopes
+        if is_ordinary or await self.is_enabled(principal):
+            return principal
         return replace(principal, scopes=scopes, is_superuser=False, lacks_second_factor=True)
 
     async def is_enabled(self, principal: Principal) -> bool:
@@ -87,21 +101,28 @@ class SecondFactorService:
             if await accounts.second_factors.is_enabled(user.id):
                 raise already_enabled()
         secret = pyotp.random_base32()
-        return self._set_up(secret, user.email, self._seals.seal(user.id, secret))
+        return self._set_up(secret, user.email, self._set_up_seals.seal(user.id, secret))
 
     async def resume(self, principal: Principal, token: str) -> SecondFactorSetUp:
         """Return the set-up of a token. Raise Invalid if the token has expired."""
         secret = self._secret_of(principal, token)
         async with self._accounts.reading() as accounts:
             user = found(await accounts.users.get(principal.user_id), principal.user_id)
+            if await accounts.second_factors.is_enabled(user.id):
+                raise already_enabled()
         return self._set_up(secret, user.email, token)
 
     async def enable(self, principal: Principal, data: SecondFactorEnable) -> RecoveryCodes:
-        """Enable the second factor with a code of the app. Raise Forbidden when it is wrong."""
+        """Enable the second factor with a code of the app. Raise Forbidden when it is wrong.
+
+        What the password alone has opened ends: the other sessions and the API keys.
+        """
         user_id = principal.user_id
         secret = self._secret_of(principal, data.token.get_secret_value())
-        await self._attempts.code(user_id, SIGNED_IN)
-        step = step_of(secret, plain(data.code))
+        if await self.is_enabled(principal):
+            raise already_enabled()
+        await self._attempts.code(user_id, SIGNED_IN_BUCKET)
+        step = step_of(secret, normalize_code(data.code))
         if step is None:
             await self._codes.record_refusal(user_id)
             raise WrongCode(WRONG_CODE)
@@ -116,6 +137,8 @@ class SecondFactorService:
                     last_step=step,
                 )
             )
+            await accounts.sessions.end_all(user_id, keep=principal.session_id)
+            await accounts.api_keys.revoke_all(user_id)
             codes = await self._codes.replace_recovery_codes(accounts, user_id)
             accounts.security_events.record(EventKind.SECOND_FACTOR_ENABLED, user_id)
             await accounts.jobs.enqueue(
@@ -127,51 +150,69 @@ class SecondFactorService:
         self, principal: Principal, data: SecondFactorProof
     ) -> RecoveryCodes:
         """Replace the recovery codes. Raise Forbidden when the password or the code is wrong."""
-        await self._prove(principal, data)
+        seen = await self._prove(principal, data)
         async with self._accounts.transaction() as accounts:
-            await accounts.users.lock(principal.user_id)
+            user = await accounts.users.get_unchanged(seen)
+            if user is None:  # a change was faster
+                raise wrong_password()
             if not await accounts.second_factors.is_enabled(principal.user_id):
                 raise not_enabled()
             codes = await self._codes.replace_recovery_codes(accounts, principal.user_id)
             accounts.security_events.record(EventKind.RECOVERY_CODES_RENEWED, principal.user_id)
+            await accounts.jobs.enqueue(
+                "send_notice", "recovery_codes_renewed", user.email, current_language().tag
+            )
         return RecoveryCodes(recovery_codes=codes)
 
     async def disable(self, principal: Principal, data: SecondFactorProof) -> None:
         """Disable the second factor. Raise Forbidden when the password or the code is wrong."""
-        await self._prove(principal, data)
-        await self.remove(principal.user_id)
+        seen = await self._prove(principal, data)
+        async with self._accounts.transaction() as accounts:
+            user = await accounts.users.get_unchanged(seen)
+            if user is None:  # a change was faster
+                raise wrong_password()
+            await self._remove(accounts, user, keep=principal.session_id)
 
     async def remove(self, user_id: int) -> None:
         """Disable the second factor of a user, for an administrator who has verified the user."""
         async with self._accounts.transaction() as accounts:
             user = found(await accounts.users.lock(user_id), user_id)
-            if not await accounts.second_factors.delete(user_id):
-                raise not_enabled()
-            accounts.security_events.record(EventKind.SECOND_FACTOR_DISABLED, user_id)
-            await accounts.jobs.enqueue(
-                "send_notice", "second_factor_disabled", user.email, current_language().tag
-            )
+            await self._remove(accounts, user)
 
-    async def renew_seals(self) -> int:
-        """Encrypt all secrets with the current SECRET_KEY, and return their number."""
-        total = last = 0
+    async def renew_seals(self) -> tuple[int, int]:
+        """Encrypt all secrets with the current SECRET_KEY.
+
+        Return the number of those that are encrypted, and of those whose key is unknown.
+        """
+        results, last = Counter[bool](), 0
         while True:
             async with self._accounts.transaction() as accounts:
                 factors = await accounts.second_factors.list(last, BATCH_SIZE)
-                total += sum(map(self._codes.renew_seal, factors))
+                results.update(map(self._codes.renew_seal, factors))
             if not factors:
-                return total
+                return results[True], results[False]
             last = factors[-1].user_id
 
-    async def _prove(self, principal: Principal, data: SecondFactorProof) -> None:
-        await self._passwords.check(principal.user_id, data.current_password)
+    async def _remove(self, accounts: Accounts, user: User, keep: UUID | None = None) -> None:
+        if not await accounts.second_factors.delete(user.id):
+            raise not_enabled()
+        await accounts.sessions.end_all(user.id, keep=keep)
+        accounts.security_events.record(EventKind.SECOND_FACTOR_DISABLED, user.id)
+        await accounts.jobs.enqueue(
+            "send_notice", "second_factor_disabled", user.email, current_language().tag
+        )
+
+    async def _prove(self, principal: Principal, data: SecondFactorProof) -> User:
+        """Return the user as they were checked. Raise Forbidden."""
+        seen = await self._passwords.check(principal.user_id, data.current_password)
         if not await self.is_enabled(principal):
             raise not_enabled()
         await self._codes.check(principal.user_id, data.code)
+        return seen
 
     def _secret_of(self, principal: Principal, token: str) -> str:
         try:
-            return self._seals.unseal(principal.user_id, token, SET_UP_LIFETIME)
+            return self._set_up_seals.unseal(principal.user_id, token, SET_UP_LIFETIME)
         except InvalidSeal:
             raise Invalid(
                 "The set-up is invalid or has expired. Begin again.", "body", "token"

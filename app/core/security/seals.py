@@ -24,7 +24,7 @@ class Seals:
 
     def unseal(self, user_id: int, sealed: str, max_age: timedelta | None = None) -> str:
         """Return the text. Raise InvalidSeal if it was not sealed for the user, or too long ago."""
-        ttl = int(max_age.total_seconds()) if max_age else None
+        ttl = None if max_age is None else int(max_age.total_seconds())
         try:
             given = self._cipher.decrypt(sealed.encode(), ttl).decode()
         except (InvalidToken, UnicodeEncodeError):
