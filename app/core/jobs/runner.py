@@ -52,6 +52,7 @@ class JobRunner:
         self._running = dict[asyncio.Task[None], QueuedJob]()
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
+        self._is_closing = False
 
     def start(self) -> None:
         self._loop = asyncio.create_task(self._run())
@@ -69,6 +70,11 @@ class JobRunner:
         """Wait up to STOP_SECONDS for the running jobs, and leave the others to another runner."""
         if self._loop is None:
             return
+        self._is_closing = True
+        self._wake.set()
+        # A cancelled transaction on SQLite is ended by the driver's thread, which may do so after
+        # the event loop is closed, and then fails.
+        await asyncio.wait([self._loop], timeout=STOP_SECONDS)
         self._loop.cancel()
         with suppress(asyncio.CancelledError):
             await self._loop
@@ -108,6 +114,8 @@ class JobRunner:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._wake.wait()
+            if self._is_closing:
+                return
             self._wake.clear()
             try:
                 await self.schedules.enqueue_due()

@@ -42,12 +42,17 @@ class Named(BaseModel):
     full_name: str | None
 
 
+class Keyed(BaseModel):
+    email_key: str
+
+
 class Size(BaseModel):
     size: int
 
 
 USER = User.email_key == bindparam("key")
 NAME = Query(select(User.full_name).where(USER), Named)
+KEY = Query(select(User.email_key).where(USER), Keyed)
 RENAME = Query(
     update(User)
     .where(USER)
@@ -246,14 +251,14 @@ async def test_prepared_query_works_after_a_migration(
 ) -> None:
     async with running(make_settings(own_database_url)) as app:
         for statement in (
-            "ALTER TABLE users ALTER full_name TYPE text",
-            "ALTER TABLE users ALTER full_name TYPE varchar(99)",
+            "ALTER TABLE users ALTER email_key TYPE varchar(320)",
+            "ALTER TABLE users ALTER email_key TYPE text",
         ):
             async with app.state.resources.database.reading() as session:
-                assert await session.fetch(NAME, {"key": "nobody"}) == []
+                assert await session.fetch(KEY, {"key": "nobody"}) == []
             await asyncio.to_thread(databases.execute, own_database_url, statement)
         async with app.state.resources.database.reading() as session:
-            assert await session.fetch(NAME, {"key": "nobody"}) == []
+            assert await session.fetch(KEY, {"key": "nobody"}) == []
 
 
 async def test_connections_are_given_in_the_order_of_requests(one_connection: Database) -> None:

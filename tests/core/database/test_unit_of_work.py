@@ -341,7 +341,7 @@ async def test_migration_under_a_running_server_returns_at_most_503(
     async with running(make_settings(own_database_url)) as app, client_of(app) as client:
         form = {"grant_type": "password", "username": "x@example.com", "password": "x"}
         await client.post("/api/v1/auth/token", data=form)
-        change = "ALTER TABLE users ALTER COLUMN full_name TYPE text"
+        change = "ALTER TABLE users ALTER COLUMN email_key TYPE varchar(320)"
         await asyncio.to_thread(databases.execute, own_database_url, change)
         first = await client.post("/api/v1/auth/token", data=form)
         second = await client.post("/api/v1/auth/token", data=form)
