@@ -1,4 +1,4 @@
-"""How the pages of a new resource show its fields. The templates use these functions as filters."""
+"""Filters of the templates, which write the HTML of a new resource's fields."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a project is called, and by whom it is."""
+"""The name, the description, the author and the license of a project."""
 
 import re
 import unicodedata

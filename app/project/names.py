@@ -1,4 +1,4 @@
-"""Whether the names of a new resource are free, and its fields possible in this project."""
+"""Checks of a new resource: its names are free, and its fields are possible in this project."""
 
 import builtins
 import keyword

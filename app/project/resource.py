@@ -1,4 +1,4 @@
-"""What is generated for a new resource: its names, its fields and what refers to what."""
+"""A new resource: its names, its fields and its references, as the templates use them."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Whether git can restore the files of the project."""
+"""A check that git can restore the files of the project."""
 
 import subprocess
 from pathlib import Path

@@ -20,8 +20,8 @@ ROW_FIELD = re.compile(r"(\d{1,4})-(\w+)")
 # and sends it back to its page with the query parameter `RESUME`.
 OWNER, KEPT, RESUME = "form_owner", "kept_form", "resume"
 KEPT_VALUES = TypeAdapter(dict[str, str])
-RESUMED = mark("You are signed in again. Nothing is saved yet: check the form and send it.")
-FOREIGN = mark(
+FORM_RESTORED = mark("You are signed in again. Nothing is saved yet: check the form and send it.")
+OTHER_ACCOUNT = mark(
     "This form was opened in another account. Nothing is saved yet: send it to save it in this one."
 )
 FORM_ERRORS = (
@@ -221,11 +221,11 @@ async def get_form(request: Request) -> Form:
     # Browsers send line breaks as CRLF. As LF, a line break is one character for every length.
     form = Form({name: value.replace("\r\n", "\n") for name, value in values.items()})
     if RESUME in request.query_params:
-        form.values, form.unconfirmed = read_kept(form.get(KEPT)), RESUMED
+        form.values, form.unconfirmed = read_kept(form.get(KEPT)), FORM_RESTORED
     form.owner = form.values.pop(OWNER, "")
     principal = getattr(request.state, "principal", None)
     if principal and form.owner not in ("", str(principal.user_id)):
-        form.unconfirmed = FOREIGN
+        form.unconfirmed = OTHER_ACCOUNT
     return form
 
 

@@ -28,7 +28,7 @@ NEWEST_FIRST = "-id"
 CREATED = mark("“{title}” created."), mark("Created.")
 SAVED = mark("“{title}” saved."), mark("Changes saved.")
 DELETED = mark("“{title}” deleted."), mark("Deleted.")
-GONE = mark("This was deleted meanwhile. Save yours as a new one?")
+RECORD_DELETED = mark("This was deleted meanwhile. Save yours as a new one?")
 CHANGED = mark("This has changed since you opened it. This is the current version.")
 
 
@@ -124,7 +124,7 @@ class ResourcePages:
 
     def _offer_new(self, form: Form) -> Response:
         """Show the values of a form whose record is gone, to create another record with them."""
-        form.status, form.alert = 404, gettext(form.unconfirmed or GONE)
+        form.status, form.alert = 404, gettext(form.unconfirmed or RECORD_DELETED)
         form.values |= new_form().values
         return self.render("new", form)
 

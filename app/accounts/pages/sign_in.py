@@ -67,8 +67,8 @@ async def sign_up(
         page = render(request, "accounts/signup.html", form=form, is_open=users.signup_enabled)
         raise ResponseException(page) from error
     try:
-        who = SignIn(email=data.email, password=data.password)
-        signed_in = await browsers.sign_in(who, client, cookie.read(request))
+        credentials = SignIn(email=data.email, password=data.password)
+        signed_in = await browsers.sign_in(credentials, client, cookie.read(request))
     except FORM_ERRORS:  # REQUIRE_VERIFIED_EMAIL is set, or too many have signed in
         login = page_url(request, "show_login", next=form.get("next") or None)
         return flash(request, login, CHECK_EMAIL)

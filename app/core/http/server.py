@@ -105,7 +105,7 @@ def raise_open_file_limit(connections: int) -> None:
 
 
 class Stage(Enum):
-    """What a connection is waiting for."""
+    """The event that a connection is waiting for."""
 
     IDLE = auto()  # the first byte of a request
     HEAD = auto()  # the rest of the request head

@@ -37,7 +37,7 @@ logger = logging.getLogger("app.loop")
 
 
 class Sample(NamedTuple):
-    """What the event loop was running at one moment."""
+    """The code that the event loop was running at one moment."""
 
     request_id: str | None
     endpoint: str

@@ -1,4 +1,4 @@
-"""What is recorded of a request in a trace."""
+"""The attributes of a request in a trace."""
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider

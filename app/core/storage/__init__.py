@@ -1,1 +1,1 @@
-"""Uploaded files: what is checked of them, and where they are stored."""
+"""Uploaded files: their checks and their storage."""

@@ -50,8 +50,8 @@ class AttachmentRepository(Repository[Attachment]):
         return self.require_found(await self.one_or_none(statement), id_)
 
     def _one(self, item_id: int, id_: int) -> Sequence[ColumnElement[bool]]:
-        mine = self._visible(Attachment)
-        return [Attachment.id == id_, Attachment.item_id == item_id, *mine]
+        visible = self._visible(Attachment)
+        return [Attachment.id == id_, Attachment.item_id == item_id, *visible]
 
     def _visible(self, model: type[Item | Attachment]) -> Sequence[ColumnElement[bool]]:
         sees_all = self._principal.sees_all(Item.__tablename__)
