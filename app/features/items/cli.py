@@ -9,9 +9,7 @@ from app.core.commands import run
 from app.features.items.dependencies import item_service
 from app.features.items.schemas import ItemCreate
 
-# The lengths have no common divisor, so that all combinations occur.
-ADJECTIVES = ("Brass", "Oak", "Folding", "Round", "Tall", "Woven", "Blue", "Antique", "Tiny")
-NOUNS = ("Lamp", "Desk", "Chair", "Kettle", "Mirror", "Shelf", "Rug", "Vase", "Clock", "Stool")
+NAMES = ("Brass lamp", "Oak desk", "Folding chair", "Round mirror", "Woven rug", "Blue vase")
 
 cli = typer.Typer()
 items = typer.Typer(no_args_is_help=True, help="Manage items.")
@@ -26,10 +24,7 @@ def seed(context: typer.Context, count: Count = 1000, owner: Owner = None) -> No
 
 def sample_item(number: int) -> ItemCreate:
     """Return a sample item, which is always the same for a number."""
-    adjective, noun = ADJECTIVES[number % len(ADJECTIVES)], NOUNS[number % len(NOUNS)]
-    return ItemCreate(
-        name=f"{adjective} {noun} {number + 1}",
-        description=f"{noun} number {number + 1}, {adjective.lower()}." if number % 3 else None,
-        price=Decimal(199 + number * 7919 % 50_000) / 100,
-        is_offer=number % 7 == 0,
-    )
+    name = f"{NAMES[number % len(NAMES)]} {number + 1}"
+    description = f"{name}, as good as new." if number % 3 else None
+    price = Decimal(199 + number * 7919 % 50_000) / 100
+    return ItemCreate(name=name, description=description, price=price, is_offer=number % 7 == 0)

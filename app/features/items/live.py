@@ -16,8 +16,7 @@ ItemsWatcher = Annotated[Principal, Security(get_live_principal, scopes=["items:
 async def watch_items(websocket: WebSocket, principal: ItemsWatcher, sockets: SocketsDep) -> None:
     """Receive the changes of your items as they are committed.
 
-    Connect first, then list the items: no change is missed, but one can be sent twice.
-    Changes by two processes can arrive in the wrong order: the lower version is older, and nothing
-    follows a deletion. When the socket closes, start again.
+    Connect first, then list the items: no change is missed, but one can be sent twice,
+    or two in the wrong order: the lower version is older, and a deletion is the last of all.
     """
     await sockets.serve(websocket, principal, ItemEvent.topic_of(principal.user_id))

@@ -19,8 +19,7 @@ router = APIRouter(prefix="/items", include_in_schema=False)
 
 
 class ItemPages(ResourcePages):
-    name, folder, list_page = "item", "items", "show_items"
-    title = "name"
+    name, title, folder, list_page = "item", "name", "items", "show_items"
     query, schema = ItemQuery, ItemCreate
 
 

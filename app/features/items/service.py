@@ -33,7 +33,6 @@ class ItemService:
         return self._record("item.created", await self._items.create(data.model_dump()))
 
     async def create_many(self, data: Sequence[ItemCreate]) -> Sequence[ItemRead]:
-        """Create all of them or none, and return them in the order given."""
         items = await self._items.create_many([each.model_dump() for each in data])
         return [self._record("item.created", item) for item in items]
 
