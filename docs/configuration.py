@@ -9,7 +9,7 @@ from app.core.config import Settings
 FOLDER = Path(__file__).parent
 PAGE = FOLDER / "configuration.md"
 EXAMPLE = FOLDER.parent / ".env.example"
-SETTING = re.compile(r"# ([A-Z_]+)=(.*)")
+SETTING = re.compile(r"# ([A-Z0-9_]+)=(.*)")
 PRODUCTION = re.compile(r"((?:Required|Needed) (?:in production|behind a proxy))")
 TYPES = {
     "bool": "`true` or `false`",
