@@ -42,6 +42,13 @@ def is_compared(name: str | None, kind: str, _: object) -> bool:
     return not (kind == "index" and str(name).endswith("_trgm"))
 
 
+def write_sql() -> None:
+    """Write the migrations as SQL for PostgreSQL: `alembic upgrade FROM:TO --sql`."""
+    context.configure(dialect_name="postgresql", literal_binds=True, transactional_ddl=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
 def migrate(connection: Connection) -> None:
     context.configure(
         connection=connection,
@@ -119,4 +126,7 @@ def _disable_foreign_keys(connection: Any, _: object) -> None:
     cursor.close()
 
 
-asyncio.run(main())
+if context.is_offline_mode():
+    write_sql()
+else:
+    asyncio.run(main())

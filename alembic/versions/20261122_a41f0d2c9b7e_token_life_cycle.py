@@ -8,6 +8,10 @@ down_revision = "d04b8e7f31a6"
 branch_labels = None
 depends_on = None
 
+accepted = {
+    "adding-required-field": "The tables are emptied first: no session outlives this upgrade."
+}  # docs/migrations.md
+
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 UtcDateTime = sa.DateTime(timezone=True)
 

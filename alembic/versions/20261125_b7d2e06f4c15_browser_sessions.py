@@ -8,6 +8,10 @@ down_revision = "c83d5be17f42"
 branch_labels = None
 depends_on = None
 
+accepted = {
+    "require-concurrent-index-creation": "Sessions are few, and expire."
+}  # docs/migrations.md
+
 
 def upgrade() -> None:
     with op.batch_alter_table("auth_sessions") as sessions:

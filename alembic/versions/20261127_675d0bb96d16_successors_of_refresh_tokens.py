@@ -8,6 +8,10 @@ down_revision = "3f6d90b2a7c4"
 branch_labels = None
 depends_on = None
 
+accepted = {
+    "require-concurrent-index-creation": "Refresh tokens are few, and expire."
+}  # docs/migrations.md
+
 
 def upgrade() -> None:
     with op.batch_alter_table("refresh_tokens") as tokens:

@@ -65,6 +65,6 @@ def downgrade() -> None:
 
 def run(statements: tuple[str, ...]) -> None:
     """SQLite has no such thing: there, each request asks the database."""
-    if op.get_bind().dialect.name == "postgresql":
+    if op.get_context().dialect.name == "postgresql":
         for statement in statements:
             op.execute(statement)

@@ -44,7 +44,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_api_keys_expires_at", "api_keys", ["expires_at"])
     op.create_index("ix_api_keys_user_id", "api_keys", ["user_id"])
-    if op.get_bind().dialect.name == "postgresql":
+    if op.get_context().dialect.name == "postgresql":
         for trigger in TRIGGERS:
             op.execute(trigger)
 

@@ -20,7 +20,7 @@ def downgrade() -> None:
 
 
 def watch(columns: tuple[str, ...]) -> None:
-    if op.get_bind().dialect.name != "postgresql":
+    if op.get_context().dialect.name != "postgresql":
         return
     old, new = (", ".join(f"{row}.{name}" for name in columns) for row in ("OLD", "NEW"))
     op.execute("DROP TRIGGER notify_user_changed ON users")
