@@ -11,7 +11,7 @@ LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashe
 # Where it is set, each process that the tests start compiles the code again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test test-fast drill faults fuzz check bench bench-check screenshots docs format \
+.PHONY: run install test test-fast drill faults fuzz check check-deploy bench bench-check screenshots docs format \
 	translations lock migration help
 
 run: install  ## Serve on 127.0.0.1:8000 with reload (PORT= moves it)
@@ -55,6 +55,10 @@ check: install  ## Format, lint, types, contracts, migrations, lock
 	@$(LOCK) --group build --group dev -o .venv/lock/dev.txt > /dev/null
 	@$(LOCK) --group build -c requirements/dev.txt -o .venv/lock/app.txt > /dev/null
 	diff -r requirements .venv/lock  # empty, or pyproject.toml has changed: make lock
+
+check-deploy: install  ## The Kubernetes files against the schemas of Kubernetes
+	$(BIN)/uv tool run --quiet --from kubernetes-validate==1.37.0 kubernetes-validate --strict \
+		--quiet $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 
 bench: install  ## Against the floors, on PostgreSQL; keeps the result: bench/README.md
 	$(BIN)/python -m bench run --output bench/results
