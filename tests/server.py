@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,7 +54,13 @@ def free_port() -> int:
     return port
 
 
-def start(database_url: str, port: int, **environment: str) -> subprocess.Popen[bytes]:
+def start(
+    database_url: str,
+    port: int,
+    command: Sequence[str] = ("-m", "tests.serve"),
+    **environment: str,
+) -> subprocess.Popen[bytes]:
+    """Start a server: `app serve`, or another module that Python can run."""
     settings = {
         "PYTHONPATH": str(ROOT),
         "ENVIRONMENT": "test",
@@ -67,7 +73,7 @@ def start(database_url: str, port: int, **environment: str) -> subprocess.Popen[
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.serve"],
+        [sys.executable, *command],
         cwd=empty_folder(),
         env=os.environ | settings | environment,
     )

@@ -10,12 +10,20 @@ if TYPE_CHECKING:  # `app.resources` is a layer above this package.
 else:
     Resources = object
 
+NOT_STARTED = (
+    "The application was not started: this server does not support ASGI's lifespan, as Daphne does"
+    " not. docs/deployment.md has a table of those that do."
+)
+
 __all__ = ["Resources", "ResourcesDep", "get_resources", "resources_of"]
 
 
 def resources_of(connection: HTTPConnection) -> Resources:
     """Return the resources of the application that serves a request or a WebSocket."""
-    resources: Resources = connection.app.state.resources
+    try:
+        resources: Resources = connection.app.state.resources
+    except AttributeError as error:
+        raise RuntimeError(NOT_STARTED) from error
     return resources
 
 
