@@ -16,13 +16,13 @@ def telemetry_config() -> TelemetryConfig:
     """Return FastAPI's settings: to trace requests if OpenTelemetry's own variable is set."""
     if not os.environ.get(ENDPOINT):
         return NO_TELEMETRY
-    if not find_spec("opentelemetry.exporter"):
+    if not find_spec("opentelemetry.instrumentation.asyncpg"):
         logger.warning(
             "%s is set, but there are no traces: install the extra `telemetry`", ENDPOINT
         )
         return NO_TELEMETRY
-    from app.core.observability.spans import tracer_provider  # It needs the extra.
+    from app.core.observability.spans import trace_clients, tracer_provider  # They need the extra.
 
-    return TelemetryConfig(
-        tracer_provider=tracer_provider(), auto_configure=True, metrics=False, logs=False
-    )
+    provider = tracer_provider()
+    trace_clients(provider)
+    return TelemetryConfig(tracer_provider=provider, auto_configure=True, metrics=False, logs=False)
