@@ -57,7 +57,7 @@ def extend_timeouts() -> None:
     concurrency.WAIT_SECONDS = fair_queue.WAIT_SECONDS = mail.SMTP_SECONDS = DEADLINE_SECONDS
     engines.LOCK_TIMEOUT_SECONDS = engines.SQLITE_BUSY_SECONDS = DEADLINE_SECONDS
     runner.POLL_SECONDS = DEADLINE_SECONDS  # A runner in a test is notified, and does not poll.
-    server.PING_SECONDS = DEADLINE_SECONDS
+    server.PING_SECONDS = server.HUNG_WORKER_SECONDS = DEADLINE_SECONDS
 
 
 def use_cheap_hashes() -> None:

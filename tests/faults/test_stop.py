@@ -4,6 +4,7 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 
 import httpx
 import pytest
@@ -54,3 +55,29 @@ def test_workers_stop_when_their_parent_is_killed(database_url: str) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     eventually(lambda: not is_listening("127.0.0.1", port))
+
+
+def test_stopped_worker_is_replaced(database_url: str) -> None:
+    port = free_port()
+    # Without the extended time-outs of the tests.
+    serve = ("-c", "from app.cli import cli; cli(['serve'])")
+    process = start(database_url, port, serve, WEB_CONCURRENCY="2")
+    try:
+        with http_client(f"http://127.0.0.1:{port}") as client:
+            wait_until_live(process, client)
+        eventually(lambda: len(workers_of(process.pid)) == 2)
+        stopped, other = workers_of(process.pid)
+        os.kill(stopped, signal.SIGSTOP)
+        eventually(lambda: stopped not in workers_of(process.pid))
+        eventually(lambda: len(workers_of(process.pid)) == 2)
+        assert other in workers_of(process.pid)
+    finally:
+        process.terminate()
+        process.wait(DEADLINE_SECONDS)
+
+
+def workers_of(parent: int) -> list[int]:
+    """Return the ids of the processes that the parent has spawned to serve."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
+    return [pid for pid, command in commands.items() if b"spawn_main" in command]

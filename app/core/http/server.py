@@ -29,8 +29,8 @@ from app.core.http.problem_kinds import KINDS, ProblemKind, phrase_of
 from app.core.http.problems import RETRY_AFTER_SECONDS, ProblemResponse
 
 GRACEFUL_SHUTDOWN_SECONDS = 20
-# On a slow machine, importing the application takes longer than uvicorn's default of 5 s.
-HUNG_WORKER_SECONDS = 60
+# On a slow machine, a worker takes longer than uvicorn's default of 5 s until it can answer.
+HUNG_WORKER_SECONDS = 10
 OTHER_OPEN_FILES = 500  # for database connections, logs and listening sockets
 
 MAX_HEAD_BYTES = 65_536  # the request line and the header fields; as much again for trailers
