@@ -1,5 +1,6 @@
 """The files in deploy/ name settings that exist, and values that production accepts."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,10 @@ import yaml
 from app.core.config import Settings
 from tests.databases import ROOT
 
+MONITORING = ROOT / "docs/monitoring.md"
+METRIC = re.compile(r"\b(?:http|database|event|websockets|jobs|session|process)(?:_[a-z]+)*\b")
+SUFFIX = re.compile("_(bucket|count|sum)$")
+OF_THE_CLIENT = {"process_resident_memory_bytes", "process_cpu_seconds_total"}
 KUBERNETES = ROOT / "deploy/kubernetes"
 NAMES = {name.upper() for name in Settings.model_fields}
 SECRETS = {
@@ -61,6 +66,16 @@ def test_deployment_of_compose_sets_what_exists() -> None:
     text = (ROOT / "docker-compose.deploy.yml").read_text()
     for path in re.findall(r"- \./(\S+?):", text):
         assert (ROOT / path).is_file()
+
+
+def test_dashboard_asks_for_metrics_that_exist() -> None:
+    dashboard = json.loads((ROOT / "deploy/grafana/dashboard.json").read_text())
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    documented = set(re.findall(r"^\| `(\w+)` \|", MONITORING.read_text(), re.MULTILINE))
+    for expression in expressions:
+        names = {SUFFIX.sub("", name) for name in METRIC.findall(expression)}
+        assert names, expression
+        assert names <= documented | OF_THE_CLIENT, expression
 
 
 class ComposeLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
