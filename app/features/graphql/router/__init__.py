@@ -17,7 +17,6 @@ from graphql import (
 )
 from starlette.responses import JSONResponse
 from strawberry.types import ExecutionResult
-from strawberry.types.execution import PreExecutionError
 
 from app.accounts.dependencies import PrincipalDep
 from app.core.http.problem_kinds import KINDS
@@ -27,8 +26,8 @@ from app.core.resources import Resources, ResourcesDep
 from app.core.security.principal import Principal
 from app.features.graphql.dependencies import graphql_context
 from app.features.graphql.router.errors import describe_all, raise_unavailable
+from app.features.graphql.router.graphql_schema import GRAPHQL_SCHEMA, schema
 from app.features.graphql.router.limits import MAX_TOKENS, require_low_cost
-from app.features.graphql.router.schema import GRAPHQL_SCHEMA, schema
 from app.features.graphql.schemas import GraphqlQuery, GraphqlRequest
 
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -71,7 +70,7 @@ async def respond(
     try:
         document, operation = read_operation(data)
     except GraphQLError as error:
-        return graphql_response(request, PreExecutionError(data=None, errors=[error]))
+        return graphql_response(request, ExecutionResult(data=None, errors=[error]))
     writes = operation.operation is OperationType.MUTATION
     if writes and request.method != "POST":
         kind = KINDS["method-not-allowed"]
@@ -109,7 +108,8 @@ def graphql_response(request: Request, result: ExecutionResult) -> Response:
     What was not run is a 400 for clients that accept the media type of GraphQL; others expect 200.
     """
     content: dict[str, Any] = {}
-    is_run = not isinstance(result, PreExecutionError)
+    # An error of a field has a path.
+    is_run = result.data is not None or any(error.path for error in result.errors or ())
     if is_run:
         content["data"] = result.data
     if result.errors:
