@@ -48,19 +48,14 @@ class GraphqlContext:
         self._turn = asyncio.Lock()
         self._is_closed = False
 
-    def require_scope(self, scope: str) -> None:
-        require_scopes(self._principal, scope)
-
     @asynccontextmanager
     async def items(self, scope: str) -> AsyncIterator[ItemService]:
-        self.require_scope(scope)
-        async with self._wait_for_turn():
+        async with self._turn_with(scope):
             yield self._items
 
     @asynccontextmanager
     async def orders(self, scope: str) -> AsyncIterator[OrderService]:
-        self.require_scope(scope)
-        async with self._wait_for_turn():
+        async with self._turn_with(scope):
             yield self._orders
 
     async def close(self) -> None:
@@ -72,7 +67,8 @@ class GraphqlContext:
             self._is_closed = True
 
     @asynccontextmanager
-    async def _wait_for_turn(self) -> AsyncIterator[None]:
+    async def _turn_with(self, scope: str) -> AsyncIterator[None]:
+        require_scopes(self._principal, scope)
         async with self._turn:
             if self._is_closed:
                 raise RuntimeError("The document has ended.")
