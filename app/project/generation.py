@@ -45,7 +45,7 @@ def new_resource(
     ):
         copy = Path(name)
         copy_project(root, copy)
-        has_languages = has_pages and any(root.glob(CATALOGS))
+        has_languages = any(root.glob(CATALOGS))
         files = render(
             resource, has_pages=has_pages, has_admin=has_admin, has_languages=has_languages
         )
