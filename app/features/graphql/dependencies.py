@@ -30,12 +30,14 @@ class GraphqlContext:
     def __init__(
         self,
         document: DocumentNode,
+        session: Session,
         items: ItemService,
         orders: OrderService,
         principal: Principal,
         resources: Resources,
     ) -> None:
         self.document = document
+        self.session = session
         self.cursors = resources.cursors
         self.is_introspection_allowed = resources.settings.has_graphiql
         # Without a cache, a field that follows a mutation in its document sees the change.
@@ -99,4 +101,4 @@ async def build_context(
 ) -> GraphqlContext:
     items = await get_item_service(session, principal, resources)
     orders = await get_order_service(session, principal, resources)
-    return GraphqlContext(document, items, orders, principal, resources)
+    return GraphqlContext(document, session, items, orders, principal, resources)

@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.conftest import Person, counted_statements
-from tests.features.graphql.steps import codes_of, errors_of, post, run
+from tests.features.graphql.steps import GRAPHQL, codes_of, errors_of, post, run
 from tests.features.orders.steps import change_order, make_item, make_order, read_order
 
 CREATE = "mutation($input: ItemCreate!) { createItem(input: $input) { id price version } }"
@@ -133,6 +133,27 @@ async def test_error_below_a_mutation_rolls_it_back(
     assert response.json()["data"] is None
     assert [each["extensions"]["code"] for each in response.json()["errors"]] == ["internal-error"]
     assert (await read_order(ann, order["id"]))["status"] == "draft"
+
+
+async def test_mutation_with_a_key_is_run_once(ann: Person) -> None:
+    body = {"query": 'mutation { createItem(input: {name: "Lamp", price: 1}) { id } }'}
+    headers = {"Idempotency-Key": "8e03978e"}
+    first, second = [await ann.client.post(GRAPHQL, json=body, headers=headers) for _ in "12"]
+    assert second.content == first.content
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert await count_items(ann) == 1
+    other = {"query": body["query"].replace("Lamp", "Chair")}
+    response = await ann.client.post(GRAPHQL, json=other, headers=headers)
+    assert response.json()["type"] == "/problems/idempotency-key-reused"
+
+
+async def test_mutation_that_failed_can_be_sent_again_with_its_key(ann: Person) -> None:
+    body = {"query": 'mutation { deleteItem(id: "1") }'}
+    headers = {"Idempotency-Key": "8e03978e"}
+    for _ in range(2):
+        response = await ann.client.post(GRAPHQL, json=body, headers=headers)
+        assert response.json()["errors"][0]["extensions"]["code"] == "not-found"
+        assert "Idempotency-Replayed" not in response.headers
 
 
 async def test_field_sees_the_changes_of_the_mutations_before_it(ann: Person) -> None:

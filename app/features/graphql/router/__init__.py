@@ -19,12 +19,13 @@ from starlette.responses import JSONResponse
 from strawberry.types import ExecutionResult
 
 from app.accounts.dependencies import PrincipalDep
+from app.core.http.idempotency import KEY, IdempotencyKey, idempotency_of
 from app.core.http.problem_kinds import KINDS
 from app.core.http.problems import ProblemResponse
 from app.core.http.routing import ApiRouter
 from app.core.resources import Resources, ResourcesDep
 from app.core.security.principal import Principal
-from app.features.graphql.dependencies import graphql_context
+from app.features.graphql.dependencies import GraphqlContext, graphql_context
 from app.features.graphql.router.errors import describe_all, raise_unavailable
 from app.features.graphql.router.graphql_schema import GRAPHQL_SCHEMA, schema
 from app.features.graphql.router.limits import MAX_TOKENS, require_low_cost
@@ -44,7 +45,11 @@ class Failed(Exception):
 
 @router.post("", response_class=JSONResponse)
 async def run_graphql(
-    data: GraphqlRequest, request: Request, principal: PrincipalDep, resources: ResourcesDep
+    data: GraphqlRequest,
+    request: Request,
+    principal: PrincipalDep,
+    resources: ResourcesDep,
+    key: IdempotencyKey = None,
 ) -> Response:
     """Run a query, or a mutation whose changes are made together or not at all."""
     return await respond(data, request, principal, resources)
@@ -71,23 +76,43 @@ async def respond(
         document, operation = read_operation(data)
     except GraphQLError as error:
         return graphql_response(request, ExecutionResult(data=None, errors=[error]))
-    writes = operation.operation is OperationType.MUTATION
-    if writes and request.method != "POST":
+    if operation.operation is not OperationType.MUTATION:
+        async with graphql_context(document, principal, resources, writes=False) as context:
+            return graphql_response(request, await execute(data, context))
+    if request.method != "POST":
         kind = KINDS["method-not-allowed"]
-        detail = "Send a mutation by POST."
-        return ProblemResponse(request.scope, kind, detail, {"Allow": "POST"})
+        return ProblemResponse(request.scope, kind, "Send a mutation by POST.", {"Allow": "POST"})
     try:
-        async with graphql_context(document, principal, resources, writes=writes) as context:
-            result = await schema.execute(
-                data.query, data.variables, context, operation_name=data.operation_name
-            )
-            raise_unavailable(result.errors or ())
-            if writes and result.errors:
-                raise Failed(result)
+        async with graphql_context(document, principal, resources, writes=True) as context:
+            return await mutate(data, request, context)
     except Failed as failed:
-        result = failed.result
-        result.data = None
-    return graphql_response(request, result)
+        failed.result.data = None
+        return graphql_response(request, failed.result)
+
+
+async def mutate(
+    data: GraphqlRequest | GraphqlQuery, request: Request, context: GraphqlContext
+) -> Response:
+    """Run the document, or return the first response to its key. Raise Failed if it has errors."""
+    idempotency = idempotency_of(request, context.session) if KEY in request.headers else None
+    if idempotency and (replay := await idempotency.replay()):
+        return replay
+    result = await execute(data, context)
+    if result.errors:
+        raise Failed(result)
+    response = graphql_response(request, result)
+    if idempotency:
+        await idempotency.store(response)
+    return response
+
+
+async def execute(data: GraphqlRequest | GraphqlQuery, context: GraphqlContext) -> ExecutionResult:
+    """Run the document. Raise an error that passes by itself, which ends the request with 503."""
+    result = await schema.execute(
+        data.query, data.variables, context, operation_name=data.operation_name
+    )
+    raise_unavailable(result.errors or ())
+    return result
 
 
 def read_operation(
