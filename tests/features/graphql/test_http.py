@@ -130,6 +130,13 @@ async def test_invalid_variable_is_not_run(ann: Person) -> None:
         assert error["extensions"] == {"code": "bad-request"}
 
 
+@pytest.mark.parametrize("value", [[1] * 9_999, [{"a": 1}] * 4_999])
+async def test_number_of_values_in_variables_is_limited(ann: Person, value: list[Any]) -> None:
+    query = "query($unused: Int) { __typename }"
+    for given, status in ((value, 200), ([*value, *value[:2]], 422)):
+        assert (await post(ann, query, a=given)).status_code == status
+
+
 async def test_errors_of_fields_are_a_part_of_the_result(ann: Person) -> None:
     response = await ann.client.post(
         GRAPHQL, json={"query": '{ item(id: "7") { id } }'}, headers={"Accept": GRAPHQL_JSON}
