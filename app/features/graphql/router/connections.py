@@ -1,5 +1,8 @@
 """Pages in the form of Relay's cursor connections. Cursors are those of the REST API's lists."""
 
+# mypy: disable-error-code=untyped-decorator
+# Strawberry's decorators return Any.
+
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Generic, Protocol, TypeVar

@@ -51,6 +51,8 @@ def _message_and_extensions(error: GraphQLError) -> tuple[str, dict[str, Any]]:
             return invalid.detail, {"code": invalid.kind, "errors": [field]}
         case AppError() as known:
             return known.detail, {"code": known.kind}
+        case ValueError() if error.path is None:  # A scalar refuses a value of the document.
+            return error.message, {"code": "bad-request"}
         case unexpected:
             error_logger.error("Unexpected error", exc_info=unexpected)
             extensions = {"code": "internal-error", "requestId": request_id_var.get()}

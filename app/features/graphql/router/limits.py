@@ -36,6 +36,7 @@ MAX_DEPTH = 8
 MAX_ALIASES = 20
 MAX_COST = 20_000  # It takes about as long as the longest page of the REST API.
 MAX_PAGE_SIZE = 100
+MAX_DIGITS = 3  # of a page size
 MAX_LIST = MAX_LINES  # the longest list without a page size
 
 
@@ -113,7 +114,7 @@ class CostCounter:
         )
         value: Any = DEFAULT_PAGE_SIZE if given is None else MAX_PAGE_SIZE
         if isinstance(given, IntValueNode):
-            value = int(given.value)
+            value = number_of(given)
         elif isinstance(given, VariableNode):
             value = self._sizes.get(given.name.value)
         is_valid = isinstance(value, int) and 1 <= value <= MAX_PAGE_SIZE
@@ -130,10 +131,15 @@ def field_of(parent: GraphQLNamedType | None, name: str) -> GraphQLField | None:
 def sizes_of(operation: OperationDefinitionNode) -> dict[str, Any]:
     """Return the defaults of the operation's variables, as far as they are whole numbers."""
     return {
-        each.variable.name.value: int(each.default_value.value)
+        each.variable.name.value: number_of(each.default_value)
         for each in operation.variable_definitions or ()
         if isinstance(each.default_value, IntValueNode)
     }
+
+
+def number_of(node: IntValueNode) -> int | None:
+    """Return the number, or None for a long one, which Python might refuse to convert."""
+    return int(node.value) if len(node.value) <= MAX_DIGITS else None
 
 
 def require_low_cost(

@@ -1,3 +1,6 @@
+# mypy: disable-error-code=untyped-decorator
+# Strawberry's decorators return Any.
+
 from functools import partial
 
 import strawberry

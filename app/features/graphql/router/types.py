@@ -1,5 +1,8 @@
 """The types that GraphQL returns, with the fields of the REST API's."""
 
+# mypy: disable-error-code=untyped-decorator
+# Strawberry's decorators return Any.
+
 from datetime import datetime
 from decimal import Decimal
 from typing import Self
