@@ -134,6 +134,13 @@ async def test_invalid_variable_is_not_run(ann: Person) -> None:
         assert error["extensions"] == {"code": "bad-request"}
 
 
+async def test_error_that_cites_half_a_surrogate_pair_is_sent(ann: Person) -> None:
+    body = b'{"query": "query($id: ID!) { item(id: $id) { id } }", "variables": {"id": "\\ud800"}}'
+    headers = {"Content-Type": "application/json"}
+    response = await ann.client.post(GRAPHQL, content=body, headers=headers)
+    assert response.json()["errors"][0]["message"] == "Item Not Found (id: \ud800)"
+
+
 @pytest.mark.parametrize("value", [[1] * 9_999, [{"a": 1}] * 4_999])
 async def test_number_of_values_in_variables_is_limited(ann: Person, value: list[Any]) -> None:
     query = "query($unused: Int) { __typename }"

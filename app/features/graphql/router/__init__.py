@@ -4,6 +4,7 @@ A query reads on a session that cannot write. A mutation is one unit of work: th
 fields are committed, or none.
 """
 
+import json
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
@@ -34,6 +35,11 @@ from app.features.graphql.schemas import GraphqlQuery, GraphqlRequest
 GRAPHQL_JSON = "application/graphql-response+json"
 
 router = ApiRouter(prefix="/graphql", tags=["graphql"])
+
+
+class GraphqlResponse(JSONResponse):
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode()  # ASCII: an error may cite half a surrogate pair.
 
 
 class Failed(Exception):
@@ -140,5 +146,5 @@ def graphql_response(request: Request, result: ExecutionResult) -> Response:
     if result.errors:
         content["errors"] = describe_all(result.errors)
     if GRAPHQL_JSON not in request.headers.get("accept", ""):
-        return JSONResponse(content)
-    return JSONResponse(content, 200 if is_run else 400, media_type=GRAPHQL_JSON)
+        return GraphqlResponse(content)
+    return GraphqlResponse(content, 200 if is_run else 400, media_type=GRAPHQL_JSON)
