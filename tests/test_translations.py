@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 
 import pytest
-from babel.messages import Catalog
+from babel.messages import Catalog, Message
 from babel.messages.pofile import read_po
 from jinja2 import Environment, nodes
 
@@ -14,7 +15,13 @@ from app.core.about import DESCRIPTION
 from app.core.translation import CATALOG, FOLDER
 from app.translations.catalogs import extract, is_translated
 from tests.databases import ROOT
+from tests.slices import slices
 
+UNTRANSLATED = [
+    name
+    for name in slices()
+    if not getattr(import_module(f"app.features.{name}"), "IS_TRANSLATED", True)
+]
 CATALOGS = sorted(FOLDER.glob(f"*/{CATALOG}"))
 TEMPLATES = [
     path
@@ -108,13 +115,41 @@ def test_unmarked_constants_are_found() -> None:
     assert [*unmarked_constants(environment.parse(source))] == ["Name"]
 
 
+def is_exempt(text: Message) -> bool:
+    """Return whether a text needs no translation.
+
+    A new project has another description, and a new slice says that it is not translated.
+    """
+    return text.id == DESCRIPTION or all(
+        any(file.startswith(f"features/{name}/") for name in UNTRANSLATED)
+        for file, _ in text.locations
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "is_left_out"),
+    [
+        (["features/gadgets/pages.py"], True),
+        (["features/gadgets/pages.py", "features/gadgets/templates/list.html"], True),
+        (["features/gadgets/pages.py", "web/navigation.py"], False),
+        (["features/gadgets_of_others/pages.py"], False),
+    ],
+)
+def test_texts_of_untranslated_slices_alone_are_exempt(
+    files: list[str], is_left_out: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.UNTRANSLATED", ["gadgets"])
+    text = Message("Gadgets", locations=[(file, 1) for file in files])
+    assert is_exempt(text) == is_left_out
+
+
 @pytest.mark.parametrize("path", CATALOGS, ids=lambda path: path.parents[1].name)
 def test_catalog_is_complete(path: Path, texts: Catalog) -> None:
     with path.open("rb") as file:
         catalog = read_po(file, path.parents[1].name)
     assert [*catalog.obsolete] == []
     for text in texts:
-        if text.id and text.id != DESCRIPTION:  # A new project has another one.
+        if text.id and not is_exempt(text):
             message = catalog.get(text.id)
             assert message is not None, f"{text.id!r} is not in the catalog: make translations"
             assert is_translated(message), text.id

@@ -265,11 +265,16 @@ async def get_principal(
         raise Unauthenticated("Not authenticated. Send an access token.", token_given=False)
     principal = await resources_of(connection).accounts.authenticate(token)
     connection.scope["principal"] = principal
-    if missing := set(required.scopes) - principal.scopes:
+    require_scopes(principal, *required.scopes)
+    return principal
+
+
+def require_scopes(principal: Principal, *scopes: str) -> None:
+    """Raise MissingScope, or SecondFactorMissing if a second factor would give the scopes."""
+    if missing := set(scopes) - principal.scopes:
         if principal.lacks_second_factor and missing - allowed_scopes(is_superuser=False):
             raise SecondFactorMissing
         raise MissingScope(f"The access token lacks the scope {' '.join(sorted(missing))}.")
-    return principal
 
 
 async def get_session_cookie(connection: HTTPConnection) -> Cookie:

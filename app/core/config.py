@@ -161,6 +161,7 @@ class Settings(BaseSettings):
     metrics_port: int = Field(default=9464, ge=1, le=65535)
 
     docs_enabled: bool | None = None
+    graphiql_enabled: bool | None = None
     lab_enabled: bool | None = None
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -237,6 +238,11 @@ class Settings(BaseSettings):
     @property
     def has_docs(self) -> bool:
         return self.environment != "production" if self.docs_enabled is None else self.docs_enabled
+
+    @property
+    def has_graphiql(self) -> bool:
+        enabled = self.graphiql_enabled
+        return self.environment != "production" if enabled is None else enabled
 
     @property
     def has_lab(self) -> bool:

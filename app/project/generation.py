@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from app.project import html, samples
 from app.project.deletion import delete
 from app.project.fields import FieldError
-from app.project.migration import write_migration
+from app.project.migration import exclusive_migrations, write_migration
 from app.project.processes import interruptible, run
 from app.project.resource import Resource
 
@@ -25,6 +25,7 @@ TEMPLATES = Path(__file__).parent / "templates/resource"
 SUFFIX = ".jinja"
 NO_DATABASE = "sqlite+aiosqlite://"
 LINE_LENGTH = 100
+CATALOGS = "app/translations/*/LC_MESSAGES/*.po"
 COPIED = ("app", "alembic", "tests")
 DOCSTRING = re.compile(
     r'^(?P<indent> *)"""(?P<first>[^"\n]+?\.) (?P<rest>[^"\n]+)"""$', re.MULTILINE
@@ -37,10 +38,17 @@ def new_resource(
     """Write the files of the resource, and return what was written; a dry run keeps nothing."""
     check_variables(resource, has_pages=has_pages, has_admin=has_admin)
     (root / "data").mkdir(mode=0o700, exist_ok=True)  # Git ignores it.
-    with interruptible(), TemporaryDirectory(dir=root / "data") as name:
+    with (
+        interruptible(),
+        exclusive_migrations(root),
+        TemporaryDirectory(dir=root / "data") as name,
+    ):
         copy = Path(name)
         copy_project(root, copy)
-        files = render(resource, has_pages=has_pages, has_admin=has_admin)
+        has_languages = any(root.glob(CATALOGS))
+        files = render(
+            resource, has_pages=has_pages, has_admin=has_admin, has_languages=has_languages
+        )
         try:
             write(copy, files)
             check_bindings(copy, files)
@@ -66,7 +74,9 @@ def copy_project(root: Path, copy: Path) -> None:
     shutil.copy(root / "pyproject.toml", copy)
 
 
-def render(resource: Resource, *, has_pages: bool, has_admin: bool) -> dict[str, str]:
+def render(
+    resource: Resource, *, has_pages: bool, has_admin: bool, has_languages: bool = False
+) -> dict[str, str]:
     """Return the files of the resource by their paths, without the migration."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -84,6 +94,7 @@ def render(resource: Resource, *, has_pages: bool, has_admin: bool) -> dict[str,
     )
     environment.filters |= {**html.FILTERS, **samples.FILTERS}
     context = resource.context() | {"has_pages": has_pages, "has_admin": has_admin}
+    context |= {"has_languages": has_languages}
     context |= {"macros": html.macros_of(resource.all_fields, has_rows=bool(resource.children))}
     return {
         path: environment.get_template(template).render(context)

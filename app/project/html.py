@@ -21,6 +21,8 @@ def form_field(column: Column, is_first: bool) -> str:
             default = "" if field.default is None else f", default={quoted(field.default)}"
             optional = ", required=false" if column.is_null else ""
             return f"choice({name}, [{options(column)}]{default}{optional})"
+        case "ref" if column.is_choice:
+            return f"reference({name}, choices.{column.column}{optional})"
         case "str":
             return f'field({name}, dir="auto"{optional}{focus}, autocomplete="off")'
         case "text":

@@ -1,15 +1,56 @@
-"""Migrations that Alembic writes from the models, as `make migration` does."""
+"""Migrations that Alembic writes from the models, as `make migration` does.
 
+A new migration follows the newest one. So only one process writes one at a time, and there is one
+newest migration.
+"""
+
+import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
 from app.project.processes import run
 
 RUFF = ("--quiet", "--no-respect-gitignore")
+LOCKED = (
+    "Another run writes a migration at the moment. Wait until it has ended, and run this again."
+)
 UPGRADE, DOWNGRADE = "def upgrade() -> None:\n", "\n\n\ndef downgrade() -> None:\n"
+
+
+@contextmanager
+def exclusive_migrations(root: Path) -> Iterator[None]:
+    """Hold a lock on the folder of the migrations. The system releases it when the process ends.
+
+    Stop with one line if another process holds it, or if two migrations are the newest.
+    """
+    folder = os.open(root / "alembic", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(LOCKED) from None
+        require_one_head(root)
+        yield
+    finally:
+        os.close(folder)
+
+
+def require_one_head(root: Path) -> None:
+    """Stop with one line if two migrations are the newest: a new one could follow only one."""
+    scripts = ScriptDirectory.from_config(Config(toml_file=root / "pyproject.toml"))
+    heads = sorted(scripts.get_heads())
+    if len(heads) > 1:
+        raise SystemExit(
+            f"The migrations {' and '.join(heads)} are both the newest, as after a merge of two"
+            ' branches. Join them first: .venv/bin/alembic merge -m "Merge the branches" heads'
+        )
 
 
 @contextmanager

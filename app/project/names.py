@@ -74,11 +74,21 @@ def tables_of_models() -> list[Target]:
             mapper.class_.__name__,
             mapper.class_.__module__,
             issubclass(mapper.class_, Owned),
+            title_of(mapper),
             tuple(required_columns(mapper)),
             tuple(key.column.table.name for key in required_keys(mapper)),
         )
         for mapper in Base.registry.mappers
     ]
+
+
+def title_of(mapper: Any) -> str:
+    """Return the first column of short text that is never null, or nothing."""
+    for column in mapper.local_table.columns:
+        is_short = isinstance(column.type, sa.String) and not isinstance(column.type, sa.Text)
+        if is_short and not isinstance(column.type, sa.Enum) and not column.nullable:
+            return str(column.name)
+    return ""
 
 
 def required_columns(mapper: Any) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from app.core.database.models import Base
 from app.discovery import FEATURES, discover
 from app.project.deletion import delete_parts, lines_of_dependents
-from app.project.migration import write_drop_migration
+from app.project.migration import exclusive_migrations, write_drop_migration
 from app.project.parts import features, with_dependents
 
 
@@ -17,7 +17,8 @@ def remove(parts: Sequence[str], root: Path) -> list[str]:
     created = []
     if tables := tables_of(parts, root):
         try:
-            migration = write_drop_migration(root, f"remove {' '.join(parts)}", tables)
+            with exclusive_migrations(root):
+                migration = write_drop_migration(root, f"remove {' '.join(parts)}", tables)
         except subprocess.CalledProcessError as error:
             raise SystemExit(
                 f"{error.stderr}\nNothing was deleted: the migration could not be written."

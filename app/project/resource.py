@@ -83,6 +83,8 @@ class Target:
     model: str
     module: str
     is_owned: bool
+    title: str = ""
+    """The column by which people call a row, if there is one."""
     required: tuple[tuple[str, str], ...] = ()
     """The columns without a default, and a value for each as Python code, which differs by `n`."""
     parents: tuple[str, ...] = ()
@@ -135,6 +137,8 @@ class Column:
         self.target = target
         self.target_words = words_of(target.name) if target else ""
         self.is_owned = target is not None and target.is_owned
+        # The rows of its owner are a choice in forms. Anybody's users are not.
+        self.is_choice = target is not None and target.is_owned and target.feature is not None
 
     @property
     def is_sort(self) -> bool:
@@ -420,6 +424,7 @@ class Resource:
             "children_words": " and ".join(child.words for child in self.children),
             "references": self.references,
             "referred_models": sorted((each.model, each.module) for each in self.targets),
+            "choices": [each for each in self.references if each.is_choice],
             "refers_to_users": any(not each.is_owned for each in self.references),
             "created_targets": self.created_targets,
             "optional": [each for each in self.fields if not each.field.is_required],

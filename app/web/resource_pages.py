@@ -59,9 +59,13 @@ class ResourcePages:
         self._request = request
         self._principal = principal
         self._service = service
+        self.context = dict[str, Any]()
+        """What every template gets, such as the records that a form offers."""
 
     def render(self, template: str, form: Form | None = None, **context: Any) -> Response:
-        return render(self._request, f"{self.folder}/{template}.html", form=form, **context)
+        return render(
+            self._request, f"{self.folder}/{template}.html", form=form, **self.context, **context
+        )
 
     async def show(self, template: str, id_: int, form: Form | None = None) -> Response:
         """Render a page of a record. Raise NotFound."""

@@ -364,6 +364,13 @@ def test_docs_are_off_in_production_unless_enabled() -> None:
     assert production(docs_enabled=True).has_docs
 
 
+def test_graphiql_is_off_in_production_unless_enabled() -> None:
+    assert Settings().has_graphiql
+    assert not Settings(graphiql_enabled=False).has_graphiql
+    assert not production().has_graphiql
+    assert production(graphiql_enabled=True).has_graphiql
+
+
 def test_production_requires_a_strong_database_password() -> None:
     for weak in ({"postgres_password": "app"}, {"database_url": "postgresql+asyncpg://a:b@db/a"}):
         with pytest.raises(ValidationError, match="POSTGRES_PASSWORD: production takes"):

@@ -21,7 +21,7 @@ from tests.server import free_port
 from tests.slices import needs
 
 # The pages of one list run in one shell.
-PAGES = [["README.md"], ["docs/getting-started.md", "docs/http-api.md"]]
+PAGES = [["README.md"], ["docs/getting-started.md", "docs/http-api.md", "docs/graphql.md"]]
 DEADLINE_SECONDS = 300
 # A response with a status of 400 or more fails the block.
 PROLOGUE = 'set -eu\ncurl() { command curl --fail-with-body "$@"; }\n'
@@ -87,7 +87,7 @@ def copy(tmp_path: Path) -> Path:
     return folder
 
 
-@needs("items", "orders")
+@needs("items", "orders", "graphql")
 @pytest.mark.slow("a server is started for each page")
 @pytest.mark.parametrize("names", PAGES, ids=" and ".join)
 def test_shell_blocks_run_as_written(copy: Path, names: Sequence[str]) -> None:

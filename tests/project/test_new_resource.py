@@ -1,15 +1,20 @@
 import asyncio
 import os
 import re
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
 from app.core.database.unit_of_work import Database
 from app.project import generation
+from app.project.migration import LOCKED, exclusive_migrations, require_one_head
 from tests.conftest import make_settings
 from tests.databases import ROOT
 from tests.isolation import DEADLINE_SECONDS
@@ -221,6 +226,66 @@ def test_name_with_two_meanings_is_refused(repository: Path, command: Command) -
     assert git(repository, "status", "--porcelain") == ""
 
 
+# The commands that write a migration.
+WRITING = [NEW, pytest.param(("remove", "orders", "--yes"), marks=needs("orders"))]
+
+
+def add_migration(repository: Path, revision: str) -> None:
+    """Add a migration that follows the newest one of the template."""
+    scripts = ScriptDirectory.from_config(Config(toml_file=ROOT / "pyproject.toml"))
+    text = f'revision, down_revision = "{revision}", "{scripts.get_current_head()}"\n'
+    text += "def upgrade(): ...\ndef downgrade(): ...\n"
+    (repository / f"alembic/versions/{revision}.py").write_text(text)
+
+
+@pytest.mark.parametrize("arguments", WRITING)
+def test_two_newest_migrations_are_refused_until_they_are_joined(
+    repository: Path, command: Command, arguments: tuple[str, ...]
+) -> None:
+    add_migration(repository, "ours")
+    add_migration(repository, "theirs")
+    commit(repository)
+    result = command(repository, *arguments)
+    assert result.exit_code == 1
+    assert result.output.startswith("The migrations ours and theirs are both the newest")
+    assert result.output.count("\n") == 1
+    assert git(repository, "status", "--porcelain") == ""
+    join = shlex.split(result.output.partition(": ")[2])
+    run(repository, join[0].removeprefix(".venv/bin/"), *join[1:])
+    require_one_head(repository)
+
+
+@pytest.mark.parametrize("arguments", WRITING)
+def test_second_run_at_the_same_time_is_refused(
+    repository: Path, command: Command, arguments: tuple[str, ...]
+) -> None:
+    with exclusive_migrations(repository):
+        result = command(repository, *arguments)
+    assert (result.exit_code, result.output) == (1, f"{LOCKED}\n")
+    assert git(repository, "status", "--porcelain") == ""
+
+
+def test_lock_of_a_killed_run_is_released(repository: Path) -> None:
+    script = (
+        "from pathlib import Path\nfrom app.project.migration import exclusive_migrations\n"
+        "with exclusive_migrations(Path()):\n    print('locked', flush=True)\n    input()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=repository,
+        env={"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"locked\n"
+        with pytest.raises(SystemExit, match="Another run"), exclusive_migrations(repository):
+            pass
+        process.kill()
+    with exclusive_migrations(repository):
+        pass
+
+
 @pytest.mark.slow("it runs all migrations")
 def test_dry_run_prints_everything_and_writes_nothing(repository: Path) -> None:
     output = run(repository, "app", *NEW, "--dry-run")
@@ -288,7 +353,8 @@ def check_generated(repository: Path, names: str) -> None:
     url = f"sqlite+aiosqlite:///{repository}/data/check.db"
     for step in (("upgrade", "head"), ("downgrade", "-1"), ("upgrade", "head")):
         run(repository, "alembic", *step, DATABASE_URL=url)
-    run(repository, "pytest", "-q", "-n0", f"tests/features/{names}")
+    tested = f"tests/features/{names}", "tests/test_translations.py"
+    run(repository, "pytest", "-q", "-n0", *tested)
 
 
 def read_tables(connection: Connection) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request, Response
 
 from app.core.database.dependencies import SessionDep
+from app.core.database.session import Session
 from app.core.errors import InProgress, Invalid, KeyReused
 from app.core.http.idempotency_records import IdempotencyRepository
 from app.core.security.principal import Principal
@@ -60,26 +61,30 @@ class Idempotency:
             await self._records.store(self._user_id, self._key, *values)
 
 
-async def read_key(
-    request: Request,
-    session: SessionDep,
-    key: Annotated[
-        str | None,
-        Header(
-            alias=KEY,
-            description="A unique value that you choose, for example a UUID. Retries with the same "
-            "key within 24 hours return the first response. 1 to 255 visible ASCII characters, "
-            "quoted or not.",
-            examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
-        ),
-    ] = None,
-) -> None:
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias=KEY,
+        description="A unique value that you choose, for example a UUID. Retries with the same "
+        "key within 24 hours return the first response. 1 to 255 visible ASCII characters, "
+        "quoted or not.",
+        examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
+    ),
+]
+
+
+async def read_key(request: Request, session: SessionDep, key: IdempotencyKey = None) -> None:
     if not hasattr(request.scope["route"], "supports_idempotency"):
         raise TypeError("Idempotency-Key is for routes of an ApiRouter.")
     if key is not None:
-        # Repeated header fields are one list (RFC 9110, section 5.3).
-        key = parse_key(", ".join(request.headers.getlist(KEY)))
-        request.scope["idempotency"] = Idempotency(request, IdempotencyRepository(session), key)
+        request.scope["idempotency"] = idempotency_of(request, session)
+
+
+def idempotency_of(request: Request, session: Session) -> Idempotency:
+    """Return the idempotency of a request that has a key, whose changes are made on the session."""
+    # Repeated header fields are one list (RFC 9110, section 5.3).
+    key = parse_key(", ".join(request.headers.getlist(KEY)))
+    return Idempotency(request, IdempotencyRepository(session), key)
 
 
 idempotent = Depends(read_key)

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 
 from app.accounts.listing import OwnedListing
 from app.core.database.events import Events
@@ -28,6 +28,10 @@ class ItemService:
 
     async def get(self, item_id: int) -> ItemRead:
         return await self._items.get(item_id)
+
+    async def get_many(self, item_ids: Collection[int]) -> Sequence[ItemRead]:
+        """Return the items with these IDs, as far as they are visible, in no order."""
+        return await self._items.get_many(item_ids)
 
     async def create(self, data: ItemCreate) -> ItemRead:
         return self._record("item.created", await self._items.create(data.model_dump()))

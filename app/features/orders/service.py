@@ -56,10 +56,10 @@ class OrderService:
         """Change a draft. Raise NotFound, Stale, WrongStatus, or Invalid as `create` does."""
         order = await self._orders.lock(order_id, expected)
         require(order, OrderStatus.DRAFT, CHANGED)
-        if data.note is not MISSING:
-            order.note = data.note
         if data.lines is not MISSING:
             await self._set_lines(order, data.lines)
+        if data.note is not MISSING:  # After the query for the items, which would write it.
+            order.note = data.note
         if data.model_fields_set:
             order.updated_at = utc_now()  # A change of the lines is a change of the order.
         return await self._save(order)

@@ -95,6 +95,14 @@ async def test_update_of_the_note_keeps_the_lines(ann: Person) -> None:
     assert await read_order(ann, order["id"]) == changed
 
 
+async def test_update_of_the_note_and_the_lines_counts_the_version_once(ann: Person) -> None:
+    order = await make_order(ann, note="Before")
+    item = await make_item(ann)
+    body = {"note": "After", "lines": [{"item_id": item["id"], "quantity": 1}]}
+    response = await ann.client.patch(f"{ORDERS}/{order['id']}", json=body)
+    assert (response.json()["note"], response.json()["version"]) == ("After", 2)
+
+
 async def test_update_of_the_lines_keeps_the_note_and_counts_the_version(ann: Person) -> None:
     lamp, desk, chair = [await make_item(ann, name=name) for name in ("Lamp", "Desk", "Chair")]
     order = await make_order(ann, (lamp, 1), (desk, 1), note="Before")
