@@ -27,7 +27,8 @@ from app.core.resources import Resources
 
 Job = Callable[..., Awaitable[None]]
 
-MAX_RUNNING_JOBS = 10
+MAX_RUNNING_JOBS = 10  # without a lane
+MAX_RUNNING_LANES = 20
 POLL_SECONDS = 5
 LEASE = timedelta(seconds=60)
 MIN_RETRY_DELAY, MAX_RETRY_DELAY = timedelta(seconds=2), timedelta(hours=1)
@@ -38,7 +39,10 @@ logger = logging.getLogger("app.jobs")
 
 
 class JobRunner:
-    """Leases jobs and runs them, up to MAX_RUNNING_JOBS at a time."""
+    """Leases jobs and runs them, up to MAX_RUNNING_JOBS at a time.
+
+    Beside these it runs one job of each of up to MAX_RUNNING_LANES lanes.
+    """
 
     resources: Resources  # Each job gets them. They are set later, since they include the runner.
 
@@ -128,14 +132,20 @@ class JobRunner:
 
     async def _start_due_jobs(self) -> int:
         """Start as many due jobs as there are free slots, and return their number."""
-        free = MAX_RUNNING_JOBS - len(self._running)
-        if not free:
+        busy_lanes = {job.lane for job in self._running.values() if job.lane is not None}
+        free = MAX_RUNNING_JOBS - (len(self._running) - len(busy_lanes))
+        free_lanes = MAX_RUNNING_LANES - len(busy_lanes)
+        if not free and not free_lanes:
             return 0
         async with self._units.reading() as queue:  # On SQLite, a writer would wait for others.
-            if not await queue.has_due(self._jobs):
+            if not await queue.has_due(self._jobs, busy_lanes):
                 return 0
+        leased = list[QueuedJob]()
         async with self._units.transaction() as queue:
-            leased = await queue.lease_due(self._jobs, free, LEASE)
+            if free:
+                leased += await queue.lease_due(self._jobs, free, LEASE)
+            if free_lanes:
+                leased += await queue.lease_lanes(self._jobs, busy_lanes, free_lanes, LEASE)
         for job in leased:
             task = asyncio.create_task(self._run_one(job))
             self._running[task] = job
