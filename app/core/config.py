@@ -39,6 +39,7 @@ from app.core.setting_values import (
     parse_database_url,
     parse_hosts,
     parse_listen_address,
+    parse_network,
     parse_origin,
     parse_origins,
     parse_proxies,
@@ -82,6 +83,7 @@ def _is_url(value: str, *schemes: str) -> bool:
 
 Hosts = Annotated[list[str], NoDecode, BeforeValidator(list_of(parse_hosts))]
 Origins = Annotated[list[str], NoDecode, BeforeValidator(list_of(parse_origins))]
+Networks = Annotated[list[str], NoDecode, BeforeValidator(list_of(parse_network))]
 Proxies = Annotated[list[str], NoDecode, BeforeValidator(list_of(parse_proxies))]
 UploadType = Literal[
     "image/png",
@@ -155,6 +157,8 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8000"
     smtp_url: SecretStr | None = None
     mail_from: NameEmail = NameEmail(NAME, "noreply@example.com")
+
+    webhook_allowed_networks: Networks = []
 
     metrics_enabled: bool = False
     metrics_host: Annotated[str, BeforeValidator(parse_listen_address)] = "127.0.0.1"
