@@ -109,9 +109,9 @@ class Database:
         """
         async with Session(self.engine, read_only=False) as session:
             yield session
-            if events := [*recorded_events(session)]:
+            if recorded := [*recorded_events(session)]:
                 for call in self._before_commit:
-                    await call(session, events)
+                    await call(session, recorded)
             disable_cancellation()
             events = recorded_events(session)
             if events and session.in_transaction():

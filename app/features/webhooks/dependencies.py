@@ -10,12 +10,15 @@ from app.core.database.session import Session
 from app.core.resources import Resources, ResourcesDep
 from app.core.security.principal import Principal
 from app.core.security.seals import Seals
+from app.features.webhooks.events import event_scopes
 from app.features.webhooks.repository import DeliveryUnit, OwnWebhooks
 from app.features.webhooks.service.addresses import AddressRules
 from app.features.webhooks.service.client import WebhookClient
 from app.features.webhooks.service.deliveries import DeliveryService, EventOutbox
 from app.features.webhooks.service.secrets import WebhookSecrets
 from app.features.webhooks.service.webhooks import WebhookService
+
+EVENT_SCOPES = event_scopes()
 
 
 def build_secrets(settings: Settings) -> WebhookSecrets:
@@ -31,6 +34,7 @@ def build_service(resources: Resources, principal: Principal) -> WebhookService:
         resources.cursors,
         build_secrets(settings),
         AddressRules(settings.webhook_allowed_networks),
+        EVENT_SCOPES,
         requires_https=settings.environment == "production",
     )
 

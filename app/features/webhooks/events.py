@@ -1,6 +1,5 @@
 """The types of events that can be sent: those that the slices declare in their `events.py`."""
 
-from functools import cache
 from typing import get_args
 
 from app.accounts.ownership import OwnedEvent
@@ -9,9 +8,11 @@ from app.discovery import discover
 TEST = "webhook.test"
 
 
-@cache
 def event_scopes() -> dict[str, str]:
-    """Return the types of events, each with the scope that reads such records."""
+    """Return the types of events, each with the scope that reads such records.
+
+    It reads folders, so that it is called when the application is built.
+    """
     found = dict[str, str]()
     for module in discover("events"):
         for event in vars(module).values():

@@ -7,7 +7,7 @@ from sqlalchemy import Select, bindparam, delete, insert, select
 from app.accounts.models import User
 from app.accounts.ownership import OwnedRepository
 from app.core.database.pagination import Position, Sort
-from app.core.database.queries import Query
+from app.core.database.queries import Query, columns_of
 from app.core.database.repository import Repository
 from app.core.database.session import Session
 from app.core.jobs.queue import JobQueue
@@ -16,7 +16,7 @@ from app.features.webhooks.models import DeliveryStatus, Webhook, WebhookDeliver
 from app.features.webhooks.schemas import Subscription, WebhookRead
 
 SUBSCRIPTIONS = Query(
-    select(Webhook.id, Webhook.event_types)
+    select(*columns_of(Webhook, Subscription))
     .join(User, User.id == Webhook.owner_id)
     .where(Webhook.owner_id == bindparam("owner_id"), Webhook.is_enabled, User.is_active)
     .order_by(Webhook.id),

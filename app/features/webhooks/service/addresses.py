@@ -1,7 +1,7 @@
 """Which addresses a request may be sent to: a webhook must not reach into the server's own network.
 
-A name is looked up once for each connection, all of its addresses are checked, and the connection
-is made to one of these. A name that has another address a moment later gains nothing.
+A name is looked up once for each connection, its addresses are checked, and the connection is made
+to one of those that passed. A name that has another address a moment later gains nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,11 +25,11 @@ class UnknownHost(OSError):
 
 
 class ForbiddenAddress(OSError):
-    """A host has an address that is not public."""
+    """A host has no public address."""
 
 
 class AddressRules:
-    """Finds the addresses of a host, and refuses those that are not public.
+    """Finds the addresses of a host, without those that are not public.
 
     `allowed` has networks that are accepted nevertheless, such as the developer's own machine.
     """
@@ -38,11 +38,12 @@ class AddressRules:
         self._allowed = [ip_network(each) for each in allowed]
 
     async def addresses_of(self, host: str) -> Sequence[Address]:
-        """Return the addresses. Raise UnknownHost, or ForbiddenAddress if one is not public."""
+        """Return the addresses that are allowed. Raise UnknownHost, or ForbiddenAddress."""
         found = [ip_address(each) for each in literal_or_local(host) or await look_up(host)]
-        if not all(map(self.is_allowed, found)):
+        allowed = [*filter(self.is_allowed, found)]
+        if not allowed:
             raise ForbiddenAddress
-        return found
+        return allowed
 
     def is_allowed(self, address: Address) -> bool:
         if isinstance(address, IPv6Address) and address.ipv4_mapped:

@@ -72,6 +72,7 @@ class WebhookClient:
 
     async def _status(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         context = await to_thread.run_sync(tls_context)
+        fields = dict(headers) | {"Content-Length": str(len(body)), "Connection": "close"}
         async with (
             httpcore2.AsyncConnectionPool(
                 context, max_connections=1, network_backend=self._backend
@@ -79,7 +80,7 @@ class WebhookClient:
             pool.stream(
                 "POST",
                 url,
-                headers={**headers, "Content-Length": str(len(body)), "Connection": "close"},
+                headers=[(name.encode(), value.encode()) for name, value in fields.items()],
                 content=body,
                 extensions={"timeout": {"connect": CONNECT_SECONDS}},
             ) as response,

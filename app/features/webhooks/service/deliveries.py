@@ -61,19 +61,14 @@ async def queue_deliveries(
     deliveries: DeliveryRepository, jobs: JobQueue, payloads: Iterable[tuple[int, str, str]]
 ) -> None:
     """Queue payloads, each with the id of its webhook and the type of its event."""
-    rows = [
-        {
-            "webhook_id": webhook_id,
-            "message_id": new_message_id(),
-            "event_type": type_,
-            "payload": payload,
-            "next_attempt_at": utc_now(),
-        }
-        for webhook_id, type_, payload in payloads
-    ]
+    rows, calls, now = list[dict[str, Any]](), list[Call](), utc_now()
+    for webhook_id, type_, payload in payloads:
+        message_id = new_message_id()
+        row = {"webhook_id": webhook_id, "message_id": message_id, "event_type": type_}
+        rows.append(row | {"payload": payload, "next_attempt_at": now})
+        calls.append(Call([message_id, 1], lane_of(webhook_id)))
     if rows:
         await deliveries.add_many(rows)
-        calls = [Call([row["message_id"], 1], lane_of(row["webhook_id"])) for row in rows]
         await jobs.enqueue_many(SEND, calls)
 
 

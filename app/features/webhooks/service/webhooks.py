@@ -1,6 +1,6 @@
 """Rules of webhooks, for their owners."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ from app.core.database.repository import UnitsOfWork, Versions
 from app.core.errors import Conflict, Invalid, MissingScope
 from app.core.security.principal import Principal
 from app.core.translation import current_language
-from app.features.webhooks.events import TEST, event_scopes
+from app.features.webhooks.events import TEST
 from app.features.webhooks.models import WebhookDelivery
 from app.features.webhooks.repository import OwnWebhooks
 from app.features.webhooks.schemas import (
@@ -49,6 +49,7 @@ class WebhookService:
         cursors: Cursors,
         secrets: WebhookSecrets,
         rules: AddressRules,
+        event_scopes: Mapping[str, str],
         *,
         requires_https: bool,
     ) -> None:
@@ -57,11 +58,12 @@ class WebhookService:
         self._cursors = cursors
         self._secrets = secrets
         self._rules = rules
+        self._event_scopes = event_scopes
         self._requires_https = requires_https
 
     def event_types(self) -> list[str]:
         """Return the types of events that the principal may have sent, by its scopes."""
-        return sorted(type_ for type_, scope in event_scopes().items() if self._has(scope))
+        return sorted(type_ for type_, scope in self._event_scopes.items() if self._has(scope))
 
     async def list(self, query: WebhookQuery) -> Page[WebhookRead]:
         sort = Sort(query.sort)
@@ -175,7 +177,7 @@ class WebhookService:
             values["url"] = await self._checked_url(values["url"])
 
     def _checked_types(self, types: Sequence[str]) -> Sequence[str]:
-        scopes = event_scopes()
+        scopes = self._event_scopes
         for type_ in types:
             if type_ not in scopes:
                 raise Invalid(
