@@ -13,7 +13,7 @@ from app.core.database.pagination import Cursors, Page, Sort
 from app.core.database.repository import UnitsOfWork, Versions
 from app.core.errors import Conflict, Invalid, MissingScope
 from app.core.security.principal import Principal
-from app.core.translation import current_language
+from app.core.translation import current_language, mark
 from app.features.webhooks.events import TEST
 from app.features.webhooks.models import WebhookDelivery
 from app.features.webhooks.repository import OwnWebhooks
@@ -33,6 +33,11 @@ from app.features.webhooks.service.deliveries import payload_of, queue_attempt, 
 from app.features.webhooks.service.secrets import OVERLAP, WebhookSecrets, new_secret
 
 MAX_WEBHOOKS = 10
+NO_ADDRESS = mark("Enter an address such as https://example.com/webhooks.")
+NO_HTTPS = mark("The address has to begin with https://.")
+HAS_CREDENTIALS = mark("The address must not have a user name, a password or a fragment.")
+UNKNOWN = mark("The host of the address cannot be found.")
+NOT_PUBLIC = mark("The host of the address is not public.")
 URL = TypeAdapter(HttpUrl)
 
 
@@ -196,17 +201,17 @@ class WebhookService:
             url = str(URL.validate_python(text))
             parts = urlsplit(url)
         except ValueError as error:  # ValidationError is one.
-            raise invalid_url("Enter an address such as https://example.com/webhooks.") from error
+            raise invalid_url(NO_ADDRESS) from error
         if self._requires_https and parts.scheme != "https":
-            raise invalid_url("The address has to begin with https://.")
+            raise invalid_url(NO_HTTPS)
         if parts.username is not None or parts.password is not None or parts.fragment:
-            raise invalid_url("The address must not have a user name, a password or a fragment.")
+            raise invalid_url(HAS_CREDENTIALS)
         try:
             await self._rules.addresses_of(parts.hostname or "")
         except UnknownHost as error:
-            raise invalid_url("The host of the address cannot be found.") from error
+            raise invalid_url(UNKNOWN) from error
         except ForbiddenAddress as error:
-            raise invalid_url("The host of the address is not public.") from error
+            raise invalid_url(NOT_PUBLIC) from error
         return url
 
 
