@@ -9,6 +9,7 @@ from limits import RateLimitItem
 
 from app.core.config import Settings
 from tests.databases import ROOT
+from tests.slices import needs
 
 PAGE = ROOT / "docs/limits.md"
 ROW = re.compile(
@@ -56,6 +57,7 @@ def test_limits_page_has_a_row_for_each_line_of_its_tables() -> None:
     assert len(rows()) == len(lines) > 30
 
 
+@needs("webhooks")
 def test_names_in_limits_page_exist_and_have_these_values() -> None:
     wrong = [row for row in rows() if row.limit.split()[0] != shown(value_of(row))]
     assert wrong == []
