@@ -114,6 +114,7 @@ def build_resources(settings: Settings) -> Resources:
     passwords, hashing = Passwords(PASSWORD_THREADS), FairQueue(PASSWORD_THREADS)
     mailer = Mailer(settings, folders("templates/mail"), rate_limiter)
     jobs = JobRunner((job for module in job_modules for job in module.JOBS), database, broadcast)
+    storage = build_storage(settings)
     accounts = build_services(
         settings,
         database=database,
@@ -123,6 +124,7 @@ def build_resources(settings: Settings) -> Resources:
         hashing=hashing,
         mailer=mailer,
         session_cache=session_cache,
+        storage=storage,
     )
     resources = Resources(
         settings=settings,
@@ -137,7 +139,7 @@ def build_resources(settings: Settings) -> Resources:
         hashing=hashing,
         mailer=mailer,
         jobs=jobs,
-        storage=build_storage(settings),
+        storage=storage,
         session_cache=session_cache,
         session_lease=SessionLease(session_cache, database),
         accounts=accounts,
