@@ -17,6 +17,7 @@ from app.accounts.models import User
 from app.accounts.service import pictures
 from app.core.config import Settings
 from app.core.jobs.queue import QueuedJob
+from app.core.storage.images import make_thumbnail
 from tests.conftest import Person, delete_account
 
 PICTURE = "/api/v1/users/me/picture"
@@ -114,8 +115,6 @@ async def test_upload_that_was_removed_does_not_become_the_picture(
 async def test_removal_during_the_job_wins(
     app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_thumbnail = pictures.make_thumbnail
-
     async def make_and_remove(content: bytes) -> Any:
         thumbnail = await make_thumbnail(content)
         assert (await ann.client.delete(PICTURE)).status_code == 204
