@@ -131,6 +131,7 @@ class Settings(BaseSettings):
     thread_limit: int = Field(default=40, ge=1)
 
     max_upload_bytes: int = Field(default=10_485_760, ge=1)
+    upload_quota_bytes: int = Field(default=1_073_741_824, ge=1)
     upload_types: UploadTypes = [*get_args(UploadType)]
     storage_folder: Path = DATA_DIR / "files"
     s3_bucket: str | None = None

@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import logging
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import timedelta
@@ -20,7 +21,7 @@ from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
 from app.core.database.unit_of_work import Database
 from app.core.errors import Unavailable
-from app.core.jobs.queue import QUEUED_TOPIC, Backlog, JobRepository, QueuedJob
+from app.core.jobs.queue import MAX_ERROR, QUEUED_TOPIC, Backlog, JobRepository, QueuedJob
 from app.core.jobs.schedule import Schedules, schedule_of
 from app.core.realtime.broadcast import EVENTS_LOST, Broadcast
 from app.core.resources import Resources
@@ -159,6 +160,7 @@ class JobRunner:
     async def _run_one(self, job: QueuedJob) -> None:
         request_id_var.set(job.request_id)
         label = f"{job.name} ({job.id})"  # without the arguments, which may be personal data
+        started = time.monotonic()
         try:
             await self._jobs[job.name](self.resources, *job.arguments)
         except asyncio.CancelledError:  # by `close`
@@ -166,13 +168,23 @@ class JobRunner:
             await self._update(label, lambda queue: queue.postpone(job, timedelta(0), None))
         except TRANSIENT_ERRORS as error:
             await self._retry_later(label, job, reason_of(error))
+            await self._note_run(job, started, reason_of(error))
         except Exception as error:
             logger.exception("Job %s failed", label)
             reason = reason_of(error)
             await self._update(label, lambda queue: queue.fail(job, reason))
+            await self._note_run(job, started, reason)
         else:
             logger.info("Job %s succeeded", label)
             await self._update(label, lambda queue: queue.finish(job))
+            await self._note_run(job, started, None)
+
+    async def _note_run(self, job: QueuedJob, started: float, error: str | None) -> None:
+        duration_ms = round((time.monotonic() - started) * 1000)
+        try:
+            await self.schedules.note_run(job.name, duration_ms, error and error[:MAX_ERROR])
+        except Exception as failure:  # noqa: BLE001 - the job is done, whatever it was
+            logger.error("The outcome of the schedule %s is not stored: %s", job.name, failure)
 
     async def _retry_later(self, label: str, job: QueuedJob, reason: str) -> None:
         if utc_now() - job.created_at > GIVE_UP_AFTER:
