@@ -75,6 +75,10 @@ class DeliveryRepository(Repository[WebhookDelivery]):
         found = await self.one_or_none(statement.with_for_update() if lock else statement)
         return self.require_found(found, id_)
 
+    async def get_message(self, message_id: str) -> WebhookDelivery | None:
+        statement = select(WebhookDelivery).where(WebhookDelivery.message_id == message_id)
+        return await self.one_or_none(statement)
+
     def _of(self, webhook_id: int, status: DeliveryStatus | None = None) -> Select[WebhookDelivery]:
         statement = select(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook_id)
         return statement if status is None else statement.where(WebhookDelivery.status == status)

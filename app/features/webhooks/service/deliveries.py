@@ -59,8 +59,11 @@ def lane_of(webhook_id: int) -> str:
 
 async def queue_deliveries(
     deliveries: DeliveryRepository, jobs: JobQueue, payloads: Iterable[tuple[int, str, str]]
-) -> None:
-    """Queue payloads, each with the id of its webhook and the type of its event."""
+) -> list[str]:
+    """Queue payloads, each with the id of its webhook and the type of its event.
+
+    Return the ids of the messages.
+    """
     rows, calls, now = list[dict[str, Any]](), list[Call](), utc_now()
     for webhook_id, type_, payload in payloads:
         message_id = new_message_id()
@@ -70,6 +73,7 @@ async def queue_deliveries(
     if rows:
         await deliveries.add_many(rows)
         await jobs.enqueue_many(SEND, calls)
+    return [row["message_id"] for row in rows]
 
 
 class EventOutbox:

@@ -1,6 +1,6 @@
 """Rules of webhooks, for their owners."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -109,6 +109,8 @@ class WebhookService:
         Raise NotFound, Stale, Invalid or MissingScope.
         """
         changes = data.model_dump()  # omits the fields that are MISSING
+        # Whoever changes where events go has to be able to read them.
+        self._require_scopes((await self.get(webhook_id)).event_types)
         await self._check(changes)
         if "is_enabled" in changes:
             changes["disabled_reason"] = None
@@ -138,9 +140,9 @@ class WebhookService:
         async with self._units.transaction() as unit:
             await self._lock_enabled(unit, webhook_id)
             payload = payload_of(TEST, {"webhook_id": webhook_id}, utc_now())
-            await queue_deliveries(unit.deliveries, unit.jobs, [(webhook_id, TEST, payload)])
-            (newest,) = await unit.deliveries.list(webhook_id, None, Sort("-id"), None, 1)
-            return DeliveryRead.model_validate(newest)
+            test = (webhook_id, TEST, payload)
+            (message_id,) = await queue_deliveries(unit.deliveries, unit.jobs, [test])
+            return DeliveryRead.model_validate(await unit.deliveries.get_message(message_id))
 
     async def list_deliveries(self, webhook_id: int, query: DeliveryQuery) -> Page[DeliveryRead]:
         """Return a page of the deliveries. Raise NotFound."""
@@ -153,9 +155,11 @@ class WebhookService:
         return self._cursors.page(Page[DeliveryRead], rows, query.limit, sort, total)
 
     async def get_delivery(self, webhook_id: int, delivery_id: int) -> DeliveryDetails:
+        """Return a delivery with its payload. Raise NotFound or MissingScope."""
         async with self._units.reading() as unit:
             await unit.webhooks.get(webhook_id)
             found: WebhookDelivery = await unit.deliveries.get(webhook_id, delivery_id)
+        self._require_scopes([found.event_type])
         return DeliveryDetails.model_validate(found)
 
     async def send_again(self, webhook_id: int, delivery_id: int) -> DeliveryRead:
@@ -182,15 +186,21 @@ class WebhookService:
             values["url"] = await self._checked_url(values["url"])
 
     def _checked_types(self, types: Sequence[str]) -> Sequence[str]:
-        scopes = self._event_scopes
         for type_ in types:
-            if type_ not in scopes:
+            if type_ not in self._event_scopes:
                 raise Invalid(
                     "There are no events of the type {type}.", "body", "event_types", type=type_
                 )
-            if not self._has(scopes[type_]):  # Or a token would read by a webhook what it may not.
-                raise MissingScope(f"The access token lacks the scope {scopes[type_]}.")
+        self._require_scopes(types)
         return sorted({*types})
+
+    def _require_scopes(self, types: Iterable[str]) -> None:
+        """Raise MissingScope for events of records that the principal cannot read otherwise."""
+        for scope in sorted(
+            {self._event_scopes[each] for each in types if each in self._event_scopes}
+        ):
+            if not self._has(scope):
+                raise MissingScope(f"The access token lacks the scope {scope}.")
 
     def _has(self, scope: str) -> bool:
         return scope in self._principal.scopes or scope not in all_scopes()
