@@ -92,7 +92,6 @@ OPENED_WITH = (
     "redis_url",
     "session_cache",
     "smtp_url",
-    "webhook_allowed_networks",
 )
 idle_apps = defaultdict[str, list[FastAPI]](list)
 BACKENDS = ["sqlite", "postgresql"] if POSTGRES_URL else ["sqlite"]

@@ -1,13 +1,13 @@
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
+from fastapi import FastAPI
 
-from app.core.config import Settings
 from app.features.webhooks import dependencies
 from tests.accounts.conftest import outbox
-from tests.conftest import default_settings
 from tests.features.webhooks.receiver import Receiver, receiving
-from tests.features.webhooks.steps import TYPES
+from tests.features.webhooks.steps import TYPES, resources_of
 
 __all__ = ["outbox"]
 
@@ -19,10 +19,13 @@ def _event_types(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def settings(database_url: str) -> Settings:
-    """Return settings by which webhooks may be sent to the receivers of the tests."""
+async def app(app: FastAPI) -> FastAPI:
+    """Return the application with settings by which it sends to the receivers of the tests."""
+    resources = resources_of(app)
     allowed = {"webhook_allowed_networks": ["127.0.0.1/32"]}
-    return default_settings(database_url).model_copy(update=allowed)
+    changed = replace(resources, settings=resources.settings.model_copy(update=allowed))
+    app.state.resources = changed.jobs.resources = changed
+    return app
 
 
 @pytest.fixture

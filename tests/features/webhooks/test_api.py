@@ -22,6 +22,7 @@ from tests.features.webhooks.receiver import Receiver
 from tests.features.webhooks.steps import (
     CREATED,
     DELETED,
+    TYPES,
     WEBHOOKS,
     deliveries,
     make,
@@ -211,6 +212,27 @@ async def test_token_cannot_have_events_sent_of_records_that_it_cannot_read(
         ):
             assert response.status_code == 403
             assert "lacks the scope account" in response.json()["detail"]
+
+
+async def test_token_cannot_redirect_or_read_events_of_records_that_it_cannot_read(
+    app: FastAPI, ann: Person, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook = await make(ann, receiver.url)
+    await record(app, thing_event(ann.id))
+    monkeypatch.setattr(dependencies, "EVENT_SCOPES", dict.fromkeys(TYPES, "account"))
+    key = await token_with(ann, app, "webhooks:read webhooks:write")
+    path = f"{WEBHOOKS}/{webhook['id']}"
+    async with client_of(app, key) as program:
+        for response in (
+            await program.patch(path, json={"url": f"{receiver.url}/other"}),
+            await program.put(path, json={"url": receiver.url, "event_types": [CREATED]}),
+            await program.get(f"{path}/deliveries/1"),
+        ):
+            assert response.status_code == 403
+        (delivery,) = (await program.get(f"{path}/deliveries")).json()["results"]
+    assert "payload" not in delivery
+    webhook.pop("secret")
+    assert await read(ann, webhook) == webhook
 
 
 async def test_deliveries_are_listed_in_pages_and_by_status(

@@ -196,9 +196,8 @@ class WebhookService:
 
     def _require_scopes(self, types: Iterable[str]) -> None:
         """Raise MissingScope for events of records that the principal cannot read otherwise."""
-        for scope in sorted(
-            {self._event_scopes[each] for each in types if each in self._event_scopes}
-        ):
+        scopes = {self._event_scopes[each] for each in types if each in self._event_scopes}
+        for scope in sorted(scopes):
             if not self._has(scope):
                 raise MissingScope(f"The access token lacks the scope {scope}.")
 
