@@ -4,15 +4,18 @@ import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from fastapi import FastAPI
 from standardwebhooks import WebhookVerificationError
 
 from app.core.database.models import utc_now
+from app.core.database.session import Session
 from app.core.jobs.queue import QueuedJob
 from app.features.webhooks.jobs import delete_old_webhook_deliveries, send_webhook
 from app.features.webhooks.models import Webhook, WebhookDelivery
+from app.features.webhooks.repository import SUBSCRIPTIONS
 from app.features.webhooks.service import client, deliveries
 from app.features.webhooks.service.client import Outcome
 from tests.accounts.conftest import Outbox
@@ -370,3 +373,17 @@ def test_outcome_is_a_success_for_2xx_only() -> None:
         assert Outcome(status).is_success
     for other in (None, 100, 199, 300, 302, 404, client.GONE, 500):
         assert not Outcome(other).is_success
+
+
+async def test_webhooks_are_looked_up_once_for_each_owner(app: FastAPI, ann: Person) -> None:
+    seen = list[str]()
+    fetch = Session.fetch
+
+    async def count(self: Session, query: Any, params: Any) -> Any:
+        if query is SUBSCRIPTIONS:
+            seen.append("look-up")
+        return await fetch(self, query, params)
+
+    with patch.object(Session, "fetch", count):
+        await record(app, *(thing_event(ann.id, number) for number in range(100)))
+    assert len(seen) == 1
