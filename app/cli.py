@@ -28,7 +28,7 @@ from app.core.database.startup import check_connections
 from app.core.errors import AppError
 from app.core.http.server import raise_open_file_limit, require_free_port, server_options
 from app.core.jobs.queue import JobRepository, QueuedJob
-from app.core.jobs.schedule import ScheduleTimes
+from app.core.jobs.schedule import Schedule, ScheduleStatus
 from app.core.observability.logging import configure_logging, flush_logs
 from app.core.resources import Resources
 from app.discovery import discover
@@ -234,7 +234,7 @@ def reset(
 def list_jobs(context: typer.Context, limit: int = 50) -> None:
     """Print the failed jobs, then those that are due next, and the schedules."""
 
-    async def work(resources: Resources) -> tuple[Sequence[QueuedJob], Sequence[ScheduleTimes]]:
+    async def work(resources: Resources) -> tuple[Sequence[QueuedJob], Sequence[ScheduleStatus]]:
         async with UnitsOfWork(JobRepository, resources.database).reading() as queue:
             queued = await queue.list(limit)
         return queued, await resources.jobs.schedules.list()
@@ -244,8 +244,16 @@ def list_jobs(context: typer.Context, limit: int = 50) -> None:
         state = "failed" if job.has_failed else f"due {_utc(job.run_at)}"
         line = f"{job.id:>6}  {job.name:<24} {state:<27} attempts: {job.attempts}"
         typer.echo(f"{line}  {job.error}" if job.error else line)
-    for name, cron, last, following in schedules:
-        typer.echo(f"{name:<32} {cron:<16} last: {_utc(last)}  next: {_utc(following)}")
+    for name, cron, following, stored in schedules:
+        last = stored.last_due_at if stored else None
+        times = f"last: {_utc(last)}  next: {_utc(following)}"
+        typer.echo(f"{name:<32} {cron:<16} {times}  {_outcome(stored)}".rstrip())
+
+
+def _outcome(schedule: Schedule | None) -> str:
+    if schedule is None or schedule.finished_at is None:
+        return ""
+    return f"{schedule.error or 'succeeded'}, in {schedule.duration_ms} ms"
 
 
 def _utc(time: datetime | None) -> str:

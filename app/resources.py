@@ -102,14 +102,19 @@ def build_resources(settings: Settings) -> Resources:
     key = settings.signing_key
     broadcast = build_broadcast(settings.redis)
     session_cache = SessionCache()
-    database = Database(settings, broadcast.publish, session_cache.hear)
+    job_modules = [*discover("jobs")]
+    database = Database(
+        settings,
+        broadcast.publish,
+        session_cache.hear,
+        [call for module in job_modules for call in getattr(module, "BEFORE_COMMIT", ())],
+    )
     cursors = Cursors(derive_key(key, "cursor"))
     rate_limiter = RateLimiter(settings.redis, derive_key(key, "rate limit"))
     passwords, hashing = Passwords(PASSWORD_THREADS), FairQueue(PASSWORD_THREADS)
     mailer = Mailer(settings, folders("templates/mail"), rate_limiter)
-    jobs = JobRunner(
-        (job for module in discover("jobs") for job in module.JOBS), database, broadcast
-    )
+    jobs = JobRunner((job for module in job_modules for job in module.JOBS), database, broadcast)
+    storage = build_storage(settings)
     accounts = build_services(
         settings,
         database=database,
@@ -119,6 +124,7 @@ def build_resources(settings: Settings) -> Resources:
         hashing=hashing,
         mailer=mailer,
         session_cache=session_cache,
+        storage=storage,
     )
     resources = Resources(
         settings=settings,
@@ -133,7 +139,7 @@ def build_resources(settings: Settings) -> Resources:
         hashing=hashing,
         mailer=mailer,
         jobs=jobs,
-        storage=build_storage(settings),
+        storage=storage,
         session_cache=session_cache,
         session_lease=SessionLease(session_cache, database),
         accounts=accounts,

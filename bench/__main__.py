@@ -15,6 +15,7 @@ from bench.chart import draw
 from bench.compare import compare
 from bench.contenders import PROJECT, ROOT
 from bench.errors import BenchError
+from bench.jobs import run as run_jobs
 from bench.process import cores, pin
 from bench.results import Result
 from bench.rounds import run as run_rounds
@@ -74,6 +75,18 @@ def check(
 def bulk(seconds: Seconds = 4, items: int = 1_000_000, output: Output = None) -> None:
     """Measure batches of 1,000 items, and the export of all items."""
     _show([*run_bulk(SERVER_URL, seconds, items)], output, "bulk")
+
+
+@cli.command()
+def jobs(
+    rounds: Rounds = 5,
+    seconds: Seconds = 4,
+    count: Annotated[int, typer.Option(min=1, help="Number of jobs to run.")] = 5000,
+    output: Output = None,
+) -> None:
+    """Measure the queue of jobs, and what a job adds to a request."""
+    redis_url = os.environ.get("BENCH_REDIS_URL")
+    _show([*run_jobs(SERVER_URL, redis_url, rounds, seconds, count)], output, "jobs")
 
 
 @cli.command()

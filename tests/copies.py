@@ -10,7 +10,10 @@ from tests.databases import ROOT
 # What new projects keep of the template.
 NEW_PROJECTS = {
     "new-bare": [],
-    "new-api": ["items", "orders", "attachments", "graphql", "live", "fastpath", "project"],
+    "new-api": [
+        *("items", "orders", "attachments", "graphql", "webhooks"),
+        *("live", "fastpath", "project"),
+    ],
 }
 
 

@@ -14,6 +14,7 @@ from app.core.errors import NotFound
 from app.core.resources import Resources
 from app.core.schemas import Input
 from app.core.security.principal import Principal
+from app.discovery import discover
 
 cli = typer.Typer()
 users = typer.Typer(no_args_is_help=True, help="Manage accounts.")
@@ -101,16 +102,29 @@ def remove_second_factor(context: typer.Context, email: Email) -> None:
 
 @auth.command()
 def renew_key(context: typer.Context) -> None:
-    """Encrypt the secrets of second factors with the current SECRET_KEY, after it was replaced."""
+    """Encrypt the stored secrets with the current SECRET_KEY, after it was replaced."""
 
-    async def work(resources: Resources) -> Any:
-        return await resources.accounts.second_factors.renew_seals()
+    async def work(resources: Resources) -> tuple[int, int]:
+        renewed = unreadable = 0
+        for module in discover("cli"):
+            for renew in getattr(module, "RENEW_SEALS", ()):
+                results = await renew(resources)
+                renewed, unreadable = renewed + results[0], unreadable + results[1]
+        return renewed, unreadable
 
     renewed, unreadable = run(context, work)
     typer.echo(f"Encrypted: {renewed}")
     if unreadable:
         typer.echo(f"Unreadable: {unreadable}. Set SECRET_KEY_PREVIOUS to their key.", err=True)
         raise typer.Exit(1)
+
+
+async def renew_second_factors(resources: Resources) -> tuple[int, int]:
+    return await resources.accounts.second_factors.renew_seals()
+
+
+# What `app auth renew-key` calls: each returns the numbers of renewed and unreadable secrets.
+RENEW_SEALS = [renew_second_factors]
 
 
 @auth.command()

@@ -19,6 +19,7 @@ from app.accounts.service.devices import LIFETIME as DEVICE_LIFETIME
 from app.accounts.service.devices import Devices
 from app.accounts.service.emails import EmailService
 from app.accounts.service.passwords import AccountPasswords
+from app.accounts.service.pictures import PictureService
 from app.accounts.service.second_factor import SecondFactorService
 from app.accounts.service.security_events import SecurityEventService
 from app.accounts.service.users import UserService
@@ -49,6 +50,8 @@ from app.core.security.principal import Principal
 from app.core.security.rate_limit import RateLimiter
 from app.core.security.seals import Seals
 from app.core.security.tokens import AccessTokens
+from app.core.storage.storage import Storage
+from app.core.storage.uploads import IMAGES, UploadRules
 
 DAY = 24 * 3600
 
@@ -76,6 +79,7 @@ class AccountServices:
     auth: AuthService
     browsers: BrowserService
     emails: EmailService
+    pictures: PictureService
     second_factors: SecondFactorService
     security_events: SecurityEventService
     users: UserService
@@ -99,6 +103,7 @@ def build_services(
     hashing: FairQueue,
     mailer: Mailer,
     session_cache: SessionCache,
+    storage: Storage,
 ) -> AccountServices:
     key = settings.signing_key
     repositories = partial(Accounts, verified_only=settings.require_verified_email)
@@ -183,6 +188,7 @@ def build_services(
         auth=auth,
         browsers=browsers,
         emails=emails,
+        pictures=PictureService(accounts, storage, UploadRules(settings.max_upload_bytes, IMAGES)),
         second_factors=second_factors,
         security_events=security_events,
         users=users,
@@ -212,6 +218,10 @@ async def get_email_service(request: Request) -> EmailService:
     return resources_of(request).accounts.emails
 
 
+async def get_picture_service(request: Request) -> PictureService:
+    return resources_of(request).accounts.pictures
+
+
 async def get_second_factor_service(request: Request) -> SecondFactorService:
     return resources_of(request).accounts.second_factors
 
@@ -223,6 +233,7 @@ async def get_security_event_service(request: Request) -> SecurityEventService:
 ApiKeyServiceDep = Annotated[ApiKeyService, Depends(get_api_key_service)]
 AuthServiceDep = Annotated[AuthService, Depends(get_auth_service)]
 BrowserServiceDep = Annotated[BrowserService, Depends(get_browser_service)]
+PictureServiceDep = Annotated[PictureService, Depends(get_picture_service)]
 SecondFactorServiceDep = Annotated[SecondFactorService, Depends(get_second_factor_service)]
 SecurityEventServiceDep = Annotated[SecurityEventService, Depends(get_security_event_service)]
 UserServiceDep = Annotated[UserService, Depends(get_user_service)]

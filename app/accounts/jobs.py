@@ -27,10 +27,31 @@ async def request_mail(
         await resources.accounts.emails.start(purpose, email)
 
 
+async def create_picture(resources: Resources, user_id: int, upload_key: str, size: int) -> None:
+    await resources.accounts.pictures.create(user_id, upload_key, size)
+
+
+async def delete_picture_file(resources: Resources, key: str) -> None:
+    await resources.accounts.pictures.delete_file(key)
+
+
+@scheduled("25 * * * *")
+async def delete_orphaned_picture_files(resources: Resources) -> None:
+    await resources.accounts.pictures.delete_orphans()
+
+
 @scheduled("40 3 * * *")
 async def clean_up(resources: Resources) -> None:
     """Delete sessions, keys, email tokens, idempotency records and events that are over."""
     await resources.accounts.auth.clean_up()
 
 
-JOBS = [send_token_mail, send_notice, request_mail, clean_up]
+JOBS = [
+    send_token_mail,
+    send_notice,
+    request_mail,
+    create_picture,
+    delete_picture_file,
+    delete_orphaned_picture_files,
+    clean_up,
+]

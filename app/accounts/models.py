@@ -34,6 +34,10 @@ class User(Timestamps, Base):
     full_name: Mapped[str | None] = mapped_column(String(255))
     is_active: Mapped[bool] = mapped_column(default=True)
     is_superuser: Mapped[bool] = mapped_column(default=False)
+    # The keys are those of the storage. A job makes the picture of the upload.
+    picture_key: Mapped[str | None] = mapped_column(String(100))
+    picture_size: Mapped[int | None]
+    picture_upload_key: Mapped[str | None] = mapped_column(String(100))
 
     @property
     def is_verified(self) -> bool:

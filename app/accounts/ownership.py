@@ -54,11 +54,17 @@ class Owned:
 
 
 class OwnedEvent(Event):
-    """An event about a row, which is published to the owner's feed of such events."""
+    """An event about a row, which is published to the owner's feed of such events.
+
+    `data` is the row as the owner sees it, for what is sent to other systems. The feed has the
+    other fields only.
+    """
 
     feed: ClassVar[str]
 
+    type: str
     owner_id: int = Field(exclude=True)
+    data: Output | None = Field(default=None, exclude=True)
 
     @classmethod
     def topic_of(cls, owner_id: int) -> str:

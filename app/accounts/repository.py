@@ -121,6 +121,13 @@ class UserRepository(Repository[User]):
         statement = select(User.id).where(User.is_superuser, User.is_active).order_by(User.id)
         return set(await self._session.scalars(statement.with_for_update()))
 
+    async def existing_picture_keys(self, keys: Collection[str]) -> set[str]:
+        """Return those of the keys of files that belong to accounts."""
+        found = set[str]()
+        for column in (User.picture_key, User.picture_upload_key):
+            found |= {*await self._session.scalars(select(column).where(column.in_(keys)))}
+        return found
+
     async def delete(self, user_id: int) -> None:
         await self._session.execute(delete(User).where(User.id == user_id))
 

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Form, Query, Response, status
+from fastapi import APIRouter, Depends, Form, Query, Request, Response, status
 
 from app.accounts.dependencies import (
     AccountOwner,
@@ -10,6 +10,7 @@ from app.accounts.dependencies import (
     AuthServiceDep,
     ClientInfoDep,
     EmailServiceDep,
+    PictureServiceDep,
     PrincipalDep,
     SecondFactorServiceDep,
     SecurityEventServiceDep,
@@ -57,8 +58,11 @@ from app.core.errors import (
     LastSuperuser,
     TooManyRequests,
 )
+from app.core.http.files import FILE_RESPONSES, send_file
 from app.core.http.problem_kinds import problem_response
 from app.core.http.routing import ApiRouter
+from app.core.http.uploads import UPLOAD_BODY, UploadDep
+from app.core.resources import ResourcesDep
 
 TAKEN = problem_response(AlreadyExists, "An account with this email address already exists")
 LAST_SUPERUSER = problem_response(LastSuperuser, "This is the last active superuser")
@@ -250,6 +254,36 @@ async def change_password(
 ) -> None:
     """Set a new password and end every other session."""
     await service.change_password(principal, data)
+
+
+@account.put(
+    "/picture",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_class=Response,
+    openapi_extra=UPLOAD_BODY,
+)
+async def replace_picture(
+    service: PictureServiceDep, principal: AccountOwner, upload: UploadDep
+) -> None:
+    """Upload an image. A moment later, a small copy of it is your picture."""
+    await service.upload(principal, upload)
+
+
+@account.get("/picture", response_class=Response, responses=FILE_RESPONSES)
+async def read_picture(
+    service: PictureServiceDep,
+    principal: AccountOwner,
+    request: Request,
+    resources: ResourcesDep,
+) -> Response:
+    """Download your picture."""
+    return await send_file(request, resources.storage, await service.get(principal))
+
+
+@account.delete("/picture", status_code=status.HTTP_204_NO_CONTENT, response_class=Response)
+async def delete_picture(service: PictureServiceDep, principal: AccountOwner) -> None:
+    """Remove your picture."""
+    await service.remove(principal)
 
 
 @account.get("/security-events")

@@ -39,6 +39,7 @@ from app.core.setting_values import (
     parse_database_url,
     parse_hosts,
     parse_listen_address,
+    parse_network,
     parse_origin,
     parse_origins,
     parse_proxies,
@@ -82,6 +83,7 @@ def _is_url(value: str, *schemes: str) -> bool:
 
 Hosts = Annotated[list[str], NoDecode, BeforeValidator(list_of(parse_hosts))]
 Origins = Annotated[list[str], NoDecode, BeforeValidator(list_of(parse_origins))]
+Networks = Annotated[list[str], NoDecode, BeforeValidator(list_of(parse_network))]
 Proxies = Annotated[list[str], NoDecode, BeforeValidator(list_of(parse_proxies))]
 UploadType = Literal[
     "image/png",
@@ -129,6 +131,7 @@ class Settings(BaseSettings):
     thread_limit: int = Field(default=40, ge=1)
 
     max_upload_bytes: int = Field(default=10_485_760, ge=1)
+    upload_quota_bytes: int = Field(default=1_073_741_824, ge=1)
     upload_types: UploadTypes = [*get_args(UploadType)]
     storage_folder: Path = DATA_DIR / "files"
     s3_bucket: str | None = None
@@ -155,6 +158,8 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8000"
     smtp_url: SecretStr | None = None
     mail_from: NameEmail = NameEmail(NAME, "noreply@example.com")
+
+    webhook_allowed_networks: Networks = []
 
     metrics_enabled: bool = False
     metrics_host: Annotated[str, BeforeValidator(parse_listen_address)] = "127.0.0.1"

@@ -89,6 +89,12 @@ def parse_origins(value: str) -> list[str]:
     return ["*"] if value == "*" else [parse_origin(value)]
 
 
+def parse_network(value: str) -> list[str]:
+    if value == "*":
+        raise ValueError("should be addresses or networks such as 10.0.0.0/8, and not *")
+    return parse_proxies(value)
+
+
 def parse_hosts(value: str) -> list[str]:
     """Return a host as it is compared: in lower case, without a scheme and a port.
 

@@ -50,7 +50,8 @@ def remove(
     parts: Annotated[
         list[str],
         typer.Argument(
-            help="items, orders, attachments, graphql, lab, pages, admin, live... or resource NAME"
+            help="items, orders, attachments, graphql, webhooks, lab, pages, admin, live,"
+            " fastpath... or resource NAME"
         ),
     ],
     yes: Yes = False,

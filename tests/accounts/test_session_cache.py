@@ -122,6 +122,18 @@ async def test_new_role_is_heard(app: FastAPI, database_url: str, root: Person) 
             pass
 
 
+@needs("pages.py")
+async def test_new_picture_is_heard(app: FastAPI, database_url: str, ann: Person) -> None:
+    await until_held(app)
+    async with browser_of(app) as browser:
+        await sign_in(browser, ann)
+        assert "portrait" not in (await browser.get("/account/delete")).text
+        await run_sql(database_url, "UPDATE users SET picture_key = 'pictures/a', picture_size = 1")
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while "portrait" not in (await browser.get("/account/delete")).text:
+                pass
+
+
 async def test_address_that_is_not_confirmed_any_more_is_heard(
     database_url: str, password_hash: str
 ) -> None:

@@ -5,6 +5,7 @@ from app.accounts.pages import (
     api_keys,
     confirm,
     mail_links,
+    picture,
     second_factor,
     sign_in,
     sign_in_code,
@@ -24,6 +25,7 @@ router.include_router(sign_in.router)
 router.include_router(sign_in_code.router)
 router.include_router(mail_links.router)
 router.include_router(account.router)
+router.include_router(picture.router)
 router.include_router(api_keys.router)
 router.include_router(second_factor.router)
 router.include_router(confirm.router)

@@ -11,6 +11,7 @@ from app.accounts.dependencies import (
     ApiKeyServiceDep,
     AuthServiceDep,
     Member,
+    PictureServiceDep,
     SecondFactorServiceDep,
     SecurityEventServiceDep,
     SessionCookieDep,
@@ -42,6 +43,7 @@ class AccountPage:
         users: UserServiceDep,
         auth: AuthServiceDep,
         api_keys: ApiKeyServiceDep,
+        pictures: PictureServiceDep,
         second_factors: SecondFactorServiceDep,
         security_events: SecurityEventServiceDep,
     ) -> None:
@@ -50,6 +52,7 @@ class AccountPage:
         self._users = users
         self._auth = auth
         self._api_keys = api_keys
+        self._pictures = pictures
         self._second_factors = second_factors
         self._security_events = security_events
 
@@ -64,6 +67,7 @@ class AccountPage:
             at=at,
             blank=Form(),
             user=user,
+            rules=self._pictures.rules,
             sessions=sorted(sessions, key=lambda each: (each.is_current, each.last_used_at))[::-1],
             device_name=device_name,
             has_second_factor=await self._second_factors.is_enabled(self._principal),

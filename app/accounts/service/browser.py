@@ -95,7 +95,7 @@ class BrowserService:
         if found is None:
             return None
         session, user = found
-        profile = Profile(user.email, user.full_name, user.is_verified)
+        profile = Profile(user.email, user.full_name, user.is_verified, user.picture_key)
         scopes = allowed_scopes(user.is_superuser)
         principal = Principal(user.id, session.id, scopes, user.is_superuser, profile)
         touch_at = session.last_used_at + self._touch_after

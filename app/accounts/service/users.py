@@ -194,7 +194,10 @@ class UserService:
         async with self._accounts.transaction() as accounts:
             for user_id in sorted(user_ids):  # two that delete the same wait, and do not deadlock
                 await self._keep_a_superuser(accounts, user_id)
-                found(await accounts.users.lock(user_id), user_id)
+                user = found(await accounts.users.lock(user_id), user_id)
+                for key in (user.picture_key, user.picture_upload_key):
+                    if key is not None:
+                        await accounts.jobs.enqueue("delete_picture_file", key)
                 await accounts.sessions.end_all(user_id)
                 await accounts.api_keys.revoke_all(user_id)
                 await accounts.users.delete(user_id)

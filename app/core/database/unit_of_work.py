@@ -4,7 +4,7 @@ A single place commits, so that it can also publish the events, and let nothing 
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,13 @@ from app.core.database.engine import (
     create_sqlite_reader,
     with_transactions,
 )
-from app.core.database.events import CommitOrder, Publish, call_after_commit, recorded_events
+from app.core.database.events import (
+    CommitOrder,
+    Event,
+    Publish,
+    call_after_commit,
+    recorded_events,
+)
 from app.core.database.pool import FairPool
 from app.core.database.queries import WRITE
 from app.core.database.session import WRITE_IN_READ_ONLY_SESSION, Session
@@ -31,6 +37,8 @@ IS_WRITABLE = text(
     "SELECT NOT (pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool)"
 )
 
+BeforeCommit = Callable[[Session, Sequence[Event]], Awaitable[None]]
+
 
 class Database:
     """Opens sessions: `reading()` to read only, `transaction()` to write.
@@ -38,7 +46,8 @@ class Database:
     A session takes a connection at its first statement, and returns it at the end of its block.
     `publish` is called with the events of each commit, in the order of the commits. `invalidate` is
     called with them as soon as the commit was sent, even if its response was lost, so that a cache
-    drops what may have changed.
+    drops what may have changed. Each of `before_commit` is awaited with the session and its events
+    at the end of its block, to add to the same transaction what follows from them.
     """
 
     def __init__(
@@ -46,10 +55,12 @@ class Database:
         settings: Settings,
         publish: Publish = lambda events: None,
         invalidate: Publish = lambda events: None,
+        before_commit: Sequence[BeforeCommit] = (),
     ) -> None:
         url = settings.database
         self._commit_order = CommitOrder(publish)
         self._invalidate = invalidate
+        self._before_commit = before_commit
         pool: dict[str, Any] = {
             "poolclass": FairPool,
             "pool_size": settings.database_pool_size,
@@ -98,6 +109,9 @@ class Database:
         """
         async with Session(self.engine, read_only=False) as session:
             yield session
+            if recorded := [*recorded_events(session)]:
+                for call in self._before_commit:
+                    await call(session, recorded)
             disable_cancellation()
             events = recorded_events(session)
             if events and session.in_transaction():

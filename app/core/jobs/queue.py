@@ -2,10 +2,13 @@
 
 So a rollback removes them, and a commit stores them even if the process dies right after it.
 `app.core.jobs.runner` runs them.
+
+A job that may wait for somebody else's server for long has a lane, such as that server's. A process
+runs the jobs of a lane one after another, and beside those without a lane.
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -21,6 +24,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -50,6 +54,7 @@ class QueuedJob(Base):
     arguments: Mapped[list[Argument]] = mapped_column(JSON)
     request_id: Mapped[str | None] = mapped_column(String(128))
     unique_key: Mapped[str | None] = mapped_column(String(255), unique=True)
+    lane: Mapped[str | None] = mapped_column(String(100))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     # A runner that leases the job sets this to the lease's end, when it is due again if it died.
     run_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -63,6 +68,13 @@ class Backlog(NamedTuple):
 
     due: int
     oldest_due_at: datetime | None
+
+
+class Call(NamedTuple):
+    """The arguments of a job, and its lane."""
+
+    arguments: Sequence[Argument]
+    lane: str | None = None
 
 
 class JobQueued(Event):
@@ -98,6 +110,7 @@ ENQUEUE = Query(
         arguments=bindparam("arguments", type_=JSON),
         request_id=bindparam("request_id"),
         unique_key=bindparam("unique_key"),
+        lane=bindparam("lane"),
         created_at=bindparam("now"),
         run_at=bindparam("run_at"),
         attempts=0,
@@ -120,6 +133,7 @@ class JobQueue:
         *arguments: Argument,
         delay: timedelta = timedelta(0),
         unique_key: str | None = None,
+        lane: str | None = None,
     ) -> None:
         """Run a job of a slice's `jobs.py` after the commit.
 
@@ -129,9 +143,27 @@ class JobQueue:
         """
         now = utc_now()
         params = {"now": now, "run_at": now + delay, "name": name, "arguments": [*arguments]}
-        params |= {"request_id": request_id_var.get(), "unique_key": unique_key}
+        params |= {"request_id": request_id_var.get(), "unique_key": unique_key, "lane": lane}
         await self._session.fetch_one(ENQUEUE, params)
         Events(self._session).record(JobQueued())
+
+    async def enqueue_many(self, name: str, calls: Iterable[Call]) -> None:
+        """Run a job once for each of the calls, as `enqueue` does, with few statements."""
+        now, request_id = utc_now(), request_id_var.get()
+        rows = [
+            {
+                "name": name,
+                "arguments": [*call.arguments],
+                "lane": call.lane,
+                "request_id": request_id,
+                "created_at": now,
+                "run_at": now,
+            }
+            for call in calls
+        ]
+        if rows:
+            await self._session.execute(insert(QueuedJob), rows)
+            Events(self._session).record(JobQueued())
 
 
 class JobRepository(Repository[QueuedJob]):
@@ -139,8 +171,10 @@ class JobRepository(Repository[QueuedJob]):
 
     model = QueuedJob
 
-    async def has_due(self, names: Collection[str]) -> bool:
-        return await self._session.scalar(self._due(names).limit(1)) is not None
+    async def has_due(self, names: Collection[str], busy_lanes: Collection[str]) -> bool:
+        """Return whether there is a due job, other than of the lanes that are busy."""
+        is_free = or_(QueuedJob.lane.is_(None), QueuedJob.lane.not_in(busy_lanes))
+        return await self._session.scalar(self._due(names).where(is_free).limit(1)) is not None
 
     async def backlog(self) -> Backlog:
         due = select(QueuedJob.run_at).where(~QueuedJob.has_failed, QueuedJob.run_at <= utc_now())
@@ -151,15 +185,32 @@ class JobRepository(Repository[QueuedJob]):
     async def lease_due(
         self, names: Collection[str], limit: int, lease: timedelta
     ) -> Sequence[QueuedJob]:
-        """Lease up to `limit` due jobs with the given names. No other runner gets them meanwhile.
+        """Lease up to `limit` due jobs without a lane. No other runner gets them meanwhile.
 
         Other names belong to runners that know them, for example those of a newer version.
         """
+        due = self._due(names).where(QueuedJob.lane.is_(None)).limit(limit)
+        return await self._lease(due.with_for_update(skip_locked=True), lease)
+
+    async def lease_lanes(
+        self, names: Collection[str], busy_lanes: Collection[str], limit: int, lease: timedelta
+    ) -> Sequence[QueuedJob]:
+        """Lease one due job of each of up to `limit` lanes, the one due longest first."""
+        first = func.min(QueuedJob.id).label("id")
+        due = select(first).where(
+            *self._is_due(names), QueuedJob.lane.is_not(None), QueuedJob.lane.not_in(busy_lanes)
+        )
+        due = due.group_by(QueuedJob.lane).order_by(func.min(QueuedJob.run_at)).limit(limit)
+        return await self._lease(due, lease)
+
+    async def _lease(self, due: Select[int], lease: timedelta) -> Sequence[QueuedJob]:
         # A CTE, since PostgreSQL may run a subquery with a LIMIT more than once.
-        due = self._due(names).limit(limit).with_for_update(skip_locked=True).cte("due")
+        found = due.cte("due")
         statement = (
             update(QueuedJob)
-            .where(QueuedJob.id.in_(select(due.c.id)))
+            # Of two runners that have found a job at once, the second waits here, and then sees
+            # that it is not due any more.
+            .where(QueuedJob.id.in_(select(found.c.id)), QueuedJob.run_at <= utc_now())
             .values(run_at=utc_now() + lease, attempts=QueuedJob.attempts + 1)
             .returning(QueuedJob)
         )
@@ -223,9 +274,12 @@ class JobRepository(Repository[QueuedJob]):
     def _due(self, names: Collection[str]) -> Select[int]:
         return (
             select(QueuedJob.id)
-            .where(~QueuedJob.has_failed, QueuedJob.run_at <= utc_now(), QueuedJob.name.in_(names))
+            .where(*self._is_due(names))
             .order_by(QueuedJob.run_at, QueuedJob.id)
         )
+
+    def _is_due(self, names: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+        return ~QueuedJob.has_failed, QueuedJob.run_at <= utc_now(), QueuedJob.name.in_(names)
 
     def _as_leased(self, job: QueuedJob) -> tuple[ColumnElement[bool], ...]:
         """Return conditions that match the job unless another runner has leased it since."""

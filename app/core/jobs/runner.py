@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import logging
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import timedelta
@@ -20,14 +21,15 @@ from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
 from app.core.database.unit_of_work import Database
 from app.core.errors import Unavailable
-from app.core.jobs.queue import QUEUED_TOPIC, Backlog, JobRepository, QueuedJob
+from app.core.jobs.queue import MAX_ERROR, QUEUED_TOPIC, Backlog, JobRepository, QueuedJob
 from app.core.jobs.schedule import Schedules, schedule_of
 from app.core.realtime.broadcast import EVENTS_LOST, Broadcast
 from app.core.resources import Resources
 
 Job = Callable[..., Awaitable[None]]
 
-MAX_RUNNING_JOBS = 10
+MAX_RUNNING_JOBS = 10  # without a lane
+MAX_RUNNING_LANES = 20
 POLL_SECONDS = 5
 LEASE = timedelta(seconds=60)
 MIN_RETRY_DELAY, MAX_RETRY_DELAY = timedelta(seconds=2), timedelta(hours=1)
@@ -38,7 +40,10 @@ logger = logging.getLogger("app.jobs")
 
 
 class JobRunner:
-    """Leases jobs and runs them, up to MAX_RUNNING_JOBS at a time."""
+    """Leases jobs and runs them, up to MAX_RUNNING_JOBS at a time.
+
+    Beside these it runs one job of each of up to MAX_RUNNING_LANES lanes.
+    """
 
     resources: Resources  # Each job gets them. They are set later, since they include the runner.
 
@@ -128,14 +133,20 @@ class JobRunner:
 
     async def _start_due_jobs(self) -> int:
         """Start as many due jobs as there are free slots, and return their number."""
-        free = MAX_RUNNING_JOBS - len(self._running)
-        if not free:
+        busy_lanes = {job.lane for job in self._running.values() if job.lane is not None}
+        free = MAX_RUNNING_JOBS - (len(self._running) - len(busy_lanes))
+        free_lanes = MAX_RUNNING_LANES - len(busy_lanes)
+        if not free and not free_lanes:
             return 0
         async with self._units.reading() as queue:  # On SQLite, a writer would wait for others.
-            if not await queue.has_due(self._jobs):
+            if not await queue.has_due(self._jobs, busy_lanes):
                 return 0
+        leased = list[QueuedJob]()
         async with self._units.transaction() as queue:
-            leased = await queue.lease_due(self._jobs, free, LEASE)
+            if free:
+                leased += await queue.lease_due(self._jobs, free, LEASE)
+            if free_lanes:
+                leased += await queue.lease_lanes(self._jobs, busy_lanes, free_lanes, LEASE)
         for job in leased:
             task = asyncio.create_task(self._run_one(job))
             self._running[task] = job
@@ -149,6 +160,7 @@ class JobRunner:
     async def _run_one(self, job: QueuedJob) -> None:
         request_id_var.set(job.request_id)
         label = f"{job.name} ({job.id})"  # without the arguments, which may be personal data
+        started = time.monotonic()
         try:
             await self._jobs[job.name](self.resources, *job.arguments)
         except asyncio.CancelledError:  # by `close`
@@ -156,13 +168,23 @@ class JobRunner:
             await self._update(label, lambda queue: queue.postpone(job, timedelta(0), None))
         except TRANSIENT_ERRORS as error:
             await self._retry_later(label, job, reason_of(error))
+            await self._note_run(job, started, reason_of(error))
         except Exception as error:
             logger.exception("Job %s failed", label)
             reason = reason_of(error)
             await self._update(label, lambda queue: queue.fail(job, reason))
+            await self._note_run(job, started, reason)
         else:
             logger.info("Job %s succeeded", label)
             await self._update(label, lambda queue: queue.finish(job))
+            await self._note_run(job, started, None)
+
+    async def _note_run(self, job: QueuedJob, started: float, error: str | None) -> None:
+        duration_ms = round((time.monotonic() - started) * 1000)
+        try:
+            await self.schedules.note_run(job.name, duration_ms, error and error[:MAX_ERROR])
+        except Exception as failure:  # noqa: BLE001 - the job is done, whatever it was
+            logger.error("The outcome of the schedule %s is not stored: %s", job.name, failure)
 
     async def _retry_later(self, label: str, job: QueuedJob, reason: str) -> None:
         if utc_now() - job.created_at > GIVE_UP_AFTER:

@@ -7,10 +7,10 @@ are made up for by a single run.
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from cronsim import CronSim
-from sqlalchemy import String, insert, select, update
+from sqlalchemy import BigInteger, String, Text, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -20,7 +20,6 @@ from app.core.database.unit_of_work import Database
 from app.core.jobs.queue import JobQueue
 
 JobT = TypeVar("JobT", bound=Callable[..., Any])
-ScheduleTimes = tuple[str, str, datetime | None, datetime]
 
 
 def scheduled(cron: str) -> Callable[[JobT], JobT]:
@@ -40,12 +39,27 @@ def schedule_of(job: Callable[..., Any]) -> str | None:
 
 
 class Schedule(Base):
-    """The last time that a scheduled job was due and was queued."""
+    """The last time that a scheduled job was due and was queued, and the outcome of its last run.
+
+    A run that is tried again after an error has an outcome each time.
+    """
 
     __tablename__ = "job_schedules"
 
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     last_due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    duration_ms: Mapped[int | None] = mapped_column(BigInteger)
+    error: Mapped[str | None] = mapped_column(Text)
+
+
+class ScheduleStatus(NamedTuple):
+    """A scheduled job with its cron expression, its next time and what is stored of it, if any."""
+
+    name: str
+    cron: str
+    next_due_at: datetime
+    stored: Schedule | None
 
 
 class Schedules:
@@ -57,15 +71,22 @@ class Schedules:
         # The next time to check each job: at first now, since a run may have been missed.
         self._next = dict.fromkeys(crons, datetime.min.replace(tzinfo=utc_now().tzinfo))
 
-    async def list(self) -> list[ScheduleTimes]:
-        """Return the name, cron expression, last and next time of each job."""
+    async def list(self) -> list[ScheduleStatus]:
         async with self._database.reading() as session:
-            stored = {row.name: row.last_due_at for row in await session.scalars(select(Schedule))}
+            stored = {row.name: row for row in await session.scalars(select(Schedule))}
         now = utc_now()
         return [
-            (name, cron, stored.get(name), next(CronSim(cron, now)))
+            ScheduleStatus(name, cron, next(CronSim(cron, now)), stored.get(name))
             for name, cron in sorted(self._crons.items())
         ]
+
+    async def note_run(self, name: str, duration_ms: int, error: str | None) -> None:
+        """Store the outcome of a run, if the job is scheduled."""
+        if name in self._crons:
+            values = {"finished_at": utc_now(), "duration_ms": duration_ms, "error": error}
+            async with self._database.transaction() as session:
+                statement = update(Schedule).where(Schedule.name == name)
+                await session.execute(statement.values(values))
 
     async def enqueue_due(self) -> None:
         now = utc_now()

@@ -11,6 +11,8 @@ class Profile(NamedTuple):
     email: str
     full_name: str | None
     is_verified: bool
+    picture: str | None = None
+    """What identifies the picture, or None if there is none."""
 
     @property
     def initials(self) -> str:

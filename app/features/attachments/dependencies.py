@@ -16,7 +16,8 @@ def build_service(resources: Resources, principal: Principal) -> AttachmentServi
     settings = resources.settings
     units = UnitsOfWork(partial(Attachments, principal=principal), resources.database)
     rules = UploadRules(settings.max_upload_bytes, settings.upload_types)
-    return AttachmentService(units, resources.storage, rules)
+    quota = settings.upload_quota_bytes
+    return AttachmentService(units, resources.storage, rules, quota)
 
 
 async def get_attachment_service(

@@ -1,7 +1,8 @@
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 
+from app.accounts.models import User
 from app.core.database.repository import Repository
 from app.core.database.session import Session
 from app.core.errors import NotFound
@@ -38,6 +39,19 @@ class AttachmentRepository(Repository[Attachment]):
 
     async def count_of(self, item_id: int) -> int:
         return await self.count(select(Attachment).where(Attachment.item_id == item_id))
+
+    async def lock_owner(self, owner_id: int) -> None:
+        """Let concurrent uploads for the same owner wait for each other, up to the commit.
+
+        Lock the owner before the item, as the deletion of an account does.
+        """
+        owner = select(User.id).where(User.id == owner_id).with_for_update(key_share=True)
+        await self._session.execute(owner)
+
+    async def bytes_of(self, owner_id: int) -> int:
+        """Return the size of all attachments of an owner."""
+        sizes = select(func.sum(Attachment.size)).where(Attachment.owner_id == owner_id)
+        return int(await self._session.scalar(sizes) or 0)
 
     async def get(self, item_id: int, id_: int) -> Attachment:
         """Return the attachment. Raise NotFound."""

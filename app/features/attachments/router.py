@@ -11,7 +11,7 @@ from app.core.resources import ResourcesDep
 from app.features.attachments.dependencies import ReadAttachments, WriteAttachments
 from app.features.attachments.schemas import AttachmentRead
 
-FULL = problem_response(Conflict, "The item has as many attachments as are allowed")
+FULL = problem_response(Conflict, "The item or its owner has as many attachments as are allowed")
 
 router = ApiRouter(prefix="/items/{item_id}/attachments", tags=["attachments"])
 

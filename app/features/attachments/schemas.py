@@ -16,3 +16,7 @@ class AttachmentRead(Output):
     height: int | None
     has_thumbnail: bool
     created_at: datetime
+
+
+class AttachmentAdminRead(AttachmentRead):
+    owner_id: int

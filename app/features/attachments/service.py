@@ -25,11 +25,12 @@ class AttachmentService:
     """
 
     def __init__(
-        self, units: UnitsOfWork[Attachments], storage: Storage, rules: UploadRules
+        self, units: UnitsOfWork[Attachments], storage: Storage, rules: UploadRules, quota: int
     ) -> None:
         self._units = units
         self._storage = storage
         self.rules = rules
+        self._quota = quota
 
     async def item(self, item_id: int) -> ItemRead:
         """Return the item whose attachments these are. Raise NotFound."""
@@ -86,7 +87,14 @@ class AttachmentService:
 
     async def _create_row(self, item_id: int, key: str, file: FileInfo) -> AttachmentRead:
         async with self._units.transaction() as unit:
-            # The lock makes the number of attachments exact.
+            # The locks make the size and the number of attachments exact.
+            owner_id = (await unit.attachments.get_item(item_id)).owner_id
+            await unit.attachments.lock_owner(owner_id)
+            if await unit.attachments.bytes_of(owner_id) + file.size > self._quota:
+                raise Conflict(
+                    "The attachments of an account have at most {limit:,} bytes together.",
+                    limit=self._quota,
+                )
             item = await unit.attachments.get_item(item_id, lock=True)
             if await unit.attachments.count_of(item_id) >= MAX_PER_ITEM:
                 raise Conflict("An item has at most {limit} attachments.", limit=MAX_PER_ITEM)

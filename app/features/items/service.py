@@ -53,6 +53,8 @@ class ItemService:
         self._record("item.deleted", await self._items.delete(item_id, expected))
 
     def _record(self, type_: ItemEventType, item: ItemRead) -> ItemRead:
-        event = ItemEvent(type=type_, item_id=item.id, version=item.version, owner_id=item.owner_id)
+        event = ItemEvent(
+            type=type_, item_id=item.id, version=item.version, owner_id=item.owner_id, data=item
+        )
         self._events.record(event)
         return item

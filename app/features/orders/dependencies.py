@@ -4,6 +4,7 @@ from fastapi import Depends, Security
 
 from app.accounts.dependencies import Member, PrincipalDep
 from app.core.database.dependencies import SessionDep
+from app.core.database.events import Events
 from app.core.database.repository import UnitsOfWork
 from app.core.jobs.queue import JobQueue
 from app.core.resources import Resources, ResourcesDep
@@ -16,7 +17,7 @@ async def get_order_service(
 ) -> OrderService:
     """Build the service for a request of the API, with an access token."""
     orders = OrderRepository(session, principal)
-    return OrderService(orders, resources.cursors, JobQueue(session))
+    return OrderService(orders, resources.cursors, JobQueue(session), Events(session))
 
 
 async def get_member_orders(

@@ -2,6 +2,7 @@ from collections.abc import Sequence
 
 from pydantic import MISSING
 
+from app.core.database.events import Events
 from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort
 from app.core.database.repository import UnitsOfWork, Versions
@@ -10,6 +11,7 @@ from app.core.jobs.mail import Mailer
 from app.core.jobs.queue import JobQueue
 from app.core.translation import current_language, mark
 from app.features.items.schemas import ItemRead
+from app.features.orders.events import OrderEvent, OrderEventType
 from app.features.orders.models import Order, OrderLine, OrderStatus
 from app.features.orders.repository import OrderMailRepository, OrderRepository
 from app.features.orders.schemas import (
@@ -30,10 +32,13 @@ SHIPPED = mark('An order with the status "{status}" cannot be shipped.')
 class OrderService:
     """Rules of orders. A draft can be changed and deleted until it is placed, and then shipped."""
 
-    def __init__(self, orders: OrderRepository, cursors: Cursors, jobs: JobQueue) -> None:
+    def __init__(
+        self, orders: OrderRepository, cursors: Cursors, jobs: JobQueue, events: Events
+    ) -> None:
         self._orders = orders
         self._cursors = cursors
         self._jobs = jobs
+        self._events = events
 
     async def list(self, query: OrderQuery) -> Page[OrderRead]:
         sort = Sort(query.sort)
@@ -50,7 +55,7 @@ class OrderService:
         owner_id, number = self._orders.principal.user_id, await self._orders.next_number()
         order = Order(owner_id=owner_id, number=number, note=data.note, lines=[])
         await self._set_lines(order, data.lines)
-        return await self._save(order)
+        return await self._save("order.created", order)
 
     async def update(self, order_id: int, data: OrderUpdate, expected: Versions) -> OrderRead:
         """Change a draft. Raise NotFound, Stale, WrongStatus, or Invalid as `create` does."""
@@ -60,14 +65,16 @@ class OrderService:
             await self._set_lines(order, data.lines)
         if data.note is not MISSING:  # After the query for the items, which would write it.
             order.note = data.note
-        if data.model_fields_set:
-            order.updated_at = utc_now()  # A change of the lines is a change of the order.
-        return await self._save(order)
+        if not data.model_fields_set:
+            return OrderRead.model_validate(order)
+        order.updated_at = utc_now()  # A change of the lines is a change of the order.
+        return await self._save("order.updated", order)
 
     async def delete(self, order_id: int, expected: Versions) -> None:
         """Delete a draft. Raise NotFound, Stale or WrongStatus."""
         order = await self._orders.lock(order_id, expected)
         require(order, OrderStatus.DRAFT, DELETED)
+        self._record("order.deleted", order)
         await self._orders.delete(order)
 
     async def place(self, order_id: int, expected: Versions) -> OrderRead:
@@ -78,7 +85,7 @@ class OrderService:
             raise Conflict("An order without lines cannot be placed.")
         order.status, order.placed_at = OrderStatus.PLACED, utc_now()
         await self._jobs.enqueue("send_order_mail", order.id, current_language().tag)
-        return await self._save(order)
+        return await self._save("order.placed", order)
 
     async def ship(self, order_id: int, expected: Versions) -> OrderRead:
         """Ship a placed order. Raise Forbidden, NotFound, Stale or WrongStatus."""
@@ -87,14 +94,22 @@ class OrderService:
         order = await self._orders.lock(order_id, expected)
         require(order, OrderStatus.PLACED, SHIPPED)
         order.status = OrderStatus.SHIPPED
-        return await self._save(order)
+        return await self._save("order.shipped", order)
 
     async def newest_items(self, limit: int) -> Sequence[ItemRead]:
         """Return the items that the principal can order, newest first."""
         return [ItemRead.model_validate(item) for item in await self._orders.newest_items(limit)]
 
-    async def _save(self, order: Order) -> OrderRead:
-        return OrderRead.model_validate(await self._orders.save(order))
+    async def _save(self, type_: OrderEventType, order: Order) -> OrderRead:
+        return self._record(type_, await self._orders.save(order))
+
+    def _record(self, type_: OrderEventType, order: Order) -> OrderRead:
+        read = OrderRead.model_validate(order)
+        event = OrderEvent(
+            type=type_, order_id=read.id, version=read.version, owner_id=read.owner_id, data=read
+        )
+        self._events.record(event)
+        return read
 
     async def _set_lines(self, order: Order, wanted: Sequence[OrderLineInput]) -> None:
         """Replace the lines. A line whose item was in the order before keeps its price."""

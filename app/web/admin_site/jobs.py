@@ -36,6 +36,9 @@ class RunAgain(Input):
 class ScheduleRead(Output):
     name: str
     last_due_at: datetime
+    finished_at: datetime | None
+    duration_ms: int | None
+    error: str | None
 
 
 class JobAdmin(AdminView, model=QueuedJob):
@@ -68,7 +71,7 @@ class ScheduleAdmin(AdminView, model=Schedule):
     icon = "fa-solid fa-clock"
     read_schema = ScheduleRead
     can_create = can_edit = can_delete = False
-    column_list = ("name", "last_due_at")
+    column_list = ("name", "last_due_at", "finished_at", "duration_ms", "error")
     column_sortable_list = ("name", "last_due_at")
 
 

@@ -13,7 +13,7 @@ from app.core.context import request_id_var
 from app.core.database.models import utc_now
 from app.core.errors import NotFound, Unavailable
 from app.core.jobs import runner as runners
-from app.core.jobs.queue import JobQueue, JobRepository, QueuedJob
+from app.core.jobs.queue import Call, JobQueue, JobRepository, QueuedJob
 from app.core.jobs.runner import Job, JobRunner, retry_delay
 from app.resources import Resources
 from tests.conftest import make_settings, running
@@ -336,11 +336,11 @@ async def test_runner_continues_after_the_database_was_unavailable(
 
     looks, has_due = list[str](), JobRepository.has_due
 
-    async def fail_twice(self: JobRepository, names: Any) -> bool:
+    async def fail_twice(self: JobRepository, names: Any, busy_lanes: Any) -> bool:
         looks.append("has_due")
         if len(looks) <= 2:
             raise Unavailable("The database is away.")
-        return await has_due(self, names)
+        return await has_due(self, names, busy_lanes)
 
     monkeypatch.setattr(JobRepository, "has_due", fail_twice)
     runner = runner_of(resources, signal)
@@ -389,3 +389,39 @@ async def test_readiness_has_the_number_of_due_jobs_and_the_age_of_the_oldest(
     jobs = (await client.get("/health/ready")).json()["jobs"]
     assert jobs["due"] == 2
     assert jobs["oldest_seconds"] >= 300
+
+
+async def test_jobs_of_a_lane_run_one_after_another_and_hold_up_no_other(
+    resources: Resources, calls: Calls
+) -> None:
+    started, released = list[int](), asyncio.Event()
+
+    async def wait(_: Resources, number: int) -> None:
+        started.append(number)
+        await released.wait()
+
+    async with resources.database.transaction() as session:
+        queue = JobQueue(session)
+        slow = [Call([number], "slow") for number in range(30)]
+        await queue.enqueue_many("wait", [*slow, Call([100], "other")])
+        await queue.enqueue("note", 7)
+    runner = runner_of(resources, wait, calls.note)
+    draining = asyncio.create_task(runner.drain())
+    while not calls or len(started) < 2:
+        await run_pending_tasks()
+    assert await runner._start_due_jobs() == 0  # The others are of a lane that is busy.
+    await run_pending_tasks()
+    assert (sorted(started), calls) == ([0, 100], [7])
+    released.set()
+    await draining
+    assert started == [*started[:2], *range(1, 30)]
+    assert await queued(resources) == []
+
+
+async def test_jobs_of_a_lane_run_once_with_two_runners(resources: Resources, calls: Calls) -> None:
+    async with resources.database.transaction() as session:
+        jobs = [Call([number], f"lane {number % 7}") for number in range(40)]
+        await JobQueue(session).enqueue_many("note", jobs)
+    one, two = (runner_of(resources, calls.note) for _ in range(2))
+    await asyncio.gather(one.drain(), two.drain())
+    assert sorted(calls) == [*range(40)]

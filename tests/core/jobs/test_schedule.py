@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cronsim import CronSimError
 from fastapi import FastAPI
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
-from app.core.jobs.queue import QueuedJob
+from app.core.errors import Unavailable
+from app.core.jobs.queue import JobQueue, QueuedJob
+from app.core.jobs.runner import JobRunner
 from app.core.jobs.schedule import Schedule, Schedules, last_due, schedule_of, scheduled
 from app.resources import Resources
 
@@ -84,9 +86,32 @@ def test_job_without_a_schedule_has_none() -> None:
 
 async def test_last_and_next_time_of_a_schedule_are_listed(resources: Resources) -> None:
     schedules = schedules_of(resources)
-    ((name, cron, last, _),) = await schedules.list()
-    assert (name, cron, last) == ("tidy", NIGHTLY, None)
+    (status,) = await schedules.list()
+    assert (status.name, status.cron, status.stored) == ("tidy", NIGHTLY, None)
     await schedules.enqueue_due()
-    ((_, _, last, following),) = await schedules.list()
-    assert last
-    assert (following - last, following.hour) == (timedelta(days=1), 3)
+    (status,) = await schedules.list()
+    assert status.stored
+    assert status.next_due_at - status.stored.last_due_at == timedelta(days=1)
+    assert (status.next_due_at.hour, status.stored.finished_at) == (3, None)
+
+
+async def test_outcome_and_duration_of_the_last_run_are_stored(resources: Resources) -> None:
+    errors: list[Exception] = [Unavailable("away"), ValueError("a bug")]
+
+    @scheduled(NIGHTLY)
+    async def tidy(_: Resources) -> None:
+        if errors:
+            raise errors.pop(0)
+
+    runner = JobRunner([tidy], resources.database, resources.broadcast)
+    runner.resources = resources
+    await runner.schedules.enqueue_due()
+    for error in ("Unavailable: away", "ValueError: a bug", None):
+        async with resources.database.transaction() as session:
+            await session.execute(delete(QueuedJob))
+            await JobQueue(session).enqueue("tidy")
+        await runner.drain()
+        (status,) = await runner.schedules.list()
+        assert status.stored
+        assert (status.stored.error, status.stored.finished_at is None) == (error, False)
+        assert isinstance(status.stored.duration_ms, int)

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from hashlib import sha256
 
 import httpx
@@ -133,3 +134,24 @@ async def test_upload_without_a_token_is_refused_before_the_body_is_read(
         headers={"Content-Type": "multipart/form-data; boundary=x"},
     )
     assert response.status_code == 401
+
+
+async def test_attachments_of_a_user_have_a_quota_also_at_once(
+    app: FastAPI, ann: Person, bob: Person, root: Person
+) -> None:
+    quota = 3 * len(TEXT)
+    resources = resources_of(app)
+    settings = resources.settings.model_copy(update={"upload_quota_bytes": quota})
+    app.state.resources = replace(resources, settings=settings)
+    items = [await make_item(ann) for _ in range(4)]
+    responses = await asyncio.gather(*(upload(ann, item) for item in items))
+    assert sorted(each.status_code for each in responses) == [201, 201, 201, 409]
+    (refused,) = (each for each in responses if each.status_code == 409)
+    assert f"at most {quota} bytes" in refused.json()["detail"]
+    assert len(await stored_keys(app)) == 3
+    assert (await upload(root, items[0])).status_code == 409  # It is the owner's quota.
+    assert (await upload(bob, await make_item(bob))).status_code == 201
+    created = next(each.json() for each in responses if each.status_code == 201)
+    path = path_of({"id": created["item_id"]}, created)
+    assert (await ann.client.delete(path)).status_code == 204
+    assert (await upload(ann, items[0])).status_code == 201

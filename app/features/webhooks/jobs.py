@@ -1,0 +1,34 @@
+"""Background jobs of webhooks, and what a transaction adds to itself before its commit."""
+
+from collections.abc import Sequence
+
+from app.core.database.events import Event
+from app.core.database.session import Session
+from app.core.jobs.schedule import scheduled
+from app.core.resources import Resources
+from app.core.translation import ENGLISH, use_language
+from app.features.webhooks.dependencies import build_deliveries, build_outbox
+
+
+async def queue_webhooks(session: Session, events: Sequence[Event]) -> None:
+    await build_outbox(session).add(events)
+
+
+async def send_webhook(resources: Resources, message_id: str, turn: int) -> None:
+    await build_deliveries(resources).send(message_id, turn)
+
+
+async def send_webhook_disabled_mail(
+    resources: Resources, webhook_id: int, language: str = ENGLISH
+) -> None:
+    with use_language(language):
+        await build_deliveries(resources).send_disabled_mail(webhook_id)
+
+
+@scheduled("50 3 * * *")
+async def delete_old_webhook_deliveries(resources: Resources) -> None:
+    await build_deliveries(resources).clean_up()
+
+
+BEFORE_COMMIT = [queue_webhooks]
+JOBS = [send_webhook, send_webhook_disabled_mail, delete_old_webhook_deliveries]

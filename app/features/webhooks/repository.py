@@ -1,0 +1,151 @@
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, bindparam, delete, insert, select
+
+from app.accounts.models import User
+from app.accounts.ownership import OwnedRepository
+from app.core.database.pagination import Position, Sort
+from app.core.database.queries import Query, columns_of
+from app.core.database.repository import Repository
+from app.core.database.session import Session
+from app.core.jobs.queue import JobQueue
+from app.core.security.principal import Principal
+from app.features.webhooks.models import DeliveryStatus, Webhook, WebhookDelivery
+from app.features.webhooks.schemas import Subscription, WebhookRead
+
+SUBSCRIPTIONS = Query(
+    select(*columns_of(Webhook, Subscription))
+    .join(User, User.id == Webhook.owner_id)
+    .where(Webhook.owner_id == bindparam("owner_id"), Webhook.is_enabled, User.is_active)
+    .order_by(Webhook.id),
+    Subscription,
+)
+
+
+class WebhookRepository(OwnedRepository[Webhook, WebhookRead]):
+    """The webhooks of the principal. Nobody sees those of others, not even a superuser."""
+
+    model = Webhook
+    schema = WebhookRead
+
+    async def lock_owner(self) -> None:
+        """Let concurrent calls for the same owner wait for each other, up to the commit."""
+        owner = select(User.id).where(User.id == self.principal.user_id)
+        # key_share: the owner's other rows, which refer to the same account, need not wait.
+        await self._session.execute(owner.with_for_update(key_share=True))
+
+    async def count_own(self) -> int:
+        return await self.count(select(Webhook).where(*self._own()))
+
+    async def lock(self, id_: int) -> Webhook:
+        """Return the webhook with its secret, locked until the commit. Raise NotFound."""
+        statement = select(Webhook).where(Webhook.id == id_, *self._own()).with_for_update()
+        return self.require_found(await self.one_or_none(statement), id_)
+
+    def _own(self) -> Sequence[Any]:
+        return [Webhook.owner_id == self.principal.user_id]
+
+
+class DeliveryRepository(Repository[WebhookDelivery]):
+    """The deliveries of a webhook, which the caller has found to be visible."""
+
+    model = WebhookDelivery
+
+    async def add_many(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        await self._session.execute(insert(WebhookDelivery), [*rows])
+
+    async def list(
+        self,
+        webhook_id: int,
+        status: DeliveryStatus | None,
+        sort: Sort,
+        after: Position | None,
+        limit: int,
+    ) -> Sequence[WebhookDelivery]:
+        return await self.page(self._of(webhook_id, status), sort, after, limit)
+
+    async def total(self, webhook_id: int, status: DeliveryStatus | None) -> int:
+        return await self.count(self._of(webhook_id, status))
+
+    async def get(self, webhook_id: int, id_: int, *, lock: bool = False) -> WebhookDelivery:
+        """Return the delivery. Raise NotFound."""
+        statement = self._of(webhook_id).where(WebhookDelivery.id == id_)
+        found = await self.one_or_none(statement.with_for_update() if lock else statement)
+        return self.require_found(found, id_)
+
+    async def get_message(self, message_id: str) -> WebhookDelivery | None:
+        statement = select(WebhookDelivery).where(WebhookDelivery.message_id == message_id)
+        return await self.one_or_none(statement)
+
+    def _of(self, webhook_id: int, status: DeliveryStatus | None = None) -> Select[WebhookDelivery]:
+        statement = select(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook_id)
+        return statement if status is None else statement.where(WebhookDelivery.status == status)
+
+
+class OwnWebhooks:
+    """The repositories of one owner and the queue of jobs, in one session."""
+
+    def __init__(self, session: Session, principal: Principal) -> None:
+        self.webhooks = WebhookRepository(session, principal)
+        self.deliveries = DeliveryRepository(session)
+        self.jobs = JobQueue(session)
+
+
+class Delivery(NamedTuple):
+    """A delivery with its webhook, and whether its owner is active."""
+
+    row: WebhookDelivery
+    webhook: Webhook
+    is_owner_active: bool
+
+
+class DeliveryUnit:
+    """The webhooks and deliveries of all users and the queue of jobs, for background jobs."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.deliveries = DeliveryRepository(session)
+        self.jobs = JobQueue(session)
+
+    async def subscriptions(self, owner_id: int) -> Sequence[Subscription]:
+        return await self._session.fetch(SUBSCRIPTIONS, {"owner_id": owner_id})
+
+    async def get(self, message_id: str) -> Delivery | None:
+        statement = (
+            select(WebhookDelivery, Webhook, User.is_active)
+            .join(Webhook, Webhook.id == WebhookDelivery.webhook_id)
+            .join(User, User.id == Webhook.owner_id)
+            .where(WebhookDelivery.message_id == message_id)
+        )
+        row = (await self._session.execute(statement)).one_or_none()
+        return row and Delivery(*row)
+
+    async def lock(
+        self, webhook_id: int, delivery_id: int
+    ) -> tuple[Webhook, WebhookDelivery] | None:
+        """Lock a webhook and then its delivery, in the order in which a deletion locks them."""
+        webhook = select(Webhook).where(Webhook.id == webhook_id).with_for_update()
+        found: Webhook | None = await self._session.scalar(webhook)
+        statement = select(WebhookDelivery).where(WebhookDelivery.id == delivery_id)
+        delivery = await self.deliveries.one_or_none(statement.with_for_update())
+        return None if found is None or delivery is None else (found, delivery)
+
+    async def get_with_email(self, webhook_id: int) -> tuple[Webhook, str] | None:
+        """Return the webhook and its owner's email address, or None if it was deleted."""
+        statement = select(Webhook, User.email).join(User, User.id == Webhook.owner_id)
+        row = (await self._session.execute(statement.where(Webhook.id == webhook_id))).one_or_none()
+        return row and (row[0], row[1])
+
+    async def delete_before(self, time: datetime, limit: int) -> int:
+        """Delete up to `limit` deliveries that are older, and return their number."""
+        old = select(WebhookDelivery.id).where(WebhookDelivery.created_at < time).limit(limit)
+        statement = delete(WebhookDelivery).where(WebhookDelivery.id.in_(old.scalar_subquery()))
+        result = await self._session.scalars(statement.returning(WebhookDelivery.id))
+        return len(result.all())
+
+    async def list_after(self, after: int, limit: int) -> Sequence[Webhook]:
+        """Return the webhooks after an id, in order, locked until the commit."""
+        statement = select(Webhook).where(Webhook.id > after).order_by(Webhook.id).limit(limit)
+        return (await self._session.scalars(statement.with_for_update())).all()

@@ -1,0 +1,216 @@
+"""Queues the events of committed changes, and sends them: a job for each attempt."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from random import uniform
+from typing import Any
+
+from pydantic_core import to_json
+
+from app.accounts.ownership import OwnedEvent
+from app.core.database.events import Event
+from app.core.database.models import utc_now
+from app.core.database.repository import UnitsOfWork
+from app.core.jobs.mail import Mailer
+from app.core.jobs.queue import Call, JobQueue
+from app.core.security.seals import InvalidSeal
+from app.core.translation import mark
+from app.features.webhooks.models import (
+    DeliveryStatus,
+    DisabledReason,
+    Webhook,
+    WebhookDelivery,
+    new_message_id,
+)
+from app.features.webhooks.repository import Delivery, DeliveryRepository, DeliveryUnit
+from app.features.webhooks.service.client import GONE, Outcome, WebhookClient
+from app.features.webhooks.service.secrets import WebhookSecrets
+
+SEND = "send_webhook"
+# The pauses after failed attempts: ten attempts within three days and four hours.
+PAUSES = (
+    timedelta(seconds=5),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=5),
+    timedelta(hours=10),
+    timedelta(hours=14),
+    timedelta(hours=20),
+    timedelta(hours=24),
+)
+JITTER = 0.1
+DISABLE_AFTER = timedelta(days=3)
+RETENTION = timedelta(days=30)
+BATCH_SIZE = 1000
+DISABLED = mark("The webhook is disabled.")
+NO_SECRET = mark("The secret cannot be read any more. Replace it.")
+
+
+def payload_of(type_: str, data: Any, time: datetime) -> str:
+    return to_json({"type": type_, "timestamp": time, "data": data}).decode()
+
+
+def lane_of(webhook_id: int) -> str:
+    """Return the lane of a webhook, so that a slow receiver holds up its own deliveries only."""
+    return f"webhook {webhook_id}"
+
+
+async def queue_deliveries(
+    deliveries: DeliveryRepository, jobs: JobQueue, payloads: Iterable[tuple[int, str, str]]
+) -> list[str]:
+    """Queue payloads, each with the id of its webhook and the type of its event.
+
+    Return the ids of the messages.
+    """
+    rows, calls, now = list[dict[str, Any]](), list[Call](), utc_now()
+    for webhook_id, type_, payload in payloads:
+        message_id = new_message_id()
+        row = {"webhook_id": webhook_id, "message_id": message_id, "event_type": type_}
+        rows.append(row | {"payload": payload, "next_attempt_at": now})
+        calls.append(Call([message_id, 1], lane_of(webhook_id)))
+    if rows:
+        await deliveries.add_many(rows)
+        await jobs.enqueue_many(SEND, calls)
+    return [row["message_id"] for row in rows]
+
+
+class EventOutbox:
+    """Queues the events of a transaction in that transaction, for the webhooks of their owners."""
+
+    def __init__(self, unit: DeliveryUnit) -> None:
+        self._unit = unit
+
+    async def add(self, events: Sequence[Event]) -> None:
+        owned = [each for each in events if isinstance(each, OwnedEvent) and each.data is not None]
+        payloads, now = list[tuple[int, str, str]](), utc_now()
+        for owner_id in sorted({event.owner_id for event in owned}):
+            subscriptions = await self._unit.subscriptions(owner_id)
+            if not subscriptions:
+                continue
+            for event in owned:
+                wanted = [each.id for each in subscriptions if event.type in each.event_types]
+                if wanted and event.owner_id == owner_id:
+                    payload = payload_of(event.type, event.data, now)
+                    payloads += [(webhook_id, event.type, payload) for webhook_id in wanted]
+        await queue_deliveries(self._unit.deliveries, self._unit.jobs, payloads)
+
+
+class DeliveryService:
+    """The background work on deliveries."""
+
+    def __init__(
+        self,
+        units: UnitsOfWork[DeliveryUnit],
+        secrets: WebhookSecrets,
+        client: WebhookClient,
+        mailer: Mailer,
+        site_url: str,
+    ) -> None:
+        self._units = units
+        self._secrets = secrets
+        self._client = client
+        self._mailer = mailer
+        self._site_url = site_url
+
+    async def send(self, message_id: str, turn: int) -> None:
+        """Make an attempt, and queue the next one if it fails.
+
+        If the process dies before the outcome is stored, the receiver gets the message twice.
+        """
+        async with self._units.reading() as unit:
+            found = await unit.get(message_id)
+        if found is None or found.row.turn != turn or found.row.status != DeliveryStatus.PENDING:
+            return
+        outcome = await self._attempt(found)
+        async with self._units.transaction() as unit:
+            locked = await unit.lock(found.webhook.id, found.row.id)
+            if locked is not None and locked[1].turn == turn:
+                await self._note(unit, *locked, outcome)
+
+    async def _attempt(self, found: Delivery) -> Outcome:
+        if not found.webhook.is_enabled or not found.is_owner_active:
+            return Outcome(error=DISABLED)
+        payload = found.row.payload
+        try:
+            headers = self._secrets.headers(found.webhook, found.row.message_id, payload)
+        except InvalidSeal:
+            return Outcome(error=NO_SECRET)
+        fields = {"Content-Type": "application/json", "User-Agent": "webhooks/1.0"}
+        return await self._client.post(found.webhook.url, fields | headers, payload.encode())
+
+    async def _note(
+        self, unit: DeliveryUnit, webhook: Webhook, delivery: WebhookDelivery, outcome: Outcome
+    ) -> None:
+        delivery.attempts += 1
+        delivery.last_attempt_at, delivery.next_attempt_at = utc_now(), None
+        delivery.response_status, delivery.duration_ms = outcome.status, outcome.duration_ms
+        delivery.error = outcome.error
+        if outcome.is_success:
+            delivery.status = DeliveryStatus.SUCCEEDED
+            webhook.failing_since = None
+            return
+        delivery.status = DeliveryStatus.FAILED
+        if outcome.error == DISABLED:
+            return
+        webhook.failing_since = webhook.failing_since or utc_now()
+        if webhook.is_enabled and (reason := reason_to_disable(webhook, outcome)):
+            webhook.is_enabled, webhook.disabled_reason = False, reason
+            webhook.version += 1
+            await unit.jobs.enqueue("send_webhook_disabled_mail", webhook.id, webhook.language)
+        elif delivery.attempts <= len(PAUSES):
+            pause = PAUSES[delivery.attempts - 1] * uniform(1, 1 + JITTER)  # noqa: S311 - no secret
+            await queue_attempt(unit.jobs, delivery, pause)
+
+    async def send_disabled_mail(self, webhook_id: int) -> None:
+        """Mail the owner that a webhook is disabled, unless it is enabled again or deleted."""
+        async with self._units.reading() as unit:
+            found = await unit.get_with_email(webhook_id)
+        if found is not None and found[0].disabled_reason is not None:
+            webhook, email = found
+            link = f"{self._site_url}/webhooks/{webhook.id}/edit"
+            is_gone = webhook.disabled_reason == DisabledReason.GONE
+            await self._mailer.send(
+                email, "webhook_disabled", url=webhook.url, link=link, is_gone=is_gone
+            )
+
+    async def clean_up(self) -> int:
+        """Delete the deliveries that are older than RETENTION, and return their number."""
+        deleted, before = 0, utc_now() - RETENTION
+        while True:
+            async with self._units.transaction() as unit:
+                count = await unit.delete_before(before, BATCH_SIZE)
+            deleted += count
+            if count < BATCH_SIZE:
+                return deleted
+
+    async def renew_seals(self) -> tuple[int, int]:
+        """Encrypt all secrets with the current SECRET_KEY.
+
+        Return the number of webhooks whose secrets are encrypted, and of those whose key is
+        unknown.
+        """
+        results, last = Counter[bool](), 0
+        while True:
+            async with self._units.transaction() as unit:
+                webhooks = await unit.list_after(last, BATCH_SIZE)
+                results.update(map(self._secrets.renew, webhooks))
+            if not webhooks:
+                return results[True], results[False]
+            last = webhooks[-1].id
+
+
+async def queue_attempt(jobs: JobQueue, delivery: WebhookDelivery, pause: timedelta) -> None:
+    """Queue an attempt. An earlier job of the delivery does nothing any more."""
+    delivery.turn += 1
+    delivery.status, delivery.next_attempt_at = DeliveryStatus.PENDING, utc_now() + pause
+    lane = lane_of(delivery.webhook_id)
+    await jobs.enqueue(SEND, delivery.message_id, delivery.turn, delay=pause, lane=lane)
+
+
+def reason_to_disable(webhook: Webhook, outcome: Outcome) -> DisabledReason | None:
+    if outcome.status == GONE:
+        return DisabledReason.GONE
+    since = webhook.failing_since
+    return DisabledReason.FAILING if since and utc_now() - since >= DISABLE_AFTER else None
