@@ -7,7 +7,7 @@ from fastapi import Depends, Request, Security, WebSocket
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from starlette.requests import HTTPConnection
 
-from app.accounts.repository import Accounts
+from app.accounts.repository import Accounts, sign_in_models
 from app.accounts.schemas import ClientInfo
 from app.accounts.scopes import all_scopes, allowed_scopes
 from app.accounts.service.api_keys import KEY_PREFIX, ApiKeyService
@@ -100,6 +100,7 @@ def build_services(
     mailer: Mailer,
     session_cache: SessionCache,
 ) -> AccountServices:
+    sign_in_models()  # They are found now, since this reads folders.
     key = settings.signing_key
     repositories = partial(Accounts, verified_only=settings.require_verified_email)
     accounts = UnitsOfWork(repositories, database)

@@ -18,6 +18,7 @@ from sqlalchemy import (
 
 from app.accounts.events import SessionEnded, UserChanged
 from app.accounts.models import (
+    NO_PASSWORD,
     ApiKey,
     AuthSession,
     EmailToken,
@@ -42,10 +43,23 @@ from app.core.jobs.queue import JobQueue
 from app.core.security.client import request_origin
 from app.core.security.principal import Principal
 from app.core.security.tokens import AccessClaims
+from app.discovery import declared
 
 CredentialT = TypeVar("CredentialT", AuthSession, ApiKey)
 CLEAN_UP_AT_ONCE = 100
 MAX_SESSIONS_OF_A_USER = 100
+
+
+def sign_in_models() -> Sequence[Any]:
+    """Return the models of features that sign their users in: SIGN_IN_METHODS of `models`."""
+    return declared("models", "SIGN_IN_METHODS")
+
+
+async def exists_any(session: Session, models: Sequence[Any], user_id: int) -> bool:
+    for model in models:
+        if await session.scalar(select(model.id).where(model.user_id == user_id).limit(1)):
+            return True
+    return False
 
 
 def users_that_are(active: bool | None) -> Select[User]:
@@ -124,6 +138,18 @@ class UserRepository(Repository[User]):
     async def delete(self, user_id: int) -> None:
         await self._session.execute(delete(User).where(User.id == user_id))
 
+    async def can_sign_in(self, user: User) -> bool:
+        """Return whether the user has a password or another way to sign in without a mail."""
+        if user.has_password:
+            return True
+        return await exists_any(self._session, sign_in_models(), user.id)
+
+    async def discard_credentials(self, user: User) -> None:
+        """Discard the password and every other way to sign in."""
+        user.password_hash = NO_PASSWORD
+        for model in sign_in_models():
+            await self._session.execute(delete(model).where(model.user_id == user.id))
+
 
 def with_access(verified_only: bool) -> list[ColumnElement[bool]]:
     """Return the conditions of users who have access."""
@@ -138,7 +164,7 @@ class SecurityEventRepository(Repository[SecurityEvent]):
 
     def record(
         self,
-        kind: EventKind,
+        kind: str,
         subject_id: int | None,
         *,
         by: int | None = None,
@@ -512,6 +538,7 @@ class Accounts:
     """
 
     def __init__(self, session: Session, *, verified_only: bool = False) -> None:
+        self.session = session  # for the repositories of features
         self.users = UserRepository(session)
         self.security_events = SecurityEventRepository(session)
         self.sessions = SessionRepository(

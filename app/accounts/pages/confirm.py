@@ -13,6 +13,7 @@ from app.web.error_pages import wants_page
 from app.web.forms import FORM_ERRORS, Form, FormDep, get_form
 from app.web.links import current_url, page_url
 from app.web.navigation import ResponseException, local_path, redirect
+from app.web.parts import page_parts
 from app.web.rendering import render
 
 NEXT, REPEATS, CODE = "confirm_next", "confirm_repeats", "confirm_code"
@@ -68,12 +69,16 @@ async def confirm(
 
 async def show(request: Request, principal: Principal, form: Form, status: int = 200) -> Response:
     form.values.pop(CODE, None)
+    accounts = resources_of(request).accounts
+    user = await accounts.users.get(principal.user_id)
     return render(
         request,
         "accounts/confirm.html",
         form=form,
         kept={name: value for name, value in form.values.items() if not is_secret(name)},
-        has_second_factor=await resources_of(request).accounts.second_factors.is_enabled(principal),
+        has_password=user.has_password,
+        has_second_factor=await accounts.second_factors.is_enabled(principal),
+        parts=await page_parts(request, "confirmation"),
         status=status,
     )
 
