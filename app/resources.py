@@ -70,7 +70,7 @@ class Resources:
     def keep(self, build: Callable[["Resources"], KeptT]) -> KeptT:
         """Return what a feature keeps as long as the application. It is built at its first use."""
         if build not in self._kept:
-            self._kept[build] = build(self)
+            self._kept.setdefault(build, build(self))  # Another thread may be faster.
         kept: KeptT = self._kept[build]
         return kept
 

@@ -1,8 +1,11 @@
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
+from anyio import to_thread
 from fastapi import Depends, Request
 
 from app.accounts.service.attempts import Attempts
+from app.core.config import Settings
 from app.core.database.repository import UnitsOfWork
 from app.core.resources import Resources, ResourcesDep
 from app.core.security.cookies import Cookie
@@ -10,20 +13,17 @@ from app.core.security.seals import Seals
 from app.features.identities.repository import Identities
 from app.features.identities.schemas import FLOW_LIFETIME
 from app.features.identities.service.identities import IdentityService
-from app.features.identities.service.openid import ProviderClient
+
+if TYPE_CHECKING:
+    from app.features.identities.service.openid import ProviderClient
 
 
 def build_service(resources: Resources) -> IdentityService:
     settings = resources.settings
     keys = [each for each in (settings.signing_key, settings.previous_signing_key) if each]
-    address = f"{settings.site_url}/login/with"
-    clients = {
-        each.name: ProviderClient(each, f"{address}/{each.name}/callback")
-        for each in settings.oidc_providers
-    }
     return IdentityService(
         UnitsOfWork(Identities, resources.database),
-        clients,
+        read_clients(settings) if settings.oidc_providers else {},
         resources.accounts.browsers,
         Attempts(resources.rate_limiter, settings.rate_limit_login),
         Seals("provider sign-in", *keys),
@@ -32,9 +32,19 @@ def build_service(resources: Resources) -> IdentityService:
     )
 
 
+def read_clients(settings: Settings) -> "Mapping[str, ProviderClient]":
+    # A server without providers starts faster without the libraries.
+    from app.features.identities.service.openid import build_clients
+
+    return build_clients(settings.oidc_providers, settings.site_url)
+
+
 async def get_identity_service(resources: ResourcesDep) -> IdentityService:
-    """Return the service, which keeps the providers' documents and keys."""
-    return resources.keep(build_service)
+    """Return the service, which keeps the providers' documents and keys.
+
+    It is built in a thread, since that reads files.
+    """
+    return await to_thread.run_sync(resources.keep, build_service)
 
 
 async def get_flow_cookie(request: Request, resources: ResourcesDep) -> Cookie:

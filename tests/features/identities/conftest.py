@@ -8,12 +8,11 @@ from fastapi import FastAPI
 from sqlalchemy import select, update
 
 from app.accounts.models import User
-from app.accounts.service import codes
 from app.core.config import Settings
 from app.core.database.models import utc_now
 from app.core.provider_settings import OidcProvider
 from app.features.identities.models import LinkedIdentity
-from tests.accounts.conftest import Authenticator, Outbox
+from tests.accounts.conftest import authenticator, outbox
 from tests.conftest import Person, make_settings
 from tests.features.identities.provider import (
     CLIENT_ID,
@@ -23,6 +22,8 @@ from tests.features.identities.provider import (
     serving_provider,
 )
 from tests.forms import form_of
+
+__all__ = ["authenticator", "outbox"]
 
 PUBLIC_URL = "http://127.0.0.1:8000"
 ANN: Claims = {"sub": "ann-there", "email": "ann@example.com", "email_verified": True}
@@ -134,18 +135,6 @@ async def verify(app: FastAPI, *people: Person) -> None:
         ids = [person.id for person in people]
         statement = update(User).where(User.id.in_(ids)).values(email_verified_at=utc_now())
         await session.execute(statement)
-
-
-@pytest.fixture
-async def outbox(app: FastAPI) -> Outbox:
-    return Outbox(app)
-
-
-@pytest.fixture
-def authenticator(monkeypatch: pytest.MonkeyPatch) -> Authenticator:
-    authenticator = Authenticator()
-    monkeypatch.setattr(codes, "utc_now", authenticator.now)
-    return authenticator
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ CLIENT_ID, CLIENT_SECRET = "shop", "the secret of the shop"
 Claims = dict[str, Any]
 
 
-class Client(ClientMixin):
+class Client(ClientMixin):  # type: ignore[misc]  # It has no types.
     """The registration of this site."""
 
     def __init__(self, redirect_uri: str) -> None:

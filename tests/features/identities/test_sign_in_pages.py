@@ -219,7 +219,7 @@ async def test_documents_and_keys_are_cached_and_new_keys_are_found(
         await sign_in_with(browser, provider, NEW)
     cached = ("/.well-known/openid-configuration", "/keys")
     assert [provider.requests.count(path) for path in cached] == [1, 1]
-    provider.key = new_key("second")
+    provider.key = new_key(f"after {provider.key.kid}")
     assert (await sign_in_with(browser, provider, NEW)).status_code == 400  # asked a moment ago
     monkeypatch.setattr(openid, "KEYS_REFRESH_SECONDS", -1)
     assert (await sign_in_with(browser, provider, NEW)).status_code == 303

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -31,7 +32,9 @@ from app.features.identities.schemas import (
     PendingLink,
     Purpose,
 )
-from app.features.identities.service.openid import ProviderClient
+
+if TYPE_CHECKING:  # A server without providers starts faster without it.
+    from app.features.identities.service.openid import ProviderClient
 
 MAX_PER_USER = 10
 ANYBODY = 0  # The user of a flow's seal, before it is known who signs in.
@@ -52,7 +55,7 @@ class IdentityService:
     def __init__(
         self,
         units: UnitsOfWork[Identities],
-        clients: Mapping[str, ProviderClient],
+        clients: "Mapping[str, ProviderClient]",
         browsers: BrowserService,
         attempts: Attempts,
         flow_seals: Seals,
@@ -253,7 +256,7 @@ class IdentityService:
     def _seal(self, user_id: int, flow: Flow, claims: Claims) -> str:
         return self._link_seals.seal(user_id, pending_of(flow, claims).model_dump_json())
 
-    def _client_of(self, name: str) -> ProviderClient:
+    def _client_of(self, name: str) -> "ProviderClient":
         if name not in self._clients:
             raise NotFound(f"Provider Not Found (name: {name})")
         return self._clients[name]

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -95,8 +95,12 @@ class UserInfo(BaseModel):
     sub: str = Field(max_length=MAX_SUBJECT, pattern=r"^[\x20-\x7e]+$")
     # Without an address or a name that can be stored, the user can still be recognized.
     email: Annotated[Email | None, OrNone] = None
-    email_verified: bool | None = None  # some providers write it as a text
+    email_verified: Any = None
     name: Annotated[FullName | None, OrNone] = None
+
+    @property
+    def has_verified_email(self) -> bool:
+        return str(self.email_verified).lower() == "true"  # Some providers write it as a text.
 
 
 class BoundedStream(httpx2.AsyncByteStream):
@@ -137,12 +141,12 @@ class Cached:
 class ProviderClient:
     """Leads a browser to a provider, and verifies the answer that it brings back."""
 
-    def __init__(self, provider: OidcProvider, redirect_uri: str) -> None:
+    def __init__(self, provider: OidcProvider, redirect_uri: str, tls: ssl.SSLContext) -> None:
         self.provider = provider
         self._redirect_uri = redirect_uri
         self._metadata = Cached(self._read_metadata)
         self._keys = Cached(self._read_keys)
-        self._tls: ssl.SSLContext | None = None
+        self._tls = tls
         self._at_once = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
     async def authorization_url(self, flow: Flow) -> str:
@@ -177,7 +181,7 @@ class ProviderClient:
             metadata.issuer,
             info.sub,
             info.email,
-            info.email_verified is True and info.email is not None,
+            info.email is not None and info.has_verified_email,
             info.name,
         )
 
@@ -289,8 +293,6 @@ class ProviderClient:
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[AsyncOAuth2Client]:
-        if self._tls is None:  # It reads files.
-            self._tls = await asyncio.to_thread(httpx2.create_ssl_context)
         async with AsyncOAuth2Client(
             self.provider.client_id,
             self.provider.client_secret.get_secret_value(),
@@ -311,6 +313,15 @@ class ProviderClient:
             "The answer of {provider} is not valid, or was used before. Start again.",
             provider=self.provider.title,
         )
+
+
+def build_clients(providers: Iterable[OidcProvider], site_url: str) -> Mapping[str, ProviderClient]:
+    """Return a client for each provider, by its name."""
+    tls = httpx2.create_ssl_context()  # It reads files.
+    return {
+        each.name: ProviderClient(each, f"{site_url}/login/with/{each.name}/callback", tls)
+        for each in providers
+    }
 
 
 async def bound(response: httpx2.Response) -> None:
