@@ -107,7 +107,7 @@ class Provider:
 
 
 def new_key(kid: str) -> RSAKey:
-    return RSAKey.generate_key(2048, {"kid": kid, "use": "sig", "alg": "RS256"})
+    return RSAKey.generate_key(2048, {"kid": kid, "use": "sig"})
 
 
 def build(provider: Provider) -> Flask:

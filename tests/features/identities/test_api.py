@@ -1,104 +1,85 @@
-"""The identities of an account in the API, and on the account page."""
+"""The identities of an account, in the API."""
 
-import asyncio
+from uuid import uuid4
 
 import httpx
 from fastapi import FastAPI
 
-from tests.accounts.conftest import Outbox, set_age
+from app.accounts.models import NO_PASSWORD, User
+from app.features.identities.models import LinkedIdentity
+from tests.accounts.conftest import Outbox
 from tests.accounts.test_security_events import facts
-from tests.conftest import Person, browser_of, sign_in
-from tests.features.identities.conftest import (
-    ANN,
-    NEW,
-    confirm_pending,
-    owners,
-    sign_in_with,
-    visit,
-)
+from tests.conftest import Person
+from tests.features.identities.conftest import owners
 from tests.features.identities.provider import Provider
 
 IDENTITIES = "/api/v1/users/me/identities"
-PAGE = "/account/identities"
 
 
-async def link(app: FastAPI, person: Person, provider: Provider, name: str = "one") -> None:
-    async with browser_of(app) as browser:
-        await sign_in(browser, person)
-        visited = await visit(browser, f"{PAGE}/link/{name}", provider, ANN)
-        await browser.get(visited.callback)
-        assert (await confirm_pending(browser)).status_code == 303
+async def add_identity(
+    app: FastAPI, person: Person, issuer: str, *, has_password: bool = True
+) -> None:
+    async with app.state.resources.database.transaction() as session:
+        subject = str(uuid4())
+        session.add(
+            LinkedIdentity(user_id=person.id, issuer=issuer, subject=subject, email="a@b.c")
+        )
+        if not has_password:
+            (await session.get_one(User, person.id)).password_hash = NO_PASSWORD
 
 
 async def test_user_lists_and_unlinks_own_identities(
-    app: FastAPI, provider: Provider, confirmed_ann: Person, bob: Person, outbox: Outbox
+    app: FastAPI, provider: Provider, ann: Person, bob: Person, outbox: Outbox
 ) -> None:
-    await link(app, confirmed_ann, provider)
-    (found,) = (await confirmed_ann.client.get(IDENTITIES)).json()
+    await add_identity(app, ann, provider.url)
+    (found,) = (await ann.client.get(IDENTITIES)).json()
     assert (found["provider"], found["issuer"]) == ("One", provider.url)
-    assert (found["email"], found["last_used_at"]) == ("ann@example.com", None)
+    assert (found["email"], found["last_used_at"]) == ("a@b.c", None)
     assert (await bob.client.get(IDENTITIES)).json() == []
     path = f"{IDENTITIES}/{found['id']}"
     assert (await bob.client.delete(path)).status_code == 404
-    assert (await confirmed_ann.client.delete(path)).status_code == 204
-    assert (await confirmed_ann.client.delete(path)).status_code == 404
+    assert (await ann.client.delete(path)).status_code == 204
+    assert (await ann.client.delete(path)).status_code == 404
     assert await owners(app) == []
     assert (await facts(app))[-1][:2] == ("identity_unlinked", "success")
     assert ("ann@example.com", "identity_unlinked") in await outbox.to()
 
 
-async def test_identities_take_the_scope_account(client: httpx.AsyncClient) -> None:
+async def test_identity_of_a_provider_that_is_not_configured_any_more_is_listed(
+    app: FastAPI, ann: Person
+) -> None:
+    await add_identity(app, ann, "https://former.example")
+    (found,) = (await ann.client.get(IDENTITIES)).json()
+    assert found["provider"] == "https://former.example"
+
+
+async def test_last_way_to_sign_in_stays(app: FastAPI, provider: Provider, ann: Person) -> None:
+    await add_identity(app, ann, provider.url, has_password=False)
+    (found,) = (await ann.client.get(IDENTITIES)).json()
+    refused = await ann.client.delete(f"{IDENTITIES}/{found['id']}")
+    assert refused.status_code == 409
+    assert refused.json()["detail"] == "This is your only way to sign in. Set a password first."
+    assert len(await owners(app)) == 1
+
+
+async def test_identities_take_an_access_token(client: httpx.AsyncClient) -> None:
     assert (await client.get(IDENTITIES)).status_code == 401
 
 
-async def test_last_way_to_sign_in_stays(
-    app: FastAPI, browser: httpx.AsyncClient, provider: Provider, other_provider: Provider
+async def test_operation_that_takes_the_password_says_that_there_is_none(
+    app: FastAPI, provider: Provider, ann: Person
 ) -> None:
-    await sign_in_with(browser, provider, NEW)
-    page = await browser.get(PAGE)
-    (path,) = [part.split('"')[0] for part in page.text.split('action="') if "/unlink" in part]
-    refused = await browser.post(path)
-    assert refused.status_code == 422
-    assert "This is your only way to sign in. Set a password first." in refused.text
-    visited = await visit(browser, f"{PAGE}/link/other", other_provider, ANN)
-    await browser.get(visited.callback)
-    await confirm_pending(browser)
-    assert (await browser.post(path)).status_code == 303
-    assert await owners(app) == [("ann-there", "new@example.com")]
-
-
-async def test_two_that_unlink_the_last_two_at_once_leave_one(
-    app: FastAPI, browser: httpx.AsyncClient, provider: Provider, other_provider: Provider
-) -> None:
-    await sign_in_with(browser, provider, NEW)
-    visited = await visit(browser, f"{PAGE}/link/other", other_provider, ANN)
-    await browser.get(visited.callback)
-    await confirm_pending(browser)
-    page = await browser.get(PAGE)
-    paths = [part.split('"')[0] for part in page.text.split('action="') if "/unlink" in part]
-    done = await asyncio.gather(*(browser.post(path) for path in paths))
-    assert sorted(each.status_code for each in done) == [303, 422]
-    assert len(await owners(app)) == 1
-
-
-async def test_linking_and_unlinking_on_the_page_take_a_recent_password(
-    app: FastAPI, browser: httpx.AsyncClient, provider: Provider, confirmed_ann: Person
-) -> None:
-    await link(app, confirmed_ann, provider)
-    await sign_in(browser, confirmed_ann)
-    page = await browser.get(PAGE)
-    (path,) = [part.split('"')[0] for part in page.text.split('action="') if "/unlink" in part]
-    assert f'href="{PAGE}"' in (await browser.get("/account")).text
-    await set_age(app, 16)
-    asked = await browser.get(f"{PAGE}/link/one")
-    assert asked.headers["Location"] == f"/confirm?next={PAGE}/link/one"
-    assert (await browser.post(path)).status_code == 403
-    assert len(await owners(app)) == 1
+    await add_identity(app, ann, provider.url, has_password=False)
+    for password in (NO_PASSWORD, ""):
+        body = {"current_password": password}
+        refused = await ann.client.request("DELETE", "/api/v1/users/me", json=body)
+        assert refused.status_code == 403
+        assert "Your account has no password." in refused.json()["detail"]
 
 
 async def test_identity_ends_with_the_account(
-    app: FastAPI, provider: Provider, confirmed_ann: Person
+    app: FastAPI, provider: Provider, ann: Person
 ) -> None:
-    await link(app, confirmed_ann, provider)
-    await app.state.resources.accounts.users.delete(confirmed_ann.id)
+    await add_identity(app, ann, provider.url)
+    await app.state.resources.accounts.users.delete(ann.id)
     assert await owners(app) == []

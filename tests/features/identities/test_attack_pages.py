@@ -60,6 +60,11 @@ def with_public_key(provider: Provider) -> Callable[[Claims], str]:
     return lambda claims: compact(header, claims, lambda text: hmac.digest(key, text, "sha256"))
 
 
+def with_another_algorithm(provider: Provider) -> Callable[[Claims], str]:
+    header = {"alg": "ES256", "kid": provider.key.kid}
+    return lambda claims: compact(header, claims, lambda content: bytes(64))
+
+
 def with_another_key(provider: Provider) -> Callable[[Claims], str]:
     key = new_key(str(provider.key.kid))
     return lambda claims: jwt.encode({"alg": "RS256", "kid": key.kid}, claims, key)
@@ -75,6 +80,7 @@ def with_another_key(provider: Provider) -> Callable[[Claims], str]:
         {"aud": "another client"},
         {"aud": [CLIENT_ID, "another client"], "azp": "another client"},
         {"aud": [CLIENT_ID, "another client"]},
+        {"aud": ["another client"], "azp": CLIENT_ID},
         {"aud": None},
         {"exp": int(time.time()) - 120},
         {"exp": None},
@@ -106,6 +112,7 @@ async def test_wrong_claim_is_refused(
     [
         pytest.param(unsigned, id="alg none"),
         pytest.param(with_public_key, id="HS256 with the public key"),
+        pytest.param(with_another_algorithm, id="an algorithm of other keys"),
         pytest.param(with_another_key, id="another key of the same id"),
         pytest.param(lambda provider: lambda claims: "no token", id="no token"),
         pytest.param(lambda provider: lambda claims: "a.b.c", id="no JSON"),

@@ -25,6 +25,7 @@ from pydantic import BaseModel, Field, ValidationError, WrapValidator
 from app.accounts.schemas import Email, FullName
 from app.core.errors import InvalidTokenRequest, Unavailable
 from app.core.provider_settings import OidcProvider
+from app.core.translation import mark
 from app.features.identities.models import MAX_SUBJECT
 from app.features.identities.schemas import Callback, Claims, Flow
 
@@ -218,7 +219,6 @@ class ProviderClient:
             {
                 "iss": {"essential": True, "value": metadata.issuer},
                 "aud": {"essential": True, "value": self.provider.client_id},
-                "nonce": {"essential": True, "value": flow.nonce},
                 **({"auth_time": {"essential": True}} if is_fresh else {}),
             },
             {
@@ -287,7 +287,7 @@ class ProviderClient:
             raise self._refused(repr(error)) from error
         except FAILURES as error:
             raise Unavailable(
-                "{provider} does not answer as it should. Try again in a minute.",
+                mark("{provider} does not answer as it should. Try again in a minute."),
                 provider=self.provider.title,
             ) from error
 
