@@ -7,7 +7,7 @@ from fastapi import Depends, Request, Security, WebSocket
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from starlette.requests import HTTPConnection
 
-from app.accounts.repository import Accounts, sign_in_models
+from app.accounts.repository import Accounts, factor_models, sign_in_models
 from app.accounts.schemas import ClientInfo
 from app.accounts.scopes import all_scopes, allowed_scopes
 from app.accounts.service.api_keys import KEY_PREFIX, ApiKeyService
@@ -75,7 +75,9 @@ class AccountServices:
     api_keys: ApiKeyService
     auth: AuthService
     browsers: BrowserService
+    codes: SecondFactorCodes
     emails: EmailService
+    passwords: AccountPasswords
     second_factors: SecondFactorService
     security_events: SecurityEventService
     users: UserService
@@ -100,7 +102,7 @@ def build_services(
     mailer: Mailer,
     session_cache: SessionCache,
 ) -> AccountServices:
-    sign_in_models()  # They are found now, since this reads folders.
+    sign_in_models(), factor_models()  # They are found now, since this reads folders.
     key = settings.signing_key
     repositories = partial(Accounts, verified_only=settings.require_verified_email)
     accounts = UnitsOfWork(repositories, database)
@@ -183,7 +185,9 @@ def build_services(
         api_keys=api_keys,
         auth=auth,
         browsers=browsers,
+        codes=codes,
         emails=emails,
+        passwords=account_passwords,
         second_factors=second_factors,
         security_events=security_events,
         users=users,

@@ -55,6 +55,11 @@ def sign_in_models() -> Sequence[Any]:
     return declared("models", "SIGN_IN_METHODS")
 
 
+def factor_models() -> Sequence[Any]:
+    """Return the models of features that are second factors: SECOND_FACTORS of `models`."""
+    return declared("models", "SECOND_FACTORS")
+
+
 async def exists_any(session: Session, models: Sequence[Any], user_id: int) -> bool:
     for model in models:
         if await session.scalar(select(model.id).where(model.user_id == user_id).limit(1)):
@@ -456,16 +461,25 @@ class EmailTokenRepository(Repository[EmailToken]):
 
 
 class SecondFactorRepository(Repository[SecondFactor]):
-    """The second factors and their recovery codes. Their users are locked before they change."""
+    """The second factors and their recovery codes. Their users are locked before they change.
+
+    The model is that of an authenticator app. Features can have other factors.
+    """
 
     model = SecondFactor
 
     async def get(self, user_id: int) -> SecondFactor | None:
         return await self.one_or_none(select(SecondFactor).where(SecondFactor.user_id == user_id))
 
-    async def is_enabled(self, user_id: int) -> bool:
+    async def has_app(self, user_id: int) -> bool:
         statement = select(SecondFactor.user_id).where(SecondFactor.user_id == user_id)
         return await self._session.scalar(statement) is not None
+
+    async def is_enabled(self, user_id: int) -> bool:
+        """Return whether the user has a factor of any kind."""
+        if await self.has_app(user_id):
+            return True
+        return await exists_any(self._session, factor_models(), user_id)
 
     async def use_step(self, user_id: int, step: int) -> bool:
         """Accept the code of a time step. Return False if that or a later one was accepted."""
@@ -474,12 +488,26 @@ class SecondFactorRepository(Repository[SecondFactor]):
         used = await self._session.scalar(statement.returning(SecondFactor.user_id))
         return used is not None
 
-    async def delete(self, user_id: int) -> bool:
-        """Delete the second factor and its codes. Return False if there is none."""
-        await self._session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
+    async def delete_app(self, user_id: int) -> bool:
+        """Delete the authenticator app. Return False if there is none."""
         statement = delete(SecondFactor).where(SecondFactor.user_id == user_id)
         deleted = await self._session.scalar(statement.returning(SecondFactor.user_id))
+        await self.forget_codes(user_id)
         return deleted is not None
+
+    async def delete_all(self, user_id: int) -> bool:
+        """Delete the factors of every kind and the codes. Return False if there is no factor."""
+        is_enabled = await self.is_enabled(user_id)
+        for model in (SecondFactor, *factor_models()):
+            await self._session.execute(delete(model).where(model.user_id == user_id))
+        await self.forget_codes(user_id)
+        return is_enabled
+
+    async def forget_codes(self, user_id: int) -> None:
+        """Delete the recovery codes of a user who has no factor any more."""
+        if not await self.is_enabled(user_id):
+            statement = delete(RecoveryCode).where(RecoveryCode.user_id == user_id)
+            await self._session.execute(statement)
 
     async def replace_codes(self, user_id: int, hashes: Collection[str]) -> None:
         await self._session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))

@@ -8,6 +8,7 @@ from app.accounts.schemas import CodeConfirmation, PasswordConfirmation
 from app.core.context import root_path
 from app.core.errors import Forbidden, PasswordRequired, WrongCode
 from app.core.resources import resources_of
+from app.core.security.cookies import Cookie
 from app.core.security.principal import Principal
 from app.web.error_pages import wants_page
 from app.web.forms import FORM_ERRORS, Form, FormDep, get_form
@@ -60,6 +61,11 @@ async def confirm(
     except FORM_ERRORS as error:
         form.add_error(error, {Forbidden: "current_password", WrongCode: CODE})
         raise ResponseException(await show(request, principal, form)) from error
+    return finish_confirmation(request, form, cookie, value)
+
+
+def finish_confirmation(request: Request, form: Form, cookie: Cookie, value: str) -> Response:
+    """Lead back to the page that asked, with a new cookie."""
     back = local_path(form.get(NEXT), root_path(request.scope))
     # A browser sends the form again to the address of a 307, and opens that of a 303.
     response = RedirectResponse(back, 307) if form.get(REPEATS) else redirect(back)

@@ -240,6 +240,41 @@ class AuthService:
             challenge = await self._add_challenge(accounts, user.id, scopes)
         raise SecondFactorRequired(challenge)  # after the commit
 
+    async def challenged_user(self, challenge: str) -> User:
+        """Return the user whose sign-in waits for a second factor. Raise InvalidTokenRequest."""
+        async with self._accounts.reading() as accounts:
+            found = await accounts.challenges.get(digest(challenge))
+            user = await accounts.users.get(found.user_id) if found else None
+        if found is None or user is None or found.expires_at <= utc_now():
+            raise wrong_challenge()
+        return user
+
+    async def complete_sign_in_as(
+        self, challenge: str, prove: Prove, open_session: OpenSession[ResultT]
+    ) -> ResultT:
+        """Complete a sign-in by another second factor than a code."""
+        token_hash, user_id = digest(challenge), (await self.challenged_user(challenge)).id
+        async with self._accounts.transaction() as accounts:
+            user = await accounts.users.lock(user_id)
+            found = await accounts.challenges.get(token_hash)
+            is_open = await accounts.challenges.attempt(token_hash, MAX_CODES_PER_CHALLENGE)
+            if user is None or not user.is_active or found is None or not is_open:
+                raise wrong_challenge()
+            await prove(accounts, user)
+            await accounts.challenges.delete(token_hash)
+            scopes = frozenset(found.scope.split()) & allowed_scopes(user.is_superuser)
+            return await open_session(accounts, user, scopes)
+
+    async def grant_as(self, user_id: int, prove: Prove, client: ClientInfo) -> TokenRead:
+        """Grant tokens to a user who has proved two factors without a password."""
+        open_session = partial(self._open_session, client)
+        return await self.sign_in_as(user_id, prove, client, open_session, is_complete=True)
+
+    async def grant_by_factor(self, challenge: str, prove: Prove, client: ClientInfo) -> TokenRead:
+        """Complete a password grant by another second factor than a code."""
+        open_session = partial(self._open_session, client)
+        return await self.complete_sign_in_as(challenge, prove, open_session)
+
     async def complete_sign_in(
         self, data: SecondFactorSignIn, client: ClientInfo, open_session: OpenSession[ResultT]
     ) -> ResultT:

@@ -96,6 +96,13 @@ class BrowserService:
             user_id, prove, client, open_session, is_complete=is_complete
         )
 
+    async def complete_sign_in_as(
+        self, challenge: str, prove: Prove, client: ClientInfo, previous: str | None
+    ) -> SignedIn:
+        """Return a new cookie, as `sign_in` does, after another second factor than a code."""
+        open_session = partial(self._open_session, client, previous)
+        return await self._auth.complete_sign_in_as(challenge, prove, open_session)
+
     async def authenticate(self, cookie: str) -> Principal | None:
         principal = await self._look_up(cookie)
         return principal and await self._second_factors.restrict(principal)

@@ -109,6 +109,7 @@ class EmailService:
             user.email_verified_at = utc_now()
             await accounts.users.discard_credentials(user)
             await accounts.users.add(user)
+            await accounts.second_factors.forget_codes(user.id)
             await accounts.sessions.end_all(user.id, by=user.id)
             await accounts.api_keys.revoke_all(user.id, by=user.id)
             accounts.security_events.record(EventKind.EMAIL_RESTORED, user.id, by=user.id)
