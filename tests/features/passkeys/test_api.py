@@ -3,13 +3,12 @@
 import asyncio
 
 import httpx
-import pytest
 from fastapi import FastAPI
 
 from app.accounts.models import NO_PASSWORD, User
 from tests.accounts.conftest import FACTOR, Authenticator, Outbox
 from tests.accounts.test_security_events import facts
-from tests.conftest import PASSWORD, Person, client_of
+from tests.conftest import PASSWORD, Person, client_of, make_person, make_settings, running
 from tests.features.passkeys.conftest import (
     OPTIONS,
     PASSKEYS,
@@ -215,13 +214,14 @@ async def test_passkey_of_another_site_or_user_is_not_added_twice(
     assert [passkey.user_id for passkey in await stored(app)] == [ann.id]
 
 
-@pytest.mark.parametrize("required", [True])
 async def test_passkey_satisfies_the_required_second_factor(
-    app: FastAPI, root: Person, required: bool
+    database_url: str, password_hash: str
 ) -> None:
-    await verify_addresses(app)
-    second_factors = app.state.resources.accounts.second_factors
-    second_factors._is_required = required
-    assert (await root.client.get("/api/v1/users")).status_code == 403
-    await add(root, Device())
-    assert (await root.client.get("/api/v1/users")).status_code == 200
+    settings = make_settings(database_url, require_second_factor="superusers")
+    async with running(settings) as app:
+        root = await make_person(app, password_hash, "root", is_superuser=True)
+        await verify_addresses(app)
+        async with root.client:
+            assert (await root.client.get("/api/v1/users")).status_code == 403
+            await add(root, Device())
+            assert (await root.client.get("/api/v1/users")).status_code == 200
