@@ -10,7 +10,7 @@ from tests.databases import ROOT
 # What new projects keep of the template.
 NEW_PROJECTS = {
     "new-bare": [],
-    "new-api": ["items", "orders", "attachments", "live", "fastpath", "project"],
+    "new-api": ["items", "orders", "attachments", "passkeys", "live", "fastpath", "project"],
 }
 
 

@@ -50,7 +50,7 @@ def remove(
     parts: Annotated[
         list[str],
         typer.Argument(
-            help="items, orders, attachments, identities, lab, pages, admin, live, fastpath..."
+            help="items, orders, attachments, identities, passkeys, lab, pages, admin, live, fastpath..."
             " or resource NAME"
         ),
     ],

@@ -9,7 +9,7 @@ PAGE = ROOT / "docs/security.md"
 LINK = re.compile(r"\[`(test_\w+)`\]\(\.\./(tests/[\w/]+\.py)\)")
 
 
-@needs("items", "items/live.py", "lab", "pages.py", "admin.py", "identities")
+@needs("items", "items/live.py", "lab", "pages.py", "admin.py", "identities", "passkeys")
 def test_named_tests_exist_in_the_linked_files() -> None:
     links = LINK.findall(PAGE.read_text())
     assert len(links) > 50

@@ -159,14 +159,13 @@ class SecondFactorService:
             user = await accounts.users.get_unchanged(seen)
             if user is None:  # a change was faster
                 raise wrong_password()
-            if not await accounts.second_factors.is_enabled(principal.user_id):
-                raise not_enabled()
-            codes = await self._codes.replace_recovery_codes(accounts, principal.user_id)
-            accounts.security_events.record(EventKind.RECOVERY_CODES_RENEWED, principal.user_id)
-            await accounts.jobs.enqueue(
-                "send_notice", "recovery_codes_renewed", user.email, current_language().tag
-            )
-        return RecoveryCodes(recovery_codes=codes)
+            return await self._renew(accounts, user)
+
+    async def renew_confirmed_recovery_codes(self, principal: Principal) -> RecoveryCodes:
+        """Replace the recovery codes of a user who has confirmed the session."""
+        async with self._accounts.transaction() as accounts:
+            user = found(await accounts.users.lock(principal.user_id), principal.user_id)
+            return await self._renew(accounts, user)
 
     async def disable(self, principal: Principal, data: SecondFactorProof) -> None:
         """Disable the second factor. Raise Forbidden when the password or the code is wrong."""
@@ -200,6 +199,16 @@ class SecondFactorService:
             if not factors:
                 return results[True], results[False]
             last = factors[-1].user_id
+
+    async def _renew(self, accounts: Accounts, user: User) -> RecoveryCodes:
+        if not await accounts.second_factors.is_enabled(user.id):
+            raise not_enabled()
+        codes = await self._codes.replace_recovery_codes(accounts, user.id)
+        accounts.security_events.record(EventKind.RECOVERY_CODES_RENEWED, user.id)
+        await accounts.jobs.enqueue(
+            "send_notice", "recovery_codes_renewed", user.email, current_language().tag
+        )
+        return RecoveryCodes(recovery_codes=codes)
 
     async def _end(self, accounts: Accounts, user: User, keep: UUID | None = None) -> None:
         await accounts.sessions.end_all(user.id, keep=keep)

@@ -16,6 +16,7 @@ from app.accounts.dependencies import (
     ChallengeCookieDep,
     ClientInfoDep,
     Member,
+    SecondFactorServiceDep,
     SessionCookieDep,
 )
 from app.accounts.pages.confirm import finish_confirmation, require_confirmation
@@ -192,6 +193,16 @@ async def create_passkey(
         return render(request, "accounts/recovery_codes.html", codes=codes)
     text = mark("“{name}” added.")
     return flash(request, page_url(request, "show_passkeys"), text, name=created.name)
+
+
+@router.post("/account/passkeys/recovery-codes")
+async def renew_codes_of_passkeys(
+    request: Request, principal: Member, second_factors: SecondFactorServiceDep
+) -> Response:
+    """Renew the recovery codes without one of an app, for a user who may have none."""
+    await require_confirmation(request, principal)
+    renewed = await second_factors.renew_confirmed_recovery_codes(principal)
+    return render(request, "accounts/recovery_codes.html", codes=renewed.recovery_codes)
 
 
 @router.post("/account/passkeys/{passkey_id}/rename")

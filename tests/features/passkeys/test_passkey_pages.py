@@ -181,6 +181,20 @@ async def test_last_way_to_sign_in_stays_on_the_page(
     assert len(await stored(app)) == 1
 
 
+async def test_page_renews_the_recovery_codes_after_a_recent_password(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person
+) -> None:
+    await sign_in(browser, ann)
+    path = f"{PAGE}/recovery-codes"
+    assert (await browser.post(path)).status_code == 409  # There is no factor yet.
+    first = await make(browser, Device())
+    renewed = await browser.post(path)
+    assert renewed.text.count("<code>") == 10
+    assert renewed.text.split("<code>")[1] not in first.text
+    await set_age(app, 16)
+    assert (await browser.post(path)).status_code == 403
+
+
 async def test_address_of_this_machine_is_named_localhost(browser: httpx.AsyncClient) -> None:
     """A passkey is never of an address, and the default of PUBLIC_URL is one."""
     assert 'data-origin="http://localhost:8000"' in (await browser.get("/login")).text
