@@ -81,7 +81,8 @@ class Device:
     def _authenticator_data(self, rp_id: str, flags: int, changes: Json) -> bytes:
         hashed = sha256(changes.get("rp_id", rp_id).encode()).digest()
         given = flags | changes.get("flags", self.flags)
-        return hashed + bytes([given]) + changes.get("count", self.count).to_bytes(4, "big")
+        count: int = changes.get("count", self.count)
+        return hashed + bytes([given]) + count.to_bytes(4, "big")
 
     def _client_data(self, type_: str, options: Json, changes: Json) -> bytes:
         data = {

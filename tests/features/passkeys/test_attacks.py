@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import FastAPI
 from sqlalchemy import func, select
 
+from app.core.database.models import utc_now
 from app.features.passkeys.dependencies import load_service
 from app.features.passkeys.models import UsedPasskeyChallenge
 from app.features.passkeys.service import passkeys
@@ -258,7 +259,7 @@ async def test_used_challenges_are_deleted_when_they_have_expired(
     await service.clean_up()
     assert await count() == 1
     monkeypatch.setattr(
-        "app.features.passkeys.repository.utc_now", lambda: passkeys.utc_now() + timedelta(hours=1)
+        "app.features.passkeys.repository.utc_now", lambda: utc_now() + timedelta(hours=1)
     )
     await service.clean_up()
     assert await count() == 0

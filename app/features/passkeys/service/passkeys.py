@@ -24,7 +24,7 @@ from app.core.errors import Conflict, Forbidden, Invalid, InvalidTokenRequest, N
 from app.core.security.principal import Principal
 from app.core.security.seals import InvalidSeal, Seals
 from app.core.security.tokens import digest
-from app.core.translation import current_language
+from app.core.translation import current_language, mark
 from app.features.passkeys.models import (
     MAX_CREDENTIAL_ID,
     MAX_PUBLIC_KEY_BYTES,
@@ -65,7 +65,7 @@ class ClonedPasskey(InvalidTokenRequest):
     """The count of a passkey has not grown: two devices may have copies of it."""
 
     def __init__(self) -> None:
-        super().__init__("invalid_grant", "This passkey was refused. Sign in another way.")
+        super().__init__("invalid_grant", mark("This passkey was refused. Sign in another way."))
 
 
 class PasskeyService:
