@@ -157,6 +157,7 @@ async def test_passkey_of_another_user_is_no_second_factor(
     begun = (await client.post(OPTIONS, json={"challenge": challenge})).json()
     body = {"token": begun["token"], "challenge": challenge}
     await refuses(client, body | {"credential": bobs.answer(begun["options"])})
+    assert (await facts(app))[-1] == ("passkey_check", "failure", bob.id, None)
 
 
 async def test_handle_of_another_user_is_refused(

@@ -167,6 +167,23 @@ async def test_passkey_of_another_user_does_not_confirm(
     assert (await browser.get(f"{PAGE}/new")).status_code == 303
 
 
+async def test_challenge_of_a_new_passkey_does_not_confirm(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person
+) -> None:
+    await sign_in(browser, ann)
+    device = Device()
+    await make(browser, device)
+    begun = (await browser.get(f"{PAGE}/new/options", headers=SCRIPT)).json()
+    await set_age(app, 16)
+    options = {"challenge": begun["options"]["challenge"], "rpId": "localhost"}
+    form = {
+        "confirm_token": begun["token"],
+        "confirm_credential": json.dumps(device.answer(options)),
+    }
+    assert (await browser.post("/confirm/passkey", data=form)).status_code == 422
+    assert (await browser.get(f"{PAGE}/new")).status_code == 303
+
+
 async def test_last_way_to_sign_in_stays_on_the_page(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person
 ) -> None:
