@@ -175,6 +175,7 @@ def build_services(
         account_passwords,
         attempts,
         emails,
+        second_factors,
         cursors,
         signup_enabled=settings.signup_enabled,
     )

@@ -109,6 +109,11 @@ class UserAdminEdit(UserAdminUpdate):
     password: Password | MISSING = Field(
         default=MISSING, description="Leave it empty to keep it. A new one signs out every device."
     )
+    remove_second_factor: bool = Field(
+        default=False,
+        description="For a user who has lost it, once you are sure who asks. It signs out every "
+        "device.",
+    )
 
 
 class UserRead(Output):

@@ -181,10 +181,13 @@ class SecondFactorService:
     async def remove(self, user_id: int) -> None:
         """Disable all factors of a user, for an administrator who has verified the user."""
         async with self._accounts.transaction() as accounts:
-            user = found(await accounts.users.lock(user_id), user_id)
-            if not await accounts.second_factors.delete_all(user_id):
-                raise not_enabled()
-            await self._end(accounts, user)
+            await self.switch_off(accounts, found(await accounts.users.lock(user_id), user_id))
+
+    async def switch_off(self, accounts: Accounts, user: User) -> None:
+        """Disable all factors of a locked user, and end every session. Raise Conflict."""
+        if not await accounts.second_factors.delete_all(user.id):
+            raise not_enabled()
+        await self._end(accounts, user)
 
     async def renew_seals(self) -> tuple[int, int]:
         """Encrypt all secrets with the current SECRET_KEY.
