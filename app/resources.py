@@ -67,10 +67,14 @@ class Resources:
     accounts: AccountServices
     _kept: dict[Callable[..., Any], Any] = field(default_factory=dict)
 
-    def keep(self, build: Callable[["Resources"], KeptT]) -> KeptT:
-        """Return what a feature keeps as long as the application. It is built at its first use."""
+    async def keep(self, build: Callable[["Resources"], KeptT]) -> KeptT:
+        """Return what a feature keeps as long as the application.
+
+        It is built at its first use, in a thread, since its imports read files.
+        """
         if build not in self._kept:
-            self._kept.setdefault(build, build(self))  # Another thread may be faster.
+            built = await to_thread.run_sync(build, self)
+            self._kept.setdefault(build, built)  # Another request may have been faster.
         kept: KeptT = self._kept[build]
         return kept
 

@@ -1,7 +1,6 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
-from anyio import to_thread
 from fastapi import Depends, Request
 
 from app.accounts.service.attempts import Attempts
@@ -40,11 +39,8 @@ def read_clients(settings: Settings) -> "Mapping[str, ProviderClient]":
 
 
 async def get_identity_service(resources: ResourcesDep) -> IdentityService:
-    """Return the service, which keeps the providers' documents and keys.
-
-    It is built in a thread, since that reads files.
-    """
-    return await to_thread.run_sync(resources.keep, build_service)
+    """Return the service, which keeps the providers' documents and keys."""
+    return await resources.keep(build_service)
 
 
 async def get_flow_cookie(request: Request, resources: ResourcesDep) -> Cookie:

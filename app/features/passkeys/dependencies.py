@@ -1,6 +1,5 @@
 from typing import Annotated
 
-from anyio import to_thread
 from fastapi import Depends
 
 from app.accounts.service.attempts import Attempts
@@ -10,6 +9,7 @@ from app.core.database.repository import UnitsOfWork
 from app.core.resources import Resources, ResourcesDep
 from app.core.security.seals import Seals
 from app.features.passkeys.repository import Passkeys
+from app.features.passkeys.service.challenges import Challenges
 from app.features.passkeys.service.passkeys import PasskeyService
 
 
@@ -20,10 +20,11 @@ def build_service(resources: Resources) -> PasskeyService:
     settings, accounts = resources.settings, resources.accounts
     keys = [each for each in (settings.signing_key, settings.previous_signing_key) if each]
     host, origin = host_and_origin(settings)
+    units = UnitsOfWork(Passkeys, resources.database)
     return PasskeyService(
-        UnitsOfWork(Passkeys, resources.database),
+        units,
         Ceremonies(host, NAME, origin),
-        Seals("passkey challenge", *keys),
+        Challenges(units, Seals("passkey challenge", *keys)),
         accounts.auth,
         accounts.browsers,
         accounts.passwords,
@@ -44,13 +45,8 @@ def host_and_origin(settings: Settings) -> tuple[str, str]:
     return "localhost", origin.replace(host, "localhost", 1)
 
 
-async def load_service(resources: Resources) -> PasskeyService:
-    """Return the service. It is built in a thread, since that reads files."""
-    return await to_thread.run_sync(resources.keep, build_service)
-
-
 async def get_passkey_service(resources: ResourcesDep) -> PasskeyService:
-    return await load_service(resources)
+    return await resources.keep(build_service)
 
 
 PasskeyServiceDep = Annotated[PasskeyService, Depends(get_passkey_service)]

@@ -27,7 +27,11 @@ from app.core.errors import Conflict, NotFound, PasswordRequired
 from app.core.resources import resources_of
 from app.core.security.principal import Principal
 from app.core.translation import mark
-from app.features.passkeys.dependencies import PasskeyServiceDep, host_and_origin, load_service
+from app.features.passkeys.dependencies import (
+    PasskeyServiceDep,
+    get_passkey_service,
+    host_and_origin,
+)
 from app.features.passkeys.schemas import (
     PasskeyAnswer,
     PasskeyCreate,
@@ -61,14 +65,14 @@ async def offer_sign_in(request: Request) -> Mapping[str, Any]:
 async def offer_second_factor(request: Request) -> Mapping[str, Any] | None:
     resources = resources_of(request)
     challenge = resources.accounts.challenge_cookie.read(request)
-    service = await load_service(resources)
+    service = await get_passkey_service(resources)
     if challenge is None or not await service.is_second_factor_of(challenge):
         return None
     return {"origin": origin_of(request)}
 
 
 async def offer_confirmation(request: Request) -> Mapping[str, Any] | None:
-    service = await load_service(resources_of(request))
+    service = await get_passkey_service(resources_of(request))
     principal: Principal = request.state.principal
     return {"origin": origin_of(request)} if await service.has_any(principal.user_id) else None
 

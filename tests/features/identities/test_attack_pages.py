@@ -2,7 +2,6 @@
 
 import hmac
 import json
-import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +27,7 @@ from tests.features.identities.conftest import (
 )
 from tests.features.identities.provider import CLIENT_ID, Claims, Provider, new_key
 
+PAST, FUTURE = 1_000_000_000, 4_000_000_000
 NOT_VALID = "The answer of One is not valid, or was used before. Start again."
 EXPIRED = "This sign-in has expired, was used before, or was begun in another window. Start again."
 
@@ -82,10 +82,10 @@ def with_another_key(provider: Provider) -> Callable[[Claims], str]:
         {"aud": [CLIENT_ID, "another client"]},
         {"aud": ["another client"], "azp": CLIENT_ID},
         {"aud": None},
-        {"exp": int(time.time()) - 120},
+        {"exp": PAST},
         {"exp": None},
-        {"iat": int(time.time()) + 3600},
-        {"nbf": int(time.time()) + 3600},
+        {"iat": FUTURE},
+        {"nbf": FUTURE},
         {"sub": None},
         {"sub": ""},
         {"sub": "x" * 256},

@@ -12,9 +12,9 @@ from fastapi import FastAPI
 from sqlalchemy import func, select
 
 from app.core.database.models import utc_now
-from app.features.passkeys.dependencies import load_service
+from app.features.passkeys.dependencies import get_passkey_service
 from app.features.passkeys.models import UsedPasskeyChallenge
-from app.features.passkeys.service import passkeys
+from app.features.passkeys.service import challenges
 from tests.accounts.test_security_events import facts
 from tests.conftest import PASSWORD, Person
 from tests.features.passkeys.conftest import (
@@ -112,7 +112,7 @@ async def test_old_challenge_is_refused(
     device = Device()
     await add(ann, device)
     body = await answer(client, device)
-    monkeypatch.setattr(passkeys, "CHALLENGE_LIFETIME", timedelta(seconds=-10))
+    monkeypatch.setattr(challenges, "CHALLENGE_LIFETIME", timedelta(seconds=-10))
     await refuses(client, body)
 
 
@@ -256,7 +256,7 @@ async def test_used_challenges_are_deleted_when_they_have_expired(
             return await session.scalar(select(func.count()).select_from(UsedPasskeyChallenge)) or 0
 
     await add(ann, Device())
-    service = await load_service(app.state.resources)
+    service = await get_passkey_service(app.state.resources)
     await service.clean_up()
     assert await count() == 1
     monkeypatch.setattr(

@@ -18,12 +18,9 @@ from app.accounts.service.browser import BrowserService, SignedIn
 from app.accounts.service.codes import SecondFactorCodes
 from app.accounts.service.passwords import AccountPasswords, found
 from app.accounts.service.security_events import SecurityEventService
-from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import Conflict, Forbidden, Invalid, InvalidTokenRequest, NotFound
 from app.core.security.principal import Principal
-from app.core.security.seals import InvalidSeal, Seals
-from app.core.security.tokens import digest
 from app.core.translation import current_language, mark
 from app.features.passkeys.models import (
     MAX_CREDENTIAL_ID,
@@ -33,7 +30,6 @@ from app.features.passkeys.models import (
 )
 from app.features.passkeys.repository import PasskeyRepository, Passkeys
 from app.features.passkeys.schemas import (
-    CHALLENGE_LIFETIME,
     Challenge,
     PasskeyAnswer,
     PasskeyCreate,
@@ -43,13 +39,13 @@ from app.features.passkeys.schemas import (
     PasskeyUpdate,
     Purpose,
 )
+from app.features.passkeys.service.challenges import ANYBODY, Challenges, Use
 
 if TYPE_CHECKING:  # The server starts faster without its library.
     from app.features.passkeys.service.ceremony import Ceremonies
 
 MAX_PER_USER = 20
-CHALLENGE_BYTES = 32
-ANYBODY = 0  # The user of a challenge's seal, before it is known who signs in.
+HANDLE_BYTES = 32
 logger = logging.getLogger("app.passkeys")
 
 
@@ -73,7 +69,7 @@ class PasskeyService:
         self,
         units: UnitsOfWork[Passkeys],
         ceremonies: "Ceremonies",
-        seals: Seals,
+        challenges: Challenges,
         auth: AuthService,
         browsers: BrowserService,
         passwords: AccountPasswords,
@@ -83,7 +79,7 @@ class PasskeyService:
     ) -> None:
         self._units = units
         self._ceremonies = ceremonies
-        self._seals = seals
+        self._challenges = challenges
         self._auth = auth
         self._browsers = browsers
         self._passwords = passwords
@@ -109,9 +105,8 @@ class PasskeyService:
         async with self._units.reading() as unit:
             user = found(await unit.users.get(principal.user_id), principal.user_id)
             existing = await unit.passkeys.list(user.id)
-        handle = existing[0].user_handle if existing else secrets.token_urlsafe(CHALLENGE_BYTES)
-        bound_to = digest(str(principal.session_id))
-        challenge, token = self._new_challenge("register", user.id, bound_to, handle)
+        handle = existing[0].user_handle if existing else secrets.token_urlsafe(HANDLE_BYTES)
+        challenge, token = self._challenges.issue(use_of("register", principal), handle)
         options = self._ceremonies.creation_options(challenge, handle, user.email, existing)
         return PasskeyOptions(token=token, options=options)
 
@@ -121,8 +116,7 @@ class PasskeyService:
         With the first factor of the account, what the password alone has opened ends: the other
         sessions and the API keys.
         """
-        bound_to = digest(str(principal.session_id))
-        challenge = await self._use_challenge(data.token, "register", principal.user_id, bound_to)
+        challenge = await self._challenges.use(data.token, use_of("register", principal))
         passkey = self._verify_creation(data, challenge)
         passkey.name, passkey.user_id = data.name, principal.user_id
         passkey.user_handle = challenge.user_handle
@@ -184,16 +178,15 @@ class PasskeyService:
         does not wait.
         """
         if not challenge:
-            return self._request("sign_in", ANYBODY, "", [])
+            return self._request(Use("sign_in"), [])
         user = await self._auth.challenged_user(challenge)
         allowed = await self._list(user.id)
-        return self._request("second_factor", user.id, digest(challenge), allowed)
+        return self._request(Use("second_factor", user.id, challenge), allowed)
 
     async def begin_confirmation(self, principal: Principal) -> PasskeyOptions:
         """Return the options to confirm a session, in place of the password."""
         allowed = await self._list(principal.user_id)
-        bound_to = digest(str(principal.session_id))
-        return self._request("confirm", principal.user_id, bound_to, allowed)
+        return self._request(use_of("confirm", principal), allowed)
 
     async def has_any(self, user_id: int) -> bool:
         return bool(await self._list(user_id))
@@ -209,8 +202,7 @@ class PasskeyService:
         self, data: PasskeyAnswer, client: ClientInfo, previous: str | None, challenge: str = ""
     ) -> SignedIn:
         """Sign a browser in. Raise InvalidTokenRequest."""
-        purpose: Purpose = "second_factor" if challenge else "sign_in"
-        answered = await self._answer(data, purpose, client, challenge)
+        answered = await self._answer(data, await self._use_of_sign_in(challenge), client)
         prove = self._prove(answered)
         async with self._clones_recorded(answered):
             if challenge:
@@ -224,8 +216,7 @@ class PasskeyService:
         self, data: PasskeyAnswer, client: ClientInfo, challenge: str = ""
     ) -> TokenRead:
         """Grant tokens to a client of the API. Raise InvalidTokenRequest."""
-        purpose: Purpose = "second_factor" if challenge else "sign_in"
-        answered = await self._answer(data, purpose, client, challenge)
+        answered = await self._answer(data, await self._use_of_sign_in(challenge), client)
         prove = self._prove(answered)
         async with self._clones_recorded(answered):
             if challenge:
@@ -234,46 +225,36 @@ class PasskeyService:
 
     async def confirm(self, principal: Principal, data: PasskeyAnswer, client: ClientInfo) -> str:
         """Take a passkey in place of the password, and return a new cookie."""
-        answered = await self._answer(data, "confirm", client, principal=principal)
+        answered = await self._answer(data, use_of("confirm", principal), client)
         async with self._clones_recorded(answered):
             prove = self._prove(answered)
             return await self._browsers.confirm_as(principal, prove, PasskeyEvent.CHECK)
 
     async def clean_up(self) -> None:
-        """Delete the used challenges that have expired."""
-        deleted = 1
-        while deleted:
-            async with self._units.transaction() as unit:
-                deleted = await unit.used_challenges.clean_up()
+        """Forget the used challenges that have expired."""
+        await self._challenges.clean_up()
 
     async def _list(self, user_id: int) -> Sequence[Passkey]:
         async with self._units.reading() as unit:
             return await unit.passkeys.list(user_id)
 
-    async def _answer(
-        self,
-        data: PasskeyAnswer,
-        purpose: Purpose,
-        client: ClientInfo,
-        challenge: str = "",
-        principal: Principal | None = None,
-    ) -> Answered:
+    async def _use_of_sign_in(self, challenge: str) -> Use:
+        if not challenge:
+            return Use("sign_in")
+        user = await self._auth.challenged_user(challenge)
+        return Use("second_factor", user.id, challenge)
+
+    async def _answer(self, data: PasskeyAnswer, use: Use, client: ClientInfo) -> Answered:
         """Verify the answer of a passkey. Raise InvalidTokenRequest, and record the failure."""
         await self._attempts.challenge(client.network)
-        user_id, bound_to = ANYBODY, ""
-        if principal is not None:
-            user_id, bound_to = principal.user_id, digest(str(principal.session_id))
-        elif challenge:
-            user_id = (await self._auth.challenged_user(challenge)).id
-            bound_to = digest(challenge)
-        waiting = await self._use_challenge(data.token, purpose, user_id, bound_to)
+        waiting = await self._challenges.use(data.token, use)
         async with self._units.reading() as unit:
             passkey = await unit.passkeys.find(credential_id_of(data.credential))
         try:
-            return self._verify(data.credential, waiting, passkey, user_id)
+            return self._verify(data.credential, waiting, passkey, use.user_id)
         except ValueError as error:
             logger.warning("The answer of a passkey was refused: %s", error)
-            subject_id = passkey.user_id if passkey else user_id or None
+            subject_id = passkey.user_id if passkey else use.user_id or None
             await self._security_events.record_failure(PasskeyEvent.CHECK, user_id=subject_id)
             raise refused() from error
 
@@ -327,49 +308,18 @@ class PasskeyService:
 
         return prove
 
-    def _request(
-        self, purpose: Purpose, user_id: int, bound_to: str, allowed: Sequence[Passkey]
-    ) -> PasskeyOptions:
-        challenge, token = self._new_challenge(purpose, user_id, bound_to)
+    def _request(self, use: Use, allowed: Sequence[Passkey]) -> PasskeyOptions:
+        challenge, token = self._challenges.issue(use)
         options = self._ceremonies.request_options(challenge, allowed)
         return PasskeyOptions(token=token, options=options)
 
-    def _new_challenge(
-        self, purpose: Purpose, user_id: int, bound_to: str, user_handle: str = ""
-    ) -> tuple[bytes, str]:
-        """Return a challenge, and the token by which it is recognized."""
-        challenge = secrets.token_bytes(CHALLENGE_BYTES)
-        waiting = Challenge(
-            purpose=purpose,
-            challenge=challenge.hex(),
-            bound_to=bound_to,
-            user_handle=user_handle,
-        )
-        return challenge, self._seals.seal(user_id, waiting.model_dump_json())
-
-    async def _use_challenge(
-        self, token: SecretStr, purpose: Purpose, user_id: int, bound_to: str
-    ) -> Challenge:
-        """Return the challenge of a token, once. Raise InvalidTokenRequest.
-
-        It is used up before its answer is looked at, and also by one that is wrong.
-        """
-        try:
-            text = self._seals.unseal(user_id, token.get_secret_value(), CHALLENGE_LIFETIME)
-        except InvalidSeal:
-            raise expired() from None
-        waiting = Challenge.model_validate_json(text)
-        if (waiting.purpose, waiting.bound_to) != (purpose, bound_to):
-            raise expired()
-        async with self._units.transaction() as unit:
-            expires_at = utc_now() + CHALLENGE_LIFETIME
-            is_first = await unit.used_challenges.use(digest(waiting.challenge), expires_at)
-            if not is_first:
-                raise expired()
-        return waiting
-
     async def _notify(self, unit: Passkeys, user: User, kind: str) -> None:
         await unit.jobs.enqueue("send_notice", kind, user.email, current_language().tag)
+
+
+def use_of(purpose: Purpose, principal: Principal) -> Use:
+    """Return a use of the principal's session."""
+    return Use(purpose, principal.user_id, str(principal.session_id))
 
 
 def credential_id_of(credential: dict[str, Any]) -> str:
@@ -380,12 +330,6 @@ def credential_id_of(credential: dict[str, Any]) -> str:
 def handle_of(credential: dict[str, Any]) -> object:
     response = credential.get("response")
     return response.get("userHandle") if isinstance(response, dict) else None
-
-
-def expired() -> InvalidTokenRequest:
-    return InvalidTokenRequest(
-        "invalid_grant", "The request for the passkey has expired, or was used before. Try again."
-    )
 
 
 def refused() -> InvalidTokenRequest:
