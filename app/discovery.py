@@ -3,12 +3,14 @@
 So a slice can be added or deleted without registering it anywhere.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
+from typing import Any
 
 KERNEL = "app.accounts"
 FEATURES = "app.features"
@@ -25,6 +27,12 @@ def discover(name: str) -> Iterator[ModuleType]:
     for slice_ in slices():
         if find_spec(f"{slice_}.{name}"):
             yield import_module(f"{slice_}.{name}")
+
+
+@cache
+def declared(module: str, name: str) -> Sequence[Any]:
+    """Return what the slices declare in the lists of that name, in their modules `module`."""
+    return [each for found in discover(module) for each in getattr(found, name, ())]
 
 
 def optional(name: str) -> ModuleType | None:

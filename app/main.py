@@ -25,6 +25,7 @@ from app.core.http.problems import add_exception_handlers
 from app.core.http.rate_limits import limit_by_address
 from app.core.observability.loop_guard import LoopGuard
 from app.core.observability.tracing import telemetry_config
+from app.core.security.passwords import common_words
 from app.discovery import discover, optional
 from app.resources import Resources, app_resources, serving_metrics
 
@@ -45,7 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.settings = settings
-    app.state.warm_up = list[Callable[[], None]]()
+    app.state.warm_up = list[Callable[[], object]]([common_words])
     app.include_router(health.router)
     add_middleware(app, settings)
     add_exception_handlers(app)

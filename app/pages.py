@@ -67,4 +67,5 @@ def build_site(settings: Settings, modules: list[ModuleType]) -> Site:
         record_links=navigation.record_links,
     )
     paths = PagePaths(module.router for module in (assets, home, languages, problems, *modules))
-    return Site(assets=files, navigation=navigation, paths=paths, templates=templates)
+    parts = [part for module in modules for part in getattr(module, "PAGE_PARTS", ())]
+    return Site(assets=files, navigation=navigation, parts=parts, paths=paths, templates=templates)

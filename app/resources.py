@@ -4,10 +4,10 @@ They are not globals, so that several applications can run in one process, as in
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import to_thread
 
@@ -42,6 +42,9 @@ TOO_MANY_UPLOADS = mark("{limit} uploads are in progress, which is the limit. Wa
 PASSWORD_THREADS = max(1, (os.cpu_count() or 1) // 2)
 
 
+KeptT = TypeVar("KeptT")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Resources:
     """Everything that is opened once and shared by all requests."""
@@ -62,6 +65,18 @@ class Resources:
     session_cache: SessionCache
     session_lease: SessionLease
     accounts: AccountServices
+    _kept: dict[Callable[..., Any], Any] = field(default_factory=dict)
+
+    async def keep(self, build: Callable[["Resources"], KeptT]) -> KeptT:
+        """Return what a feature keeps as long as the application.
+
+        It is built at its first use, in a thread, since its imports read files.
+        """
+        if build not in self._kept:
+            built = await to_thread.run_sync(build, self)
+            self._kept.setdefault(build, built)  # Another request may have been faster.
+        kept: KeptT = self._kept[build]
+        return kept
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from app.core.config import Settings
+from app.core.provider_settings import OidcProvider
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER / "configuration.md"
@@ -17,6 +18,7 @@ TYPES = {
     "float": "number",
     "int": "integer",
     "NameEmail": "name and email address",
+    "OidcProvider": "JSON list",
     "Path": "path",
     "RateLimitItem": "rate limit",
     "SecretStr": "secret text",
@@ -74,7 +76,7 @@ def type_of(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " or ".join(f"`{value}`" for value in arguments)
-    if origin is list:
+    if origin is list and arguments[0] is not OidcProvider:
         return "list, separated by commas"
     return type_of(arguments[0]) if arguments else TYPES[annotation.__name__]
 

@@ -11,7 +11,7 @@ from tests.databases import ROOT
 NEW_PROJECTS = {
     "new-bare": [],
     "new-api": [
-        *("items", "orders", "attachments", "graphql", "webhooks"),
+        *("items", "orders", "attachments", "graphql", "webhooks", "passkeys"),
         *("live", "fastpath", "project"),
     ],
 }

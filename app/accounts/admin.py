@@ -49,6 +49,7 @@ class UserAdmin(AdminView, model=User):
             full_name=form.get("full_name") or None,
             is_active=form.get("is_active") or False,
             is_superuser=form.get("is_superuser") or False,
+            remove_second_factor=form.get("remove_second_factor") or False,
         )
         return await resources_of(request).accounts.users.update(pk, sent)
 

@@ -7,7 +7,7 @@ from fastapi import Depends, Request, Security, WebSocket
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from starlette.requests import HTTPConnection
 
-from app.accounts.repository import Accounts
+from app.accounts.repository import Accounts, factor_models, sign_in_models
 from app.accounts.schemas import ClientInfo
 from app.accounts.scopes import all_scopes, allowed_scopes
 from app.accounts.service.api_keys import KEY_PREFIX, ApiKeyService
@@ -78,7 +78,9 @@ class AccountServices:
     api_keys: ApiKeyService
     auth: AuthService
     browsers: BrowserService
+    codes: SecondFactorCodes
     emails: EmailService
+    passwords: AccountPasswords
     pictures: PictureService
     second_factors: SecondFactorService
     security_events: SecurityEventService
@@ -105,6 +107,7 @@ def build_services(
     session_cache: SessionCache,
     storage: Storage,
 ) -> AccountServices:
+    sign_in_models(), factor_models()  # They are found now, since this reads folders.
     key = settings.signing_key
     repositories = partial(Accounts, verified_only=settings.require_verified_email)
     accounts = UnitsOfWork(repositories, database)
@@ -177,6 +180,7 @@ def build_services(
         account_passwords,
         attempts,
         emails,
+        second_factors,
         cursors,
         signup_enabled=settings.signup_enabled,
     )
@@ -187,7 +191,9 @@ def build_services(
         api_keys=api_keys,
         auth=auth,
         browsers=browsers,
+        codes=codes,
         emails=emails,
+        passwords=account_passwords,
         pictures=PictureService(accounts, storage, UploadRules(settings.max_upload_bytes, IMAGES)),
         second_factors=second_factors,
         security_events=security_events,

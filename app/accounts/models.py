@@ -11,6 +11,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.models import Base, Id, Timestamps, UtcDateTime, utc_now
 
+# The hash of an account without a password. No password has it.
+NO_PASSWORD = "!"  # noqa: S105 - not a password
+
 
 def email_key(email: str) -> str:
     """Return the key of an email address: spellings with one key are one address.
@@ -42,6 +45,10 @@ class User(Timestamps, Base):
     @property
     def is_verified(self) -> bool:
         return self.email_verified_at is not None
+
+    @property
+    def has_password(self) -> bool:
+        return self.password_hash != NO_PASSWORD
 
 
 class AuthSession(Base):

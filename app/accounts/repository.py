@@ -18,6 +18,7 @@ from sqlalchemy import (
 
 from app.accounts.events import SessionEnded, UserChanged
 from app.accounts.models import (
+    NO_PASSWORD,
     ApiKey,
     AuthSession,
     EmailToken,
@@ -42,10 +43,28 @@ from app.core.jobs.queue import JobQueue
 from app.core.security.client import request_origin
 from app.core.security.principal import Principal
 from app.core.security.tokens import AccessClaims
+from app.discovery import declared
 
 CredentialT = TypeVar("CredentialT", AuthSession, ApiKey)
 CLEAN_UP_AT_ONCE = 100
 MAX_SESSIONS_OF_A_USER = 100
+
+
+def sign_in_models() -> Sequence[Any]:
+    """Return the models of features that sign their users in: SIGN_IN_METHODS of `models`."""
+    return declared("models", "SIGN_IN_METHODS")
+
+
+def factor_models() -> Sequence[Any]:
+    """Return the models of features that are second factors: SECOND_FACTORS of `models`."""
+    return declared("models", "SECOND_FACTORS")
+
+
+async def exists_any(session: Session, models: Sequence[Any], user_id: int) -> bool:
+    for model in models:
+        if await session.scalar(select(model.id).where(model.user_id == user_id).limit(1)):
+            return True
+    return False
 
 
 def users_that_are(active: bool | None) -> Select[User]:
@@ -131,6 +150,18 @@ class UserRepository(Repository[User]):
     async def delete(self, user_id: int) -> None:
         await self._session.execute(delete(User).where(User.id == user_id))
 
+    async def can_sign_in(self, user: User) -> bool:
+        """Return whether the user has a password or another way to sign in without a mail."""
+        if user.has_password:
+            return True
+        return await exists_any(self._session, sign_in_models(), user.id)
+
+    async def discard_credentials(self, user: User) -> None:
+        """Discard the password and every other way to sign in."""
+        user.password_hash = NO_PASSWORD
+        for model in sign_in_models():
+            await self._session.execute(delete(model).where(model.user_id == user.id))
+
 
 def with_access(verified_only: bool) -> list[ColumnElement[bool]]:
     """Return the conditions of users who have access."""
@@ -145,7 +176,7 @@ class SecurityEventRepository(Repository[SecurityEvent]):
 
     def record(
         self,
-        kind: EventKind,
+        kind: str,
         subject_id: int | None,
         *,
         by: int | None = None,
@@ -437,16 +468,25 @@ class EmailTokenRepository(Repository[EmailToken]):
 
 
 class SecondFactorRepository(Repository[SecondFactor]):
-    """The second factors and their recovery codes. Their users are locked before they change."""
+    """The second factors and their recovery codes. Their users are locked before they change.
+
+    The model is that of an authenticator app. Features can have other factors.
+    """
 
     model = SecondFactor
 
     async def get(self, user_id: int) -> SecondFactor | None:
         return await self.one_or_none(select(SecondFactor).where(SecondFactor.user_id == user_id))
 
-    async def is_enabled(self, user_id: int) -> bool:
+    async def has_app(self, user_id: int) -> bool:
         statement = select(SecondFactor.user_id).where(SecondFactor.user_id == user_id)
         return await self._session.scalar(statement) is not None
+
+    async def is_enabled(self, user_id: int) -> bool:
+        """Return whether the user has a factor of any kind."""
+        if await self.has_app(user_id):
+            return True
+        return await exists_any(self._session, factor_models(), user_id)
 
     async def use_step(self, user_id: int, step: int) -> bool:
         """Accept the code of a time step. Return False if that or a later one was accepted."""
@@ -455,12 +495,26 @@ class SecondFactorRepository(Repository[SecondFactor]):
         used = await self._session.scalar(statement.returning(SecondFactor.user_id))
         return used is not None
 
-    async def delete(self, user_id: int) -> bool:
-        """Delete the second factor and its codes. Return False if there is none."""
-        await self._session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
+    async def delete_app(self, user_id: int) -> bool:
+        """Delete the authenticator app. Return False if there is none."""
         statement = delete(SecondFactor).where(SecondFactor.user_id == user_id)
         deleted = await self._session.scalar(statement.returning(SecondFactor.user_id))
+        await self.forget_codes(user_id)
         return deleted is not None
+
+    async def delete_all(self, user_id: int) -> bool:
+        """Delete the factors of every kind and the codes. Return False if there is no factor."""
+        is_enabled = await self.is_enabled(user_id)
+        for model in (SecondFactor, *factor_models()):
+            await self._session.execute(delete(model).where(model.user_id == user_id))
+        await self.forget_codes(user_id)
+        return is_enabled
+
+    async def forget_codes(self, user_id: int) -> None:
+        """Delete the recovery codes of a user who has no factor any more."""
+        if not await self.is_enabled(user_id):
+            statement = delete(RecoveryCode).where(RecoveryCode.user_id == user_id)
+            await self._session.execute(statement)
 
     async def replace_codes(self, user_id: int, hashes: Collection[str]) -> None:
         await self._session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
@@ -519,6 +573,7 @@ class Accounts:
     """
 
     def __init__(self, session: Session, *, verified_only: bool = False) -> None:
+        self.session = session  # for the repositories of features
         self.users = UserRepository(session)
         self.security_events = SecurityEventRepository(session)
         self.sessions = SessionRepository(

@@ -35,7 +35,9 @@ def _check_strong(password: SecretStr) -> SecretStr:
         context = {"field_type": "Value", "min_length": MIN_PASSWORD_CHARACTERS}
         raise PydanticKnownError("too_short", context | {"actual_length": length})
     if is_common(given):
-        raise PydanticCustomError("common_password", "This password is one of the most common ones")
+        raise PydanticCustomError(
+            "common_password", "This password is a common one, or a common word"
+        )
     return password
 
 
@@ -108,6 +110,11 @@ class UserAdminCreate(UserCreate):
 class UserAdminEdit(UserAdminUpdate):
     password: Password | MISSING = Field(
         default=MISSING, description="Leave it empty to keep it. A new one signs out every device."
+    )
+    remove_second_factor: bool = Field(
+        default=False,
+        description="For a user who has lost it, once you are sure who asks. It signs out every "
+        "device.",
     )
 
 

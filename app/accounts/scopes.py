@@ -1,4 +1,7 @@
-"""The scopes that all slices declare: SCOPES of their `schemas`, and SUPERUSER_SCOPES."""
+"""The scopes that all slices declare: SCOPES of their `schemas`, and SUPERUSER_SCOPES.
+
+Likewise the titles of their security events: EVENT_TITLES, and EVENT_FAILURES.
+"""
 
 from functools import cache
 
@@ -24,7 +27,7 @@ def key_scopes(is_superuser: bool) -> frozenset[str]:
 
 @cache
 def declared(name: str) -> dict[str, str]:
-    scopes = dict[str, str]()
+    texts = dict[str, str]()
     for module in discover("schemas"):
-        scopes |= getattr(module, name, {})
-    return scopes
+        texts |= getattr(module, name, {})
+    return texts

@@ -31,6 +31,7 @@ from pydantic_settings import (
 from sqlalchemy import URL
 
 from app.core.about import NAME
+from app.core.provider_settings import OidcProviders
 from app.core.setting_values import (
     NOT_UTF_8,
     EnvFileError,
@@ -143,6 +144,7 @@ class Settings(BaseSettings):
     signup_enabled: bool = True
     require_verified_email: bool = False
     require_second_factor: Literal["superusers"] | None = None
+    oidc_providers: OidcProviders = []
     first_superuser_email: EmailStr | None = None
     first_superuser_password: SecretStr | None = Field(default=None, min_length=10, max_length=128)
     access_token_minutes: int = Field(default=15, ge=1, le=1440)
@@ -356,6 +358,8 @@ class Settings(BaseSettings):
             )
         if not self.is_https:
             raise ValueError("PUBLIC_URL: production takes https://, since sign-in is by cookie")
+        if plain := [each.name for each in self.oidc_providers if not each.is_https]:
+            raise ValueError(f"OIDC_PROVIDERS: production takes https:// for the issuer of {plain}")
         return self
 
 
@@ -390,7 +394,12 @@ def get_settings() -> Settings:
 
 def _line(loc: tuple[int | str, ...], message: str) -> str:
     message = message.removeprefix("Value error, ")
-    return f"{str(loc[0]).upper()}: {message}" if loc else message
+    if not loc:
+        return message
+    name = str(loc[0]).upper()
+    if len(loc) > 2:  # a member of an element, such as OIDC_PROVIDERS[0].name
+        name += "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in loc[1:])
+    return f"{name}: {message}"
 
 
 def load_or_create_secret(name: str) -> str:

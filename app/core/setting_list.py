@@ -46,5 +46,5 @@ def shown(value: object) -> str:
         case URL():
             return value.render_as_string(hide_password=True)
         case list():
-            return ",".join(value)
+            return ",".join(map(str, value))
     return str(value)

@@ -50,8 +50,8 @@ def remove(
     parts: Annotated[
         list[str],
         typer.Argument(
-            help="items, orders, attachments, graphql, webhooks, lab, pages, admin, live,"
-            " fastpath... or resource NAME"
+            help="items, orders, attachments, graphql, webhooks, identities, passkeys, lab, pages,"
+            " admin, live, fastpath... or resource NAME"
         ),
     ],
     yes: Yes = False,

@@ -43,7 +43,7 @@ JSON = mark("Enter a JSON object.")
 # By the types of pydantic's errors and of our own.
 MESSAGES = {
     "bool_parsing": CHOICE,
-    "common_password": mark("This password is one of the most common ones."),
+    "common_password": mark("This password is a common one, or a common word."),
     "date_from_datetime_parsing": DATE,
     "date_parsing": DATE,
     "date_type": DATE,

@@ -45,11 +45,13 @@ class RecordLink(NamedTuple):
     """A link on the pages of each record of another resource, declared in RECORD_LINKS.
 
     `resource` is named as its templates name it, such as "item". The page takes the record's ID.
+    The resource "account" is the account page, which also shows `about`; its pages take no ID.
     """
 
     resource: str
     label: str
     page: str
+    about: str = ""
 
 
 LINKS = [

@@ -1,5 +1,6 @@
 """The resources that all pages share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:  # these modules import this one
     from app.web.assets import Assets
     from app.web.links import PagePaths
     from app.web.navigation import Navigation
+    from app.web.parts import PagePart
     from app.web.rendering import Templates
 
 
@@ -18,6 +20,7 @@ class Site:
 
     assets: "Assets"
     navigation: "Navigation"
+    parts: "Sequence[PagePart]"
     paths: "PagePaths"
     templates: "Templates"
 

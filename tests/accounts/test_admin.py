@@ -6,6 +6,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from tests.accounts.conftest import FACTOR, Authenticator, Outbox, set_age
+from tests.accounts.test_security_events import facts
 from tests.admin import alert, field_errors, make_item
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
 from tests.slices import needs
@@ -51,6 +53,41 @@ async def test_user_form_creates_a_user(
         "/admin/user/create", data=form | {"email": "b@example.com", "password": "x"}
     )
     assert field_errors(short) == "At least 10 characters."
+
+
+async def test_administrator_switches_a_second_factor_off(
+    admin: httpx.AsyncClient,
+    app: FastAPI,
+    ann: Person,
+    root: Person,
+    authenticator: Authenticator,
+    outbox: Outbox,
+) -> None:
+    url = f"/admin/user/edit/{ann.id}"
+    form = {"full_name": "Ann", "is_active": "y"}
+    refused = await admin.post(url, data=form | {"remove_second_factor": "y"})
+    assert (refused.status_code, alert(refused)) == (422, "There is no second factor.")
+    await authenticator.set_up(ann)
+    assert (await admin.post(url, data=form)).status_code == 303
+    assert (await ann.client.get(FACTOR)).json()["is_enabled"]
+    done = await admin.post(url, data=form | {"remove_second_factor": "y"})
+    assert done.status_code == 303, alert(done)
+    assert (await ann.client.get(FACTOR)).status_code == 401  # Every session has ended.
+    async with browser_of(app) as anns:
+        await sign_in(anns, ann)
+    events = await facts(app)
+    assert ("second_factor_disabled", "success", ann.id, root.id) in events
+    assert (ann.email, "second_factor_disabled") in await outbox.to()
+
+
+async def test_second_factor_is_switched_off_after_a_recent_password(
+    admin: httpx.AsyncClient, app: FastAPI, ann: Person, authenticator: Authenticator
+) -> None:
+    await authenticator.set_up(ann)
+    await set_age(app, 16)
+    form = {"full_name": "Ann", "is_active": "y", "remove_second_factor": "y"}
+    assert (await admin.post(f"/admin/user/edit/{ann.id}", data=form)).status_code == 403
+    assert (await ann.client.get(FACTOR)).json()["is_enabled"]
 
 
 async def test_new_password_ends_every_session(

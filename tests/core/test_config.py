@@ -1,3 +1,4 @@
+import json
 import socket
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +11,7 @@ from sqlalchemy import make_url
 from app.core import config
 from app.core.about import NAME
 from app.core.config import Settings, get_settings, load_or_create_secret
+from app.core.setting_list import setting_rows
 from tests.databases import ROOT
 
 STRONG = "0123456789abcdef0123456789abcdef"
@@ -17,6 +19,11 @@ POSTGRES = "postgresql+asyncpg://app@db/app"
 
 
 pytestmark = pytest.mark.usefixtures("empty_working_directory")
+
+
+def provider_json(**changes: str) -> str:
+    given = {"name": "google", "issuer": "https://accounts.google.com"}
+    return json.dumps(given | {"client_id": "id", "client_secret": "s3cret"} | changes)
 
 
 def production(**changes: Any) -> Settings:
@@ -269,6 +276,16 @@ def test_host_is_an_address(monkeypatch: pytest.MonkeyPatch, value: str, expecte
         ("FIRST_SUPERUSER_PASSWORD", "short", "10"),
         ("FIRST_SUPERUSER_EMAIL", "root", "email"),
         ("FIRST_SUPERUSER_PASSWORD", "long enough alone", "FIRST_SUPERUSER_EMAIL"),
+        ("OIDC_PROVIDERS", "google", "should be a JSON list"),
+        ("OIDC_PROVIDERS", f"[{provider_json(issuer='x')}]", "[0].issuer: should be https://"),
+        ("OIDC_PROVIDERS", f"[{provider_json(name='A B')}]", "[0].name: "),
+        ("OIDC_PROVIDERS", f"[{provider_json(client_secret='')}]", "[0].client_secret: "),
+        ("OIDC_PROVIDERS", f"[{provider_json(scope='x')}]", "[0].scope: "),
+        (
+            "OIDC_PROVIDERS",
+            f"[{provider_json()}, {provider_json()}]",
+            "two providers have the name",
+        ),
         ("REFRESH_TOKEN_DAYS", "99999999", "3650"),
         ("REFRESH_REUSE_GRACE_SECONDS", "61", "60"),
         ("SESSION_IDLE_DAYS", "0", "1"),
@@ -281,7 +298,7 @@ def test_invalid_value_stops_the_start_with_one_line(
     with pytest.raises(SystemExit) as stop:
         get_settings()
     line = str(stop.value)
-    assert line.startswith((f"{name}: ", "FIRST_SUPERUSER_"))
+    assert line.startswith((f"{name}: ", "FIRST_SUPERUSER_", "OIDC_PROVIDERS[0]."))
     assert message in line
     assert "\n" not in line
 
@@ -383,6 +400,27 @@ def test_production_requires_https() -> None:
         production(public_url="http://example.com")
     assert production().is_https
     assert not Settings().is_https
+
+
+def test_production_requires_https_of_providers() -> None:
+    providers = f"[{provider_json(issuer='http://accounts.example.com')}]"
+    with pytest.raises(ValidationError, match="OIDC_PROVIDERS: production takes https://"):
+        production(oidc_providers=providers)
+
+
+def test_secret_of_a_provider_is_not_displayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OIDC_PROVIDERS", f"[{provider_json()}]")
+    settings = get_settings()
+    (row,) = [row for row in setting_rows(settings) if row[0] == "OIDC_PROVIDERS"]
+    assert row[1:] == ("google", "environment")
+    assert "s3cret" not in repr(settings)
+
+
+def test_issuer_can_be_given_by_its_discovery_address() -> None:
+    issuer = "https://accounts.google.com"
+    given = f"[{provider_json(issuer=f'{issuer}/.well-known/openid-configuration')}]"
+    (provider,) = production(oidc_providers=given).oidc_providers
+    assert (provider.issuer, provider.title) == (issuer, "Google")
 
 
 def test_database_password_needs_no_quoting() -> None:

@@ -70,7 +70,7 @@ class AccountPage:
             rules=self._pictures.rules,
             sessions=sorted(sessions, key=lambda each: (each.is_current, each.last_used_at))[::-1],
             device_name=device_name,
-            has_second_factor=await self._second_factors.is_enabled(self._principal),
+            has_app=(await self._second_factors.get(self._principal)).is_enabled,
             api_keys=await self._api_keys.list(self._principal),
             events=events.results,
             event_title=event_title,

@@ -8,11 +8,13 @@ from app.accounts.schemas import CodeConfirmation, PasswordConfirmation
 from app.core.context import root_path
 from app.core.errors import Forbidden, PasswordRequired, WrongCode
 from app.core.resources import resources_of
+from app.core.security.cookies import Cookie
 from app.core.security.principal import Principal
 from app.web.error_pages import wants_page
 from app.web.forms import FORM_ERRORS, Form, FormDep, get_form
 from app.web.links import current_url, page_url
 from app.web.navigation import ResponseException, local_path, redirect
+from app.web.parts import page_parts
 from app.web.rendering import render
 
 NEXT, REPEATS, CODE = "confirm_next", "confirm_repeats", "confirm_code"
@@ -59,6 +61,11 @@ async def confirm(
     except FORM_ERRORS as error:
         form.add_error(error, {Forbidden: "current_password", WrongCode: CODE})
         raise ResponseException(await show(request, principal, form)) from error
+    return finish_confirmation(request, form, cookie, value)
+
+
+def finish_confirmation(request: Request, form: Form, cookie: Cookie, value: str) -> Response:
+    """Lead back to the page that asked, with a new cookie."""
     back = local_path(form.get(NEXT), root_path(request.scope))
     # A browser sends the form again to the address of a 307, and opens that of a 303.
     response = RedirectResponse(back, 307) if form.get(REPEATS) else redirect(back)
@@ -68,12 +75,16 @@ async def confirm(
 
 async def show(request: Request, principal: Principal, form: Form, status: int = 200) -> Response:
     form.values.pop(CODE, None)
+    accounts = resources_of(request).accounts
+    user = await accounts.users.get(principal.user_id)
     return render(
         request,
         "accounts/confirm.html",
         form=form,
         kept={name: value for name, value in form.values.items() if not is_secret(name)},
-        has_second_factor=await resources_of(request).accounts.second_factors.is_enabled(principal),
+        has_password=user.has_password,
+        has_second_factor=await accounts.second_factors.is_enabled(principal),
+        parts=await page_parts(request, "confirmation"),
         status=status,
     )
 

@@ -1,6 +1,7 @@
 """Titles of security events for their owners."""
 
 from app.accounts.schemas import SecurityEventRead
+from app.accounts.scopes import declared
 from app.core.translation import gettext, mark
 
 TITLES = {
@@ -27,12 +28,14 @@ TITLES = {
     "user_activated": mark("Activated the account"),
     "user_deactivated": mark("Deactivated the account"),
     "role_changed": mark("Changed the role"),
+    **declared("EVENT_TITLES"),
 }
 FAILURES = {
     "sign_in": mark("Failed to sign in"),
     "password_check": mark("Entered a wrong current password"),
     "second_factor_check": mark("Entered a wrong code of the second factor"),
     "refresh_token_reused": mark("Used a refresh token twice: its session was ended"),
+    **declared("EVENT_FAILURES"),
 }
 
 

@@ -6,7 +6,6 @@ from starlette.responses import RedirectResponse, Response
 
 from app.accounts.dependencies import (
     BrowserServiceDep,
-    ChallengeCookieDep,
     ClientInfoDep,
     SessionCookieDep,
     UserServiceDep,
@@ -29,11 +28,11 @@ from app.web.flash import flash
 from app.web.forms import FORM_ERRORS, KEPT, RESUME, Form, FormDep, get_form, keep
 from app.web.links import current_url, page_url
 from app.web.navigation import ResponseException, local_path, redirect
+from app.web.parts import page_parts
 from app.web.rendering import render
 
 CHECK_EMAIL = mark("Account created. Check your email to confirm your address.")
 
-CODE_PAGE = "accounts/sign_in_code.html"
 SESSION_ENDED = mark("Your session has ended. Sign in, and your form is shown again.")
 
 router = APIRouter()
@@ -82,7 +81,7 @@ async def show_login(request: Request, visitor: Visitor) -> Response:
     form = coming_from(request)
     if visitor is not None:
         return redirect(next_page(request, form))
-    return show(request, form)
+    return await show(request, form)
 
 
 @router.post("/login")
@@ -92,17 +91,14 @@ async def sign_in(
     browsers: BrowserServiceDep,
     client: ClientInfoDep,
     cookie: SessionCookieDep,
-    challenge_cookie: ChallengeCookieDep,
 ) -> Response:
     try:
         signed_in = await browsers.sign_in(form.read(SignIn), client, cookie.read(request))
     except SecondFactorRequired as required:
-        response = ask_for_code(request, form)
-        challenge_cookie.write(response, required.challenge)
-        return response
+        return await ask_for_code(request, form, required)
     except FORM_ERRORS as error:
         form.add_error(error, {InvalidTokenRequest: "password"})
-        raise ResponseException(show(request, form)) from error
+        raise ResponseException(await show(request, form)) from error
     return finish_sign_in(request, form, signed_in)
 
 
@@ -131,15 +127,24 @@ async def redirect_to_sign_in(request: Request, _: NotSignedIn) -> Response:
         return redirect(page_url(request, "show_login"))
     form = Form({"next": current_url(request), KEPT: keep(sent)})
     form.status, form.alert = 401, gettext(SESSION_ENDED)
-    return show(request, form)
+    return await show(request, form)
 
 
-def ask_for_code(request: Request, form: Form) -> Response:
-    if not form.get(KEPT):
+async def ask_for_code(request: Request, form: Form, required: SecondFactorRequired) -> Response:
+    """Lead to the page that asks for the second factor, by a cookie with the challenge."""
+    if form.get(KEPT):
+        kept = Form({name: form.get(name) for name in ("next", KEPT)})
+        response = await show_code_page(request, kept)
+    else:
         next_ = form.get("next") or None
-        return redirect(page_url(request, "show_sign_in_code", next=next_))
-    kept = Form({name: form.get(name) for name in ("next", KEPT)})
-    return render(request, CODE_PAGE, form=kept)
+        response = redirect(page_url(request, "show_sign_in_code", next=next_))
+    resources_of(request).accounts.challenge_cookie.write(response, required.challenge)
+    return response
+
+
+async def show_code_page(request: Request, form: Form) -> Response:
+    parts = await page_parts(request, "second factor")
+    return render(request, "accounts/sign_in_code.html", form=form, parts=parts)
 
 
 def resume(request: Request, form: Form) -> Response:
@@ -169,5 +174,6 @@ def next_page(request: Request, form: Form) -> str:
     return local_path(form.get("next"), root_path(request.scope))
 
 
-def show(request: Request, form: Form) -> Response:
-    return render(request, "accounts/login.html", form=form)
+async def show(request: Request, form: Form) -> Response:
+    parts = await page_parts(request, "sign-in")
+    return render(request, "accounts/login.html", form=form, parts=parts)

@@ -9,13 +9,12 @@ from app.accounts.dependencies import (
     ClientInfoDep,
     SessionCookieDep,
 )
-from app.accounts.pages.sign_in import CODE_PAGE, coming_from, finish_sign_in
+from app.accounts.pages.sign_in import coming_from, finish_sign_in, show_code_page
 from app.accounts.schemas import SecondFactorSignIn
 from app.core.errors import InvalidTokenRequest
 from app.web.forms import FORM_ERRORS, FormDep
 from app.web.links import page_url
 from app.web.navigation import ResponseException, redirect
-from app.web.rendering import render
 
 router = APIRouter(prefix="/login/code")
 
@@ -24,7 +23,7 @@ router = APIRouter(prefix="/login/code")
 async def show_sign_in_code(request: Request, challenge_cookie: ChallengeCookieDep) -> Response:
     if challenge_cookie.read(request) is None:
         return redirect(page_url(request, "show_login"))
-    return render(request, CODE_PAGE, form=coming_from(request))
+    return await show_code_page(request, coming_from(request))
 
 
 @router.post("")
@@ -42,7 +41,7 @@ async def sign_in_with_code(
     except FORM_ERRORS as error:
         form.add_error(error, {InvalidTokenRequest: "code"})
         form.values.pop("code", None)
-        raise ResponseException(render(request, CODE_PAGE, form=form)) from error
+        raise ResponseException(await show_code_page(request, form)) from error
     response = finish_sign_in(request, form, signed_in)
     challenge_cookie.delete(response)
     return response

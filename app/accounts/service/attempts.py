@@ -55,6 +55,10 @@ class Attempts:
             with suppress(TooManyRequests):  # Others were checked at the same time.
                 await self._limiter.hit(policy, limit, *key)
 
+    async def provider(self, network: str) -> None:
+        """Count a sign-in at a provider, for which this site sends requests to the provider."""
+        await self._limiter.hit_network("provider", self._by_address, network)
+
     async def current_password(self, user_id: int) -> None:
         limit = RateLimitItemPerHour(CURRENT_PASSWORDS_PER_HOUR)
         await self._limiter.hit("password", self._limit, str(user_id))

@@ -54,6 +54,8 @@ IDS_AT_ONCE = 100  # a driver keeps one prepared statement for each number of th
 
 ResultT = TypeVar("ResultT")
 OpenSession = Callable[[Accounts, User, frozenset[str]], Awaitable[ResultT]]
+# Raises an error unless what the user has proved still holds. The user is locked by then.
+Prove = Callable[[Accounts, User], Awaitable[None]]
 
 
 class AuthService:
@@ -210,6 +212,69 @@ class AuthService:
                 await self._security_events.record_failure(EventKind.SIGN_IN, email_key=key)
             raise
 
+    async def sign_in_as(
+        self,
+        user_id: int,
+        prove: Prove,
+        client: ClientInfo,
+        open_session: OpenSession[ResultT],
+        *,
+        is_complete: bool,
+    ) -> ResultT:
+        """Sign in a user who has proved without a password who they are.
+
+        `is_complete` says that the proof is of two factors. Otherwise raise SecondFactorRequired
+        for a user who has a second one.
+        """
+        async with self._accounts.transaction() as accounts:
+            user = await accounts.users.lock(user_id)
+            if user is None or not user.is_active:
+                raise InvalidTokenRequest("invalid_grant", "This account cannot sign in.")
+            if self._lacks_verification(user):
+                raise not_confirmed()
+            await prove(accounts, user)
+            scopes = allowed_scopes(user.is_superuser)
+            await self._tell_new_device(accounts, user, client)
+            if is_complete or not await accounts.second_factors.is_enabled(user.id):
+                return await open_session(accounts, user, scopes)
+            challenge = await self._add_challenge(accounts, user.id, scopes)
+        raise SecondFactorRequired(challenge)  # after the commit
+
+    async def challenged_user(self, challenge: str) -> User:
+        """Return the user whose sign-in waits for a second factor. Raise InvalidTokenRequest."""
+        async with self._accounts.reading() as accounts:
+            found = await accounts.challenges.get(digest(challenge))
+            user = await accounts.users.get(found.user_id) if found else None
+        if found is None or user is None or found.expires_at <= utc_now():
+            raise wrong_challenge()
+        return user
+
+    async def complete_sign_in_as(
+        self, challenge: str, prove: Prove, open_session: OpenSession[ResultT]
+    ) -> ResultT:
+        """Complete a sign-in by another second factor than a code."""
+        token_hash, user_id = digest(challenge), (await self.challenged_user(challenge)).id
+        async with self._accounts.transaction() as accounts:
+            user = await accounts.users.lock(user_id)
+            found = await accounts.challenges.get(token_hash)
+            is_open = await accounts.challenges.attempt(token_hash, MAX_CODES_PER_CHALLENGE)
+            if user is None or not user.is_active or found is None or not is_open:
+                raise wrong_challenge()
+            await prove(accounts, user)
+            await accounts.challenges.delete(token_hash)
+            scopes = frozenset(found.scope.split()) & allowed_scopes(user.is_superuser)
+            return await open_session(accounts, user, scopes)
+
+    async def grant_as(self, user_id: int, prove: Prove, client: ClientInfo) -> TokenRead:
+        """Grant tokens to a user who has proved two factors without a password."""
+        open_session = partial(self._open_session, client)
+        return await self.sign_in_as(user_id, prove, client, open_session, is_complete=True)
+
+    async def grant_by_factor(self, challenge: str, prove: Prove, client: ClientInfo) -> TokenRead:
+        """Complete a password grant by another second factor than a code."""
+        open_session = partial(self._open_session, client)
+        return await self.complete_sign_in_as(challenge, prove, open_session)
+
     async def complete_sign_in(
         self, data: SecondFactorSignIn, client: ClientInfo, open_session: OpenSession[ResultT]
     ) -> ResultT:
@@ -325,15 +390,13 @@ class AuthService:
         """
         is_known = self._devices.is_known(user, client.device)
         await self._attempts.check_failures(client.network, key, is_known=is_known)
-        stored = user.password_hash if user else None
+        stored = user.password_hash if user and user.has_password else None
         matches, new_hash = await self._passwords.verify(password, stored)
         if user is None or not matches or not user.is_active:
             await self._attempts.count_failure(client.network, key, is_known=is_known)
             raise wrong_password()
         if self._lacks_verification(user):
-            raise InvalidTokenRequest(
-                "invalid_grant", "The email address is not confirmed. Follow the link in the email."
-            )
+            raise not_confirmed()
         return user, new_hash
 
     def _lacks_verification(self, user: User) -> bool:
@@ -424,6 +487,12 @@ def requested_scopes(requested: str | None, allowed: frozenset[str]) -> frozense
 
 def wrong_password() -> InvalidTokenRequest:
     return InvalidTokenRequest("invalid_grant", "The email address or password is wrong.")
+
+
+def not_confirmed() -> InvalidTokenRequest:
+    return InvalidTokenRequest(
+        "invalid_grant", "The email address is not confirmed. Follow the link in the email."
+    )
 
 
 def wrong_challenge() -> InvalidTokenRequest:

@@ -21,10 +21,10 @@ from app.accounts.schemas import (
     SignIn,
 )
 from app.accounts.scopes import allowed_scopes
-from app.accounts.service.auth import AuthService
+from app.accounts.service.auth import AuthService, Prove
 from app.accounts.service.codes import SecondFactorCodes
 from app.accounts.service.devices import Devices
-from app.accounts.service.passwords import AccountPasswords, wrong_password
+from app.accounts.service.passwords import AccountPasswords, found, wrong_password
 from app.accounts.service.second_factor import SecondFactorService
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
@@ -81,6 +81,28 @@ class BrowserService:
         open_session = partial(self._open_session, client, previous)
         return await self._auth.complete_sign_in(data, client, open_session)
 
+    async def sign_in_as(
+        self,
+        user_id: int,
+        prove: Prove,
+        client: ClientInfo,
+        previous: str | None,
+        *,
+        is_complete: bool,
+    ) -> SignedIn:
+        """Return a new cookie, as `sign_in` does, for a user who has proved who they are."""
+        open_session = partial(self._open_session, client, previous)
+        return await self._auth.sign_in_as(
+            user_id, prove, client, open_session, is_complete=is_complete
+        )
+
+    async def complete_sign_in_as(
+        self, challenge: str, prove: Prove, client: ClientInfo, previous: str | None
+    ) -> SignedIn:
+        """Return a new cookie, as `sign_in` does, after another second factor than a code."""
+        open_session = partial(self._open_session, client, previous)
+        return await self._auth.complete_sign_in_as(challenge, prove, open_session)
+
     async def authenticate(self, cookie: str) -> Principal | None:
         principal = await self._look_up(cookie)
         return principal and await self._second_factors.restrict(principal)
@@ -91,10 +113,10 @@ class BrowserService:
             return principal
         mark = self._cache.mark()
         async with self._accounts.reading() as accounts:
-            found = await accounts.sessions.get_by_cookie(digest(cookie))
-        if found is None:
+            owned = await accounts.sessions.get_by_cookie(digest(cookie))
+        if owned is None:
             return None
-        session, user = found
+        session, user = owned
         profile = Profile(user.email, user.full_name, user.is_verified, user.picture_key)
         scopes = allowed_scopes(user.is_superuser)
         principal = Principal(user.id, session.id, scopes, user.is_superuser, profile)
@@ -135,7 +157,14 @@ class BrowserService:
         async with self._accounts.transaction() as accounts:
             return await self._confirm(accounts, principal, EventKind.SECOND_FACTOR_CHECK)
 
-    async def _confirm(self, accounts: Accounts, principal: Principal, kind: EventKind) -> str:
+    async def confirm_as(self, principal: Principal, prove: Prove, kind: str) -> str:
+        """Take another proof instead of the password, and return a new cookie."""
+        async with self._accounts.transaction() as accounts:
+            user = found(await accounts.users.lock(principal.user_id), principal.user_id)
+            await prove(accounts, user)
+            return await self._confirm(accounts, principal, kind)
+
+    async def _confirm(self, accounts: Accounts, principal: Principal, kind: str) -> str:
         cookie = secrets.token_urlsafe(32)
         await accounts.sessions.confirm(principal.session_id, digest(cookie))
         accounts.users.tell_change(principal.user_id)

@@ -1,12 +1,9 @@
 """Links in mails that confirm an address or reset a password."""
 
 import hmac
-import secrets
 from base64 import urlsafe_b64encode
 from datetime import timedelta
 from uuid import UUID, uuid4
-
-from pydantic import SecretStr
 
 from app.accounts.models import EmailToken, EventKind, User, email_key
 from app.accounts.repository import Accounts
@@ -97,7 +94,8 @@ class EmailService:
     async def undo_change(self, data: EmailUndo, client: ClientInfo) -> None:
         """Give an account its old address back. Raise Invalid, or Conflict when it is taken.
 
-        It ends every session and discards the password: whoever changed the address knew it.
+        It ends every session, and discards the password and every other way to sign in: whoever
+        changed the address knew the password, and may have added others.
         """
         await self._attempts.mail_token(client.network)
         token_hash = digest(data.token.get_secret_value())
@@ -105,14 +103,13 @@ class EmailService:
             token = await accounts.email_tokens.get_valid(token_hash, UNDO)
         if token is None:
             raise invalid_token()
-        unknown = SecretStr(secrets.token_urlsafe(32))
-        password_hash = await self._passwords.hash(unknown, token.email, client.network)
         async with self._accounts.transaction() as accounts:
             user, used = await self._consume(accounts, token_hash, UNDO)
             user.email, user.email_key = used.email, email_key(used.email)
             user.email_verified_at = utc_now()
-            user.password_hash = password_hash
+            await accounts.users.discard_credentials(user)
             await accounts.users.add(user)
+            await accounts.second_factors.forget_codes(user.id)
             await accounts.sessions.end_all(user.id, by=user.id)
             await accounts.api_keys.revoke_all(user.id, by=user.id)
             accounts.security_events.record(EventKind.EMAIL_RESTORED, user.id, by=user.id)

@@ -53,6 +53,8 @@ class AccountPasswords:
         await self._attempts.current_password(user_id)
         async with self._accounts.reading() as accounts:
             user = found(await accounts.users.get(user_id), user_id)
+        if not user.has_password:
+            raise Forbidden("Your account has no password. Set one by email on the account page.")
         verify = partial(self._passwords.verify, password.get_secret_value(), user.password_hash)
         matches, _ = await self._hashing.run(f"user {user_id}", verify)
         if not matches:

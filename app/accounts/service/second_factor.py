@@ -1,4 +1,7 @@
-"""The second factor of an account: set up, switched off, and required of superusers."""
+"""The second factor of an account: set up, switched off, and required of superusers.
+
+Here it is an authenticator app. Features can have other factors, such as passkeys.
+"""
 
 from collections import Counter
 from dataclasses import replace
@@ -73,6 +76,7 @@ class SecondFactorService:
         return replace(principal, scopes=scopes, is_superuser=False, lacks_second_factor=True)
 
     async def is_enabled(self, principal: Principal) -> bool:
+        """Return whether the user has a factor of any kind."""
         async with self._accounts.reading() as accounts:
             return await accounts.second_factors.is_enabled(principal.user_id)
 
@@ -98,7 +102,7 @@ class SecondFactorService:
         """
         async with self._accounts.reading() as accounts:
             user = found(await accounts.users.get(principal.user_id), principal.user_id)
-            if await accounts.second_factors.is_enabled(user.id):
+            if await accounts.second_factors.has_app(user.id):
                 raise already_enabled()
         secret = pyotp.random_base32()
         return self._set_up(secret, user.email, self._set_up_seals.seal(user.id, secret))
@@ -108,7 +112,7 @@ class SecondFactorService:
         secret = self._secret_of(principal, token)
         async with self._accounts.reading() as accounts:
             user = found(await accounts.users.get(principal.user_id), principal.user_id)
-            if await accounts.second_factors.is_enabled(user.id):
+            if await accounts.second_factors.has_app(user.id):
                 raise already_enabled()
         return self._set_up(secret, user.email, token)
 
@@ -119,7 +123,7 @@ class SecondFactorService:
         """
         user_id = principal.user_id
         secret = self._secret_of(principal, data.token.get_secret_value())
-        if await self.is_enabled(principal):
+        if (await self.get(principal)).is_enabled:
             raise already_enabled()
         await self._attempts.code(user_id, SIGNED_IN_BUCKET)
         step = step_of(secret, normalize_code(data.code))
@@ -128,7 +132,7 @@ class SecondFactorService:
             raise WrongCode(WRONG_CODE)
         async with self._accounts.transaction() as accounts:
             user = found(await accounts.users.lock(user_id), user_id)
-            if await accounts.second_factors.is_enabled(user_id):
+            if await accounts.second_factors.has_app(user_id):
                 raise already_enabled()
             await accounts.second_factors.add(
                 SecondFactor(
@@ -155,14 +159,13 @@ class SecondFactorService:
             user = await accounts.users.get_unchanged(seen)
             if user is None:  # a change was faster
                 raise wrong_password()
-            if not await accounts.second_factors.is_enabled(principal.user_id):
-                raise not_enabled()
-            codes = await self._codes.replace_recovery_codes(accounts, principal.user_id)
-            accounts.security_events.record(EventKind.RECOVERY_CODES_RENEWED, principal.user_id)
-            await accounts.jobs.enqueue(
-                "send_notice", "recovery_codes_renewed", user.email, current_language().tag
-            )
-        return RecoveryCodes(recovery_codes=codes)
+            return await self._renew(accounts, user)
+
+    async def renew_confirmed_recovery_codes(self, principal: Principal) -> RecoveryCodes:
+        """Replace the recovery codes of a user who has confirmed the session."""
+        async with self._accounts.transaction() as accounts:
+            user = found(await accounts.users.lock(principal.user_id), principal.user_id)
+            return await self._renew(accounts, user)
 
     async def disable(self, principal: Principal, data: SecondFactorProof) -> None:
         """Disable the second factor. Raise Forbidden when the password or the code is wrong."""
@@ -171,13 +174,20 @@ class SecondFactorService:
             user = await accounts.users.get_unchanged(seen)
             if user is None:  # a change was faster
                 raise wrong_password()
-            await self._remove(accounts, user, keep=principal.session_id)
+            if not await accounts.second_factors.delete_app(user.id):
+                raise not_enabled()
+            await self._end(accounts, user, keep=principal.session_id)
 
     async def remove(self, user_id: int) -> None:
-        """Disable the second factor of a user, for an administrator who has verified the user."""
+        """Disable all factors of a user, for an administrator who has verified the user."""
         async with self._accounts.transaction() as accounts:
-            user = found(await accounts.users.lock(user_id), user_id)
-            await self._remove(accounts, user)
+            await self.switch_off(accounts, found(await accounts.users.lock(user_id), user_id))
+
+    async def switch_off(self, accounts: Accounts, user: User) -> None:
+        """Disable all factors of a locked user, and end every session. Raise Conflict."""
+        if not await accounts.second_factors.delete_all(user.id):
+            raise not_enabled()
+        await self._end(accounts, user)
 
     async def renew_seals(self) -> tuple[int, int]:
         """Encrypt all secrets with the current SECRET_KEY.
@@ -193,9 +203,17 @@ class SecondFactorService:
                 return results[True], results[False]
             last = factors[-1].user_id
 
-    async def _remove(self, accounts: Accounts, user: User, keep: UUID | None = None) -> None:
-        if not await accounts.second_factors.delete(user.id):
+    async def _renew(self, accounts: Accounts, user: User) -> RecoveryCodes:
+        if not await accounts.second_factors.is_enabled(user.id):
             raise not_enabled()
+        codes = await self._codes.replace_recovery_codes(accounts, user.id)
+        accounts.security_events.record(EventKind.RECOVERY_CODES_RENEWED, user.id)
+        await accounts.jobs.enqueue(
+            "send_notice", "recovery_codes_renewed", user.email, current_language().tag
+        )
+        return RecoveryCodes(recovery_codes=codes)
+
+    async def _end(self, accounts: Accounts, user: User, keep: UUID | None = None) -> None:
         await accounts.sessions.end_all(user.id, keep=keep)
         accounts.security_events.record(EventKind.SECOND_FACTOR_DISABLED, user.id)
         await accounts.jobs.enqueue(

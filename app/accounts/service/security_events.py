@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from limits import RateLimitItemPerMinute
 
-from app.accounts.models import EventKind, Outcome
+from app.accounts.models import Outcome
 from app.accounts.repository import Accounts
 from app.accounts.schemas import SecurityEventQuery, SecurityEventRead
 from app.core.database.models import utc_now
@@ -55,7 +55,7 @@ class SecurityEventService:
         return self._cursors.page(Page[SecurityEventRead], found, query.limit, sort, total)
 
     async def record_failure(
-        self, kind: EventKind, *, user_id: int | None = None, email_key: str | None = None
+        self, kind: str, *, user_id: int | None = None, email_key: str | None = None
     ) -> None:
         """Record a failure for a user, or for the user who has an address, if there is one."""
         if not await self._is_admitted(kind):
@@ -78,7 +78,7 @@ class SecurityEventService:
         async with self._accounts.transaction() as accounts:
             return await accounts.security_events.clean_up(utc_now() - self._lifetime)
 
-    async def _is_admitted(self, kind: EventKind) -> bool:
+    async def _is_admitted(self, kind: str) -> bool:
         network = request_origin().network or ""
         try:
             await self._counts.hit_network("failures of a network", self._by_network, network, kind)
@@ -91,7 +91,7 @@ class SecurityEventService:
             return False
         return True
 
-    async def _is_first(self, kind: EventKind) -> bool:
+    async def _is_first(self, kind: str) -> bool:
         """Return whether no other failure of the minute was reported as left out."""
         try:
             await self._counts.hit("reports", REPORTS, kind)

@@ -20,6 +20,7 @@ from app.accounts.schemas import (
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.emails import EmailService
 from app.accounts.service.passwords import AccountPasswords, found, wrong_password
+from app.accounts.service.second_factor import SecondFactorService
 from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort
 from app.core.database.repository import UnitsOfWork
@@ -37,6 +38,7 @@ class UserService:
         passwords: AccountPasswords,
         attempts: Attempts,
         emails: EmailService,
+        second_factors: SecondFactorService,
         cursors: Cursors,
         *,
         signup_enabled: bool,
@@ -45,6 +47,7 @@ class UserService:
         self._passwords = passwords
         self._attempts = attempts
         self._emails = emails
+        self._second_factors = second_factors
         self._cursors = cursors
         self.signup_enabled = signup_enabled
 
@@ -158,6 +161,7 @@ class UserService:
     async def update(self, user_id: int, data: UserAdminUpdate) -> User:
         changes = data.model_dump()
         password = changes.pop("password", None)
+        removes_factor = changes.pop("remove_second_factor", False)
         if password is not None:
             email = (await self.get(user_id)).email
             changes["password_hash"] = await self._passwords.hash(password, email, BY_ADMIN)
@@ -170,6 +174,8 @@ class UserService:
             accounts.users.tell_change(user_id)
             if not user.is_active or password is not None or user.is_superuser != role:
                 await accounts.sessions.end_all(user_id)
+            if removes_factor:
+                await self._second_factors.switch_off(accounts, user)
             kinds = {
                 EventKind.USER_CHANGED: user.full_name != name,
                 EventKind.USER_ACTIVATED: user.is_active and not was_active,

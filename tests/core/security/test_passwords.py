@@ -4,7 +4,15 @@ from typing import Any
 import pytest
 from passlib.context import CryptContext
 
-from app.core.security.passwords import COMMON_PASSWORDS, Passwords, fold, is_common, is_one_of
+from app.core.security.passwords import (
+    COMMON_PASSWORDS,
+    MIN_PASSWORD_CHARACTERS,
+    Passwords,
+    common_words,
+    fold,
+    is_common,
+    is_one_of,
+)
 
 COMPOSED = unicodedata.normalize("NFC", "Käsebrötchen fünf")
 DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)
@@ -57,17 +65,38 @@ def test_common_passwords_are_stored_in_the_compared_form() -> None:
 
 
 @pytest.mark.parametrize(
-    "password", ["password123", "Password 123!", "\uff50assword123", "1234567890"]
+    "password",
+    [
+        "password123",
+        "Password 123!",
+        "\uff50assword123",
+        "1234567890",
+        "Responsibility",
+        "sunshine2026",
+        "2026-Sunshine",
+    ],
 )
 def test_common_password_is_recognized_in_any_spelling(password: str) -> None:
     assert is_common(password)
 
 
 @pytest.mark.parametrize(
-    "password", ["correct horse battery", "          ", "пароль пароль", "🦉" * 10]
+    "password",
+    [
+        "correct horse battery",
+        "          ",
+        "пароль пароль",
+        "🦉" * 10,
+        "sun2026shine",
+    ],
 )
 def test_ordinary_password_is_not_common(password: str) -> None:
     assert not is_common(password)
+
+
+def test_more_than_ten_thousand_long_enough_passwords_are_refused() -> None:
+    words = common_words().decode().split()
+    assert len([word for word in words if len(word) >= MIN_PASSWORD_CHARACTERS]) > 10_000
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+"""The identities of an account, on its pages."""
+
+import asyncio
+
+import httpx
+from fastapi import FastAPI
+
+from tests.accounts.conftest import set_age
+from tests.conftest import Person, browser_of, sign_in
+from tests.features.identities.conftest import (
+    ANN,
+    NEW,
+    confirm_pending,
+    owners,
+    sign_in_with,
+    visit,
+)
+from tests.features.identities.provider import Provider
+
+PAGE = "/account/identities"
+
+
+async def link(app: FastAPI, person: Person, provider: Provider, name: str = "one") -> None:
+    async with browser_of(app) as browser:
+        await sign_in(browser, person)
+        visited = await visit(browser, f"{PAGE}/link/{name}", provider, ANN)
+        await browser.get(visited.callback)
+        assert (await confirm_pending(browser)).status_code == 303
+
+
+async def test_last_way_to_sign_in_stays(
+    app: FastAPI, browser: httpx.AsyncClient, provider: Provider, other_provider: Provider
+) -> None:
+    await sign_in_with(browser, provider, NEW)
+    page = await browser.get(PAGE)
+    (path,) = [part.split('"')[0] for part in page.text.split('action="') if "/unlink" in part]
+    refused = await browser.post(path)
+    assert refused.status_code == 422
+    assert "This is your only way to sign in. Set a password first." in refused.text
+    visited = await visit(browser, f"{PAGE}/link/other", other_provider, ANN)
+    await browser.get(visited.callback)
+    await confirm_pending(browser)
+    assert (await browser.post(path)).status_code == 303
+    assert await owners(app) == [("ann-there", "new@example.com")]
+
+
+async def test_two_that_unlink_the_last_two_at_once_leave_one(
+    app: FastAPI, browser: httpx.AsyncClient, provider: Provider, other_provider: Provider
+) -> None:
+    await sign_in_with(browser, provider, NEW)
+    visited = await visit(browser, f"{PAGE}/link/other", other_provider, ANN)
+    await browser.get(visited.callback)
+    await confirm_pending(browser)
+    page = await browser.get(PAGE)
+    paths = [part.split('"')[0] for part in page.text.split('action="') if "/unlink" in part]
+    done = await asyncio.gather(*(browser.post(path) for path in paths))
+    assert sorted(each.status_code for each in done) == [303, 422]
+    assert len(await owners(app)) == 1
+
+
+async def test_linking_and_unlinking_on_the_page_take_a_recent_password(
+    app: FastAPI, browser: httpx.AsyncClient, provider: Provider, confirmed_ann: Person
+) -> None:
+    await link(app, confirmed_ann, provider)
+    await sign_in(browser, confirmed_ann)
+    page = await browser.get(PAGE)
+    (path,) = [part.split('"')[0] for part in page.text.split('action="') if "/unlink" in part]
+    assert f'href="{PAGE}"' in (await browser.get("/account")).text
+    await set_age(app, 16)
+    asked = await browser.get(f"{PAGE}/link/one")
+    assert asked.headers["Location"] == f"/confirm?next={PAGE}/link/one"
+    assert (await browser.post(path)).status_code == 403
+    assert len(await owners(app)) == 1
