@@ -58,11 +58,14 @@ from app.main import create_app, freeze_garbage
 from app.resources import app_resources
 from tests import server as servers
 from tests.databases import ROOT, Databases, Postgres, Sqlite, alembic
+from tests.engines import reuse_engines
 from tests.isolation import DEADLINE_SECONDS
 from tests.pgbouncer import PGBOUNCER
 from tests.server import http_client, serving
 from tests.slices import is_missing
 from tests.waiting import Clock
+
+reuse_engines()
 
 SECRET_KEY, REDIS_URL, PASSWORD = servers.SECRET_KEY, servers.REDIS_URL, servers.PASSWORD
 redis_url_for = servers.redis_url_for
@@ -332,7 +335,8 @@ def restored(app: FastAPI) -> Iterator[None]:
     """Remove the routes, overrides and state that a test has added."""
     routes, state, router = [*app.router.routes], {**app.state._state}, app.router.middleware_stack
     yield
-    app.state._state = state
+    app.state._state.clear()
+    app.state._state.update(state)
     app.router.middleware_stack = router
     app.dependency_overrides.clear()
     if app.router.routes != routes:
