@@ -17,8 +17,8 @@ idle = deque[tuple[str, AsyncEngine]](maxlen=8)
 
 
 def reuse_engines() -> None:
-    unit_of_work.create_sqlite_engine = reusing(unit_of_work.create_sqlite_engine)
-    unit_of_work.create_sqlite_reader = reusing(unit_of_work.create_sqlite_reader)
+    for create in (engines.create_sqlite_engine, engines.create_sqlite_reader):
+        setattr(unit_of_work, create.__name__, reusing(create))
 
 
 def reusing(create: Callable[..., AsyncEngine]) -> Callable[..., AsyncEngine]:
@@ -31,7 +31,12 @@ def reusing(create: Callable[..., AsyncEngine]) -> Callable[..., AsyncEngine]:
                 idle.remove(entry)
                 return entry[1]
         engine = create(url, **options)
-        event.listen(engine.sync_engine, "engine_disposed", lambda _: idle.append((key, engine)))
+
+        def keep(_: object) -> None:
+            if (key, engine) not in idle:
+                idle.append((key, engine))
+
+        event.listen(engine.sync_engine, "engine_disposed", keep)
         return engine
 
     return create_or_reuse
