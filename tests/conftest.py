@@ -91,6 +91,8 @@ OPENED_WITH = (
     "smtp_url",
 )
 idle_apps = defaultdict[str, list[FastAPI]](list)
+# The drill runs one case of each test where little is deleted.
+FIRST_CASES = os.environ.get("TEST_FIRST_CASES") == "true"
 BACKENDS = ["sqlite", "postgresql"] if POSTGRES_URL else ["sqlite"]
 
 
@@ -107,6 +109,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return not mark or item.callspec.params["databases"] in mark.args  # type: ignore[attr-defined]  # Parametrized tests have it.
 
     items[:] = filter(fits, items)
+    if FIRST_CASES:
+        tests = {
+            (item.path, getattr(item, "originalname", item.name)): item for item in items[::-1]
+        }
+        items[:] = tests.values()
+        items.reverse()
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # The base class has no types.

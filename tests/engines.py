@@ -5,6 +5,7 @@ Compiling the statements of a few requests takes longer than to run them.
 
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, event
@@ -31,6 +32,8 @@ def reusing(create: Callable[..., AsyncEngine]) -> Callable[..., AsyncEngine]:
                 idle.remove(entry)
                 return entry[1]
         engine = create(url, **options)
+        if not Path(url.database or "").is_absolute():
+            return engine  # The file is another one in another folder.
 
         def keep(_: object) -> None:
             if (key, engine) not in idle:
