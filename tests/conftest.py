@@ -11,8 +11,8 @@ import asyncio
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -24,12 +24,15 @@ from unittest.mock import patch
 import httpx
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
-from coverage import Coverage
 from fastapi import FastAPI
 from passlib.context import CryptContext
 from redis import Redis
 from sqlalchemy import event
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.coverage import measure_coverage, save_coverage
+
+measure_coverage()  # before the application is imported
 
 from tests.isolation import (
     ENV_FILE,
@@ -39,12 +42,6 @@ from tests.isolation import (
     unset_settings,
     use_cheap_hashes,
 )
-from tests.tracing import start_tracing, stop_tracing, traced
-
-# The first process traces what the imports run, for all of them.
-IS_FIRST = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
-if not IS_FIRST:
-    stop_tracing()
 
 forget_settings()
 use_cheap_hashes()
@@ -61,21 +58,21 @@ from app.main import create_app, freeze_garbage
 from app.resources import app_resources
 from tests import server as servers
 from tests.databases import ROOT, Databases, Postgres, Sqlite, alembic
+from tests.engines import reuse_engines
 from tests.isolation import DEADLINE_SECONDS
 from tests.pgbouncer import PGBOUNCER
 from tests.server import http_client, serving
 from tests.slices import is_missing
 from tests.waiting import Clock
 
+reuse_engines()
+
 SECRET_KEY, REDIS_URL, PASSWORD = servers.SECRET_KEY, servers.REDIS_URL, servers.PASSWORD
 redis_url_for = servers.redis_url_for
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL")
 CHROMIUM = shutil.which("chromium")
 SERVER, TWO_WORKERS = "server", "two workers"
-UNTRACED = {"server", "two_workers", "site"}
-TRACED_CASES = 40
 WEBHOOK_LOOK_UP = "FROM webhooks JOIN users"
-IS_TRACED, ARE_FIXTURES_TRACED = pytest.StashKey[bool](), pytest.StashKey[bool]()
 # Tests share the rate limit of sign-ins. With a small pool, leaked connections make a test fail.
 SERVER_SETTINGS = {
     "RATE_LIMIT_LOGIN": "1000/minute",
@@ -95,6 +92,8 @@ OPENED_WITH = (
     "smtp_url",
 )
 idle_apps = defaultdict[str, list[FastAPI]](list)
+# The drill runs one case of each test where little is deleted.
+FIRST_CASES = os.environ.get("TEST_FIRST_CASES") == "true"
 BACKENDS = ["sqlite", "postgresql"] if POSTGRES_URL else ["sqlite"]
 
 
@@ -111,14 +110,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return not mark or item.callspec.params["databases"] in mark.args  # type: ignore[attr-defined]  # Parametrized tests have it.
 
     items[:] = filter(fits, items)
-    cases, files = Counter[tuple[Path, str]](), Counter[Path]()
-    for item in items:
-        case = item.path, getattr(item, "originalname", item.name)
-        is_traced = is_measured(config) and is_worth_tracing(item) and cases[case] < TRACED_CASES
-        item.stash[IS_TRACED] = is_traced
-        item.stash[ARE_FIXTURES_TRACED] = is_traced and not files[item.path]
-        cases[case] += is_traced
-        files[item.path] += is_traced
+    if FIRST_CASES:
+        tests = {
+            (item.path, getattr(item, "originalname", item.name)): item for item in items[::-1]
+        }
+        items[:] = tests.values()
+        items.reverse()
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # The base class has no types.
@@ -141,22 +138,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     freeze_garbage()
-    if is_measured(session.config):
-        stop_tracing()  # A test that is worth it starts it again.
-    else:
-        start_tracing()  # for testmon
-
-
-def is_measured(config: pytest.Config) -> bool:
-    """Return whether coverage is measured, for the report and not for testmon."""
-    return Coverage.current() is not None and not config.getoption("testmon", None)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Save the coverage at once: a process that takes 10 s to exit is killed by xdist."""
-    coverage = Coverage.current()
-    if coverage and is_measured(session.config):
-        coverage.save()
+    save_coverage()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -178,43 +164,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section(title, red=True, bold=True)
 
 
-def is_worth_tracing(item: pytest.Item) -> bool:
-    """Return whether coverage should trace a test.
-
-    Tracing doubles the time of a test: one database and a few cases of each test are enough.
-    Code in another process cannot be traced.
-    """
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    if parameters.get("databases", BACKENDS[-1]) != BACKENDS[-1] or parameters.get("seed"):
-        return False
-    return not UNTRACED & set(getattr(item, "fixturenames", ()))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
-    """Trace the fixtures of one test of each file: the others run the same code."""
-    with traced() if item.stash[ARE_FIXTURES_TRACED] else nullcontext():
-        return (yield)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    with traced() if item.stash[IS_TRACED] else nullcontext():
-        return (yield)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
-    with traced() if item.stash[ARE_FIXTURES_TRACED] else nullcontext():
-        return (yield)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _processes_are_not_traced() -> None:
-    """Don't trace other processes: they would start twice as slowly, for no more coverage."""
-    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
-
-
 @pytest.fixture(autouse=True)
 def blocking_detector(request: pytest.FixtureRequest) -> Iterator[BlockBuster | None]:
     if not iscoroutinefunction(request.function):  # Sync tests may block.
@@ -226,9 +175,9 @@ def blocking_detector(request: pytest.FixtureRequest) -> Iterator[BlockBuster | 
             if call in blockbuster.functions:
                 function = blockbuster.functions[call]
                 function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_dsn_and_args")
-        # Coverage locks its data when it sees a file for the first time.
-        lock = blockbuster.functions["threading.Lock.acquire"]
-        lock.can_block_in("coverage/collector.py", {"lock_data", "unlock_data"})
+        # Coverage looks at the path of each module that is imported.
+        for call in ("os.stat", "os.path.abspath"):
+            blockbuster.functions[call].can_block_in("slipcover/importer.py", "matches")
         yield blockbuster
 
 
@@ -395,7 +344,8 @@ def restored(app: FastAPI) -> Iterator[None]:
     """Remove the routes, overrides and state that a test has added."""
     routes, state, router = [*app.router.routes], {**app.state._state}, app.router.middleware_stack
     yield
-    app.state._state = state
+    app.state._state.clear()
+    app.state._state.update(state)
     app.router.middleware_stack = router
     app.dependency_overrides.clear()
     if app.router.routes != routes:

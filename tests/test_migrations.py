@@ -247,20 +247,15 @@ def test_migration_of_a_locked_table_fails_with_one_line(own_database_url: str) 
     assert migrate(own_database_url, "downgrade", BEFORE_ITEM_LISTS).returncode == 0
 
 
-@pytest.mark.parametrize("locale", ["C", "POSIX"])
-def test_folder_of_any_name_migrates_in_any_locale(
-    tmp_path: Path,
-    migrations: Path,
-    empty_database_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-    locale: str,
+def test_folder_of_any_name_migrates_in_the_plainest_locale(
+    tmp_path: Path, migrations: Path, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ConfigParser takes a % for a variable, and Python has no UTF-8 by itself there."""
     folder = tmp_path / "100%x 색"
     folder.mkdir()
     for name in ("alembic", "pyproject.toml"):
         shutil.move(migrations / name, folder / name)
-    monkeypatch.setenv("LC_ALL", locale)
+    monkeypatch.setenv("LC_ALL", "C")
     assert migrate(empty_database_url, "upgrade", "head", folder=folder).returncode == 0
 
 

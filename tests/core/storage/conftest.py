@@ -3,7 +3,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
 from app.core.config import Settings
 from app.core.storage.folder import LocalFolder
@@ -16,6 +15,8 @@ BUCKET = "files"
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """Yield the URL of a server that is compatible with S3 and has a bucket."""
+    from moto.server import ThreadedMotoServer  # Other processes start faster without it.
+
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
