@@ -16,7 +16,7 @@ from sqlalchemy import (
     update,
 )
 
-from app.accounts.events import SessionEnded, UserChanged
+from app.accounts.events import KeysRevoked, SessionEnded, UserChanged
 from app.accounts.models import (
     NO_PASSWORD,
     ApiKey,
@@ -412,6 +412,7 @@ class ApiKeyRepository(CredentialRepository[ApiKey]):
 
     async def revoke_all(self, user_id: int, *, by: int | None = None) -> None:
         await self._end(delete(ApiKey).where(ApiKey.user_id == user_id), by)
+        self._events.record(KeysRevoked(user_id=user_id))
 
 
 class EmailTokenRepository(Repository[EmailToken]):

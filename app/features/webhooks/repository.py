@@ -1,8 +1,8 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, bindparam, delete, insert, select
+from sqlalchemy import Select, bindparam, delete, insert, select, update
 
 from app.accounts.models import User
 from app.accounts.ownership import OwnedRepository
@@ -12,7 +12,7 @@ from app.core.database.repository import Repository
 from app.core.database.session import Session
 from app.core.jobs.queue import JobQueue
 from app.core.security.principal import Principal
-from app.features.webhooks.models import DeliveryStatus, Webhook, WebhookDelivery
+from app.features.webhooks.models import DeliveryStatus, DisabledReason, Webhook, WebhookDelivery
 from app.features.webhooks.schemas import Subscription, WebhookRead
 
 SUBSCRIPTIONS = Query(
@@ -111,6 +111,16 @@ class DeliveryUnit:
 
     async def subscriptions(self, owner_id: int) -> Sequence[Subscription]:
         return await self._session.fetch(SUBSCRIPTIONS, {"owner_id": owner_id})
+
+    async def disable(self, owner_ids: Collection[int]) -> None:
+        statement = update(Webhook).where(Webhook.owner_id.in_(owner_ids), Webhook.is_enabled)
+        await self._session.execute(
+            statement.values(
+                is_enabled=False,
+                disabled_reason=DisabledReason.REVOKED,
+                version=Webhook.version + 1,
+            )
+        )
 
     async def get(self, message_id: str) -> Delivery | None:
         statement = (

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from standardwebhooks import WebhookVerificationError
@@ -19,6 +20,8 @@ from app.features.webhooks.repository import SUBSCRIPTIONS
 from app.features.webhooks.service import client, deliveries
 from app.features.webhooks.service.client import Outcome
 from tests.accounts.conftest import Outbox
+from tests.accounts.test_emails import NEW, post
+from tests.accounts.test_notices import move, verify_address
 from tests.conftest import Person, delete_account
 from tests.features.webhooks.receiver import Receiver, receiving
 from tests.features.webhooks.steps import (
@@ -339,6 +342,37 @@ async def test_deactivated_owner_gets_nothing(
     assert receiver.requests == []
     (delivery,) = await stored(app, WebhookDelivery)
     assert (delivery.status, delivery.error) == ("failed", "The webhook is disabled.")
+
+
+@pytest.mark.parametrize("end", ["reset", "undo", "password by a superuser"])
+async def test_webhook_of_a_thief_gets_nothing_once_the_owner_has_the_account_back(
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    ann: Person,
+    receiver: Receiver,
+    outbox: Outbox,
+    end: str,
+) -> None:
+    """Whoever knew the password, or signed up with the owner's address, may have made it."""
+    webhook = await make(ann, receiver.url)
+    match end:
+        case "reset":
+            await post(client, "password-reset", email=ann.email)
+            token = await outbox.token(ann.email, "reset")
+            assert await post(client, "password-reset/confirm", token=token, password=NEW) == 204
+        case "undo":
+            await verify_address(app, ann)
+            await move(client, outbox, ann, "thief@example.com")
+            token = await outbox.token(ann.email, "undo")
+            assert await post(client, "undo-email", token=token) == 204
+        case _:
+            await resources_of(app).accounts.users.set_password(ann.id, NEW)
+    await record(app, thing_event(ann.id))
+    await resources_of(app).jobs.drain()
+    assert receiver.requests == []
+    (found,) = await stored(app, Webhook)
+    assert (found.is_enabled, found.disabled_reason) == (False, "revoked")
+    assert found.version == webhook["version"] + 1
 
 
 async def test_old_deliveries_are_deleted(
