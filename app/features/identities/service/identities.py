@@ -143,6 +143,7 @@ class IdentityService:
             client,
             previous,
             is_complete=provider.second_factor,
+            is_recent=claims.is_recent,
         )
 
     async def confirm(self, principal: Principal, claims: Claims) -> str:

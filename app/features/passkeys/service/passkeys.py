@@ -209,7 +209,7 @@ class PasskeyService:
                 return await self._browsers.complete_sign_in_as(challenge, prove, client, previous)
             user_id = answered.passkey.user_id
             return await self._browsers.sign_in_as(
-                user_id, prove, client, previous, is_complete=True
+                user_id, prove, client, previous, is_complete=True, is_recent=True
             )
 
     async def grant(
