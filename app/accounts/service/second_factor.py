@@ -131,7 +131,7 @@ class SecondFactorService:
             await self._codes.record_refusal(user_id)
             raise WrongCode(WRONG_CODE)
         async with self._accounts.transaction() as accounts:
-            user = found(await accounts.users.lock(user_id), user_id)
+            user = await accounts.lock_user_of(principal)
             if await accounts.second_factors.has_app(user_id):
                 raise already_enabled()
             await accounts.second_factors.add(
@@ -164,7 +164,7 @@ class SecondFactorService:
     async def renew_confirmed_recovery_codes(self, principal: Principal) -> RecoveryCodes:
         """Replace the recovery codes of a user who has confirmed the session."""
         async with self._accounts.transaction() as accounts:
-            user = found(await accounts.users.lock(principal.user_id), principal.user_id)
+            user = await accounts.lock_user_of(principal)
             return await self._renew(accounts, user)
 
     async def disable(self, principal: Principal, data: SecondFactorProof) -> None:

@@ -121,7 +121,7 @@ class PasskeyService:
         passkey.name, passkey.user_id = data.name, principal.user_id
         passkey.user_handle = challenge.user_handle
         async with self._units.transaction() as unit:
-            user = found(await unit.users.lock(principal.user_id), principal.user_id)
+            user = await unit.lock_user_of(principal)
             # Otherwise whoever signs up with the address of somebody else could keep a way into
             # the account that its owner takes over by mail.
             if not user.is_verified:
