@@ -2,14 +2,15 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, bindparam, delete, insert, select, update
+from sqlalchemy import Select, bindparam, delete, insert, or_, select, update
 
-from app.accounts.models import User
+from app.accounts.models import ApiKey, AuthSession, User
 from app.accounts.ownership import OwnedRepository
 from app.core.database.pagination import Position, Sort
 from app.core.database.queries import Query, columns_of
 from app.core.database.repository import Repository
 from app.core.database.session import Session
+from app.core.errors import Unauthenticated
 from app.core.jobs.queue import JobQueue
 from app.core.security.principal import Principal
 from app.features.webhooks.models import DeliveryStatus, DisabledReason, Webhook, WebhookDelivery
@@ -23,6 +24,8 @@ SUBSCRIPTIONS = Query(
     Subscription,
 )
 
+CREDENTIALS = (AuthSession, ApiKey)
+
 
 class WebhookRepository(OwnedRepository[Webhook, WebhookRead]):
     """The webhooks of the principal. Nobody sees those of others, not even a superuser."""
@@ -31,10 +34,17 @@ class WebhookRepository(OwnedRepository[Webhook, WebhookRead]):
     schema = WebhookRead
 
     async def lock_owner(self) -> None:
-        """Let concurrent calls for the same owner wait for each other, up to the commit."""
+        """Let concurrent calls for the same owner wait for each other, up to the commit.
+
+        Raise Unauthenticated if the session or API key ended since the request began: otherwise a
+        thief's request that waits here could go on after the owner has ended them.
+        """
         owner = select(User.id).where(User.id == self.principal.user_id)
         # key_share: the owner's other rows, which refer to the same account, need not wait.
         await self._session.execute(owner.with_for_update(key_share=True))
+        ids = [select(each.id).where(each.id == self.principal.session_id) for each in CREDENTIALS]
+        if not await self._session.scalar(select(or_(*(each.exists() for each in ids)))):
+            raise Unauthenticated("The session has ended. Sign in again.")
 
     async def count_own(self) -> int:
         return await self.count(select(Webhook).where(*self._own()))

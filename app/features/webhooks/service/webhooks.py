@@ -117,6 +117,7 @@ class WebhookService:
         if changes.get("is_enabled"):
             changes["failing_since"] = None
         async with self._units.transaction() as unit:
+            await unit.webhooks.lock_owner()
             return await unit.webhooks.update(webhook_id, changes, expected)
 
     async def delete(self, webhook_id: int, expected: Versions) -> None:
