@@ -123,11 +123,12 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         params = self._params(**given, **page_params(self.model, sort, after, limit))
         return await self._session.fetch(query, params)
 
-    async def total(self, filters: Input) -> int:
+    async def total(self, filters: Input, limit: int | None = None) -> int:
+        """Count the rows, up to a limit."""
         given = self._given(filters)
         conditions = matching(self._class, self._sees_all, frozenset(given))
         statement: Select[Any] = select(self.model).where(*conditions)
-        return await self.count(statement, self._params(**given))
+        return await self.count(statement, self._params(**given), limit)
 
     async def create(self, values: Mapping[str, Any]) -> ReadT:
         values = {**values, **self._new()}

@@ -30,6 +30,10 @@ BADGE = (
     '<span class="badge good">{{{{ _("{}") }}}}</span>'
     "{{% endif %}}"
 )
+CHIP = (
+    '    ("is_offer", _("{}"), {{"true": _("{}"), "false": _("{}")}}'
+    '.get(form.get("is_offer"), form.get("is_offer"))),'
+)
 # The only lines of the example that are not generated for a resource with its fields.
 EXAMPLE_LINES = {
     "admin.py": [
@@ -51,6 +55,7 @@ EXAMPLE_LINES = {
     "templates/list.html": [
         '    <label for="is_offer">{{ _("Offers") }}</label>',
         OFFER_OPTIONS,
+        CHIP.format("Offers", "On offer", "Not on offer"),
         BADGE.format("On offer"),
     ],
 }
@@ -70,6 +75,7 @@ GENERATED_LINES = {
     "templates/list.html": [
         '    <label for="is_offer">{{ _("Offer") }}</label>',
         '      {% for value, label in (("", _("All")), ("true", _("Yes")), ("false", _("No"))) %}',
+        CHIP.format("Offer", "Yes", "No"),
         BADGE.format("Offer"),
     ],
 }

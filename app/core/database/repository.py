@@ -111,8 +111,11 @@ class Repository(Generic[ModelT]):
             added = result.all()
         return sorted(added, key=identity_of) if is_sqlite else added
 
-    async def count(self, statement: Select[ModelT], params: Params | None = None) -> int:
-        count = select(func.count()).select_from(statement.subquery())
+    async def count(
+        self, statement: Select[ModelT], params: Params | None = None, limit: int | None = None
+    ) -> int:
+        """Count the rows of a statement, up to a limit."""
+        count = select(func.count()).select_from(statement.limit(limit).subquery())
         return await self._session.scalar(count, params) or 0
 
     async def page(

@@ -7,10 +7,11 @@ from starlette.responses import Response
 
 from app.accounts.dependencies import Member
 from app.core.errors import Conflict, Stale
-from app.core.translation import mark
+from app.core.translation import gettext, mark
 from app.features.orders.dependencies import MemberOrders
 from app.features.orders.models import OrderStatus
-from app.features.orders.schemas import OrderQuery
+from app.features.orders.schemas import OrderQuery, OrderRead
+from app.web.bulk_delete import add_bulk_delete
 from app.web.flash import flash
 from app.web.forms import FormDep, expected_version
 from app.web.links import page_url
@@ -25,12 +26,16 @@ class OrderPages(ResourcePages):
     query = OrderQuery
     conflicts = (Stale, Conflict)
 
+    def title_of(self, record: OrderRead) -> str:
+        return gettext("Order {number}", number=record.number)
+
 
 async def get_order_pages(request: Request, member: Member, orders: MemberOrders) -> OrderPages:
     return OrderPages(request, member, orders)
 
 
 OrderPagesDep = Annotated[OrderPages, Depends(get_order_pages)]
+add_bulk_delete(router, get_order_pages, "orders")
 
 
 @router.get("")
