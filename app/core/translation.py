@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from functools import cache, lru_cache
 from gettext import GNUTranslations, NullTranslations
@@ -80,6 +80,13 @@ def current_language() -> Language:
     return known.get(tag) or known[ENGLISH]  # A job may be older than the removal of a language.
 
 
+def current_zone() -> tzinfo:
+    """Return the time zone of the reader of the page, or else UTC: see app/web/time_zone.py."""
+    scope = scope_var.get()
+    zone: tzinfo = UTC if scope is None else scope.get("time_zone", UTC)
+    return zone
+
+
 @contextmanager
 def use_language(tag: str) -> Iterator[None]:
     """Use a language in the block, such as that of a mail's recipient."""
@@ -145,11 +152,17 @@ def format_number(number: float, pattern: str | None = None) -> str:
 
 
 def format_time(value: datetime) -> str:
-    """Return the time in UTC, such as "Nov 27, 2026, 9:30 AM UTC"."""
-    utc, language = value.astimezone(UTC), current_language()
+    """Return the time in the reader's time zone, or such as "Nov 27, 2026, 9:30 AM UTC"."""
+    zone, language = current_zone(), current_language()
+    local = value.astimezone(zone)
     pattern = str(language.locale.datetime_formats["medium"])  # such as "{1}, {0}"
-    clock = _format_clock(utc.time().replace(second=0, microsecond=0), language.tag)
-    return f"{pattern.format(clock, _format_date(utc.date(), language.tag))} UTC"
+    clock = _format_clock(local.time().replace(second=0, microsecond=0), language.tag)
+    text = pattern.format(clock, format_day(local.date()))
+    return f"{text} UTC" if zone is UTC else text
+
+
+def format_day(day: date) -> str:
+    return _format_date(day, current_language().tag)
 
 
 def format_seconds(seconds: int) -> str:

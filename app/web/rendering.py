@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse
 
 from app.core.context import route_path
 from app.core.http.templates import MemoryBytecodeCache, compile_templates, translate_templates
-from app.core.translation import current_language, format_time, languages
+from app.core.translation import current_language, format_day, format_time, languages
 from app.web.flash import forget_flash, read_flash
 from app.web.forms import Form
 from app.web.links import TEMPLATE_FUNCTIONS, current_page
@@ -38,7 +38,7 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.globals |= TEMPLATE_FUNCTIONS | shared
-        self._environment.filters |= {"time": time_tag, "isolate": isolate}
+        self._environment.filters |= {"day": format_day, "time": time_tag, "isolate": isolate}
         translate_templates(self._environment)
 
     def compile(self) -> None:
@@ -92,9 +92,9 @@ def render(
 
 
 def time_tag(value: datetime) -> Markup:
-    """Format a time in UTC as an HTML element. The script converts it to the local time zone."""
+    """Format a time as an HTML element. The script converts it to the reader's variant."""
     utc = value.astimezone(UTC)
-    text = f'<time datetime="{utc:%Y-%m-%dT%H:%M:%SZ}">{format_time(utc)}</time>'
+    text = f'<time datetime="{utc:%Y-%m-%dT%H:%M:%SZ}">{format_time(value)}</time>'
     return Markup(text)  # noqa: S704 - without a user's text
 
 

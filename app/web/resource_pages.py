@@ -52,6 +52,8 @@ class ResourcePages:
     schema: ClassVar[type[BaseModel]]
     rows: ClassVar[Mapping[str, type[BaseModel]]] = {}
     """The fields that are lists of rows, and the schema of a row."""
+    recent_first: ClassVar[str] = "-updated_at"
+    """The sort order of the dashboard's recent records."""
     conflicts: ClassVar[tuple[type[AppError], ...]] = (Stale,)
     """The errors that a page shows beside the current state of the record. An error that comes from
     the database cannot be among them, since it ends the transaction."""
@@ -86,6 +88,11 @@ class ResourcePages:
         context |= {"list_url": partial(self._list_url, form), "max_total": MAX_TOTAL}
         sort = form.get("sort") or NEWEST_FIRST
         return self.render("list", form, page=page, sort=sort, **context)
+
+    def record_url(self, record: Any) -> str:
+        """Return the URL of the page of a record."""
+        values = {f"{self.name}_id": record.id}
+        return page_url(self._request, f"show_{self.name}", **values)
 
     def title_of(self, record: Any) -> str:
         """Return the words by which a page names a record."""

@@ -1,5 +1,3 @@
-"""`app items ...`."""
-
 from decimal import Decimal
 
 import typer

@@ -30,6 +30,7 @@ async def get_item_pages(request: Request, member: Member, items: MemberItems) -
 
 ItemPagesDep = Annotated[ItemPages, Depends(get_item_pages)]
 add_bulk_delete(router, get_item_pages, "items")
+DASHBOARD = [get_item_pages]
 
 
 @router.get("")

@@ -41,7 +41,10 @@ addEventListener("keydown", (event) => {
   menu.querySelector("summary").focus();
 });
 
-// Show times in the local time zone; the server writes UTC.
+// The server writes times in the time zone of this cookie, and in UTC without it.
+document.cookie = `time_zone=${Intl.DateTimeFormat().resolvedOptions().timeZone}; Path=${root.dataset.root}; Max-Age=${365 * 24 * 3600}; SameSite=Lax`;
+
+// Show times in the local time zone.
 // In the page's language, and in the visitor's variant of it, such as British English.
 const variant = navigator.languages.find((tag) => tag.split("-")[0] === root.lang.split("-")[0]);
 const format = new Intl.DateTimeFormat(variant ?? root.lang, { dateStyle: "medium", timeStyle: "short" });

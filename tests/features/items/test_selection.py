@@ -9,8 +9,8 @@ import pytest
 
 from app.web import bulk_delete, resource_pages
 from tests.conftest import Person, sign_in
-from tests.features.items.test_crud import make
-from tests.features.items.test_pages import ITEMS, LAMP, link, names
+from tests.features.items.test_crud import LAMP, make
+from tests.features.items.test_pages import ITEMS, link, names
 from tests.forms import form_of
 from tests.slices import needs
 

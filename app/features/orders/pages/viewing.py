@@ -15,7 +15,7 @@ from app.web.bulk_delete import add_bulk_delete
 from app.web.flash import flash
 from app.web.forms import FormDep, expected_version
 from app.web.links import page_url
-from app.web.resource_pages import ResourcePages
+from app.web.resource_pages import NEWEST_FIRST, ResourcePages
 
 router = APIRouter(prefix="/orders")
 
@@ -25,6 +25,7 @@ class OrderPages(ResourcePages):
     title = "number"
     query = OrderQuery
     conflicts = (Stale, Conflict)
+    recent_first = NEWEST_FIRST
 
     def title_of(self, record: OrderRead) -> str:
         return gettext("Order {number}", number=record.number)
@@ -36,6 +37,7 @@ async def get_order_pages(request: Request, member: Member, orders: MemberOrders
 
 OrderPagesDep = Annotated[OrderPages, Depends(get_order_pages)]
 add_bulk_delete(router, get_order_pages, "orders")
+DASHBOARD = [get_order_pages]
 
 
 @router.get("")
