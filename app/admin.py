@@ -3,9 +3,9 @@
 They sign in as on all other pages. Each slice declares its views in its `admin.py`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
@@ -27,9 +27,11 @@ from app.core.translation import mark
 from app.discovery import discover
 from app.web.admin_site import jobs
 from app.web.admin_site.site import Admin
+from app.web.admin_site.texts import AdminText
 from app.web.admin_site.view import AdminView
 from app.web.links import TEMPLATE_FUNCTIONS
 from app.web.navigation import Link
+from app.web.time_zone import set_time_zone
 
 PATH = "/admin"
 STATICS = f"{PATH}/statics/"
@@ -50,16 +52,22 @@ LINKS = [
 
 def add_admin(app: FastAPI) -> None:
     admin = Admin(ReadOnlySessions(app), PATH, app.title)
-    for module in (*discover("admin"), jobs):
-        for view in module.VIEWS:
-            # sqladmin stores state of an application on the class, so each one needs its own.
-            admin.add_view(cast("type[AdminView]", type(view)(view.__name__, (view,), {})))
+    for view in views():
+        # sqladmin stores state of an application on the class, so each one needs its own.
+        names = {name: AdminText(getattr(view, name)) for name in ("name", "name_plural")}
+        create_class: Any = type(view)
+        admin.add_view(create_class(view.__name__, (view,), names))
     admin.share(**TEMPLATE_FUNCTIONS)
     app.state.warm_up.append(admin.compile)
     guard = [Middleware(SuperusersOnly)]
     app.router.routes.append(Route(PATH, admin.index, middleware=guard))
     # Mounting the pages without sqladmin's own application leaves errors to this application.
     app.router.routes.append(Mount(PATH, routes=admin.pages(), name="admin", middleware=guard))
+
+
+def views() -> Iterator[type[AdminView]]:
+    for module in (*discover("admin"), jobs):
+        yield from module.VIEWS
 
 
 class ReadOnlySessions:
@@ -113,6 +121,7 @@ class SuperusersOnly:
         if not principal.is_superuser:
             raise Forbidden("The admin is for superusers.")
         await require_confirmation(request, principal)
+        await set_time_zone(request)
         if resources.settings.is_https:
             scope.update(at_public_url(scope, resources.settings.public_url))
 

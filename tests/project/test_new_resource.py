@@ -37,9 +37,9 @@ CHIP = (
 # The only lines of the example that are not generated for a resource with its fields.
 EXAMPLE_LINES = {
     "admin.py": [
+        "from typing import ClassVar",
         '    icon = "fa-solid fa-tag"',
         '    column_labels: ClassVar = {"is_offer": "On offer"}',
-        '        BooleanFilter(Item.is_offer, "On offer"),',
     ],
     "models.py": [
         '    """An item for sale. Replace it with a resource of your own."""',
@@ -63,7 +63,6 @@ EXAMPLE_LINES = {
 GENERATED_LINES = {
     "admin.py": [
         '    icon = "fa-solid fa-folder"',
-        '        BooleanFilter(Item.is_offer, "Offer"),',
     ],
     "pages.py": ['LINKS = [Link(mark("Items"), "/items", "members", order=3)]'],
     "router.py": [
