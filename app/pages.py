@@ -68,6 +68,7 @@ def build_site(settings: Settings, modules: list[Any]) -> Site:
     navigation = Navigation(settings, links, record_links)
     templates = Templates(
         folders("templates"),
+        settings.currency,
         site=NAME,
         description=DESCRIPTION,
         links_for=navigation.links_for,

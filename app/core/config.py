@@ -36,6 +36,7 @@ from app.core.setting_values import (
     EnvFileError,
     is_host_of_shell,
     list_of,
+    parse_currency,
     parse_database_url,
     parse_hosts,
     parse_listen_address,
@@ -155,6 +156,8 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8000"
     smtp_url: SecretStr | None = None
     mail_from: NameEmail = NameEmail(NAME, "noreply@example.com")
+
+    currency: Annotated[str, BeforeValidator(parse_currency)] = "USD"
 
     metrics_enabled: bool = False
     metrics_host: Annotated[str, BeforeValidator(parse_listen_address)] = "127.0.0.1"

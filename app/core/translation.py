@@ -5,6 +5,7 @@ catalog is compiled in memory: see docs/translating.md.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,7 +22,13 @@ from babel.dates import format_date, format_timedelta
 from babel.dates import format_time as babel_format_time
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+from babel.numbers import (
+    NumberFormatError,
+    format_currency,
+    format_decimal,
+    get_currency_precision,
+    parse_decimal,
+)
 from starlette.requests import HTTPConnection
 
 from app.core.context import scope_var
@@ -56,6 +63,7 @@ def languages() -> dict[str, Language]:
     found += [_read_language(file) for file in sorted(FOLDER.glob(f"*/{CATALOG}"))]
     for language in found:  # Babel reads the data of a locale when it formats the first time.
         format_timedelta(timedelta(0), locale=language.locale)
+        get_currency_precision("USD")
     return {language.tag: language for language in found}
 
 
@@ -143,8 +151,24 @@ def ngettext(singular: str, plural: str, number: int, **values: object) -> str:
     return translated.format_map(values) if values else translated
 
 
-def format_money(amount: Decimal) -> str:
-    return _format_decimal(amount, "#,##0.00", current_language().tag)
+def format_money(amount: Decimal, currency: str | None = None) -> str:
+    """Return an amount, such as "$1,234.50", or "1,234.50" without a currency."""
+    tag = current_language().tag
+    if currency is None:
+        return _format_decimal(amount, "#,##0.00", tag)
+    return _format_currency(amount, currency, tag)
+
+
+def plain_number(text: str) -> str:
+    """Return a number in the reader's notation, such as "$1,234.50", as "1234.50".
+
+    A text that is no such number is returned as it is.
+    """
+    typed = "".join(each for each in text if unicodedata.category(each) not in ("Sc", "Zs"))
+    try:
+        return str(parse_decimal(typed, current_language().locale, strict=True))
+    except NumberFormatError:
+        return text
 
 
 def format_number(number: float, pattern: str | None = None) -> str:
@@ -175,6 +199,14 @@ def format_seconds(seconds: int) -> str:
 @lru_cache(10_000)
 def _format_decimal(number: Decimal | float, pattern: str | None, tag: str) -> str:
     return format_decimal(number, pattern, locale=languages()[tag].locale)
+
+
+@lru_cache(10_000)
+def _format_currency(amount: Decimal, currency: str, tag: str) -> str:
+    # Yen and won have no decimals, but an amount that has some is shown with them.
+    is_exact = amount == round(amount, get_currency_precision(currency))
+    locale = languages()[tag].locale
+    return format_currency(amount, currency, locale=locale, currency_digits=is_exact)
 
 
 @lru_cache(10_000)

@@ -25,7 +25,7 @@ THEMES = ("light", "dark")
 class Templates:
     """The templates, named by slice ("accounts/login.html"), with the globals `shared`."""
 
-    def __init__(self, folders: Iterable[Path], **shared: Any) -> None:
+    def __init__(self, folders: Iterable[Path], currency: str, **shared: Any) -> None:
         loaders = {each.parent.name: FileSystemLoader(each) for each in (FOLDER, *folders)}
         self._environment = Environment(
             loader=PrefixLoader(loaders),
@@ -39,7 +39,7 @@ class Templates:
         )
         self._environment.globals |= TEMPLATE_FUNCTIONS | shared
         self._environment.filters |= {"day": format_day, "time": time_tag, "isolate": isolate}
-        translate_templates(self._environment)
+        translate_templates(self._environment, currency)
 
     def compile(self) -> None:
         compile_templates(self._environment, is_page)

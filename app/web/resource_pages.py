@@ -16,7 +16,7 @@ from app.core.resources import resources_of
 from app.core.security.principal import Principal
 from app.core.translation import gettext, mark
 from app.web.flash import flash
-from app.web.forms import FORM_ERRORS, Form, expected_version, translate_error
+from app.web.forms import FORM_ERRORS, Form, expected_version, translate_error, with_plain_numbers
 from app.web.links import page_url
 from app.web.navigation import ResponseException
 from app.web.once import SubmitOnce, new_form
@@ -164,7 +164,11 @@ class ResourcePages:
             raise ResponseException(await self.show(template, id_, form)) from error
 
     def _read(self, form: Form) -> Any:
-        return form.read(self.schema, **{name: form.take_rows(name) for name in self.rows})
+        rows = {
+            name: [with_plain_numbers(schema, row) for row in form.take_rows(name)]
+            for name, schema in self.rows.items()
+        }
+        return form.read(self.schema, **rows)
 
     async def _update(self, id_: int, form: Form) -> None:
         data = self._read(form)

@@ -86,13 +86,13 @@ def create_item(page: Page) -> None:
     page.get_by_role("link", name="New item").click()
     expect(page.get_by_label("Name")).to_be_focused()
     page.keyboard.type("Lamp")
-    page.get_by_label("Price").fill("1999.9")
+    page.get_by_label("Price").fill("$1,999.90")
     page.get_by_label("Description").fill("Brass")
     page.get_by_label("On offer").check()
     page.get_by_role("button", name="Save").dblclick()
     expect(page.get_by_text("“Lamp” created.")).to_be_visible()
     expect(page.locator("tbody tr")).to_contain_text(["Lamp"])
-    expect(page.locator("tbody .price")).to_have_text(["1,999.90"])
+    expect(page.locator("tbody .price")).to_have_text(["$1,999.90"])
 
 
 def leave_changed_form(page: Page) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime
-from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
@@ -22,7 +21,7 @@ from app.core.http.export import FORMATS
 from app.core.resources import Resources, resources_of
 from app.core.schemas import Output, Text
 from app.core.security.principal import Principal
-from app.core.translation import format_day, format_money, gettext
+from app.core.translation import format_day, gettext
 from app.web.admin_site.filters import BooleanFilter, ChoiceFilter, ValueFilter
 from app.web.admin_site.texts import AdminText, choice_label, label_of
 from app.web.forms import ErrorFields, Form, expected_version
@@ -72,7 +71,6 @@ class AdminView(ModelView):
         bool: _check_mark,
         date: format_day,
         datetime: time_tag,
-        Decimal: format_money,
         StrEnum: choice_label,
     }
     column_type_formatters_detail: ClassVar = column_type_formatters | {bool: _yes_or_no}

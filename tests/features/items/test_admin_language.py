@@ -55,7 +55,7 @@ async def test_numbers_and_times_are_the_readers(admin: httpx.AsyncClient, ann: 
     await make(ann, price="1234567.5")
     admin.cookies.set("time_zone", "Asia/Seoul")
     page = await admin.get("/admin/item/list", headers=KOREAN)
-    assert "<td>1,234,567.50</td>" in page.text
+    assert "<td>US$1,234,567.50</td>" in page.text
     assert re.search(r"<time [^>]*>20\d\d\. \d+\. \d+\. 오[전후] \d+:\d\d</time>", page.text)
 
 

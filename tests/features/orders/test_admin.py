@@ -17,7 +17,7 @@ async def test_list_shows_status_and_total(admin: httpx.AsyncClient, ann: Person
     await change_order(ann, order["id"], "place")
     page = await admin.get("/admin/order/list")
     assert ids(page) == [order["id"]]
-    for words in ("Placed", "59.97"):
+    for words in ("Placed", "$59.97"):
         assert f"<td>{words}</td>" in page.text
     for action in ("create", "edit", "delete"):
         assert f"/admin/order/{action}" not in page.text
