@@ -1,6 +1,7 @@
 """Orders in the admin, which is read-only."""
 
 import json
+import re
 from html import unescape
 
 import httpx
@@ -94,3 +95,14 @@ async def test_admin_changes_no_order(
 async def test_unknown_order_returns_404(admin: httpx.AsyncClient) -> None:
     for order_id in ("999", "x", str(10**30)):
         assert (await admin.get(f"/admin/order/details/{order_id}")).status_code == 404
+
+
+async def test_status_is_translated(admin: httpx.AsyncClient, ann: Person) -> None:
+    order = await make_order(ann, (await make_item(ann), 1))
+    page = await admin.get("/admin/order/list", headers={"Accept-Language": "ko"})
+    assert "<td>초안</td>" in page.text
+    for filter_ in ("전체", "초안", "확정", "발송"):
+        assert re.search(rf">\s*{filter_}\s*</a>", page.text)
+    path = f"/admin/order/details/{order['id']}"
+    details = await admin.get(path, headers={"Accept-Language": "ko"})
+    assert "<td>초안</td>" in details.text

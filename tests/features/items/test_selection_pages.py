@@ -12,7 +12,6 @@ from tests.conftest import Person, sign_in
 from tests.features.items.test_crud import LAMP, make
 from tests.features.items.test_pages import ITEMS, link, names
 from tests.forms import form_of
-from tests.slices import needs
 
 DELETE = "/items/delete"
 
@@ -73,22 +72,6 @@ async def test_changed_item_is_named_and_nothing_is_deleted(
     assert form == selected(lamp) | {"form_owner": str(ann.id)}
     assert (await browser.post(DELETE, data=form)).status_code == 303
     assert await stored(ann) == ["Table"]
-
-
-@needs("orders")
-async def test_item_in_use_is_named_and_nothing_is_deleted(
-    browser: httpx.AsyncClient, ann: Person
-) -> None:
-    lamp, desk, chair = [await make(ann, name=name) for name in ("Lamp", "Desk", "Chair")]
-    order = {"lines": [{"item_id": desk["id"], "quantity": 1}]}
-    assert (await ann.client.post("/api/v1/orders", json=order)).status_code == 201
-    page = await browser.post(DELETE, data=selected(lamp, desk, chair))
-    assert page.status_code == 409
-    assert "This item is in use and cannot be deleted." in page.text
-    assert re.findall(r'id="(select-\d+)-error"', page.text) == [f"select-{desk['id']}"]
-    assert await stored(ann) == ["Lamp", "Desk", "Chair"]
-    assert (await browser.post(DELETE, data=form_of(page))).status_code == 303
-    assert await stored(ann) == ["Desk"]
 
 
 async def test_other_users_item_is_not_found(

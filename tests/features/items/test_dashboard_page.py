@@ -28,8 +28,10 @@ def _fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def table(page: httpx.Response) -> dict[str, int]:
-    """Return the rows of the chart's table that are not zero."""
-    rows = re.findall(r'<th scope="row">(.*?)</th><td class="price">(\d+)</td>', page.text)
+    """Return the rows of the chart's table of items that are not zero."""
+    sections = re.findall("(?s)<section.*?</section>", page.text)
+    (panel,) = [each for each in sections if '<a href="/items">' in each]
+    rows = re.findall(r'<th scope="row">(.*?)</th><td class="price">(\d+)</td>', panel)
     assert len(rows) == dashboard.DAYS
     return {day: int(number) for day, number in rows if number != "0"}
 
