@@ -136,12 +136,16 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         return await self.count(statement, self._params(**given), limit)
 
     async def count_created(self, times: Times) -> Counts:
-        """Count the rows, and those created between each two of the times, in one statement."""
+        """Count the rows, and those created between each two of the times, in one statement.
+
+        If there are too many to count, the oldest are left out.
+        """
         model: Any = self.model
         ids = select(model.id).where(*self.visible).limit(MAX_COUNT)
         total = select(func.count()).select_from(ids.subquery()).scalar_subquery()
         made = select(model.created_at).where(*self.visible, model.created_at >= times[0])
-        made_at = made.limit(MAX_COUNT).subquery().c.created_at
+        newest = made.order_by(model.created_at.desc()).limit(MAX_COUNT)
+        made_at = newest.subquery().c.created_at
         statement = select(
             total, *(func.count().filter(made_at >= a, made_at < b) for a, b in pairwise(times))
         )

@@ -12,6 +12,7 @@ from markupsafe import escape
 
 from app.core.translation import gettext, mark
 
+# sqladmin's filters have these.
 OTHERS = (mark("All"), mark("Yes"), mark("No"))
 
 
