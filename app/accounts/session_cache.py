@@ -135,8 +135,8 @@ def forget_changed(cache: SessionCache, absences: Absences, events: Iterable[Eve
             absences.forget_user(event.user_id)
 
 
-def beat_statement(triggers: Iterable[tuple[str, str]]) -> TextClause:
-    """Return the statement that sends a heartbeat if all triggers exist, each with its table."""
+def beat_query(triggers: Iterable[tuple[str, str]]) -> TextClause:
+    """Return the statement that sends a heartbeat if each table has its trigger."""
     rows = [f"(to_regclass('{table}'), '{trigger}')" for table, trigger in triggers]
     return text(
         f"""
@@ -155,9 +155,7 @@ class SessionLease:
         self._cache = cache
         self._memories: Sequence[LeasedMemory] = (cache, absences)
         self._database = database
-        self._beat_statement = beat_statement(
-            [*TRIGGERS, *declared("models", "NOTIFYING_TRIGGERS")]
-        )
+        self._beat_query = beat_query([*TRIGGERS, *declared("models", "NOTIFYING_TRIGGERS")])
         self._busy = asyncio.Lock()
         self._name = token_hex(8)
         self._is_reported = False
@@ -218,9 +216,7 @@ class SessionLease:
         beat = f"beat:{self._name}:{time.monotonic()}"
         try:
             async with asyncio.timeout(LEASE_SECONDS), self._database.transaction() as session:
-                sent = await session.execute(
-                    self._beat_statement, {"channel": CHANNEL, "beat": beat}
-                )
+                sent = await session.execute(self._beat_query, {"channel": CHANNEL, "beat": beat})
         except (TimeoutError, Unavailable) as error:
             self._report(error)
         else:

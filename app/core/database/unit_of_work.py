@@ -59,9 +59,7 @@ class Database:
         url = settings.database
         self._commit_order = CommitOrder(publish)
         self._invalidate = invalidate
-        self.before_commit: Sequence[
-            BeforeCommit
-        ] = ()  # They are set later, since they may use it.
+        self.before_commit: Sequence[BeforeCommit] = ()  # They are set later, since they use it.
         pool: dict[str, Any] = {
             "poolclass": FairPool,
             "pool_size": settings.database_pool_size,
