@@ -12,8 +12,8 @@ MAX_USERS = 10_000
 class LeasedMemory(ABC):
     """A memory that may be used while this process holds a lease: while it hears of every change.
 
-    What was read from the database is put into it with a mark that was taken before. If anything
-    was forgotten since the mark, it may be what was read.
+    What was read from the database is put into it with a mark that was taken before the query. If
+    anything was forgotten since then, what was read may be out of date, and is not remembered.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Absences(LeasedMemory):
     def put(self, mark: int, user_id: int, kind: str) -> None:
         """Remember that the user has nothing of the kind, unless anything changed since the mark.
 
-        Call it after the commit: what is rolled back was not absent.
+        Call it after the commit: a rollback may restore what the transaction has deleted.
         """
         if not self.may_put(mark):
             return
