@@ -110,11 +110,11 @@ def test_pages_of_the_second_factor_are_accessible(
     page.get_by_role("button", name="Sign out", exact=True).click()
     page.get_by_label("Email").fill(member)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("heading", name="Enter a code")).to_be_visible()
     check(page)
     page.get_by_label("Code").fill(totp.at(time.time(), counter_offset=1))
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("heading", name="Items", exact=True)).to_be_visible()
 
 

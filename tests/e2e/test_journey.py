@@ -51,7 +51,7 @@ def test_pages_work_below_the_prefix_of_a_proxy(
         page.goto("/shop/items")
         page.get_by_label("Email").fill("ann@example.com")
         page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Sign in", exact=True).click()
         expect(page.get_by_text("No items yet")).to_be_visible()
         assert api.post("/api/v1/items", json={"name": "Lamp", "price": 1}).status_code == 201
         expect(page.get_by_role("link", name="Lamp")).to_be_visible()  # by the live feed
