@@ -10,8 +10,8 @@ from app.core.translation import ENGLISH, use_language
 from app.features.webhooks.dependencies import build_deliveries, build_outbox
 
 
-async def queue_webhooks(session: Session, events: Sequence[Event]) -> None:
-    await build_outbox(session).add(events)
+async def queue_webhooks(resources: Resources, session: Session, events: Sequence[Event]) -> None:
+    await build_outbox(resources, session).add(events)
 
 
 async def send_webhook(resources: Resources, message_id: str, turn: int) -> None:
