@@ -3,9 +3,11 @@
 They sign in as on all other pages. Each slice declares its views in its `admin.py`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from decimal import Decimal
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
@@ -23,13 +25,15 @@ from app.core.context import route_path
 from app.core.errors import Forbidden
 from app.core.resources import Resources, resources_of
 from app.core.security.policy_headers import content_security_policy
-from app.core.translation import mark
+from app.core.translation import format_money, mark
 from app.discovery import discover
 from app.web.admin_site import jobs
 from app.web.admin_site.site import Admin
+from app.web.admin_site.texts import AdminText
 from app.web.admin_site.view import AdminView
 from app.web.links import TEMPLATE_FUNCTIONS
 from app.web.navigation import Link
+from app.web.time_zone import set_time_zone
 
 PATH = "/admin"
 STATICS = f"{PATH}/statics/"
@@ -50,16 +54,32 @@ LINKS = [
 
 def add_admin(app: FastAPI) -> None:
     admin = Admin(ReadOnlySessions(app), PATH, app.title)
-    for module in (*discover("admin"), jobs):
-        for view in module.VIEWS:
-            # sqladmin stores state of an application on the class, so each one needs its own.
-            admin.add_view(cast("type[AdminView]", type(view)(view.__name__, (view,), {})))
-    admin.share(**TEMPLATE_FUNCTIONS)
+    for view in views():
+        # sqladmin stores state of an application on the class, so each one needs its own.
+        create_class: Any = type(view)
+        admin.add_view(create_class(view.__name__, (view,), own_attributes(view, app)))
+    admin.share(app.state.settings.currency, **TEMPLATE_FUNCTIONS)
     app.state.warm_up.append(admin.compile)
     guard = [Middleware(SuperusersOnly)]
     app.router.routes.append(Route(PATH, admin.index, middleware=guard))
     # Mounting the pages without sqladmin's own application leaves errors to this application.
     app.router.routes.append(Mount(PATH, routes=admin.pages(), name="admin", middleware=guard))
+
+
+def own_attributes(view: type[AdminView], app: FastAPI) -> dict[str, Any]:
+    """Return the attributes of a view for an application: its names, and how it shows prices."""
+    money = {Decimal: partial(format_money, currency=app.state.settings.currency)}
+    return {
+        "name": AdminText(view.name),
+        "name_plural": AdminText(view.name_plural),
+        "column_type_formatters": view.column_type_formatters | money,
+        "column_type_formatters_detail": view.column_type_formatters_detail | money,
+    }
+
+
+def views() -> Iterator[type[AdminView]]:
+    for module in (*discover("admin"), jobs):
+        yield from module.VIEWS
 
 
 class ReadOnlySessions:
@@ -113,6 +133,7 @@ class SuperusersOnly:
         if not principal.is_superuser:
             raise Forbidden("The admin is for superusers.")
         await require_confirmation(request, principal)
+        await set_time_zone(request)
         if resources.settings.is_https:
             scope.update(at_public_url(scope, resources.settings.public_url))
 

@@ -5,6 +5,7 @@ They are optional: docs/adding-a-resource.md says how to delete them.
 
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 
@@ -17,15 +18,19 @@ from app.core.resources import resources_of
 from app.discovery import discover, folders, optional
 from app.web import assets, home, languages, problems
 from app.web.assets import Assets
+from app.web.dashboard import Dashboard
 from app.web.error_pages import ErrorPages
 from app.web.links import PagePaths
 from app.web.navigation import Navigation, ResponseException, send_response
 from app.web.rendering import Templates
 from app.web.site import Site
+from app.web.time_zone import set_time_zone
 
 
 def add_pages(app: FastAPI) -> None:
-    modules = [*pages(app.state.settings)]
+    modules: list[Any] = [*pages(app.state.settings)]
+    if panels := [each for module in modules for each in getattr(module, "DASHBOARD", ())]:
+        modules.append(Dashboard(panels))
     app.state.site = build_site(app.state.settings, modules)
     app.state.warm_up.append(app.state.site.templates.compile)
     app.add_middleware(ErrorPages, find_visitor=find_visitor)
@@ -35,7 +40,9 @@ def add_pages(app: FastAPI) -> None:
     app.include_router(assets.router)
     for module in (home, languages, problems, *modules):
         # Every page shows the visitor in its navigation bar.
-        app.include_router(module.router, dependencies=[Depends(get_visitor)])
+        app.include_router(
+            module.router, dependencies=[Depends(get_visitor), Depends(set_time_zone)]
+        )
 
 
 async def find_visitor(request: Request) -> None:
@@ -52,7 +59,7 @@ def pages(settings: Settings) -> Iterator[ModuleType]:
             yield module
 
 
-def build_site(settings: Settings, modules: list[ModuleType]) -> Site:
+def build_site(settings: Settings, modules: list[Any]) -> Site:
     """Read the static files and collect the links of the navigation bar."""
     files = Assets(folders("static"))
     linked = [*modules, optional("app.admin")]
@@ -61,6 +68,7 @@ def build_site(settings: Settings, modules: list[ModuleType]) -> Site:
     navigation = Navigation(settings, links, record_links)
     templates = Templates(
         folders("templates"),
+        settings.currency,
         site=NAME,
         description=DESCRIPTION,
         links_for=navigation.links_for,

@@ -7,12 +7,14 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import to_thread
 
 from app.accounts.dependencies import AccountServices, build_services
-from app.accounts.session_cache import SessionCache, SessionLease
+from app.accounts.memory import Absences
+from app.accounts.session_cache import SessionCache, SessionLease, forget_changed
 from app.core.config import Settings
 from app.core.database.pagination import Cursors
 from app.core.database.startup import check_clock
@@ -63,6 +65,7 @@ class Resources:
     jobs: JobRunner
     storage: Storage
     session_cache: SessionCache
+    absences: Absences
     session_lease: SessionLease
     accounts: AccountServices
     _kept: dict[Callable[..., Any], Any] = field(default_factory=dict)
@@ -116,13 +119,10 @@ def serving_metrics(
 def build_resources(settings: Settings) -> Resources:
     key = settings.signing_key
     broadcast = build_broadcast(settings.redis)
-    session_cache = SessionCache()
+    session_cache, absences = SessionCache(), Absences()
     job_modules = [*discover("jobs")]
     database = Database(
-        settings,
-        broadcast.publish,
-        session_cache.hear,
-        [call for module in job_modules for call in getattr(module, "BEFORE_COMMIT", ())],
+        settings, broadcast.publish, partial(forget_changed, session_cache, absences)
     )
     cursors = Cursors(derive_key(key, "cursor"))
     rate_limiter = RateLimiter(settings.redis, derive_key(key, "rate limit"))
@@ -156,10 +156,16 @@ def build_resources(settings: Settings) -> Resources:
         jobs=jobs,
         storage=storage,
         session_cache=session_cache,
-        session_lease=SessionLease(session_cache, database),
+        absences=absences,
+        session_lease=SessionLease(session_cache, absences, database),
         accounts=accounts,
     )
     jobs.resources = resources
+    database.before_commit = [
+        partial(call, resources)
+        for module in job_modules
+        for call in getattr(module, "BEFORE_COMMIT", ())
+    ]
     return resources
 
 

@@ -502,8 +502,8 @@ async def counted_statements(app: FastAPI) -> AsyncIterator[list[str]]:
     """Record the statements that are sent to the database.
 
     The look-up of the user's session is left out: on PostgreSQL, sessions are cached in memory
-    (`app/accounts/session_cache.py`). So is the look-up of webhooks, one for each transaction with
-    events (`app/features/webhooks`).
+    (`app/accounts/session_cache.py`). So is the look-up of webhooks, which is remembered under the
+    same lease (`app/accounts/memory.py`).
     """
     database, seen = app.state.resources.database, list[str]()
 

@@ -11,6 +11,19 @@ depends_on = None
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 UtcDateTime = sa.DateTime(timezone=True)
 
+# On PostgreSQL, the processes remember which users have no enabled webhook.
+NOTIFY = (
+    """
+    CREATE FUNCTION notify_webhook_enabled() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_notify('auth_sessions', 'user:' || NEW.owner_id); RETURN NULL; END $$
+    """,
+    """
+    CREATE TRIGGER notify_webhook_enabled
+    AFTER INSERT OR UPDATE OF owner_id, is_enabled ON webhooks
+    FOR EACH ROW WHEN (NEW.is_enabled) EXECUTE FUNCTION notify_webhook_enabled()
+    """,
+)
+
 
 def upgrade() -> None:
     op.create_table(
@@ -70,8 +83,13 @@ def upgrade() -> None:
         "ix_webhook_deliveries_webhook_id_id", "webhook_deliveries", ["webhook_id", "id"]
     )
     op.create_index("ix_webhook_deliveries_created_at", "webhook_deliveries", ["created_at"])
+    if op.get_context().dialect.name == "postgresql":
+        for statement in NOTIFY:
+            op.execute(statement)
 
 
 def downgrade() -> None:
     op.drop_table("webhook_deliveries")
     op.drop_table("webhooks")
+    if op.get_context().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION notify_webhook_enabled()")

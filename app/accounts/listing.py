@@ -40,13 +40,22 @@ class OwnedListing(Generic[ReadT]):
 
         No connection is held while a search waits for its turn.
         """
-        is_search = query.with_total or getattr(query, "q", None) is not None
+        is_count = query.with_total and query.max_count is None
+        is_search = is_count or getattr(query, "q", None) is not None
         async with self._searches.hold(self._user_id) if is_search else nullcontext():
             sort = Sort(query.sort)
             after = self._cursors.read(query.cursor, sort)
             page = await rows.list(query, sort, after, query.limit + 1)
-            total = await rows.total(query) if query.with_total else None
+            total = await self._total(rows, query, page) if query.with_total else None
         return self._cursors.page(self._page_type, page, query.limit, sort, total)
+
+    async def _total(
+        self, rows: OwnedRepository[Any, ReadT], query: Any, page: Sequence[ReadT]
+    ) -> int:
+        """Count the rows, unless the first page has all of them."""
+        if query.cursor is None and len(page) <= query.limit:
+            return len(page)
+        return await rows.total(query, query.max_count)
 
     async def pages(self, query: Any) -> AsyncIterator[Sequence[ReadT]]:
         """Yield all rows that match the filters of a query, a thousand at a time.

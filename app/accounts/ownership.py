@@ -6,6 +6,7 @@ after the table, which a slice grants to superusers.
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import Field
@@ -16,6 +17,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     false,
+    func,
     insert,
     select,
     update,
@@ -28,8 +30,11 @@ from app.core.database.models import Base, utc_now
 from app.core.database.pagination import Position, Sort
 from app.core.database.queries import Query, columns_of
 from app.core.database.repository import (
+    MAX_COUNT,
     MAX_VERSIONS,
+    Counts,
     Repository,
+    Times,
     Versions,
     page_params,
     page_statement,
@@ -137,11 +142,29 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         params = self._params(**given, **page_params(self.model, sort, after, limit))
         return await self._session.fetch(query, params)
 
-    async def total(self, filters: Input) -> int:
+    async def total(self, filters: Input, limit: int | None = None) -> int:
+        """Count the rows, up to a limit."""
         given = self._given(filters)
         conditions = matching(self._class, self._sees_all, frozenset(given))
         statement: Select[Any] = select(self.model).where(*conditions)
-        return await self.count(statement, self._params(**given))
+        return await self.count(statement, self._params(**given), limit)
+
+    async def count_created(self, times: Times) -> Counts:
+        """Count the rows, and those created between each two of the times, in one statement.
+
+        If there are too many to count, the oldest are left out.
+        """
+        model: Any = self.model
+        ids = select(model.id).where(*self.visible).limit(MAX_COUNT)
+        total = select(func.count()).select_from(ids.subquery()).scalar_subquery()
+        made = select(model.created_at).where(*self.visible, model.created_at >= times[0])
+        newest = made.order_by(model.created_at.desc()).limit(MAX_COUNT)
+        made_at = newest.subquery().c.created_at
+        statement = select(
+            total, *(func.count().filter(made_at >= a, made_at < b) for a, b in pairwise(times))
+        )
+        counted = (await self._session.execute(statement, self._params())).one()
+        return Counts(counted[0], counted[1:])
 
     async def create(self, values: Mapping[str, Any]) -> ReadT:
         values = {**values, **self._new()}

@@ -9,12 +9,15 @@ without the triggers. Without the lease, and always on SQLite, each request asks
 
 PostgreSQL delivers in the order of the commits. So a heartbeat that is heard says that every end
 before the time at which it was sent has been heard, too.
+
+Whatever else is remembered of users (`app.accounts.memory`) is under the same lease. The table that
+it is read from has a trigger that notifies the channel of `user:ID`.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,14 +27,16 @@ from typing import Any, Literal
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from app.accounts.events import SessionEnded, UserChanged
+from app.accounts.memory import Absences, LeasedMemory
 from app.core.database.engine import PostgresConnection
 from app.core.database.events import Event
 from app.core.database.unit_of_work import Database
 from app.core.errors import Unavailable
 from app.core.security.principal import Principal
+from app.discovery import declared
 
 CHANNEL = "auth_sessions"  # the migration's triggers notify it
 MAX_ENTRIES = 10_000
@@ -41,24 +46,14 @@ RETRY_SECONDS = 1
 CONNECT_SECONDS = 5
 CLOSE_SECONDS = 1
 
-TRIGGERS = (
-    "notify_session_ended",
-    "notify_sessions_emptied",
-    "notify_user_changed",
-    "notify_user_deleted",
-    "notify_api_key_ended",
-    "notify_api_keys_emptied",
-)
-BEAT = text(
-    f"""
-    SELECT pg_notify(:channel, :beat) WHERE {len(TRIGGERS)} = (
-        SELECT count(*) FROM pg_trigger
-        WHERE tgrelid IN
-            (to_regclass('users'), to_regclass('auth_sessions'), to_regclass('api_keys'))
-        AND tgname IN {TRIGGERS} AND tgenabled IN ('O', 'A')
-    )
-    """  # noqa: S608 - constants
-)
+TRIGGERS = [
+    ("auth_sessions", "notify_session_ended"),
+    ("auth_sessions", "notify_sessions_emptied"),
+    ("users", "notify_user_changed"),
+    ("users", "notify_user_deleted"),
+    ("api_keys", "notify_api_key_ended"),
+    ("api_keys", "notify_api_keys_emptied"),
+]
 logger = logging.getLogger("app.accounts")
 
 
@@ -68,33 +63,17 @@ class Entry:
     expires_at: float  # seconds since the epoch
 
 
-class SessionCache:
+class SessionCache(LeasedMemory):
     """Maps digests of tokens, cookies and API keys to their callers."""
 
     def __init__(self) -> None:
-        self._held_until = float("-inf")  # monotonic
+        super().__init__()
         self._entries = dict[bytes, Entry]()
         self._by_session = dict[UUID, set[bytes]]()
         self._by_user = dict[int, set[bytes]]()
-        self._changes = 0
-
-    @property
-    def is_held(self) -> bool:
-        return time.monotonic() < self._held_until
 
     def size(self) -> int:
         return len(self._entries)
-
-    def hold_until(self, until: float) -> None:
-        """Allow the use of the memory until the given time of the monotonic clock."""
-        if not self.is_held:  # something may have been missed
-            self.forget_all()
-        self._held_until = until
-
-    def lapse(self) -> None:
-        """Stop the use of the memory, since ends of sessions may be missed."""
-        self._held_until = float("-inf")
-        self.forget_all()
 
     def get(self, digest: bytes) -> Principal | None:
         entry = self._entries.get(digest)
@@ -102,16 +81,12 @@ class SessionCache:
             return None
         return entry.principal
 
-    def mark(self) -> int:
-        """Return a mark to take before the database is asked: see `put`."""
-        return self._changes
-
     def put(self, mark: int, digest: bytes, principal: Principal, expires_at: float) -> None:
         """Remember the principal, unless any session has ended since the mark.
 
         It may be this one, after the database was read.
         """
-        if not self.is_held or mark != self._changes:
+        if not self.may_put(mark):
             return
         if len(self._entries) >= MAX_ENTRIES:
             self._forget(next(iter(self._entries)))  # the oldest
@@ -124,24 +99,14 @@ class SessionCache:
         for digest in [*self._by_session.get(session_id, ())]:
             self._forget(digest)
 
-    def forget_user(self, user_id: int) -> None:
-        self._changes += 1
+    def _drop_user(self, user_id: int) -> None:
         for digest in [*self._by_user.get(user_id, ())]:
             self._forget(digest)
 
-    def forget_all(self) -> None:
-        self._changes += 1
+    def _drop_all(self) -> None:
         self._entries.clear()
         self._by_session.clear()
         self._by_user.clear()
-
-    def hear(self, events: Iterable[Event]) -> None:
-        """Forget the sessions that this process has just ended, before it answers."""
-        for event in events:
-            if isinstance(event, SessionEnded):
-                self.forget_session(event.session_id)
-            elif isinstance(event, UserChanged):
-                self.forget_user(event.user_id)
 
     def _forget(self, digest: bytes) -> None:
         principal = self._entries.pop(digest).principal
@@ -160,12 +125,37 @@ def cache_key(kind: Literal["token", "cookie", "key"], secret: str) -> bytes:
     return sha256(f"{kind}:{secret}".encode(errors="replace")).digest()
 
 
-class SessionLease:
-    """Lets a cache be used while this process hears of every end."""
+def forget_changed(cache: SessionCache, absences: Absences, events: Iterable[Event]) -> None:
+    """Forget what this process has just ended or changed, before it answers."""
+    for event in events:
+        if isinstance(event, SessionEnded):
+            cache.forget_session(event.session_id)
+        elif isinstance(event, UserChanged):
+            cache.forget_user(event.user_id)
+            absences.forget_user(event.user_id)
 
-    def __init__(self, cache: SessionCache, database: Database) -> None:
+
+def beat_query(triggers: Iterable[tuple[str, str]]) -> TextClause:
+    """Return the statement that sends a heartbeat if each table has its trigger."""
+    rows = [f"(to_regclass('{table}'), '{trigger}')" for table, trigger in triggers]
+    return text(
+        f"""
+        SELECT pg_notify(:channel, :beat) WHERE {len(rows)} = (
+            SELECT count(*) FROM pg_trigger
+            WHERE (tgrelid, tgname) IN ({", ".join(rows)}) AND tgenabled IN ('O', 'A')
+        )
+        """  # noqa: S608 - constants
+    )
+
+
+class SessionLease:
+    """Lets the memories be used while this process hears of every end and change."""
+
+    def __init__(self, cache: SessionCache, absences: Absences, database: Database) -> None:
         self._cache = cache
+        self._memories: Sequence[LeasedMemory] = (cache, absences)
         self._database = database
+        self._beat_query = beat_query([*TRIGGERS, *declared("models", "NOTIFYING_TRIGGERS")])
         self._busy = asyncio.Lock()
         self._name = token_hex(8)
         self._is_reported = False
@@ -200,7 +190,7 @@ class SessionLease:
                     await self._beat()
                 await asyncio.sleep(HEARTBEAT_SECONDS)
         finally:
-            self._cache.lapse()
+            self._lapse()
             with suppress(Exception):
                 await listener.close(timeout=CLOSE_SECONDS)
 
@@ -226,7 +216,7 @@ class SessionLease:
         beat = f"beat:{self._name}:{time.monotonic()}"
         try:
             async with asyncio.timeout(LEASE_SECONDS), self._database.transaction() as session:
-                sent = await session.execute(BEAT, {"channel": CHANNEL, "beat": beat})
+                sent = await session.execute(self._beat_query, {"channel": CHANNEL, "beat": beat})
         except (TimeoutError, Unavailable) as error:
             self._report(error)
         else:
@@ -238,17 +228,21 @@ class SessionLease:
         if kind == "session":
             self._cache.forget_session(UUID(id_))
         elif kind == "user":
-            self._cache.forget_user(int(id_))
+            for memory in self._memories:
+                memory.forget_user(int(id_))
         elif kind == "all":
-            self._cache.forget_all()
+            for memory in self._memories:
+                memory.forget_all()
         elif kind == "beat":
             name, _, sent_at = id_.partition(":")
             if name == self._name:
-                self._cache.hold_until(float(sent_at) + LEASE_SECONDS)
+                for memory in self._memories:
+                    memory.hold_until(float(sent_at) + LEASE_SECONDS)
                 self._is_reported = False
 
-    def _lapse(self, _: object) -> None:
-        self._cache.lapse()
+    def _lapse(self, _: object = None) -> None:
+        for memory in self._memories:
+            memory.lapse()
 
     def _report(self, error: Exception) -> None:
         if not self._is_reported:

@@ -37,6 +37,7 @@ from app.core.setting_values import (
     EnvFileError,
     is_host_of_shell,
     list_of,
+    parse_currency,
     parse_database_url,
     parse_hosts,
     parse_listen_address,
@@ -162,6 +163,8 @@ class Settings(BaseSettings):
     mail_from: NameEmail = NameEmail(NAME, "noreply@example.com")
 
     webhook_allowed_networks: Networks = []
+
+    currency: Annotated[str, BeforeValidator(parse_currency)] = "USD"
 
     metrics_enabled: bool = False
     metrics_host: Annotated[str, BeforeValidator(parse_listen_address)] = "127.0.0.1"

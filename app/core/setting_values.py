@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+from babel.numbers import is_currency
 from dotenv.parser import parse_stream
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -147,6 +148,12 @@ def parse_proxies(value: str) -> list[str]:
         ) from None
     address = text.partition("/")[0]
     raise ValueError(f"{value!r} should be {network} for the network, or {address} for the address")
+
+
+def parse_currency(value: object) -> object:
+    if not isinstance(value, str) or not is_currency(value):
+        raise ValueError(f"{value!r} should be a currency code of ISO 4217, such as EUR")
+    return value
 
 
 def parse_listen_address(value: object) -> object:

@@ -5,10 +5,11 @@ catalog is compiled in memory: see docs/translating.md.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from functools import cache, lru_cache
 from gettext import GNUTranslations, NullTranslations
@@ -21,7 +22,13 @@ from babel.dates import format_date, format_timedelta
 from babel.dates import format_time as babel_format_time
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+from babel.numbers import (
+    NumberFormatError,
+    format_currency,
+    format_decimal,
+    get_currency_precision,
+    parse_decimal,
+)
 from starlette.requests import HTTPConnection
 
 from app.core.context import scope_var
@@ -56,6 +63,7 @@ def languages() -> dict[str, Language]:
     found += [_read_language(file) for file in sorted(FOLDER.glob(f"*/{CATALOG}"))]
     for language in found:  # Babel reads the data of a locale when it formats the first time.
         format_timedelta(timedelta(0), locale=language.locale)
+        get_currency_precision("USD")
     return {language.tag: language for language in found}
 
 
@@ -78,6 +86,13 @@ def current_language() -> Language:
             tag = scope["language"] = choose_language(HTTPConnection(scope))
     known = languages()
     return known.get(tag) or known[ENGLISH]  # A job may be older than the removal of a language.
+
+
+def current_zone() -> tzinfo:
+    """Return the time zone of the reader of the page, or else UTC: see app/web/time_zone.py."""
+    scope = scope_var.get()
+    zone: tzinfo = UTC if scope is None else scope.get("time_zone", UTC)
+    return zone
 
 
 @contextmanager
@@ -136,8 +151,24 @@ def ngettext(singular: str, plural: str, number: int, **values: object) -> str:
     return translated.format_map(values) if values else translated
 
 
-def format_money(amount: Decimal) -> str:
-    return _format_decimal(amount, "#,##0.00", current_language().tag)
+def format_money(amount: Decimal, currency: str | None = None) -> str:
+    """Return an amount, such as "$1,234.50", or "1,234.50" without a currency."""
+    tag = current_language().tag
+    if currency is None:
+        return _format_decimal(amount, "#,##0.00", tag)
+    return _format_currency(amount, currency, tag)
+
+
+def plain_number(text: str) -> str:
+    """Return a number in the reader's notation, such as "$1,234.50", as "1234.50".
+
+    A text that is no such number is returned as it is.
+    """
+    typed = "".join(each for each in text if unicodedata.category(each) not in ("Sc", "Zs"))
+    try:
+        return str(parse_decimal(typed, current_language().locale, strict=True))
+    except NumberFormatError:
+        return text
 
 
 def format_number(number: float, pattern: str | None = None) -> str:
@@ -145,11 +176,17 @@ def format_number(number: float, pattern: str | None = None) -> str:
 
 
 def format_time(value: datetime) -> str:
-    """Return the time in UTC, such as "Nov 27, 2026, 9:30 AM UTC"."""
-    utc, language = value.astimezone(UTC), current_language()
+    """Return the time in the reader's time zone, or such as "Nov 27, 2026, 9:30 AM UTC"."""
+    zone, language = current_zone(), current_language()
+    local = value.astimezone(zone)
     pattern = str(language.locale.datetime_formats["medium"])  # such as "{1}, {0}"
-    clock = _format_clock(utc.time().replace(second=0, microsecond=0), language.tag)
-    return f"{pattern.format(clock, _format_date(utc.date(), language.tag))} UTC"
+    clock = _format_clock(local.time().replace(second=0, microsecond=0), language.tag)
+    text = pattern.format(clock, format_day(local.date()))
+    return f"{text} UTC" if zone is UTC else text
+
+
+def format_day(day: date) -> str:
+    return _format_date(day, current_language().tag)
 
 
 def format_seconds(seconds: int) -> str:
@@ -162,6 +199,14 @@ def format_seconds(seconds: int) -> str:
 @lru_cache(10_000)
 def _format_decimal(number: Decimal | float, pattern: str | None, tag: str) -> str:
     return format_decimal(number, pattern, locale=languages()[tag].locale)
+
+
+@lru_cache(10_000)
+def _format_currency(amount: Decimal, currency: str, tag: str) -> str:
+    # Yen and won have no decimals, but an amount that has some is shown with them.
+    is_exact = amount == round(amount, get_currency_precision(currency))
+    locale = languages()[tag].locale
+    return format_currency(amount, currency, locale=locale, currency_digits=is_exact)
 
 
 @lru_cache(10_000)

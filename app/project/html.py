@@ -135,10 +135,25 @@ def cell(column: Column, record: str) -> str:
     return f'<td class="{class_}">{{{{ {value(column, record)} }}}}</td>'
 
 
+def filter_label(filter_: ListFilter) -> str:
+    if filter_.function == "equals":
+        return filter_.field.label
+    return f"{filter_.name[:3].capitalize()} {filter_.field.label.lower()}"
+
+
+def filter_words(filter_: ListFilter) -> str:
+    """Return the template code that shows the value of a filter in words."""
+    value = f'form.get("{filter_.name}")'
+    if filter_.function != "equals":
+        return value
+    names = ", ".join(f'"{each}": {text(label)}' for each, label in choices_of(filter_.field))
+    return f"{{{names}}}.get({value}, {value})"
+
+
 def filter_field(filter_: ListFilter) -> str:
     """Return the field of a list's filters for a bound."""
-    column, label = filter_.field, f"{filter_.name[:3].capitalize()} {filter_.field.label.lower()}"
-    name = f'form, "{filter_.name}", {text(label)}'
+    column = filter_.field
+    name = f'form, "{filter_.name}", {text(filter_label(filter_))}'
     if column.type == "date":
         return f'field({name}, type="date", required=none)'
     mode = DECIMAL if column.type in ("money", "float") else NUMERIC
@@ -147,5 +162,16 @@ def filter_field(filter_: ListFilter) -> str:
 
 FILTERS = {
     each.__name__: each
-    for each in (badge, cell, filter_field, filter_options, form_field, labeled, row_field, shown)
+    for each in (
+        badge,
+        cell,
+        filter_field,
+        filter_label,
+        filter_options,
+        filter_words,
+        form_field,
+        labeled,
+        row_field,
+        shown,
+    )
 }

@@ -14,6 +14,7 @@ WITH_ITEMS = [
     "tests/e2e/screenshots.py",
     "tests/e2e/test_journey.py",
     "tests/e2e/test_every_page.py",
+    "tests/e2e/test_list_page.py",
 ]
 # The parts that need an optional part: they are removed with it.
 NEEDED_BY: Mapping[str, Sequence[str]] = {"pages": ["admin"]}

@@ -6,6 +6,7 @@ A language that has no catalog yet gets one. docs/translating.md says how to go 
 import ast
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import sqladmin
@@ -34,7 +35,10 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
 }
 # The pages of sqladmin that the admin uses: their texts are translated by our catalogs.
 ADMIN = Path(sqladmin.__file__).parent / "templates/sqladmin"
-ADMIN_PAGES = ("_macros", "layout", "list", "create", "edit", "details", "modals/delete")
+ADMIN_PAGES = (
+    "_macros", "layout", "list", "create", "edit", "details", "modals/delete",
+    "filters/lookup_filter",
+)  # fmt: skip
 ADMIN_METHODS = [(f"{name}.html", "jinja2") for name in ADMIN_PAGES]
 
 
@@ -44,7 +48,7 @@ def extract() -> Catalog:
     catalog.add(DESCRIPTION, locations=[("core/about.py", 1)])
     found = [*extract_from_dir(APP, METHODS, OPTIONS, KEYWORDS), *_docstrings()]
     if (APP / "admin.py").exists():
-        found += extract_from_dir(ADMIN, ADMIN_METHODS, keywords=KEYWORDS)
+        found += [*extract_from_dir(ADMIN, ADMIN_METHODS, keywords=KEYWORDS), *_admin_texts()]
     for name, line, text, comments, context in found:
         catalog.add(text, None, [(name, line)], auto_comments=comments, context=context)
     return catalog
@@ -56,6 +60,20 @@ def _docstrings() -> Iterator[tuple[str, int, str, list[str], None]]:
         docstring = ast.get_docstring(ast.parse(file.read_text())) or ""
         for text in docstring.split("\n\n", 1):
             yield str(file.relative_to(APP)), 1, text, [], None
+
+
+def _admin_texts() -> Iterator[tuple[str, int, str, list[str], None]]:
+    """Yield the texts of the admin's views, whose labels are made of the names of fields."""
+    views, texts = import_module("app.admin").views(), import_module("app.web.admin_site.texts")
+    for view in views:
+        for text in texts.texts_of(view):
+            yield (
+                f"{view.__module__.replace('.', '/').removeprefix('app/')}.py",
+                1,
+                str(text),
+                [],
+                None,
+            )
 
 
 def update(tag: str) -> None:

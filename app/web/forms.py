@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from decimal import Decimal
+from functools import cache
+from typing import Annotated, Any, TypeVar, get_args
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -11,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from app.core import errors
 from app.core.database.repository import Versions
 from app.core.http.conditional import VERSION
-from app.core.translation import format_seconds, gettext, mark, mark_plural, ngettext
+from app.core.translation import format_seconds, gettext, mark, mark_plural, ngettext, plain_number
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 ErrorFields = Mapping[type[errors.AppError], str]
@@ -122,7 +124,7 @@ class Form:
         """
         self.confirm()
         sent = {name: self.values[name] for name in model.model_fields if self.get(name)}
-        return model.model_validate(sent | extra)
+        return model.model_validate(with_plain_numbers(model, sent) | extra)
 
     def confirm(self) -> None:
         """Raise Invalid if the user has not seen this form since they signed in."""
@@ -175,6 +177,23 @@ class Form:
                     self.errors[field] = translate_error(error)
                 else:
                     self.alert = translate_error(error)
+
+
+def with_plain_numbers(model: type[BaseModel], values: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values with amounts as the model takes them. Users type them as pages do."""
+    names = decimal_fields(model)
+    return {name: plain_number(value) if name in names else value for name, value in values.items()}
+
+
+@cache
+def decimal_fields(model: type[BaseModel]) -> frozenset[str]:
+    fields = model.model_fields.items()
+    return frozenset(name for name, field in fields if is_decimal(field.annotation))
+
+
+def is_decimal(annotation: Any) -> bool:
+    """Return whether a type is Decimal, with constraints or null or without."""
+    return annotation is Decimal or any(map(is_decimal, get_args(annotation)))
 
 
 def translate_error(error: errors.AppError) -> str:

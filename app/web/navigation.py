@@ -91,6 +91,10 @@ class Navigation:
     def record_links(self, resource: str) -> list[RecordLink]:
         return [link for link in self._record_links if link.resource == resource]
 
+    def label_of(self, path: str) -> str:
+        """Return the label of the link to a path, or the path if no link leads there."""
+        return next((link.label for link in self._links if link.path == path), path)
+
     @property
     def home(self) -> str:
         """Return the path of the first page for signed-in users."""

@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from pydantic import MISSING
+
 from app.core.database.pagination import Cursors, Page, Sort
 
 RowT = TypeVar("RowT")
@@ -14,6 +16,7 @@ class PageWithPrevious(NamedTuple, Generic[RowT]):
     results: Sequence[RowT]
     previous: str | None
     next: str | None
+    total: int | MISSING
 
 
 async def page_with_previous(
@@ -27,8 +30,10 @@ async def page_with_previous(
     if before:
         page = await list_page(query.model_copy(update={"sort": opposite, "cursor": before}))
         if rows := page.results[::-1]:
-            return PageWithPrevious(rows, page.next, cursors.write(Sort(sort), rows[-1]))
+            return PageWithPrevious(
+                rows, page.next, cursors.write(Sort(sort), rows[-1]), page.total
+            )
     page, previous = await list_page(query), None
     if query.cursor and page.results:
         previous = cursors.write(Sort(opposite), page.results[0])
-    return PageWithPrevious(page.results, previous, page.next)
+    return PageWithPrevious(page.results, previous, page.next, page.total)

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse
 
 from app.core.context import route_path
 from app.core.http.templates import MemoryBytecodeCache, compile_templates, translate_templates
-from app.core.translation import current_language, format_time, languages
+from app.core.translation import current_language, format_day, format_time, languages
 from app.web.flash import forget_flash, read_flash
 from app.web.forms import Form
 from app.web.links import TEMPLATE_FUNCTIONS, current_page
@@ -25,7 +25,7 @@ THEMES = ("light", "dark")
 class Templates:
     """The templates, named by slice ("accounts/login.html"), with the globals `shared`."""
 
-    def __init__(self, folders: Iterable[Path], **shared: Any) -> None:
+    def __init__(self, folders: Iterable[Path], currency: str, **shared: Any) -> None:
         loaders = {each.parent.name: FileSystemLoader(each) for each in (FOLDER, *folders)}
         self._environment = Environment(
             loader=PrefixLoader(loaders),
@@ -38,8 +38,8 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.globals |= TEMPLATE_FUNCTIONS | shared
-        self._environment.filters |= {"time": time_tag, "isolate": isolate}
-        translate_templates(self._environment)
+        self._environment.filters |= {"day": format_day, "time": time_tag, "isolate": isolate}
+        translate_templates(self._environment, currency)
 
     def compile(self) -> None:
         compile_templates(self._environment, is_page)
@@ -92,9 +92,9 @@ def render(
 
 
 def time_tag(value: datetime) -> Markup:
-    """Format a time in UTC as an HTML element. The script converts it to the local time zone."""
+    """Format a time as an HTML element. The script converts it to the reader's variant."""
     utc = value.astimezone(UTC)
-    text = f'<time datetime="{utc:%Y-%m-%dT%H:%M:%SZ}">{format_time(utc)}</time>'
+    text = f'<time datetime="{utc:%Y-%m-%dT%H:%M:%SZ}">{format_time(value)}</time>'
     return Markup(text)  # noqa: S704 - without a user's text
 
 

@@ -16,7 +16,7 @@ from app.core.resources import resources_of
 from app.core.security.principal import Principal
 from app.core.translation import gettext, mark
 from app.web.flash import flash
-from app.web.forms import FORM_ERRORS, Form, expected_version, translate_error
+from app.web.forms import FORM_ERRORS, Form, expected_version, translate_error, with_plain_numbers
 from app.web.links import page_url
 from app.web.navigation import ResponseException
 from app.web.once import SubmitOnce, new_form
@@ -24,6 +24,7 @@ from app.web.paging import page_with_previous
 from app.web.rendering import render
 
 NEWEST_FIRST = "-id"
+MAX_TOTAL = 1000  # A list counts its results up to here, since each one takes time.
 # The messages about a record with a title, and about one without.
 CREATED = mark("“{title}” created."), mark("Created.")
 SAVED = mark("“{title}” saved."), mark("Changes saved.")
@@ -47,10 +48,12 @@ class ResourcePages:
     folder: ClassVar[str]
     list_page: ClassVar[str]
     title: ClassVar[str] = ""
-    query: ClassVar[type[BaseModel]]
+    query: ClassVar[type[PageQuery]]
     schema: ClassVar[type[BaseModel]]
     rows: ClassVar[Mapping[str, type[BaseModel]]] = {}
     """The fields that are lists of rows, and the schema of a row."""
+    recent_first: ClassVar[str] = "-updated_at"
+    """The sort order of the dashboard's recent records."""
     conflicts: ClassVar[tuple[type[AppError], ...]] = (Stale,)
     """The errors that a page shows beside the current state of the record. An error that comes from
     the database cannot be among them, since it ends the transaction."""
@@ -58,7 +61,7 @@ class ResourcePages:
     def __init__(self, request: Request, principal: Principal, service: Any) -> None:
         self._request = request
         self._principal = principal
-        self._service = service
+        self.service = service
         self.context = dict[str, Any]()
         """What every template gets, such as the records that a form offers."""
 
@@ -69,23 +72,38 @@ class ResourcePages:
 
     async def show(self, template: str, id_: int, form: Form | None = None) -> Response:
         """Render a page of a record. Raise NotFound."""
-        return self.render(template, form, **{self.name: await self._service.get(id_)})
+        return self.render(template, form, **{self.name: await self.service.get(id_)})
 
     async def show_list(self, **context: Any) -> Response:
         """Render the page of the list that the query parameters ask for, newest first by default.
 
-        The template gets the page, or None when a parameter is not valid, and `list_url`, which
-        returns the URL of the same list, or of another page for it, with other parameters.
+        The template gets the page, or None when a parameter is not valid, the sort order,
+        `max_total`, and `list_url`, which returns the URL of the same list, or of another page for
+        it, with other parameters.
         """
         form, page = Form(self._request.query_params), None
         cursors = resources_of(self._request).cursors
         try:
             query = form.read(self.query, sort=form.get("sort") or NEWEST_FIRST)
-            page = await page_with_previous(self._service.list, query, form.get("before"), cursors)
+            query = query.with_total_up_to(MAX_TOTAL)
+            page = await page_with_previous(self.service.list, query, form.get("before"), cursors)
         except FORM_ERRORS as error:
             form.add_error(error)
-        list_url = partial(self._list_url, form)
-        return self.render("list", form, page=page, list_url=list_url, **context)
+        context |= {"list_url": partial(self._list_url, form), "max_total": MAX_TOTAL}
+        sort = form.get("sort") or NEWEST_FIRST
+        return self.render("list", form, page=page, sort=sort, **context)
+
+    def record_url(self, record: Any) -> str:
+        """Return the URL of the page of a record."""
+        values = {f"{self.name}_id": record.id}
+        return page_url(self._request, f"show_{self.name}", **values)
+
+    def title_of(self, record: Any) -> str:
+        """Return the words by which a page names a record."""
+        if not self.title:
+            return f"#{record.id}"
+        title = str(getattr(record, self.title))
+        return title if title.strip() else gettext("No name")
 
     def show_new(self) -> Response:
         return self.render("new", new_form())
@@ -95,14 +113,14 @@ class ResourcePages:
         try:
             data = self._read(form)
             if await once.is_first(self._principal, form):
-                await self._service.create(data)
+                await self.service.create(data)
         except FORM_ERRORS as error:
             form.add_error(error)
             raise ResponseException(self.render("new", form)) from error
         return self._flash_on_list(CREATED, form.get(self.title))
 
     async def show_edit(self, id_: int) -> Response:
-        record = await self._service.get(id_)
+        record = await self.service.get(id_)
         form = form_of(record, self.schema)
         for name, row in self.rows.items():
             form.put_rows(
@@ -114,7 +132,7 @@ class ResourcePages:
         """Update a record. A conflict shows the submitted values beside the current ones."""
         try:
             # It is read before the update, since an error of the database ends the transaction.
-            record = await self._service.get(id_)
+            record = await self.service.get(id_)
             await self._update(id_, form)
         except NotFound as error:
             raise ResponseException(self._offer_new(form)) from error
@@ -133,9 +151,9 @@ class ResourcePages:
         return self.render("new", form)
 
     async def delete(self, id_: int, form: Form) -> Response:
-        record = await self._service.get(id_)
+        record = await self.service.get(id_)
         async with self.show_conflicts("delete", id_, form):
-            await self._service.delete(id_, expected_version(form))
+            await self.service.delete(id_, expected_version(form))
         return self._flash_on_list(DELETED, getattr(record, self.title, ""))
 
     @asynccontextmanager
@@ -150,15 +168,19 @@ class ResourcePages:
             raise ResponseException(await self.show(template, id_, form)) from error
 
     def _read(self, form: Form) -> Any:
-        return form.read(self.schema, **{name: form.take_rows(name) for name in self.rows})
+        rows = {
+            name: [with_plain_numbers(schema, row) for row in form.take_rows(name)]
+            for name, schema in self.rows.items()
+        }
+        return form.read(self.schema, **rows)
 
     async def _update(self, id_: int, form: Form) -> None:
         data = self._read(form)
         try:
-            await self._service.update(id_, data, expected_version(form))
+            await self.service.update(id_, data, expected_version(form))
         except Stale:
             # A form that is submitted twice finds its own changes, which is no conflict.
-            record = await self._service.get(id_)
+            record = await self.service.get(id_)
             if self.schema.model_validate(record, from_attributes=True) != data:
                 raise
 

@@ -483,3 +483,9 @@ def test_sqlite_without_returning_is_refused_in_one_line(monkeypatch: pytest.Mon
         get_settings()
     monkeypatch.setenv("DATABASE_URL", POSTGRES)
     assert get_settings().database.host == "db"
+
+
+@pytest.mark.parametrize("value", ["usd", "US", "dollars", "XYZ", "$", "U5D"])
+def test_unknown_currency_is_refused(value: str) -> None:
+    with pytest.raises(ValidationError, match="should be a currency code of ISO 4217"):
+        Settings(currency=value)

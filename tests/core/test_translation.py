@@ -14,6 +14,7 @@ from app.core.translation import (
     languages,
     negotiate,
     ngettext,
+    plain_number,
     use_language,
 )
 
@@ -104,3 +105,40 @@ def test_unknown_language_is_english() -> None:
 )
 def test_language_is_the_one_that_the_browser_prefers(accepted: str, tag: str) -> None:
     assert negotiate(accepted) == tag
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "tag", "text"),
+    [
+        ("1234.5", None, "en", "1,234.50"),
+        ("1234.5", "USD", "en", "$1,234.50"),
+        ("1234", "EUR", "en", "€1,234.00"),
+        ("1234", "KRW", "en", "₩1,234"),
+        ("1234.5", "KRW", "en", "₩1,234.50"),  # No part of an amount is hidden.
+        ("-5", "USD", "en", "-$5.00"),
+    ],
+)
+def test_money_is_formatted_with_its_currency(
+    amount: str, currency: str | None, tag: str, text: str
+) -> None:
+    with use_language(tag):
+        assert format_money(Decimal(amount), currency) == text
+
+
+@pytest.mark.parametrize(
+    ("typed", "plain"),
+    [
+        ("19.99", "19.99"),
+        ("$1,234.50", "1234.50"),
+        ("₩ 5,000", "5000"),
+        ("-1,000", "-1000"),
+        # It is not guessed what was meant.
+        ("1,5", "1,5"),
+        ("1.234,50", "1.234,50"),
+        ("12,34", "12,34"),
+        ("five", "five"),
+        ("", ""),
+    ],
+)
+def test_number_is_read_in_the_notation_of_the_pages(typed: str, plain: str) -> None:
+    assert plain_number(typed) == plain

@@ -54,6 +54,8 @@ def test_pages_for_users_are_accessible(
     browser_errors.expected = {404, 422, 409}
     sign_in(page, member)
     check(page)  # The list is empty.
+    page.goto("/dashboard")
+    check(page)
     with site.api(member) as api:
         for name in ODD_NAMES:
             body = {"name": name, "description": name, "price": "9999999999.99", "is_offer": True}
@@ -66,12 +68,15 @@ def test_pages_for_users_are_accessible(
         expect(page.get_by_role("heading", level=1)).to_contain_text("has changed")
         check(page)
     for path in (
+        "/dashboard",
         "/items",
+        "/items?q=lamp&min_price=1&max_price=2&is_offer=true",
         "/items?q=nothing+of+the+kind",
         "/items?min_price=x&is_offer=perhaps",
         "/items?sort=colour",
         "/items/new",
         f"{item_path}/delete",
+        f"/items/delete?select-{item['id']}=2",
         "/items/999999/edit",
         "/account",
         "/account/delete",
@@ -110,12 +115,12 @@ def test_pages_of_the_second_factor_are_accessible(
     page.get_by_role("button", name="Sign out", exact=True).click()
     page.get_by_label("Email").fill(member)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("heading", name="Enter a code")).to_be_visible()
     check(page)
     page.get_by_label("Code").fill(totp.at(time.time(), counter_offset=1))
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Items", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    expect(page.get_by_role("heading", name="Dashboard")).to_be_visible()
 
 
 def test_pages_of_orders_are_accessible(

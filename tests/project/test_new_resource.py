@@ -35,12 +35,16 @@ BADGE = (
     '<span class="badge good">{{{{ _("{}") }}}}</span>'
     "{{% endif %}}"
 )
+CHIP = (
+    '    ("is_offer", _("{}"), {{"true": _("{}"), "false": _("{}")}}'
+    '.get(form.get("is_offer"), form.get("is_offer"))),'
+)
 # The only lines of the example that are not generated for a resource with its fields.
 EXAMPLE_LINES = {
     "admin.py": [
+        "from typing import ClassVar",
         '    icon = "fa-solid fa-tag"',
         '    column_labels: ClassVar = {"is_offer": "On offer"}',
-        '        BooleanFilter(Item.is_offer, "On offer"),',
     ],
     "models.py": [
         '    """An item for sale. Replace it with a resource of your own."""',
@@ -56,6 +60,7 @@ EXAMPLE_LINES = {
     "templates/list.html": [
         '    <label for="is_offer">{{ _("Offers") }}</label>',
         OFFER_OPTIONS,
+        CHIP.format("Offers", "On offer", "Not on offer"),
         BADGE.format("On offer"),
     ],
 }
@@ -63,7 +68,6 @@ EXAMPLE_LINES = {
 GENERATED_LINES = {
     "admin.py": [
         '    icon = "fa-solid fa-folder"',
-        '        BooleanFilter(Item.is_offer, "Offer"),',
     ],
     "pages.py": ['LINKS = [Link(mark("Items"), "/items", "members", order=3)]'],
     "router.py": [
@@ -75,6 +79,7 @@ GENERATED_LINES = {
     "templates/list.html": [
         '    <label for="is_offer">{{ _("Offer") }}</label>',
         '      {% for value, label in (("", _("All")), ("true", _("Yes")), ("false", _("No"))) %}',
+        CHIP.format("Offer", "Yes", "No"),
         BADGE.format("Offer"),
     ],
 }

@@ -27,7 +27,8 @@ def test_templates_have_no_inline_scripts_or_styles(path: Path) -> None:
 
 def test_style_and_script_are_small() -> None:
     assert len((assets.FOLDER / "style.css").read_text().splitlines()) < 400
-    assert len((assets.FOLDER / "script.js").read_text().splitlines()) < 200
+    for script in ("script.js", "list.js"):
+        assert len((assets.FOLDER / script).read_text().splitlines()) < 200
 
 
 async def test_static_files_are_cached_by_version(browser: httpx.AsyncClient) -> None:

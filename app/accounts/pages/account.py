@@ -70,7 +70,7 @@ class AccountPage:
             rules=self._pictures.rules,
             sessions=sorted(sessions, key=lambda each: (each.is_current, each.last_used_at))[::-1],
             device_name=device_name,
-            has_app=(await self._second_factors.get(self._principal)).is_enabled,
+            has_app=await self._second_factors.has_app(self._principal),
             api_keys=await self._api_keys.list(self._principal),
             events=events.results,
             event_title=event_title,

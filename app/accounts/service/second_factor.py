@@ -80,6 +80,10 @@ class SecondFactorService:
         async with self._accounts.reading() as accounts:
             return await accounts.second_factors.is_enabled(principal.user_id)
 
+    async def has_app(self, principal: Principal) -> bool:
+        async with self._accounts.reading() as accounts:
+            return await accounts.second_factors.has_app(principal.user_id)
+
     async def get(self, principal: Principal) -> SecondFactorRead:
         async with self._accounts.reading() as accounts:
             factor = await accounts.second_factors.get(principal.user_id)
@@ -123,7 +127,7 @@ class SecondFactorService:
         """
         user_id = principal.user_id
         secret = self._secret_of(principal, data.token.get_secret_value())
-        if (await self.get(principal)).is_enabled:
+        if await self.has_app(principal):
             raise already_enabled()
         await self._attempts.code(user_id, SIGNED_IN_BUCKET)
         step = step_of(secret, normalize_code(data.code))

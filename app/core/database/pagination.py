@@ -8,9 +8,9 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-from pydantic import MISSING, Field
+from pydantic import MISSING, Field, PrivateAttr
 from pydantic_core import to_json
 
 from app.core.errors import Invalid
@@ -57,6 +57,18 @@ class PageQuery(Input):
     with_total: bool = Field(
         default=False, description="Also count all results, which takes another query."
     )
+    _max_total: int | None = PrivateAttr(default=None)
+
+    @property
+    def max_count(self) -> int | None:
+        """The number at which counting ends, or None to count all results."""
+        return None if self._max_total is None else self._max_total + 1
+
+    def with_total_up_to(self, max_total: int) -> Self:
+        """Return the query with a total that is one more than `max_total` if there are more."""
+        query = self.model_copy(update={"with_total": True})
+        query._max_total = max_total
+        return query
 
 
 class Page(Output, Generic[ItemT]):

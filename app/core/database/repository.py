@@ -3,8 +3,9 @@
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter
 from sqlalchemy import Select, bindparam, func, insert, inspect, select, tuple_
@@ -24,8 +25,20 @@ SelectT = TypeVar("SelectT", bound=Select[Any])
 RepositoriesT = TypeVar("RepositoriesT")
 MAX_ROWS_PER_INSERT = 100
 MAX_VERSIONS = 50
+MAX_COUNT = 10_000
 Versions = frozenset[int] | None  # the versions that a change expects, or None for any
+Times = Sequence[datetime]
 _adapter = lru_cache(TypeAdapter)
+
+
+class Counts(NamedTuple):
+    """How many rows there are, and how many were created between each two of some times.
+
+    No more than MAX_COUNT rows are counted.
+    """
+
+    total: int
+    created: Sequence[int]
 
 
 def identity_of(record: Base) -> Any:
@@ -111,8 +124,11 @@ class Repository(Generic[ModelT]):
             added = result.all()
         return sorted(added, key=identity_of) if is_sqlite else added
 
-    async def count(self, statement: Select[ModelT], params: Params | None = None) -> int:
-        count = select(func.count()).select_from(statement.subquery())
+    async def count(
+        self, statement: Select[ModelT], params: Params | None = None, limit: int | None = None
+    ) -> int:
+        """Count the rows of a statement, up to a limit."""
+        count = select(func.count()).select_from(statement.limit(limit).subquery())
         return await self._session.scalar(count, params) or 0
 
     async def page(

@@ -55,12 +55,11 @@ class Database:
         settings: Settings,
         publish: Publish = lambda events: None,
         invalidate: Publish = lambda events: None,
-        before_commit: Sequence[BeforeCommit] = (),
     ) -> None:
         url = settings.database
         self._commit_order = CommitOrder(publish)
         self._invalidate = invalidate
-        self._before_commit = before_commit
+        self.before_commit: Sequence[BeforeCommit] = ()  # They are set later, since they use it.
         pool: dict[str, Any] = {
             "poolclass": FairPool,
             "pool_size": settings.database_pool_size,
@@ -110,7 +109,7 @@ class Database:
         async with Session(self.engine, read_only=False) as session:
             yield session
             if recorded := [*recorded_events(session)]:
-                for call in self._before_commit:
+                for call in self.before_commit:
                     await call(session, recorded)
             disable_cancellation()
             events = recorded_events(session)

@@ -1,6 +1,7 @@
 """Compilation of Jinja templates at the start, so that no request reads a file; translation."""
 
 from collections.abc import Callable
+from functools import partial
 from types import CodeType
 
 from jinja2 import Environment, pass_eval_context
@@ -41,7 +42,7 @@ def compile_templates(
         environment.get_template(name)
 
 
-def translate_templates(environment: Environment) -> None:
+def translate_templates(environment: Environment, currency: str) -> None:
     """Let the templates translate and format into the current language.
 
     They have `_("Save")`, `{% trans %}`, `language()`, and the filters `money`, `number` and
@@ -59,7 +60,7 @@ def translate_templates(environment: Environment) -> None:
         "language": current_language,
     }
     environment.filters |= {
-        "money": format_money,
+        "money": partial(format_money, currency=currency),
         "number": format_number,
         "translated": gettext,
     }

@@ -46,7 +46,7 @@ class Mailer:
             bytecode_cache=MemoryBytecodeCache(),
         )
         self._templates.globals["site_url"] = settings.site_url
-        translate_templates(self._templates)
+        translate_templates(self._templates, settings.currency)
         compile_templates(self._templates)  # An invalid template stops the start.
         sender = settings.mail_from
         self._sender = Address(sender.name, *_split_address(sender.email))

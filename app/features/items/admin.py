@@ -1,10 +1,8 @@
 from typing import ClassVar
 
-from app.core.schemas import Price
 from app.features.items.dependencies import item_service
 from app.features.items.models import Item
 from app.features.items.schemas import ItemCreate, ItemRead
-from app.web.admin_site.filters import BooleanFilter, ValueFilter
 from app.web.admin_site.view import ServiceView
 
 
@@ -17,11 +15,7 @@ class ItemAdmin(ServiceView, model=Item):
     column_searchable_list = ("name", "description")
     column_sortable_list = ("id", "name", "price", "owner_id", "updated_at")
     column_labels: ClassVar = {"is_offer": "On offer"}
-    column_filters: ClassVar = [
-        BooleanFilter(Item.is_offer, "On offer"),
-        ValueFilter(Item.price, "Price", Price),
-        ValueFilter(Item.owner_id, "Owner", int),
-    ]
+    filters = ("price", "is_offer", "owner_id")
 
 
 VIEWS = [ItemAdmin]

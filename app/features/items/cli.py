@@ -1,5 +1,3 @@
-"""`app items ...`."""
-
 from decimal import Decimal
 
 import typer
@@ -23,7 +21,6 @@ def seed(context: typer.Context, count: Count = 1000, owner: Owner = None) -> No
 
 
 def sample_item(number: int) -> ItemCreate:
-    """Return a sample item, which is always the same for a number."""
     name = f"{NAMES[number % len(NAMES)]} {number + 1}"
     description = f"{name}, as good as new." if number % 3 else None
     price = Decimal(199 + number * 7919 % 50_000) / 100

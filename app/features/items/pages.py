@@ -8,6 +8,7 @@ from app.core.http.export import export
 from app.core.translation import mark
 from app.features.items.dependencies import MemberItems
 from app.features.items.schemas import ItemCreate, ItemExportQuery, ItemQuery, ItemRead
+from app.web.bulk_delete import add_bulk_delete
 from app.web.forms import FormDep
 from app.web.navigation import Link
 from app.web.once import SubmitOnceDep
@@ -28,6 +29,8 @@ async def get_item_pages(request: Request, member: Member, items: MemberItems) -
 
 
 ItemPagesDep = Annotated[ItemPages, Depends(get_item_pages)]
+add_bulk_delete(router, get_item_pages, "items")
+DASHBOARD = [get_item_pages]
 
 
 @router.get("")

@@ -16,9 +16,7 @@ SCOPES = {
 SUPERUSER_SCOPES = {"items:all": mark("Reach the items of all users.")}
 
 Name = Annotated[str, Text(min_length=1, max_length=255), Field(examples=["Lamp"])]
-Description = Annotated[
-    str, Text(max_length=10_000), Field(examples=["Brass, with a green shade."])
-]
+Description = Annotated[str, Text(max_length=10_000), Field(examples=["Brass, green shade."])]
 ItemPrice = Annotated[Price, Field(examples=["19.99"])]
 
 
@@ -41,7 +39,7 @@ class ItemUpdate(Input):
 class ItemRead(Output):
     id: int = Field(examples=[7])
     name: str = Field(examples=["Lamp"])
-    description: str | None = Field(examples=["Brass, with a green shade."])
+    description: str | None = Field(examples=["Brass, green shade."])
     price: Decimal = Field(examples=["19.99"])
     is_offer: bool = Field(examples=[False])
     owner_id: int = Field(examples=[1])

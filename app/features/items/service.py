@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from app.accounts.listing import OwnedListing
 from app.core.database.events import Events
 from app.core.database.pagination import Page
-from app.core.database.repository import Versions
+from app.core.database.repository import Counts, Times, Versions
 from app.features.items.events import ItemEvent, ItemEventType
 from app.features.items.repository import ItemRepository
 from app.features.items.schemas import ItemCreate, ItemFilter, ItemQuery, ItemRead, ItemUpdate
@@ -26,11 +26,13 @@ class ItemService:
         """Return all items that match, a thousand at a time."""
         return self._listing.pages(query)
 
+    async def count_created(self, times: Times) -> Counts:
+        return await self._items.count_created(times)
+
     async def get(self, item_id: int) -> ItemRead:
         return await self._items.get(item_id)
 
     async def get_many(self, item_ids: Collection[int]) -> Sequence[ItemRead]:
-        """Return the items with these IDs, as far as they are visible, in no order."""
         return await self._items.get_many(item_ids)
 
     async def create(self, data: ItemCreate) -> ItemRead:

@@ -1,14 +1,20 @@
 from typing import Any, ClassVar
 
-from app.features.orders.models import WITH_LINES, Order, OrderStatus
+from app.core.translation import format_money, gettext
+from app.features.orders.models import WITH_LINES, Order
 from app.features.orders.schemas import OrderSummary
-from app.web.admin_site.filters import ChoiceFilter, ValueFilter
 from app.web.admin_site.view import AdminView
 
 
 def describe_lines(order: Order, _: str) -> str:
     return "\n".join(
-        f"{line.quantity} x {line.item_name} at {line.unit_price}: {line.total}"
+        gettext(
+            "{quantity} x {name} at {price}: {total}",
+            quantity=line.quantity,
+            name=line.item_name,
+            price=format_money(line.unit_price),
+            total=format_money(line.total),
+        )
         for line in order.lines
     )
 
@@ -24,10 +30,7 @@ class OrderAdmin(AdminView, model=Order):
     column_sortable_list = ("id", "number", "status", "owner_id", "created_at")
     column_default_sort = ("id", True)
     column_labels: ClassVar = {"contents": "Lines"}
-    column_filters: ClassVar = [
-        ChoiceFilter(Order.status, "Status", OrderStatus),
-        ValueFilter(Order.owner_id, "Owner", int),
-    ]
+    filters = ("status", "owner_id")
     # Not the name of the relationship, which sqladmin would show as links to pages of lines.
     column_formatters_detail: ClassVar = {"contents": describe_lines}
 

@@ -42,8 +42,9 @@ class OrderRepository(Repository[Order]):
         """Return the orders after a position, or the first orders, with their lines."""
         return await self.page(self._visible(status), sort, after, limit)
 
-    async def total(self, status: OrderStatus | None) -> int:
-        return await self.count(self._visible(status))
+    async def total(self, status: OrderStatus | None, limit: int | None = None) -> int:
+        """Count the orders, up to a limit."""
+        return await self.count(self._visible(status), limit=limit)
 
     async def save(self, order: Order) -> Order:
         """Write the changes now, so that a violated constraint is raised here."""

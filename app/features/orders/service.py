@@ -44,7 +44,9 @@ class OrderService:
         sort = Sort(query.sort)
         after = self._cursors.read(query.cursor, sort)
         orders = await self._orders.list(query.status, sort, after, query.limit + 1)
-        total = await self._orders.total(query.status) if query.with_total else None
+        total = None
+        if query.with_total:
+            total = await self._orders.total(query.status, query.max_count)
         return self._cursors.page(Page[OrderRead], orders, query.limit, sort, total)
 
     async def get(self, order_id: int) -> OrderRead:

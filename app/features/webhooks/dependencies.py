@@ -50,8 +50,8 @@ def build_deliveries(resources: Resources) -> DeliveryService:
     )
 
 
-def build_outbox(session: Session) -> EventOutbox:
-    return EventOutbox(DeliveryUnit(session))
+def build_outbox(resources: Resources, session: Session) -> EventOutbox:
+    return EventOutbox(DeliveryUnit(session), resources.absences)
 
 
 async def get_webhook_service(principal: PrincipalDep, resources: ResourcesDep) -> WebhookService:

@@ -11,14 +11,14 @@ from app.core.translation import ENGLISH, use_language
 from app.features.webhooks.dependencies import build_deliveries, build_outbox
 
 
-async def queue_webhooks(session: Session, events: Sequence[Event]) -> None:
-    await build_outbox(session).add(events)
+async def queue_webhooks(resources: Resources, session: Session, events: Sequence[Event]) -> None:
+    await build_outbox(resources, session).add(events)
 
 
-async def disable_webhooks(session: Session, events: Sequence[Event]) -> None:
+async def disable_webhooks(resources: Resources, session: Session, events: Sequence[Event]) -> None:
     """Disable webhooks together with API keys: a thief of the account may have made them."""
     if owner_ids := {event.user_id for event in events if isinstance(event, KeysRevoked)}:
-        await build_outbox(session).disable(owner_ids)
+        await build_outbox(resources, session).disable(owner_ids)
 
 
 async def send_webhook(resources: Resources, message_id: str, turn: int) -> None:

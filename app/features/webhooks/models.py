@@ -75,3 +75,7 @@ class WebhookDelivery(Base):
     duration_ms: Mapped[int | None]
     error: Mapped[str | None] = mapped_column(String(200))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now, index=True)
+
+
+# The migration's trigger, which notifies the processes of a user who gets an enabled webhook.
+NOTIFYING_TRIGGERS = [("webhooks", "notify_webhook_enabled")]

@@ -37,10 +37,10 @@ class WebhookPages(ResourcePages):
     name, folder, list_page = "webhook", "webhooks", "show_webhooks"
     title = "url"
     query, schema = WebhookQuery, WebhookCreate
-    _service: WebhookService
+    service: WebhookService
 
     def render(self, template: str, form: Form | None = None, **context: object) -> Response:
-        return super().render(template, form, event_types=self._service.event_types(), **context)
+        return super().render(template, form, event_types=self.service.event_types(), **context)
 
     def show_new(self) -> Response:
         return self.render("new", Form({"is_enabled": "true"}))
@@ -48,14 +48,14 @@ class WebhookPages(ResourcePages):
     async def create_with_secret(self, form: Form) -> Response:
         """Show the new secret, instead of a redirect to a page that would have to know it."""
         try:
-            created = await self._service.create(self._read(form))
+            created = await self.service.create(self._read(form))
         except FORM_ERRORS as error:
             form.add_error(error)
             raise ResponseException(self.render("new", form)) from error
         return self.render("secret", webhook=created, secret=created.secret, until=None)
 
     async def show_edit(self, id_: int) -> Response:
-        webhook = await self._service.get(id_)
+        webhook = await self.service.get(id_)
         form = Form({"url": webhook.url, "description": webhook.description or ""})
         form.values |= dict.fromkeys(webhook.event_types, "true")
         form.values |= {"version": str(webhook.version)}
@@ -64,7 +64,7 @@ class WebhookPages(ResourcePages):
         return self.render("edit", form, webhook=webhook)
 
     def _read(self, form: Form) -> WebhookCreate:
-        chosen = [type_ for type_ in self._service.event_types() if form.get(type_)]
+        chosen = [type_ for type_ in self.service.event_types() if form.get(type_)]
         is_enabled = bool(form.get("is_enabled"))
         return form.read(WebhookCreate, event_types=chosen, is_enabled=is_enabled)
 

@@ -1,11 +1,13 @@
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, bindparam, delete, insert, or_, select, update
 
+from app.accounts.events import UserChanged
 from app.accounts.models import ApiKey, AuthSession, User
 from app.accounts.ownership import OwnedRepository
+from app.core.database.events import Events, after_commit
 from app.core.database.pagination import Position, Sort
 from app.core.database.queries import Query, columns_of
 from app.core.database.repository import Repository
@@ -101,6 +103,12 @@ class OwnWebhooks:
         self.webhooks = WebhookRepository(session, principal)
         self.deliveries = DeliveryRepository(session)
         self.jobs = JobQueue(session)
+        self._events = Events(session)
+        self._user_id = principal.user_id
+
+    def tell_change(self) -> None:
+        """Let this process forget, before it answers, that the owner has no webhooks."""
+        self._events.record(UserChanged(user_id=self._user_id))
 
 
 class Delivery(NamedTuple):
@@ -118,6 +126,9 @@ class DeliveryUnit:
         self._session = session
         self.deliveries = DeliveryRepository(session)
         self.jobs = JobQueue(session)
+
+    def after_commit(self, call: Callable[[], object]) -> None:
+        after_commit(self._session, call)
 
     async def subscriptions(self, owner_id: int) -> Sequence[Subscription]:
         return await self._session.fetch(SUBSCRIPTIONS, {"owner_id": owner_id})

@@ -9,6 +9,7 @@ from wtforms import Form as Fields
 from wtforms.fields import TextAreaField
 
 from app.core.translation import gettext
+from app.web.admin_site.texts import AdminText, choice_label
 from app.web.forms import Form
 from app.web.resource_pages import format_value
 
@@ -54,9 +55,11 @@ def _build_field(
         return BooleanField(label, render_kw={"class": "form-check-input"})
     attributes = {"class": "form-control", "required": is_required}
     if kind["type"] == "boolean" or "enum" in kind:
-        names = kind.get("enum") or ["true", "false"]
-        choices = [] if default is not None else [("", "")]
-        choices += [(name, name.replace("_", " ").capitalize()) for name in names]
+        choices: list[tuple[str, str]] = [] if default is not None else [("", "")]
+        choices += [(name, choice_label(name)) for name in kind.get("enum", ())] or [
+            ("true", AdminText("Yes")),
+            ("false", AdminText("No")),
+        ]
         chosen = format_value(default)
         return SelectField(
             label, choices=choices, default=chosen, description=description, render_kw=attributes

@@ -2,13 +2,12 @@ import operator
 from enum import StrEnum
 from typing import Any
 
+import sqladmin.filters
 from pydantic import TypeAdapter, ValidationError
-from sqladmin.filters import BooleanFilter, OperationColumnFilter, StaticValuesFilter
 from sqlalchemy import ColumnElement, Select, false
 
 from app.core.translation import gettext, mark
-
-__all__ = ["BooleanFilter", "ChoiceFilter", "ValueFilter"]
+from app.web.admin_site.texts import AdminText, choice_label
 
 OPERATIONS = {
     "equals": (mark("Is"), operator.eq),
@@ -17,7 +16,17 @@ OPERATIONS = {
 }
 
 
-class ValueFilter(OperationColumnFilter):
+class BooleanFilter(sqladmin.filters.BooleanFilter):
+    """A filter by yes or no."""
+
+    def __init__(self, column: Any, title: str) -> None:
+        super().__init__(column, AdminText(title))
+
+    async def lookups(self, *arguments: Any) -> list[tuple[str, str]]:
+        return [(value, AdminText(label)) for value, label in await super().lookups(*arguments)]
+
+
+class ValueFilter(sqladmin.filters.OperationColumnFilter):
     """A filter by a value of the given type. Values that are not valid match nothing.
 
     The library's own filter would send almost any value to the database.
@@ -26,7 +35,7 @@ class ValueFilter(OperationColumnFilter):
     template = "sqladmin/filters/value_filter.html"
 
     def __init__(self, column: Any, title: str, type_: Any) -> None:
-        super().__init__(column, title)
+        super().__init__(column, AdminText(title))
         self._adapter = TypeAdapter[Any](type_)
 
     def get_operation_options(self, column_obj: Any) -> list[tuple[str, str]]:
@@ -48,11 +57,15 @@ class ValueFilter(OperationColumnFilter):
         return condition
 
 
-class ChoiceFilter(StaticValuesFilter):
+class ChoiceFilter(sqladmin.filters.StaticValuesFilter):
     """A filter by one of the values of an enum. Other values match nothing."""
 
     def __init__(self, column: Any, title: str, choices: type[StrEnum]) -> None:
-        super().__init__(column, [(each.value, each.value.capitalize()) for each in choices], title)
+        values: list[tuple[str, str]] = [(each.value, choice_label(each)) for each in choices]
+        super().__init__(column, values, AdminText(title))
+
+    async def lookups(self, *arguments: Any) -> list[tuple[str, str]]:
+        return [(value, AdminText(label)) for value, label in await super().lookups(*arguments)]
 
     async def get_filtered_query(self, query: Select[Any], value: Any, model: Any) -> Select[Any]:
         if value in ("__all", *dict(self.values)):

@@ -12,7 +12,6 @@ from app.core.jobs.queue import JobRepository, QueuedJob
 from app.core.jobs.schedule import Schedule
 from app.core.resources import resources_of
 from app.core.schemas import Input, Output
-from app.web.admin_site.filters import BooleanFilter
 from app.web.admin_site.view import AdminView
 from app.web.forms import Form
 
@@ -53,7 +52,7 @@ class JobAdmin(AdminView, model=QueuedJob):
     column_sortable_list = ("id", "name", "attempts", "run_at")
     column_default_sort: ClassVar = [("has_failed", True), ("run_at", False)]
     column_labels: ClassVar = {"has_failed": "Failed", "run_at": "Due at"}
-    column_filters: ClassVar = [BooleanFilter(QueuedJob.has_failed, "Failed")]
+    filters = ("has_failed",)
 
     async def check_can_edit(self, request: Request, model: Any) -> bool:
         return bool(model.has_failed)

@@ -47,13 +47,13 @@ class Admin(sqladmin.Admin):
     def pages(self) -> list[BaseRoute]:
         return [route for route in self.admin.routes if getattr(route, "name", "") in PAGES]
 
-    def share(self, **shared: Any) -> None:
+    def share(self, currency: str, **shared: Any) -> None:
         """Make the values available to all templates."""
         environment = self.templates.env
         environment.auto_reload = False
         environment.bytecode_cache = MemoryBytecodeCache()
         environment.globals |= shared
-        translate_templates(environment)
+        translate_templates(environment, currency)
 
     def compile(self) -> None:
         compile_templates(self.templates.env, lambda name: name.endswith(".html"))

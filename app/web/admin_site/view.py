@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import date, datetime
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -20,7 +21,9 @@ from app.core.http.export import FORMATS
 from app.core.resources import Resources, resources_of
 from app.core.schemas import Output, Text
 from app.core.security.principal import Principal
-from app.core.translation import gettext
+from app.core.translation import format_day, gettext
+from app.web.admin_site.filters import BooleanFilter, ChoiceFilter, ValueFilter
+from app.web.admin_site.texts import AdminText, choice_label, label_of
 from app.web.forms import ErrorFields, Form, expected_version
 from app.web.rendering import time_tag
 
@@ -61,7 +64,15 @@ class AdminView(ModelView):
     create_error_fields: ClassVar[ErrorFields] = {}
     """The fields that domain errors are shown beside when a record is created."""
 
-    column_type_formatters: ClassVar = {**BASE_FORMATTERS, bool: _check_mark, datetime: time_tag}
+    filters: ClassVar[Sequence[str]] = ()
+    """The fields that the list is filtered by, before the `column_filters`."""
+    column_type_formatters: ClassVar = {
+        **BASE_FORMATTERS,
+        bool: _check_mark,
+        date: format_day,
+        datetime: time_tag,
+        StrEnum: choice_label,
+    }
     column_type_formatters_detail: ClassVar = column_type_formatters | {bool: _yes_or_no}
     export_types: ClassVar[list[str]] = [*FORMATS]
     page_size = 20
@@ -70,7 +81,26 @@ class AdminView(ModelView):
     def __init_subclass__(cls) -> None:
         schemas = (getattr(cls, f"{name}_schema", None) for name in ("read", "create", "edit"))
         names = {name for schema in schemas if schema for name in schema.model_fields}
-        cls.column_labels = {name: _label(name) for name in names} | {**cls.column_labels}
+        own: dict[Any, str] = {name: AdminText(label) for name, label in cls.column_labels.items()}
+        cls.column_labels = {name: label_of(name) for name in names} | own
+
+    def get_filters(self) -> Any:
+        return [*map(self._filter, self.filters), *self.column_filters]
+
+    def _filter(self, name: str) -> Any:
+        """Return the filter for a field. Its values are validated as those of the forms are."""
+        column, title = getattr(self.model, name), self.column_labels[name]
+        type_ = column.type.python_type
+        if type_ is bool:
+            return BooleanFilter(column, title)
+        if issubclass(type_, StrEnum):
+            return ChoiceFilter(column, title, type_)
+        schemas = (getattr(self, "create_schema", self.read_schema), self.read_schema)
+        field = next(each.model_fields[name] for each in schemas if name in each.model_fields)
+        return ValueFilter(column, title, Annotated[field.annotation, field])
+
+    def search_placeholder(self) -> str:
+        return ", ".join(gettext(self.column_labels[name]) for name in self._search_fields)
 
     async def create(self, request: Request, form: Form) -> Any:
         raise NotImplementedError
@@ -206,9 +236,3 @@ class ServiceView(AdminView):
 
     def _service(self, request: Request) -> AbstractAsyncContextManager[Any]:
         return type(self).service(principal_of(request), resources_of(request))
-
-
-def _label(name: str) -> str:
-    if name == "id":
-        return "ID"
-    return name.removeprefix("is_").removesuffix("_id").replace("_", " ").capitalize()

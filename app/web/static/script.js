@@ -1,7 +1,5 @@
 // Improves the pages, which also work without it.
 
-// A message that is shown once is for the next page, and not for what a script fetches.
-const FETCHED = { Accept: "text/html", "X-Requested-With": "XMLHttpRequest" };
 const root = document.documentElement;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -43,64 +41,15 @@ addEventListener("keydown", (event) => {
   menu.querySelector("summary").focus();
 });
 
-// A live list: every message of the socket reloads the list.
-const list = document.querySelector("[data-live]");
-let shown = list?.innerHTML;
-let isWaiting = false;
-let refreshed = Promise.resolve();
-let attempts = 0;
+// The server writes times in the time zone of this cookie, and in UTC without it.
+document.cookie = `time_zone=${Intl.DateTimeFormat().resolvedOptions().timeZone}; Path=${root.dataset.root}; Max-Age=${365 * 24 * 3600}; SameSite=Lax`;
 
-const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-
-// Reload once for many messages, and one reload at a time.
-function refresh() {
-  if (isWaiting) return;
-  isWaiting = true;
-  refreshed = refreshed.then(() => pause(300)).then(load).catch(() => {}); // the next reload may succeed
-}
-
-async function load() {
-  isWaiting = false;
-  const response = await fetch(location.href, { headers: FETCHED });
-  if (response.redirected) return leave();
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const fresh = page.querySelector("[data-live]")?.innerHTML;
-  if (!response.ok || fresh === undefined || fresh === shown) return;
-  shown = fresh;
-  const focused = list.contains(document.activeElement) && document.activeElement.getAttribute("href");
-  list.innerHTML = fresh;
-  showTimes(list);
-  if (focused) list.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
-}
-
-// The server redirects to the sign-in and back. A form that is being sent leads elsewhere.
-function leave() {
-  if (!document.querySelector("form[data-sent]")) location.reload();
-}
-
-function connect() {
-  const socket = new WebSocket(location.origin.replace("http", "ws") + list.dataset.live);
-  socket.addEventListener("open", () => {
-    attempts = 0;
-    refresh(); // for changes before the socket was open
-  });
-  socket.addEventListener("message", refresh);
-  socket.addEventListener("close", async ({ code }) => {
-    if (code === 4401) return leave();
-    await pause(Math.min(1000 * 2 ** attempts++, 30_000) * (0.5 + Math.random()));
-    refresh(); // a refused handshake gives no reason, but the page does
-    connect();
-  });
-}
-
-if (list) connect();
-
-// Show times in the local time zone; the server writes UTC.
+// Show times in the local time zone.
 // In the page's language, and in the visitor's variant of it, such as British English.
 const variant = navigator.languages.find((tag) => tag.split("-")[0] === root.lang.split("-")[0]);
 const format = new Intl.DateTimeFormat(variant ?? root.lang, { dateStyle: "medium", timeStyle: "short" });
 
-export function showTimes(within = document) {
+function showTimes(within = document) {
   for (const time of within.querySelectorAll("time[datetime]")) {
     time.title = time.textContent;
     time.textContent = format.format(new Date(time.dateTime));
@@ -108,6 +57,7 @@ export function showTimes(within = document) {
 }
 
 showTimes();
+addEventListener("list", (event) => showTimes(event.target)); // list.js has replaced a list
 
 // "Back" after signing out: reload a page that the browser has kept in memory.
 addEventListener("pageshow", (event) => {

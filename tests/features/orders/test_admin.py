@@ -1,6 +1,7 @@
 """Orders in the admin, which is read-only."""
 
 import json
+import re
 from html import unescape
 
 import httpx
@@ -17,7 +18,7 @@ async def test_list_shows_status_and_total(admin: httpx.AsyncClient, ann: Person
     await change_order(ann, order["id"], "place")
     page = await admin.get("/admin/order/list")
     assert ids(page) == [order["id"]]
-    for words in ("placed", "59.97"):
+    for words in ("Placed", "$59.97"):
         assert f"<td>{words}</td>" in page.text
     for action in ("create", "edit", "delete"):
         assert f"/admin/order/{action}" not in page.text
@@ -94,3 +95,14 @@ async def test_admin_changes_no_order(
 async def test_unknown_order_returns_404(admin: httpx.AsyncClient) -> None:
     for order_id in ("999", "x", str(10**30)):
         assert (await admin.get(f"/admin/order/details/{order_id}")).status_code == 404
+
+
+async def test_status_is_translated(admin: httpx.AsyncClient, ann: Person) -> None:
+    order = await make_order(ann, (await make_item(ann), 1))
+    page = await admin.get("/admin/order/list", headers={"Accept-Language": "ko"})
+    assert "<td>초안</td>" in page.text
+    for filter_ in ("전체", "초안", "확정", "발송"):
+        assert re.search(rf">\s*{filter_}\s*</a>", page.text)
+    path = f"/admin/order/details/{order['id']}"
+    details = await admin.get(path, headers={"Accept-Language": "ko"})
+    assert "<td>초안</td>" in details.text

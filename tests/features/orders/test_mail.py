@@ -55,8 +55,8 @@ async def test_mail_names_the_lines_and_the_total(
     message = app.state.resources.mailer._compose(to, template, context)
     assert message["Subject"] == "Order 1 is placed"
     text, html = (part.get_content() for part in message.iter_parts())
-    assert "2 \u00d7 <Lamp> at 19.99: 39.98\n" in text
-    assert "Total: 159.98\n" in text
+    assert "2 \u00d7 <Lamp> at $19.99: $39.98\n" in text
+    assert "Total: $159.98\n" in text
     assert context["link"] in text
-    assert "2 \u00d7 &lt;Lamp&gt; at 19.99: 39.98" in html
+    assert "2 \u00d7 &lt;Lamp&gt; at $19.99: $39.98" in html
     assert "\n\n\n" not in text

@@ -148,12 +148,18 @@ async def test_last_way_to_sign_in_stays(app: FastAPI, ann: Person) -> None:
 
 
 async def test_account_with_an_unconfirmed_address_gets_no_passkey(bob: Person) -> None:
-    begun = await begin(bob)
-    credential = Device().make(begun["options"])
-    body = {"token": begun["token"], "credential": credential, "name": "Phone"}
-    refused = await bob.client.post(PASSKEYS, json=body)
+    body = {"current_password": PASSWORD}
+    refused = await bob.client.post(f"{PASSKEYS}/options", json=body)
     assert refused.status_code == 403
     assert refused.json()["detail"] == "Confirm your email address first."
+
+
+async def test_address_that_changes_meanwhile_is_checked_again(app: FastAPI, ann: Person) -> None:
+    begun = await begin(ann)
+    async with app.state.resources.database.transaction() as session:
+        (await session.get_one(User, ann.id)).email_verified_at = None
+    body = {"token": begun["token"], "credential": Device().make(begun["options"]), "name": "Phone"}
+    assert (await ann.client.post(PASSKEYS, json=body)).status_code == 403
 
 
 async def test_wrong_password_gets_no_options(ann: Person) -> None:

@@ -10,10 +10,12 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from tests.accounts.test_session_cache_server import LOOK_UP_SECONDS, connect
 from tests.conftest import SECRET_KEY, only, redis_url_for
 from tests.features.webhooks.steps import WEBHOOKS
 from tests.isolation import DEADLINE_SECONDS
-from tests.server import serving, sign_up
+from tests.server import serving, sign_in, sign_up
+from tests.slices import needs
 from tests.waiting import eventually
 from tests.worker import working
 
@@ -110,3 +112,41 @@ def test_event_of_a_worker_that_was_killed_is_sent_again_with_its_id(
         with working(redis_url, own_database_url, **ENVIRONMENT):
             second, _ = hook.next()
     assert first["webhook-id"] == second["webhook-id"]
+
+
+def writes_without_look_up(client: httpx.Client, database_url: str) -> bool:
+    """Write once, and again while no webhook can be read: a look-up waits."""
+    write(client)
+    with connect(database_url) as connection:
+        connection.execute("LOCK TABLE webhooks")
+        try:
+            write(client, timeout=LOOK_UP_SECONDS)
+        except httpx.TimeoutException:
+            return False
+    return True
+
+
+def write(client: httpx.Client, timeout: float = DEADLINE_SECONDS) -> None:
+    item = {"name": "Lamp", "price": "19.99"}
+    assert client.post("/api/v1/items", json=item, timeout=timeout).status_code == 201
+
+
+@only("postgresql")
+@needs("items")
+def test_webhook_of_one_process_gets_the_events_of_another(
+    own_database_url: str, hook: Hook
+) -> None:
+    with (
+        serving(own_database_url, **ENVIRONMENT) as client,
+        serving(own_database_url, **ENVIRONMENT) as other,
+    ):
+        sign_up(client)
+        sign_in(other)
+        eventually(lambda: writes_without_look_up(other, own_database_url))
+        make(client, hook)
+
+        def is_queued() -> bool:
+            write(other)
+            return bool(client.get(f"{WEBHOOKS}/1/deliveries").json()["results"])
+
+        eventually(is_queued)

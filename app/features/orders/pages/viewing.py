@@ -7,14 +7,15 @@ from starlette.responses import Response
 
 from app.accounts.dependencies import Member
 from app.core.errors import Conflict, Stale
-from app.core.translation import mark
+from app.core.translation import gettext, mark
 from app.features.orders.dependencies import MemberOrders
 from app.features.orders.models import OrderStatus
-from app.features.orders.schemas import OrderQuery
+from app.features.orders.schemas import OrderQuery, OrderRead
+from app.web.bulk_delete import add_bulk_delete
 from app.web.flash import flash
 from app.web.forms import FormDep, expected_version
 from app.web.links import page_url
-from app.web.resource_pages import ResourcePages
+from app.web.resource_pages import NEWEST_FIRST, ResourcePages
 
 router = APIRouter(prefix="/orders")
 
@@ -24,6 +25,10 @@ class OrderPages(ResourcePages):
     title = "number"
     query = OrderQuery
     conflicts = (Stale, Conflict)
+    recent_first = NEWEST_FIRST
+
+    def title_of(self, record: OrderRead) -> str:
+        return gettext("Order {number}", number=record.number)
 
 
 async def get_order_pages(request: Request, member: Member, orders: MemberOrders) -> OrderPages:
@@ -31,6 +36,8 @@ async def get_order_pages(request: Request, member: Member, orders: MemberOrders
 
 
 OrderPagesDep = Annotated[OrderPages, Depends(get_order_pages)]
+add_bulk_delete(router, get_order_pages, "orders")
+DASHBOARD = [get_order_pages]
 
 
 @router.get("")

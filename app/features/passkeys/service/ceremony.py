@@ -35,7 +35,7 @@ class Ceremonies:
     def __init__(self, rp_id: str, rp_name: str, origin: str) -> None:
         self._rp_id = rp_id
         self._rp_name = rp_name
-        self.origin = origin
+        self._origin = origin
 
     def creation_options(
         self, challenge: bytes, user_handle: str, user_name: str, existing: Iterable[Passkey]
@@ -72,7 +72,7 @@ class Ceremonies:
                 credential=credential,
                 expected_challenge=challenge,
                 expected_rp_id=self._rp_id,
-                expected_origin=self.origin,
+                expected_origin=self._origin,
                 require_user_verification=True,
             )
         )
@@ -96,7 +96,7 @@ class Ceremonies:
                 credential=credential,
                 expected_challenge=challenge,
                 expected_rp_id=self._rp_id,
-                expected_origin=self.origin,
+                expected_origin=self._origin,
                 credential_public_key=passkey.public_key,
                 credential_current_sign_count=0,
                 require_user_verification=True,

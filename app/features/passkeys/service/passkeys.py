@@ -87,11 +87,6 @@ class PasskeyService:
         self._attempts = attempts
         self._security_events = security_events
 
-    @property
-    def origin(self) -> str:
-        """Return the only origin on which passkeys of this site work."""
-        return self._ceremonies.origin
-
     async def list(self, principal: Principal) -> Sequence[PasskeyRead]:
         return [PasskeyRead.model_validate(each) for each in await self._list(principal.user_id)]
 
@@ -104,6 +99,7 @@ class PasskeyService:
         """Return the options for a new passkey to a user who has confirmed the password."""
         async with self._units.reading() as unit:
             user = found(await unit.users.get(principal.user_id), principal.user_id)
+            require_verified(user)  # now, and not when the device has made it
             existing = await unit.passkeys.list(user.id)
         handle = existing[0].user_handle if existing else secrets.token_urlsafe(HANDLE_BYTES)
         challenge, token = self._challenges.issue(use_of("register", principal), handle)
@@ -122,10 +118,7 @@ class PasskeyService:
         passkey.user_handle = challenge.user_handle
         async with self._units.transaction() as unit:
             user = await unit.lock_user_of(principal)
-            # Otherwise whoever signs up with the address of somebody else could keep a way into
-            # the account that its owner takes over by mail.
-            if not user.is_verified:
-                raise Forbidden("Confirm your email address first.")
+            require_verified(user)
             if len(await unit.passkeys.list(user.id)) >= MAX_PER_USER:
                 raise Conflict("An account has at most {limit} passkeys.", limit=MAX_PER_USER)
             codes = None
@@ -315,6 +308,16 @@ class PasskeyService:
 
     async def _notify(self, unit: Passkeys, user: User, kind: str) -> None:
         await unit.jobs.enqueue("send_notice", kind, user.email, current_language().tag)
+
+
+def require_verified(user: User) -> None:
+    """Raise Forbidden without a confirmed address.
+
+    Otherwise whoever signs up with the address of somebody else could keep a way into the account
+    that its owner takes over by mail.
+    """
+    if not user.is_verified:
+        raise Forbidden("Confirm your email address first.")
 
 
 def use_of(purpose: Purpose, principal: Principal) -> Use:

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from random import uniform
 from typing import Any
 
 from pydantic_core import to_json
 
+from app.accounts.memory import Absences
 from app.accounts.ownership import OwnedEvent
 from app.core.database.events import Event
 from app.core.database.models import utc_now
@@ -24,10 +26,12 @@ from app.features.webhooks.models import (
     new_message_id,
 )
 from app.features.webhooks.repository import Delivery, DeliveryRepository, DeliveryUnit
+from app.features.webhooks.schemas import Subscription
 from app.features.webhooks.service.client import GONE, Outcome, WebhookClient
 from app.features.webhooks.service.secrets import WebhookSecrets
 
 SEND = "send_webhook"
+ENABLED_WEBHOOKS = "enabled webhooks"  # the kind of what is absent
 # The pauses after failed attempts: ten attempts within three days and four hours.
 PAUSES = (
     timedelta(seconds=5),
@@ -77,18 +81,20 @@ async def queue_deliveries(
 
 
 class EventOutbox:
-    """Queues the events of a transaction in that transaction, for the webhooks of their owners."""
+    """Queues the events of a transaction in that transaction, for the webhooks of their owners.
 
-    def __init__(self, unit: DeliveryUnit) -> None:
+    It remembers the owners without webhooks.
+    """
+
+    def __init__(self, unit: DeliveryUnit, absences: Absences) -> None:
         self._unit = unit
+        self._absences = absences
 
     async def add(self, events: Sequence[Event]) -> None:
         owned = [each for each in events if isinstance(each, OwnedEvent) and each.data is not None]
         payloads, now = list[tuple[int, str, str]](), utc_now()
         for owner_id in sorted({event.owner_id for event in owned}):
-            subscriptions = await self._unit.subscriptions(owner_id)
-            if not subscriptions:
-                continue
+            subscriptions = await self._subscriptions(owner_id)
             for event in owned:
                 wanted = [each.id for each in subscriptions if event.type in each.event_types]
                 if wanted and event.owner_id == owner_id:
@@ -99,6 +105,16 @@ class EventOutbox:
     async def disable(self, owner_ids: Collection[int]) -> None:
         """Disable the webhooks of owners, who can enable them again."""
         await self._unit.disable(owner_ids)
+
+    async def _subscriptions(self, owner_id: int) -> Sequence[Subscription]:
+        if self._absences.has(owner_id, ENABLED_WEBHOOKS):
+            return []
+        mark = self._absences.mark()
+        found = await self._unit.subscriptions(owner_id)
+        if not found:
+            put = partial(self._absences.put, mark, owner_id, ENABLED_WEBHOOKS)
+            self._unit.after_commit(put)
+        return found
 
 
 class DeliveryService:

@@ -99,6 +99,7 @@ class WebhookService:
                     "There are {count} webhooks. Delete one of them first.", count=MAX_WEBHOOKS
                 )
             created = await unit.webhooks.create(values)
+            unit.tell_change()
         return WebhookCreated(**created.model_dump(), secret=secret)
 
     async def update(
@@ -118,7 +119,10 @@ class WebhookService:
             changes["failing_since"] = None
         async with self._units.transaction() as unit:
             await unit.webhooks.lock_owner()
-            return await unit.webhooks.update(webhook_id, changes, expected)
+            updated = await unit.webhooks.update(webhook_id, changes, expected)
+            if changes.get("is_enabled"):
+                unit.tell_change()
+            return updated
 
     async def delete(self, webhook_id: int, expected: Versions) -> None:
         """Delete a webhook with its deliveries. Raise NotFound or Stale."""

@@ -1,0 +1,153 @@
+"""A list as a tool: searched while typing, selected, sorted, and used by the keyboard alone."""
+
+from threading import Event
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.conftest import PASSWORD, only
+from tests.e2e.accessibility import check_accessibility
+from tests.e2e.conftest import BrowserErrors, OpenPage, Site, sign_in
+from tests.slices import needs
+
+pytestmark = only("sqlite")
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture
+def items(site: Site, member: str) -> list[int]:
+    """Create 25 items, of which 5 are lamps, and return their IDs."""
+    names = [f"Lamp {n}" if n < 5 else f"Desk {n}" for n in range(25)]
+    with site.api(member) as api:
+        body = [{"name": name, "price": str(n)} for n, name in enumerate(names)]
+        return [item["id"] for item in api.post("/items/batch", json=body).json()]
+
+
+def rows(page: Page) -> list[str]:
+    return page.locator("tbody th a").all_inner_texts()
+
+
+def test_list_is_searched_while_typing(open_page: OpenPage, member: str, items: list[int]) -> None:
+    page = open_page()
+    sign_in(page, member)
+    length = page.evaluate("history.length")
+    search = page.get_by_label("Search")
+    search.press_sequentially("lamp")
+    expect(page.locator("[data-total]")).to_have_text("5 items")
+    expect(page.get_by_role("status").filter(has_text="5 items")).to_have_count(1)
+    expect(search).to_be_focused()
+    expect(page).to_have_url("/items?q=lamp&sort=-id")
+    assert page.evaluate("history.length") == length
+    assert len(rows(page)) == 5
+    page.get_by_role("link", name="Search: lamp").click()
+    expect(page.locator("[data-total]")).to_have_text("25 items")
+    expect(search).to_have_value("")
+
+
+def test_older_answer_does_not_replace_a_newer_one(
+    open_page: OpenPage, member: str, items: list[int]
+) -> None:
+    page = open_page()
+    sign_in(page, member)
+    asked, held = Event(), list[Route]()
+
+    def hold(route: Route) -> None:
+        held.append(route)
+        asked.set()
+
+    page.route("**/items?q=desk*", hold)
+    search = page.get_by_label("Search")
+    search.fill("desk")
+    expect(page).to_have_url("/items?q=desk&sort=-id")
+    page.wait_for_function("() => true")  # It lets the request reach `hold`.
+    assert asked.is_set()
+    search.fill("lamp")
+    expect(page.locator("[data-total]")).to_have_text("5 items")
+    with page.expect_response("**/items?q=lamp&sort=name"):
+        held[0].continue_()
+        page.evaluate(
+            "fetch('/items?q=lamp&sort=name', {headers: {'X-Requested-With': 'XMLHttpRequest'}})"
+        )
+    expect(page.locator("[data-total]")).to_have_text("5 items")
+    assert all(name.startswith("Lamp") for name in rows(page))
+
+
+@needs("items/live.py")
+def test_change_from_elsewhere_is_announced_and_keeps_the_selection(
+    site: Site, open_page: OpenPage, member: str, items: list[int]
+) -> None:
+    page = open_page()
+    sign_in(page, member)
+    with page.expect_websocket():
+        page.reload()
+    box = page.get_by_label("Select Desk 24")
+    box.check()
+    with site.api(member) as api:
+        api.patch(f"/items/{items[23]}", json={"name": "Table"})
+    expect(page.get_by_role("link", name="Table")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="The list has changed.")).to_have_count(1)
+    expect(box).to_be_checked()
+    expect(box).to_be_focused()
+
+
+@pytest.mark.parametrize("has_script", [True, False], ids=["with script", "without script"])
+def test_selected_items_are_deleted_by_the_keyboard(
+    open_page: OpenPage, member: str, items: list[int], has_script: bool
+) -> None:
+    page = open_page(java_script_enabled=has_script)
+    sign_in(page, member)
+    delete = page.get_by_role("button", name="Delete selected…")
+    expect(delete).to_be_hidden()
+    page.get_by_label("Select Desk 24").press("Space")
+    page.get_by_label("Select Desk 22").press("Space")
+    delete.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Delete what is selected?")
+    expect(page.get_by_role("checkbox")).to_have_count(2)
+    page.get_by_role("button", name="Delete", exact=True).press("Enter")
+    expect(page.get_by_text("2 deleted.")).to_be_visible()
+    assert rows(page)[:2] == ["Desk 23", "Desk 21"]
+
+
+def test_all_items_of_a_page_are_selected(
+    open_page: OpenPage, member: str, items: list[int]
+) -> None:
+    page = open_page()
+    sign_in(page, member)
+    page.get_by_label("Select all").check()
+    expect(page.locator("td.select input:checked")).to_have_count(20)
+    page.get_by_label("Select Desk 24").uncheck()
+    expect(page.get_by_label("Select all")).to_have_js_property("indeterminate", True)
+    page.get_by_role("button", name="Delete selected…").click()
+    expect(page.get_by_role("checkbox")).to_have_count(19)
+
+
+def test_phone_shows_rows_at_once_and_sorts_by_hidden_columns(
+    site: Site, open_page: OpenPage, member: str, items: list[int], browser_errors: BrowserErrors
+) -> None:
+    browser_errors.expected = {422, 409}
+    page = open_page(viewport=PHONE)
+    page.goto(site.link_mailed_to(member))
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.get_by_text("Email address confirmed.")).to_be_visible()
+    sign_in(page, member)
+    row = page.locator("tbody tr").first
+    box = row.bounding_box()
+    assert box
+    assert box["y"] < 350
+    expect(page.get_by_label("Sort by")).to_be_hidden()
+    page.get_by_text("Filters", exact=True).press("Enter")
+    page.get_by_label("Sort by").select_option("Changed, ascending")
+    expect(page.locator("tbody th a").first).to_have_text("Lamp 0")
+    check_accessibility(page)
+    page.get_by_label("Min price").fill("x")
+    page.get_by_label("Min price").press("Enter")
+    expect(page.get_by_text("Enter a number such as 19.99.")).to_be_visible()
+    check_accessibility(page)
+    page.goto(f"/items/delete?select-{items[0]}=1&select-{items[1]}=1")
+    check_accessibility(page)
+    with site.api(member) as api:
+        api.patch(f"/items/{items[1]}", json={"name": "Chair"})
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_text("This has changed meanwhile.")).to_be_visible()
+    check_accessibility(page)
