@@ -20,3 +20,16 @@ class UserChanged(Event):
     @property
     def topic(self) -> str:
         return f"users/{self.user_id}"
+
+
+class KeysRevoked(Event):
+    """An event about the end of all API keys of a user.
+
+    Whoever knew the password may have made them, and whatever else acts for the user by itself.
+    """
+
+    user_id: int
+
+    @property
+    def topic(self) -> str:
+        return f"users/{self.user_id}"

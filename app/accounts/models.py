@@ -67,8 +67,8 @@ class AuthSession(Base):
     address: Mapped[str | None] = mapped_column(String(45))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     last_used_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
-    # The time at which the password was last entered, which opens each session.
-    confirmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=utc_now)
+    # The time at which the user last entered the password, or proved in another way to be there.
+    confirmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import (
     update,
 )
 
-from app.accounts.events import SessionEnded, UserChanged
+from app.accounts.events import KeysRevoked, SessionEnded, UserChanged
 from app.accounts.models import (
     NO_PASSWORD,
     ApiKey,
@@ -412,6 +412,7 @@ class ApiKeyRepository(CredentialRepository[ApiKey]):
 
     async def revoke_all(self, user_id: int, *, by: int | None = None) -> None:
         await self._end(delete(ApiKey).where(ApiKey.user_id == user_id), by)
+        self._events.record(KeysRevoked(user_id=user_id))
 
 
 class EmailTokenRepository(Repository[EmailToken]):
@@ -585,3 +586,14 @@ class Accounts:
         self.challenges = SignInChallengeRepository(session)
         self.idempotency = IdempotencyRepository(session)
         self.jobs = JobQueue(session)
+
+    async def lock_user_of(self, principal: Principal) -> User:
+        """Lock the user of a session. Raise Unauthenticated if it ended since the request began.
+
+        Otherwise a thief's request that waits for the owner's could add a way to sign in after the
+        owner has ended all of them.
+        """
+        user = await self.users.lock(principal.user_id)
+        if user is None or not await self.sessions.active_ids([principal.session_id]):
+            raise Unauthenticated("The session has ended. Sign in again.")
+        return user

@@ -369,6 +369,7 @@ class AuthService:
             scope=" ".join(sorted(scopes)),
             address=client.address,
             user_agent=client.user_agent,
+            confirmed_at=utc_now(),
             expires_at=self._expiry(utc_now()),
         )
 

@@ -89,9 +89,14 @@ class BrowserService:
         previous: str | None,
         *,
         is_complete: bool,
+        is_recent: bool,
     ) -> SignedIn:
-        """Return a new cookie, as `sign_in` does, for a user who has proved who they are."""
-        open_session = partial(self._open_session, client, previous)
+        """Return a new cookie, as `sign_in` does, for a user who has proved who they are.
+
+        Without `is_recent`, the proof may be of an old session elsewhere, in a browser that was
+        left open: sensitive actions ask for another one.
+        """
+        open_session = partial(self._open_session, client, previous, is_confirmed=is_recent)
         return await self._auth.sign_in_as(
             user_id, prove, client, open_session, is_complete=is_complete
         )
@@ -182,9 +187,13 @@ class BrowserService:
         accounts: Accounts,
         user: User,
         scopes: frozenset[str],
+        *,
+        is_confirmed: bool = True,
     ) -> SignedIn:
         cookie = secrets.token_urlsafe(32)
         session = self._auth.new_session(user, scopes, client)
+        if not is_confirmed:
+            session.confirmed_at = None
         session.cookie_hash = digest(cookie)
         if previous:
             await accounts.sessions.end_by_cookie(digest(previous))

@@ -135,7 +135,7 @@ class SecondFactorService:
             await self._codes.record_refusal(user_id)
             raise WrongCode(WRONG_CODE)
         async with self._accounts.transaction() as accounts:
-            user = found(await accounts.users.lock(user_id), user_id)
+            user = await accounts.lock_user_of(principal)
             if await accounts.second_factors.has_app(user_id):
                 raise already_enabled()
             await accounts.second_factors.add(
@@ -166,9 +166,15 @@ class SecondFactorService:
             return await self._renew(accounts, user)
 
     async def renew_confirmed_recovery_codes(self, principal: Principal) -> RecoveryCodes:
-        """Replace the recovery codes of a user who has confirmed the session."""
+        """Replace the recovery codes of a user who has confirmed the session.
+
+        Raise Conflict for a user with an app, which a new code would switch off: that takes the
+        password and a code, and the session may be confirmed by the password alone.
+        """
         async with self._accounts.transaction() as accounts:
-            user = found(await accounts.users.lock(principal.user_id), principal.user_id)
+            user = await accounts.lock_user_of(principal)
+            if await accounts.second_factors.has_app(user.id):
+                raise Conflict("This takes a code of your app. Go to the page “Second factor”.")
             return await self._renew(accounts, user)
 
     async def disable(self, principal: Principal, data: SecondFactorProof) -> None:

@@ -28,6 +28,7 @@ class Claims(NamedTuple):
     email: str | None
     is_verified: bool  # the address, by the provider
     name: str | None
+    is_recent: bool  # the sign-in there, by the provider
 
 
 class Flow(BaseModel):

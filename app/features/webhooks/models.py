@@ -12,6 +12,7 @@ from app.core.database.models import Base, Id, Timestamps, UtcDateTime, Versione
 class DisabledReason(StrEnum):
     GONE = "gone"
     FAILING = "failing"
+    REVOKED = "revoked"
 
 
 class DeliveryStatus(StrEnum):

@@ -1,20 +1,21 @@
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, bindparam, delete, insert, select
+from sqlalchemy import Select, bindparam, delete, insert, or_, select, update
 
 from app.accounts.events import UserChanged
-from app.accounts.models import User
+from app.accounts.models import ApiKey, AuthSession, User
 from app.accounts.ownership import OwnedRepository
 from app.core.database.events import Events, after_commit
 from app.core.database.pagination import Position, Sort
 from app.core.database.queries import Query, columns_of
 from app.core.database.repository import Repository
 from app.core.database.session import Session
+from app.core.errors import Unauthenticated
 from app.core.jobs.queue import JobQueue
 from app.core.security.principal import Principal
-from app.features.webhooks.models import DeliveryStatus, Webhook, WebhookDelivery
+from app.features.webhooks.models import DeliveryStatus, DisabledReason, Webhook, WebhookDelivery
 from app.features.webhooks.schemas import Subscription, WebhookRead
 
 SUBSCRIPTIONS = Query(
@@ -25,6 +26,8 @@ SUBSCRIPTIONS = Query(
     Subscription,
 )
 
+CREDENTIALS = (AuthSession, ApiKey)
+
 
 class WebhookRepository(OwnedRepository[Webhook, WebhookRead]):
     """The webhooks of the principal. Nobody sees those of others, not even a superuser."""
@@ -33,10 +36,17 @@ class WebhookRepository(OwnedRepository[Webhook, WebhookRead]):
     schema = WebhookRead
 
     async def lock_owner(self) -> None:
-        """Let concurrent calls for the same owner wait for each other, up to the commit."""
+        """Let concurrent calls for the same owner wait for each other, up to the commit.
+
+        Raise Unauthenticated if the session or API key ended since the request began: otherwise a
+        thief's request that waits here could go on after the owner has ended them.
+        """
         owner = select(User.id).where(User.id == self.principal.user_id)
         # key_share: the owner's other rows, which refer to the same account, need not wait.
         await self._session.execute(owner.with_for_update(key_share=True))
+        ids = [select(each.id).where(each.id == self.principal.session_id) for each in CREDENTIALS]
+        if not await self._session.scalar(select(or_(*(each.exists() for each in ids)))):
+            raise Unauthenticated("The session has ended. Sign in again.")
 
     async def count_own(self) -> int:
         return await self.count(select(Webhook).where(*self._own()))
@@ -122,6 +132,16 @@ class DeliveryUnit:
 
     async def subscriptions(self, owner_id: int) -> Sequence[Subscription]:
         return await self._session.fetch(SUBSCRIPTIONS, {"owner_id": owner_id})
+
+    async def disable(self, owner_ids: Collection[int]) -> None:
+        statement = update(Webhook).where(Webhook.owner_id.in_(owner_ids), Webhook.is_enabled)
+        await self._session.execute(
+            statement.values(
+                is_enabled=False,
+                disabled_reason=DisabledReason.REVOKED,
+                version=Webhook.version + 1,
+            )
+        )
 
     async def get(self, message_id: str) -> Delivery | None:
         statement = (

@@ -58,8 +58,8 @@ class WebhookRead(Output):
     event_types: list[str] = Field(examples=[["item.created", "item.deleted"]])
     is_enabled: bool
     disabled_reason: DisabledReason | None = Field(
-        description="`gone` after a response 410, `failing` after days without a success. Null if "
-        "it is enabled, or if you have disabled it."
+        description="`gone` after a response 410, `failing` after days without a success, "
+        "`revoked` together with all API keys. Null if it is enabled, or if you have disabled it."
     )
     failing_since: datetime | None = Field(description="The first failure since the last success.")
     owner_id: int = Field(examples=[1])

@@ -11,7 +11,9 @@ import pytest
 from fastapi import FastAPI
 from joserfc import jwt
 
+from app.core.errors import Unauthenticated
 from app.features.identities import schemas
+from app.features.identities.dependencies import get_identity_service
 from app.features.identities.service import identities, openid
 from tests.accounts.conftest import Outbox
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
@@ -295,6 +297,22 @@ async def test_link_that_is_confirmed_twice_is_made_once(
     browser.cookies["provider_link"] = cookie
     assert (await confirm_pending(browser)).status_code == 409
     assert len(await owners(app)) == 1
+
+
+async def test_link_is_not_made_by_a_request_that_outlives_its_session(
+    app: FastAPI, browser: httpx.AsyncClient, provider: Provider, confirmed_ann: Person
+) -> None:
+    """The owner may have reset the password while the request of a thief was under way."""
+    await sign_in(browser, confirmed_ann)
+    visited = await visit(browser, "/account/identities/link/one", provider, ANN)
+    await browser.get(visited.callback)
+    resources = app.state.resources
+    principal = await resources.accounts.browsers.authenticate(browser.cookies["auth_session"])
+    await resources.accounts.auth.end_sessions([principal.session_id])
+    service = await get_identity_service(resources)
+    with pytest.raises(Unauthenticated):
+        await service.link(principal, browser.cookies["provider_link"])
+    assert await owners(app) == []
 
 
 async def test_deactivated_user_does_not_sign_in(

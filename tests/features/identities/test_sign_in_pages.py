@@ -204,6 +204,22 @@ async def test_confirmation_takes_a_recent_sign_in_of_the_same_person(
     assert (await browser.get("/account/second-factor/set-up")).status_code == 303
 
 
+@pytest.mark.parametrize("age", [3600, None])
+async def test_sign_in_by_an_old_session_at_the_provider_confirms_nothing(
+    app: FastAPI, browser: httpx.AsyncClient, provider: Provider, age: int | None
+) -> None:
+    """The provider asks for nothing then, in a browser that was left open as well."""
+    provider.change_claims = lambda claims: (
+        claims | {"auth_time": None if age is None else claims["iat"] - age}
+    )
+    await sign_in_with(browser, provider, NEW)
+    assert await email_of(browser) == "new@example.com"
+    asked = await browser.get("/account/second-factor/set-up")
+    assert (asked.status_code, asked.headers["Location"][:8]) == (303, "/confirm")
+    await sign_in_with(browser, provider, NEW)  # once more does not help
+    assert (await browser.get("/account/second-factor/set-up")).status_code == 303
+
+
 async def test_address_is_read_from_the_user_info(
     browser: httpx.AsyncClient, provider: Provider
 ) -> None:

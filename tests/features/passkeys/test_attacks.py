@@ -9,11 +9,14 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import FastAPI
+from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from app.core.database.models import utc_now
+from app.core.errors import Unauthenticated
 from app.features.passkeys.dependencies import get_passkey_service
 from app.features.passkeys.models import UsedPasskeyChallenge
+from app.features.passkeys.schemas import PasskeyCreate
 from app.features.passkeys.service import challenges
 from tests.accounts.test_security_events import facts
 from tests.conftest import PASSWORD, Person
@@ -63,6 +66,22 @@ async def test_forged_passkey_is_not_added(app: FastAPI, ann: Person, lie: dict[
     credential = Device().make(begun["options"], **lie)
     body = {"token": begun["token"], "credential": credential, "name": "Phone"}
     assert (await ann.client.post(PASSKEYS, json=body)).status_code == 422
+    assert await stored(app) == []
+
+
+async def test_passkey_is_not_added_by_a_request_that_outlives_its_session(
+    app: FastAPI, ann: Person
+) -> None:
+    """The owner may have reset the password while the request of a thief was under way."""
+    resources = app.state.resources
+    principal = await resources.accounts.authenticate(ann.token)
+    service = await get_passkey_service(resources)
+    begun = await service.begin_confirmed_creation(principal)
+    credential = Device().make(begun.options)
+    data = PasskeyCreate(token=SecretStr(begun.token), credential=credential, name="Phone")
+    await resources.accounts.auth.end_sessions([principal.session_id])
+    with pytest.raises(Unauthenticated):
+        await service.create(principal, data)
     assert await stored(app) == []
 
 

@@ -7,7 +7,7 @@ import httpx
 from fastapi import FastAPI
 
 from app.accounts.models import NO_PASSWORD, User
-from tests.accounts.conftest import set_age
+from tests.accounts.conftest import Authenticator, set_age
 from tests.accounts.test_security_events import facts
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
 from tests.features.passkeys.conftest import add, stored
@@ -210,6 +210,24 @@ async def test_page_renews_the_recovery_codes_after_a_recent_password(
     assert renewed.text.split("<code>")[1] not in first.text
     await set_age(app, 16)
     assert (await browser.post(path)).status_code == 403
+
+
+async def test_recovery_codes_beside_an_app_are_not_renewed_by_the_password_alone(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person, authenticator: Authenticator
+) -> None:
+    """A thief of the session and the password would switch the app off by a new one."""
+    await authenticator.set_up(ann)
+    await browser.post("/login", data={"email": ann.email, "password": PASSWORD})
+    signed_in = await browser.post("/login/code", data={"code": authenticator.next_code()})
+    assert signed_in.status_code == 303
+    await set_age(app, 16)
+    await browser.post("/confirm", data={"current_password": PASSWORD})
+    refused = await browser.post(f"{PAGE}/recovery-codes")
+    assert refused.status_code == 409
+    assert "takes a code of your app" in refused.text
+    form = {"current_password": PASSWORD, "code": authenticator.recovery_codes[0]}
+    switched_off = await browser.post("/account/second-factor/disable", data=form)
+    assert switched_off.status_code == 303  # by one of the old codes
 
 
 async def test_address_of_this_machine_is_named_localhost(browser: httpx.AsyncClient) -> None:

@@ -4,14 +4,12 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
 from standardwebhooks import Webhook as Signer
 
 from app.core.errors import Invalid
-from app.core.security.principal import Principal
 from app.features.webhooks import dependencies
 from app.features.webhooks.events import event_scopes
 from app.features.webhooks.models import Webhook
@@ -102,7 +100,7 @@ async def test_unusable_address_is_refused(
 async def test_production_requires_https(app: FastAPI, ann: Person) -> None:
     resources = resources_of(app)
     settings = resources.settings.model_copy(update={"environment": "production"})
-    principal = Principal(ann.id, UUID(int=0), frozenset(), is_superuser=False)
+    principal = await resources.accounts.authenticate(ann.token)
     service = dependencies.build_service(replace(resources, settings=settings), principal)
     with pytest.raises(Invalid, match="https://"):
         await service.create(WebhookCreate(url=URL, event_types=[CREATED]))

@@ -185,6 +185,12 @@ async def drip_head(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0)
 
 
+async def write_interim_responses(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+        await writer.drain()
+
+
 async def close_at_once(writer: asyncio.StreamWriter) -> None:
     pass
 
@@ -200,6 +206,7 @@ async def write_other_protocol(writer: asyncio.StreamWriter) -> None:
         (write_nothing, (None, client.TIMED_OUT)),
         (write_head, (200, None)),
         (drip_head, (None, client.NO_RESPONSE)),
+        (write_interim_responses, (None, client.NO_RESPONSE)),
         (close_at_once, (None, client.NO_RESPONSE)),
         (write_other_protocol, (None, client.NO_RESPONSE)),
     ],

@@ -6,19 +6,25 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from standardwebhooks import WebhookVerificationError
 
 from app.core.database.models import utc_now
 from app.core.database.session import Session
+from app.core.errors import Unauthenticated
 from app.core.jobs.queue import QueuedJob
+from app.features.webhooks.dependencies import build_service
 from app.features.webhooks.jobs import delete_old_webhook_deliveries, send_webhook
 from app.features.webhooks.models import Webhook, WebhookDelivery
 from app.features.webhooks.repository import SUBSCRIPTIONS
+from app.features.webhooks.schemas import WebhookCreate, WebhookUpdate
 from app.features.webhooks.service import client, deliveries
 from app.features.webhooks.service.client import Outcome
 from tests.accounts.conftest import Outbox
+from tests.accounts.test_emails import NEW, post
+from tests.accounts.test_notices import move, verify_address
 from tests.conftest import Person, delete_account
 from tests.features.webhooks.receiver import Receiver, receiving
 from tests.features.webhooks.steps import (
@@ -339,6 +345,55 @@ async def test_deactivated_owner_gets_nothing(
     assert receiver.requests == []
     (delivery,) = await stored(app, WebhookDelivery)
     assert (delivery.status, delivery.error) == ("failed", "The webhook is disabled.")
+
+
+@pytest.mark.parametrize("end", ["reset", "undo", "password by a superuser"])
+async def test_webhook_of_a_thief_gets_nothing_once_the_owner_has_the_account_back(
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    ann: Person,
+    receiver: Receiver,
+    outbox: Outbox,
+    end: str,
+) -> None:
+    """Whoever knew the password, or signed up with the owner's address, may have made it."""
+    webhook = await make(ann, receiver.url)
+    match end:
+        case "reset":
+            await post(client, "password-reset", email=ann.email)
+            token = await outbox.token(ann.email, "reset")
+            assert await post(client, "password-reset/confirm", token=token, password=NEW) == 204
+        case "undo":
+            await verify_address(app, ann)
+            await move(client, outbox, ann, "thief@example.com")
+            token = await outbox.token(ann.email, "undo")
+            assert await post(client, "undo-email", token=token) == 204
+        case _:
+            await resources_of(app).accounts.users.set_password(ann.id, NEW)
+    await record(app, thing_event(ann.id))
+    await resources_of(app).jobs.drain()
+    assert receiver.requests == []
+    (found,) = await stored(app, Webhook)
+    assert (found.is_enabled, found.disabled_reason) == (False, "revoked")
+    assert found.version == webhook["version"] + 1
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_webhook_is_not_enabled_by_a_request_that_outlives_its_session(
+    app: FastAPI, ann: Person, receiver: Receiver, is_new: bool
+) -> None:
+    """The owner may have reset the password while the request of a thief was under way."""
+    webhook = None if is_new else await make(ann, receiver.url)
+    accounts = resources_of(app).accounts
+    principal = await accounts.authenticate(ann.token)
+    await accounts.users.set_password(ann.id, NEW)
+    service = build_service(resources_of(app), principal)
+    with pytest.raises(Unauthenticated):
+        if webhook is None:
+            await service.create(WebhookCreate(url=receiver.url, event_types=[DELETED]))
+        else:
+            await service.update(webhook["id"], WebhookUpdate(is_enabled=True), None)
+    assert [found.is_enabled for found in await stored(app, Webhook)] == [False] * (not is_new)
 
 
 async def test_old_deliveries_are_deleted(

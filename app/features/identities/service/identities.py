@@ -143,6 +143,7 @@ class IdentityService:
             client,
             previous,
             is_complete=provider.second_factor,
+            is_recent=claims.is_recent,
         )
 
     async def confirm(self, principal: Principal, claims: Claims) -> str:
@@ -173,7 +174,7 @@ class IdentityService:
         """Link the identity that waits for the principal. Raise Forbidden or Conflict."""
         pending = self.pending(principal, token)
         async with self._units.transaction() as unit:
-            user = found(await unit.users.lock(principal.user_id), principal.user_id)
+            user = await unit.lock_user_of(principal)
             # Otherwise whoever signs up with the address of somebody else could keep a way into
             # the account that its owner takes over by mail.
             if not user.is_verified:

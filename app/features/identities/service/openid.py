@@ -39,7 +39,7 @@ MAX_KEYS = 50
 CACHE_SECONDS = 3600
 KEYS_REFRESH_SECONDS = 60  # so that unknown key ids cause few requests
 CLOCK_LEEWAY_SECONDS = 60
-FRESH_SECONDS = 600  # of a sign-in there that confirms one here
+FRESH_SECONDS = 600  # of a sign-in there that confirms a session here
 REQUESTS_AT_ONCE = 10
 # What a provider that is away, or answers with something else, makes the requests raise. A deeply
 # nested document raises RecursionError.
@@ -98,6 +98,11 @@ class UserInfo(BaseModel):
     email: Annotated[Email | None, OrNone] = None
     email_verified: Any = None
     name: Annotated[FullName | None, OrNone] = None
+    auth_time: Annotated[float | None, OrNone] = None
+
+    @property
+    def is_recent(self) -> bool:
+        return self.auth_time is not None and time.time() - self.auth_time <= FRESH_SECONDS
 
     @property
     def has_verified_email(self) -> bool:
@@ -175,7 +180,7 @@ class ProviderClient:
             metadata = await self._metadata.get()
             self._check_issuer(callback, metadata)
             token = await self._fetch_token(client, metadata, callback.code, flow)
-            info = await self._verify(token, flow, metadata)
+            info = verified = await self._verify(token, flow, metadata)
             if info.email is None and metadata.userinfo_endpoint:
                 info = await self._fetch_user_info(client, metadata.userinfo_endpoint, info)
         return Claims(
@@ -184,6 +189,7 @@ class ProviderClient:
             info.email,
             info.email is not None and info.has_verified_email,
             info.name,
+            verified.is_recent,
         )
 
     def _check_issuer(self, callback: Callback, metadata: Metadata) -> None:
@@ -228,12 +234,13 @@ class ProviderClient:
             },
         )
         claims.validate(leeway=CLOCK_LEEWAY_SECONDS)
-        if is_fresh and time.time() - claims["auth_time"] > FRESH_SECONDS:
-            raise self._refused("the sign-in at the provider is too old")
         try:
-            return UserInfo.model_validate(claims)
+            info = UserInfo.model_validate(claims)
         except ValidationError as error:
             raise self._refused("a claim has another form than OpenID Connect gives it") from error
+        if is_fresh and not info.is_recent:
+            raise self._refused("the sign-in at the provider is too old")
+        return info
 
     async def _decode(self, token: str) -> jwt.Token:
         registry = JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)

@@ -117,7 +117,7 @@ class PasskeyService:
         passkey.name, passkey.user_id = data.name, principal.user_id
         passkey.user_handle = challenge.user_handle
         async with self._units.transaction() as unit:
-            user = found(await unit.users.lock(principal.user_id), principal.user_id)
+            user = await unit.lock_user_of(principal)
             require_verified(user)
             if len(await unit.passkeys.list(user.id)) >= MAX_PER_USER:
                 raise Conflict("An account has at most {limit} passkeys.", limit=MAX_PER_USER)
@@ -202,7 +202,7 @@ class PasskeyService:
                 return await self._browsers.complete_sign_in_as(challenge, prove, client, previous)
             user_id = answered.passkey.user_id
             return await self._browsers.sign_in_as(
-                user_id, prove, client, previous, is_complete=True
+                user_id, prove, client, previous, is_complete=True, is_recent=True
             )
 
     async def grant(

@@ -22,6 +22,8 @@ from app.features.webhooks.service.addresses import AddressRules, ForbiddenAddre
 CONNECT_SECONDS = 5
 TOTAL_SECONDS = 15
 MAX_RESPONSE_BYTES = 8192
+MAX_RECEIVED_BYTES = 65_536  # with the head, and interim responses (1xx) before it
+PIECE_BYTES = 4096  # The event loop goes on between two pieces.
 GONE = 410
 NOT_PUBLIC = mark("The address is not public.")
 UNKNOWN_HOST = mark("The host has no address.")
@@ -122,8 +124,43 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
             *others, last = await self._rules.addresses_of(host)
             for address in others:
                 with suppress(httpcore2.ConnectError):
-                    return await self._backend.connect_tcp(str(address), port)
-            return await self._backend.connect_tcp(str(last), port)
+                    return BoundedStream(await self._backend.connect_tcp(str(address), port))
+            return BoundedStream(await self._backend.connect_tcp(str(last), port))
+
+
+class BoundedStream(httpcore2.AsyncNetworkStream):
+    """A connection of which no more is read than a receiver has reason to send.
+
+    Without the bound, interim responses that never end would keep the event loop busy.
+    """
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._left = MAX_RECEIVED_BYTES
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  # It overrides the method of the library.
+        if self._left <= 0:
+            raise httpcore2.ReadError("the response is too large")
+        received = await self._stream.read(min(max_bytes, PIECE_BYTES), timeout)
+        self._left -= len(received)
+        return received
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109  # It overrides the method of the library.
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  # It overrides the method of the library.
+    ) -> httpcore2.AsyncNetworkStream:
+        return BoundedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 @cache

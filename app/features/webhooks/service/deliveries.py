@@ -1,7 +1,7 @@
 """Queues the events of committed changes, and sends them: a job for each attempt."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from random import uniform
@@ -101,6 +101,10 @@ class EventOutbox:
                     payload = payload_of(event.type, event.data, now)
                     payloads += [(webhook_id, event.type, payload) for webhook_id in wanted]
         await queue_deliveries(self._unit.deliveries, self._unit.jobs, payloads)
+
+    async def disable(self, owner_ids: Collection[int]) -> None:
+        """Disable the webhooks of owners, who can enable them again."""
+        await self._unit.disable(owner_ids)
 
     async def _subscriptions(self, owner_id: int) -> Sequence[Subscription]:
         if self._absences.has(owner_id, ENABLED_WEBHOOKS):

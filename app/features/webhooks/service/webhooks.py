@@ -118,6 +118,7 @@ class WebhookService:
         if changes.get("is_enabled"):
             changes["failing_since"] = None
         async with self._units.transaction() as unit:
+            await unit.webhooks.lock_owner()
             updated = await unit.webhooks.update(webhook_id, changes, expected)
             if changes.get("is_enabled"):
                 unit.tell_change()
