@@ -66,27 +66,32 @@ async def show_dashboard(request: Request) -> Response:
 
 
 async def panel_of(request: Request, pages: ResourcePages) -> Panel:
-    query = pages.query.model_validate({"sort": pages.recent_first, "limit": RECENT})
-    list_url = page_url(request, pages.list_page)
-    has_chart = hasattr(pages.service, "count_created")
-    page = await pages.service.list(query if has_chart else query.with_total_up_to(MAX_COUNT - 1))
-    days = last_days(utc_now().astimezone(current_zone()).date()) if has_chart else []
-    total, created = page.total, ()
-    if has_chart:
-        times = [starts_at(day) for day in (*days, days[-1] + timedelta(1))]
-        total, created = await pages.service.count_created(times)
+    service, site = pages.service, site_of(request)
+    has_chart = hasattr(service, "count_created")
+    query = pages.query.model_validate(
+        {"sort": pages.recent_first, "limit": RECENT, "with_total": not has_chart}
+    )
+    query.limit_total(MAX_COUNT - 1)
+    page = await service.list(query)
+    total, days = await count(service) if has_chart else (page.total, [])
     return Panel(
-        label=site_of(request).navigation.label_of(
-            site_of(request).paths.fill(pages.list_page, {})
-        ),
-        list_url=list_url,
+        label=site.navigation.label_of(site.paths.fill(pages.list_page, {})),
+        list_url=page_url(request, pages.list_page),
         new_url=page_url(request, f"show_new_{pages.name}"),
         total=total,
         recent=[
             (pages.title_of(each), pages.record_url(each), each.updated_at) for each in page.results
         ],
-        days=list(zip(days, created, strict=True)),
+        days=days,
     )
+
+
+async def count(service: Any) -> tuple[int, list[tuple[date, int]]]:
+    """Return the number of records, and how many were created on each of the last days."""
+    days = last_days(utc_now().astimezone(current_zone()).date())
+    times = [starts_at(day) for day in (*days, days[-1] + timedelta(1))]
+    total, created = await service.count_created(times)
+    return total, list(zip(days, created, strict=True))
 
 
 def last_days(today: date) -> list[date]:

@@ -82,15 +82,14 @@ class ResourcePages:
         it, with other parameters.
         """
         form, page = Form(self._request.query_params), None
-        cursors = resources_of(self._request).cursors
+        cursors, sort = resources_of(self._request).cursors, form.get("sort") or NEWEST_FIRST
         try:
-            query = form.read(self.query, sort=form.get("sort") or NEWEST_FIRST)
-            query = query.with_total_up_to(MAX_TOTAL)
+            query = form.read(self.query, sort=sort, with_total=True)
+            query.limit_total(MAX_TOTAL)
             page = await page_with_previous(self.service.list, query, form.get("before"), cursors)
         except FORM_ERRORS as error:
             form.add_error(error)
         context |= {"list_url": partial(self._list_url, form), "max_total": MAX_TOTAL}
-        sort = form.get("sort") or NEWEST_FIRST
         return self.render("list", form, page=page, sort=sort, **context)
 
     def record_url(self, record: Any) -> str:

@@ -8,7 +8,7 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import MISSING, Field, PrivateAttr
 from pydantic_core import to_json
@@ -64,11 +64,9 @@ class PageQuery(Input):
         """The number at which counting ends, or None to count all results."""
         return None if self._max_total is None else self._max_total + 1
 
-    def with_total_up_to(self, max_total: int) -> Self:
-        """Return the query with a total that is one more than `max_total` if there are more."""
-        query = self.model_copy(update={"with_total": True})
-        query._max_total = max_total
-        return query
+    def limit_total(self, max_total: int) -> None:
+        """Let the total be one more than `max_total` if there are more results."""
+        self._max_total = max_total
 
 
 class Page(Output, Generic[ItemT]):
