@@ -65,15 +65,13 @@ def _docstrings() -> Iterator[tuple[str, int, str, list[str], None]]:
 def _admin_texts() -> Iterator[tuple[str, int, str, list[str], None]]:
     """Yield the texts of the admin's views, whose labels are made of the names of fields."""
     views, texts = import_module("app.admin").views(), import_module("app.web.admin_site.texts")
-    for view in views:
-        for text in texts.texts_of(view):
-            yield (
-                f"{view.__module__.replace('.', '/').removeprefix('app/')}.py",
-                1,
-                str(text),
-                [],
-                None,
-            )
+    found = {
+        (f"{view.__module__.replace('.', '/').removeprefix('app/')}.py", str(text))
+        for view in views
+        for text in texts.texts_of(view)
+    }
+    for file, text in sorted(found):
+        yield file, 1, text, [], None
 
 
 def update(tag: str) -> None:
