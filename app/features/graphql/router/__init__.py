@@ -34,6 +34,9 @@ from app.features.graphql.schemas import GraphqlQuery, GraphqlRequest
 
 GRAPHQL_JSON = "application/graphql-response+json"
 
+# The server's limit of the request head, which the address is a part of.
+LONG_QUERY: dict[int | str, dict[str, Any]] = {431: {"description": "Send a long query by POST"}}
+
 router = ApiRouter(prefix="/graphql", tags=["graphql"])
 
 
@@ -61,7 +64,7 @@ async def run_graphql(
     return await respond(data, request, principal, resources)
 
 
-@router.get("", response_class=JSONResponse)
+@router.get("", response_class=JSONResponse, responses=LONG_QUERY)
 async def query_graphql(
     data: Annotated[GraphqlQuery, Query()],
     request: Request,
