@@ -21,7 +21,7 @@ from strawberry.types import ExecutionResult
 
 from app.accounts.dependencies import PrincipalDep
 from app.core.http.idempotency import KEY, IdempotencyKey, idempotency_of
-from app.core.http.problem_kinds import KINDS
+from app.core.http.problem_kinds import KINDS, MEDIA_TYPE, example_of
 from app.core.http.problems import ProblemResponse
 from app.core.http.routing import ApiRouter
 from app.core.resources import Resources, ResourcesDep
@@ -35,7 +35,12 @@ from app.features.graphql.schemas import GraphqlQuery, GraphqlRequest
 GRAPHQL_JSON = "application/graphql-response+json"
 
 # The server's limit of the request head, which the address is a part of.
-LONG_QUERY: dict[int | str, dict[str, Any]] = {431: {"description": "Send a long query by POST"}}
+LONG_QUERY: dict[int | str, dict[str, Any]] = {
+    431: {
+        "description": "Send a long query by POST",
+        "content": {MEDIA_TYPE: {"examples": example_of("request-head-too-large")}},
+    }
+}
 
 router = ApiRouter(prefix="/graphql", tags=["graphql"])
 
