@@ -17,7 +17,7 @@ ExpectedVersion = Annotated[
 ]
 
 
-# Fields are not null, so that the first error ends the document: see `run` in the package.
+# Fields are not null, so that the first error ends the document: see `mutate` in the package.
 # Resolvers name their parameters as the arguments are named, such as `id` and `input`.
 @strawberry.type
 class Mutation:
