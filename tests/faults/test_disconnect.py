@@ -150,6 +150,32 @@ async def test_body_that_ends_while_the_client_is_watched_is_received(app: FastA
     assert received == [first, last]
 
 
+async def test_nothing_is_received_after_the_end_of_the_request(app: FastAPI) -> None:
+    client, received = Client(), 0
+
+    async def receive() -> Message:
+        nonlocal received
+        received += 1
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def endpoint(scope: Any, receive: Any, send: Any) -> None:
+        await run_pending_tasks()  # Let the watch for a disconnect start.
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    app.mount("/api/v1/endless", endpoint)
+    client.receive = receive  # type: ignore[method-assign]
+    # The watch may be about to receive, or about to look at what it has received.
+    for steps in range(3):  # noqa: B007 - the endpoint uses it
+        await client.call(app, "GET", "/api/v1/endless/")
+        await asyncio.sleep(0)
+        received = 0
+        await run_pending_tasks()
+        assert received == 0
+
+
 async def test_cancelled_request_returns_its_connection(app: FastAPI) -> None:
     client = Client()
 

@@ -74,14 +74,14 @@ class DisconnectWatch:
         self._receive_task.add_done_callback(self._on_message)
 
     def _on_message(self, receive_task: asyncio.Task[Message]) -> None:
-        if receive_task.cancelled() or receive_task.exception():
-            return  # The application gets the error when it receives.
+        if self._task is None or receive_task.cancelled() or receive_task.exception():
+            return  # The request has ended, or the application gets the error when it receives.
         message = receive_task.result()
         if message["type"] == "http.request":
             if not message.get("more_body"):
                 self._last_body_message = message
                 self._start_receiving()
-        elif self.may_cancel and self._task:
+        elif self.may_cancel:
             self.has_cancelled = True
             self._task.cancel()
 
