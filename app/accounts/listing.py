@@ -1,7 +1,7 @@
 """Lists of owned rows: a page at a time, or all rows for an export."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -29,11 +29,10 @@ class OwnedListing(Generic[ReadT]):
         principal: Principal,
         resources: Resources,
     ) -> None:
-        self._page_type: type[Page[ReadT]] = Page[repository.schema]  # type: ignore[name-defined]  # known when it runs
-        self._rows = UnitsOfWork(partial(repository, principal=principal), resources.database)
-        self._user_id = principal.user_id
-        self._cursors = resources.cursors
-        self._searches = resources.searches
+        # The rest is built when it is needed: most requests list nothing.
+        self._repository = repository
+        self._principal = principal
+        self._resources = resources
 
     async def page(self, rows: OwnedRepository[Any, ReadT], query: Any) -> Page[ReadT]:
         """Return the page of a query, which is a PageQuery with a sort and filters.
@@ -42,12 +41,18 @@ class OwnedListing(Generic[ReadT]):
         """
         is_count = query.with_total and query.max_count is None
         is_search = is_count or getattr(query, "q", None) is not None
-        async with self._searches.hold(self._user_id) if is_search else nullcontext():
+        cursors = self._resources.cursors
+        async with self._search() if is_search else nullcontext():
             sort = Sort(query.sort)
-            after = self._cursors.read(query.cursor, sort)
+            after = cursors.read(query.cursor, sort)
             page = await rows.list(query, sort, after, query.limit + 1)
             total = await self._total(rows, query, page) if query.with_total else None
-        return self._cursors.page(self._page_type, page, query.limit, sort, total)
+        page_type: type[Page[ReadT]] = Page[self._repository.schema]  # type: ignore[name-defined]  # known when it runs
+        return cursors.page(page_type, page, query.limit, sort, total)
+
+    def _search(self) -> AbstractAsyncContextManager[None]:
+        """Wait for the turn of a search of this user."""
+        return self._resources.searches.hold(self._principal.user_id)
 
     async def _total(
         self, rows: OwnedRepository[Any, ReadT], query: Any, page: Sequence[ReadT]
@@ -63,9 +68,11 @@ class OwnedListing(Generic[ReadT]):
         No connection is held between two pages, so changes made meanwhile show from the next page
         on.
         """
+        build = partial(self._repository, principal=self._principal)
+        units = UnitsOfWork(build, self._resources.database)
         sort, after, is_last = Sort(query.sort), None, False
         while not is_last:
-            async with self._searches.hold(self._user_id), self._rows.reading() as rows:
+            async with self._search(), units.reading() as rows:
                 page = await rows.list(query, sort, after, EXPORT_PAGE_SIZE)
             is_last = len(page) < EXPORT_PAGE_SIZE
             after = None if is_last else sort.position(page[-1])

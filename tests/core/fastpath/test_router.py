@@ -225,6 +225,14 @@ def lean(router: APIRouter) -> None:
         response.headers["Link"] = "next"
         return [ThingRead(name="a", price=wanted.limit)] * 3
 
+    @router.get("/deep/{part}/b")
+    async def varying_head(part: str) -> list[str]:
+        return ["varying", part]
+
+    @router.get("/deep/a/{part}")
+    async def fixed_head(part: str) -> list[str]:
+        return ["fixed", part]
+
     @router.post("/things", status_code=201, response_model=ThingRead)
     async def create(
         thing: Thing, service: ServiceDep, principal: Reader, response: Response
@@ -386,6 +394,7 @@ THINGS = (
 # A valid request for each route, and a request for each kind of error.
 REQUESTS = (
     *(("GET", path, "") for path in ("/plain", "/none", "/things/special", "/things/1", "/things")),
+    *(("GET", path, "") for path in ("/deep/a/b", "/deep/a/c", "/deep/x/b", "/deep/x/c")),
     *(("POST", path, THING) for path in ("/things", "/anything", "/body-in-dependency")),
     *(("PUT", "/things/2", f'{{"thing": {THING}, "count": 3}}'), ("DELETE", "/things/3", "")),
     *(("PATCH", "/things/x", f'{{"thing": {THING}}}'), ("POST", "/batch", f"[{THING}]")),
