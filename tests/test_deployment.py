@@ -1,15 +1,21 @@
 """The files in deploy/ name settings that exist, and values that production accepts."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import yaml
+from sqlalchemy import make_url
 
 from app.core.config import Settings
-from tests.databases import ROOT
+from tests.conftest import only
+from tests.databases import ROOT, Databases
 
 MONITORING = ROOT / "docs/monitoring.md"
 METRIC = re.compile(r"\b(?:http|database|event|websockets|jobs|session|process)(?:_[a-z]+)*\b")
@@ -66,6 +72,46 @@ def test_deployment_of_compose_sets_what_exists() -> None:
     text = (ROOT / "docker-compose.deploy.yml").read_text()
     for path in re.findall(r"- \./(\S+?):", text):
         assert (ROOT / path).is_file()
+
+
+@only("postgresql")
+def test_backup_of_compose_is_restored(databases: Databases, tmp_path: Path) -> None:
+    if not shutil.which("pg_dump"):
+        pytest.skip("PostgreSQL's programs are missing")
+    url = databases.create()
+    server = make_url(url).set(drivername="postgresql")
+    backups, files = tmp_path / "backups", tmp_path / "files"
+    backups.mkdir()
+    files.mkdir()
+    variables = {"PGHOST": str(server.host), "PGPORT": str(server.port or 5432)}
+    variables |= {"PGUSER": str(server.username), "PGPASSWORD": server.password or ""}
+    variables |= {"PGDATABASE": str(server.database), "BACKUP_DAYS": "1"}
+    variables |= {"BACKUP_FOLDER": str(backups), "FILES_FOLDER": str(files)}
+
+    def status_of(*arguments: str) -> int:
+        command = ["sh", str(ROOT / "deploy/backup.sh"), *arguments]
+        return subprocess.run(command, env=os.environ | variables, check=False).returncode
+
+    def rows() -> list[tuple[int]]:
+        with psycopg.connect(server.render_as_string(hide_password=False)) as connection:
+            return connection.execute("SELECT n FROM kept").fetchall()
+
+    databases.execute(url, "CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (1)")
+    (files / "picture").write_text("old")
+    assert status_of("now") == 0
+    (name,) = [file.stem for file in backups.glob("*.dump")]
+    databases.execute(url, "DELETE FROM kept", "CREATE TABLE later ()")
+    (files / "picture").unlink()
+    assert status_of("restore", name) == 0
+    assert rows() == [(1,)]
+    assert (files / "picture").read_text() == "old"
+    databases.execute(url, "CREATE TABLE later ()", "INSERT INTO kept VALUES (2)")
+
+    archive = backups / f"{name}.dump"
+    archive.write_bytes(archive.read_bytes()[:-50])
+    assert status_of("restore", name) != 0
+    assert rows() == [(1,), (2,)]
+    databases.drop(url)
 
 
 def test_dashboard_asks_for_metrics_that_exist() -> None:
