@@ -13,6 +13,7 @@ import httpx
 from websockets.sync.client import ClientConnection, connect
 
 from tests.databases import ROOT
+from tests.forked import ForkedServer
 from tests.isolation import DEADLINE_SECONDS, empty_folder
 from tests.sockets import LIVE
 from tests.waiting import eventually
@@ -55,12 +56,9 @@ def free_port() -> int:
 
 
 def start(
-    database_url: str,
-    port: int,
-    command: Sequence[str] = ("-m", "tests.serve"),
-    **environment: str,
-) -> subprocess.Popen[bytes]:
-    """Start a server: `app serve`, or another module that Python can run."""
+    database_url: str, port: int, command: Sequence[str] = (), **environment: str
+) -> ForkedServer | subprocess.Popen[bytes]:
+    """Start a server: that of `app serve`, or of a command of Python."""
     settings = {
         "PYTHONPATH": str(ROOT),
         "ENVIRONMENT": "test",
@@ -72,11 +70,10 @@ def start(
         "PORT": str(port),
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
     }
-    return subprocess.Popen(
-        [sys.executable, *command],
-        cwd=empty_folder(),
-        env=os.environ | settings | environment,
-    )
+    variables = os.environ | settings | environment
+    if not command:
+        return ForkedServer(empty_folder(), variables)
+    return subprocess.Popen([sys.executable, *command], cwd=empty_folder(), env=variables)
 
 
 def http_client(url: str) -> httpx.Client:
@@ -120,7 +117,7 @@ def serving_until_killed(database_url: str) -> Iterator[httpx.Client]:
             process.wait()
 
 
-def wait_until_live(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
+def wait_until_live(process: ForkedServer | subprocess.Popen[bytes], client: httpx.Client) -> None:
     def is_live() -> bool:
         assert process.poll() is None, "the server has stopped"
         try:
