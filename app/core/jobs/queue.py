@@ -26,6 +26,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -47,7 +48,15 @@ class QueuedJob(Base):
     """A job that is waiting, running or has failed for good. A job that succeeds is deleted."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index(None, "has_failed", "run_at", "id"),)
+    __table_args__ = (
+        Index(None, "has_failed", "run_at", "id"),
+        Index(
+            None,
+            "lane",
+            postgresql_where=text("lane IS NOT NULL"),
+            sqlite_where=text("lane IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(100))
@@ -164,6 +173,13 @@ class JobQueue:
         if rows:
             await self._session.execute(insert(QueuedJob), rows)
             Events(self._session).record(JobQueued())
+
+    async def count_lanes(self, lanes: Collection[str]) -> Counter[str]:
+        """Return the number of jobs of each lane that are waiting or running."""
+        statement = select(QueuedJob.lane, func.count()).group_by(QueuedJob.lane)
+        statement = statement.where(QueuedJob.lane.in_(lanes), ~QueuedJob.has_failed)
+        found = await self._session.execute(statement)
+        return Counter({lane: count for lane, count in found if lane is not None})
 
 
 class JobRepository(Repository[QueuedJob]):

@@ -8,6 +8,7 @@ from app.accounts.events import UserChanged
 from app.accounts.models import ApiKey, AuthSession, User
 from app.accounts.ownership import OwnedRepository
 from app.core.database.events import Events, after_commit
+from app.core.database.models import utc_now
 from app.core.database.pagination import Position, Sort
 from app.core.database.queries import Query, columns_of
 from app.core.database.repository import Repository
@@ -22,7 +23,9 @@ SUBSCRIPTIONS = Query(
     select(*columns_of(Webhook, Subscription))
     .join(User, User.id == Webhook.owner_id)
     .where(Webhook.owner_id == bindparam("owner_id"), Webhook.is_enabled, User.is_active)
-    .order_by(Webhook.id),
+    .order_by(Webhook.id)
+    # Concurrent transactions wait for each other: otherwise each would fill what room there is.
+    .with_for_update(of=Webhook, key_share=True),
     Subscription,
 )
 
@@ -132,6 +135,13 @@ class DeliveryUnit:
 
     async def subscriptions(self, owner_id: int) -> Sequence[Subscription]:
         return await self._session.fetch(SUBSCRIPTIONS, {"owner_id": owner_id})
+
+    async def note_dropped(self, webhook_id: int, count: int) -> None:
+        statement = update(Webhook).where(Webhook.id == webhook_id)
+        dropped = Webhook.dropped_events + count
+        await self._session.execute(
+            statement.values(dropped_events=dropped, last_dropped_at=utc_now())
+        )
 
     async def disable(self, owner_ids: Collection[int]) -> None:
         statement = update(Webhook).where(Webhook.owner_id.in_(owner_ids), Webhook.is_enabled)

@@ -29,7 +29,12 @@ from app.features.webhooks.schemas import (
     WebhookUpdate,
 )
 from app.features.webhooks.service.addresses import AddressRules, ForbiddenAddress, UnknownHost
-from app.features.webhooks.service.deliveries import payload_of, queue_attempt, queue_deliveries
+from app.features.webhooks.service.deliveries import (
+    free_places,
+    payload_of,
+    queue_attempt,
+    queue_deliveries,
+)
 from app.features.webhooks.service.secrets import OVERLAP, WebhookSecrets, new_secret
 
 MAX_WEBHOOKS = 10
@@ -91,7 +96,7 @@ class WebhookService:
         await self._check(values)
         secret = new_secret()
         values["sealed_secret"] = self._secrets.seal(self._principal.user_id, secret)
-        values["language"] = current_language().tag
+        values |= {"language": current_language().tag, "dropped_events": 0}
         async with self._units.transaction() as unit:
             await unit.webhooks.lock_owner()  # This makes the number of webhooks exact.
             if await unit.webhooks.count_own() >= MAX_WEBHOOKS:
@@ -116,7 +121,7 @@ class WebhookService:
         if "is_enabled" in changes:
             changes["disabled_reason"] = None
         if changes.get("is_enabled"):
-            changes["failing_since"] = None
+            changes |= {"failing_since": None, "dropped_events": 0, "last_dropped_at": None}
         async with self._units.transaction() as unit:
             await unit.webhooks.lock_owner()
             updated = await unit.webhooks.update(webhook_id, changes, expected)
@@ -143,7 +148,7 @@ class WebhookService:
     async def send_test(self, webhook_id: int) -> DeliveryRead:
         """Queue an event of the type `webhook.test`. Raise NotFound or Conflict."""
         async with self._units.transaction() as unit:
-            await self._lock_enabled(unit, webhook_id)
+            await self._lock_sendable(unit, webhook_id)
             payload = payload_of(TEST, {"webhook_id": webhook_id}, utc_now())
             test = (webhook_id, TEST, payload)
             (message_id,) = await queue_deliveries(unit.deliveries, unit.jobs, [test])
@@ -173,16 +178,18 @@ class WebhookService:
         If it fails, it is tried again as often as a new one.
         """
         async with self._units.transaction() as unit:
-            await self._lock_enabled(unit, webhook_id)
+            await self._lock_sendable(unit, webhook_id)
             delivery = await unit.deliveries.get(webhook_id, delivery_id, lock=True)
             delivery.attempts = 0
             await queue_attempt(unit.jobs, delivery, timedelta(0))
             return DeliveryRead.model_validate(delivery)
 
-    async def _lock_enabled(self, unit: OwnWebhooks, webhook_id: int) -> None:
+    async def _lock_sendable(self, unit: OwnWebhooks, webhook_id: int) -> None:
         webhook = await unit.webhooks.lock(webhook_id)
         if not webhook.is_enabled:
             raise Conflict("The webhook is disabled. Enable it first.")
+        if not (await free_places(unit.jobs, [webhook_id]))[webhook_id]:
+            raise Conflict("Too many deliveries of this webhook are waiting. Try again later.")
 
     async def _check(self, values: dict[str, Any]) -> None:
         if "event_types" in values:
