@@ -3,15 +3,16 @@
 import asyncio
 from datetime import timedelta
 
+import httpx
 import pytest
 from fastapi import FastAPI
 
 from app.core.database.models import utc_now
 from app.core.jobs.queue import QueuedJob
 from app.features.webhooks.models import WebhookDelivery
-from app.features.webhooks.service import deliveries
+from app.features.webhooks.service import deliveries, webhooks
 from tests.accounts.conftest import Outbox
-from tests.conftest import Person
+from tests.conftest import Person, sign_in
 from tests.features.webhooks.receiver import Receiver
 from tests.features.webhooks.steps import (
     DELETED,
@@ -117,3 +118,29 @@ async def test_nothing_more_is_sent_on_demand_while_too_many_deliveries_wait(
         assert response.status_code == 409
         assert "are waiting" in response.json()["detail"]
     assert len(await stored(app, QueuedJob)) == MAX_WAITING
+
+
+async def test_sends_on_demand_are_limited_for_each_user(
+    app: FastAPI,
+    browser: httpx.AsyncClient,
+    ann: Person,
+    bob: Person,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(webhooks, "SENDS_PER_MINUTE", 2)
+    first, second, bobs = [await make(each, receiver.url) for each in (ann, ann, bob)]
+    test, send = f"{WEBHOOKS}/{first['id']}/test", f"{WEBHOOKS}/{first['id']}/deliveries/1/send"
+    assert (await ann.client.post(test)).status_code == 202
+    assert (await ann.client.post(send)).status_code == 202
+    for path in (test, send, f"{WEBHOOKS}/{second['id']}/test"):
+        response = await ann.client.post(path)
+        assert response.status_code == 429
+        assert "Retry-After" in response.headers
+    assert (await bob.client.post(f"{WEBHOOKS}/{bobs['id']}/test")).status_code == 202
+    await sign_in(browser, ann)
+    for path in ("test", "deliveries/1/send"):
+        page = await browser.post(f"/webhooks/{first['id']}/{path}")
+        assert page.status_code == 429
+        assert "Too many requests. Try again in" in page.text
+        assert "Retry-After" in page.headers
