@@ -16,8 +16,6 @@ def upgrade() -> None:
     op.add_column(
         "webhooks", sa.Column("last_dropped_at", sa.DateTime(timezone=True), nullable=True)
     )
-    with op.batch_alter_table("webhooks") as batch:
-        batch.alter_column("dropped_events", server_default=None)
 
 
 def downgrade() -> None:

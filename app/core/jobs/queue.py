@@ -199,7 +199,7 @@ class JobRepository(Repository[QueuedJob]):
 
     async def has_due(self, names: Collection[str], lanes: FreeLanes) -> bool:
         """Return whether there is a due job without a lane, or of a lane that is free."""
-        is_free = QueuedJob.lane.is_(None)
+        is_free: ColumnElement[bool] = QueuedJob.lane.is_(None)
         if lanes.total:
             is_free |= is_quick(lanes)
         if lanes.slow:

@@ -9,6 +9,7 @@ from app.core.errors import NotFound
 from app.core.jobs.queue import JobQueue
 from app.core.security.principal import Principal
 from app.core.storage.images import Thumbnail
+from app.core.storage.uploads import ImageStatus
 from app.features.attachments.models import Attachment
 from app.features.items.models import Item
 
@@ -93,8 +94,13 @@ class AttachmentFileRepository(Repository[Attachment]):
             "width": thumbnail.width,
             "height": thumbnail.height,
             "thumbnail_size": len(thumbnail.content),
+            "thumbnail_error": None,
         }
         await self._session.execute(update(Attachment).where(Attachment.id == id_).values(values))
+
+    async def set_thumbnail_error(self, id_: int, error: ImageStatus) -> None:
+        statement = update(Attachment).where(Attachment.id == id_)
+        await self._session.execute(statement.values(thumbnail_error=error))
 
     async def existing(self, keys: Collection[str]) -> set[str]:
         """Return those of the keys that attachments have."""

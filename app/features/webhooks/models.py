@@ -42,7 +42,7 @@ class Webhook(Owned, Timestamps, Versioned, Base):
     # The first failure since the last success.
     failing_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # The events that were not queued, since too many deliveries were waiting.
-    dropped_events: Mapped[int] = mapped_column(BigInteger, default=0)
+    dropped_events: Mapped[int] = mapped_column(BigInteger, server_default="0")
     last_dropped_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     sealed_secret: Mapped[str] = mapped_column(Text)
     # The secret before, whose signatures are sent as well for a while after its replacement.

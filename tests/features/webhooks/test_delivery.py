@@ -460,7 +460,7 @@ async def test_many_slow_receivers_hold_up_no_quick_one(
         await resources_of(app).jobs.drain()
         for owner in [ann, bob] * MAX_WEBHOOKS:
             await make(owner, slow.url)
-        slow.responses = [wait] * MAX_WEBHOOKS * 2
+        slow.responses.extend([wait] * MAX_WEBHOOKS * 2)
         await record(app, thing_event(ann.id), thing_event(bob.id))
         draining = asyncio.create_task(resources_of(app).jobs.drain())
         while len(slow.requests) < MAX_SLOW_LANES:

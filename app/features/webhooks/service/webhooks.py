@@ -101,7 +101,7 @@ class WebhookService:
         await self._check(values)
         secret = new_secret()
         values["sealed_secret"] = self._secrets.seal(self._principal.user_id, secret)
-        values |= {"language": current_language().tag, "dropped_events": 0}
+        values["language"] = current_language().tag
         async with self._units.transaction() as unit:
             await unit.webhooks.lock_owner()  # This makes the number of webhooks exact.
             if await unit.webhooks.count_own() >= MAX_WEBHOOKS:
