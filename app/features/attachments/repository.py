@@ -2,7 +2,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, delete, func, select, update
 
-from app.accounts.models import User
+from app.accounts.ownership import lock_owner
 from app.core.database.repository import Repository
 from app.core.database.session import Session
 from app.core.errors import NotFound
@@ -42,12 +42,7 @@ class AttachmentRepository(Repository[Attachment]):
         return await self.count(select(Attachment).where(Attachment.item_id == item_id))
 
     async def lock_owner(self, owner_id: int) -> None:
-        """Let concurrent uploads for the same owner wait for each other, up to the commit.
-
-        Lock the owner before the item, as the deletion of an account does.
-        """
-        owner = select(User.id).where(User.id == owner_id).with_for_update(key_share=True)
-        await self._session.execute(owner)
+        await lock_owner(self._session, owner_id)
 
     async def bytes_of(self, owner_id: int) -> int:
         """Return the size of all attachments of an owner."""

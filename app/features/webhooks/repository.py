@@ -6,7 +6,7 @@ from sqlalchemy import Select, bindparam, delete, insert, or_, select, update
 
 from app.accounts.events import UserChanged
 from app.accounts.models import ApiKey, AuthSession, User
-from app.accounts.ownership import OwnedRepository
+from app.accounts.ownership import OwnedRepository, lock_owner
 from app.core.database.events import Events, after_commit
 from app.core.database.models import utc_now
 from app.core.database.pagination import Position, Sort
@@ -44,9 +44,7 @@ class WebhookRepository(OwnedRepository[Webhook, WebhookRead]):
         Raise Unauthenticated if the session or API key ended since the request began: otherwise a
         thief's request that waits here could go on after the owner has ended them.
         """
-        owner = select(User.id).where(User.id == self.principal.user_id)
-        # key_share: the owner's other rows, which refer to the same account, need not wait.
-        await self._session.execute(owner.with_for_update(key_share=True))
+        await lock_owner(self._session, self.principal.user_id)
         ids = [select(each.id).where(each.id == self.principal.session_id) for each in CREDENTIALS]
         if not await self._session.scalar(select(or_(*(each.exists() for each in ids)))):
             raise Unauthenticated("The session has ended. Sign in again.")
