@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.core.database.models import utc_now
+from app.features.webhooks.service import webhooks
 from tests.accounts.conftest import set_age
 from tests.conftest import Person, browser_of, sign_in
 from tests.features.webhooks.receiver import Receiver
@@ -159,3 +160,16 @@ async def test_page_shows_the_dropped_events(
     for path in ("deliveries", "edit"):
         page = await browser.get(f"/webhooks/1/{path}")
         assert "1,200 events were not sent, since too many deliveries were waiting." in page.text
+
+
+async def test_sends_beyond_the_limit_show_the_page_with_the_reason(
+    browser: httpx.AsyncClient, ann: Person, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "SENDS_PER_MINUTE", 1)
+    await make(ann, receiver.url)
+    assert (await browser.post("/webhooks/1/test")).status_code == 303
+    for path in ("test", "deliveries/1/send"):
+        page = await browser.post(f"/webhooks/1/{path}")
+        assert page.status_code == 429
+        assert "Too many requests. Try again in" in page.text
+        assert "Retry-After" in page.headers
