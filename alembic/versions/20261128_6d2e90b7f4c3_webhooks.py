@@ -92,4 +92,4 @@ def downgrade() -> None:
     op.drop_table("webhook_deliveries")
     op.drop_table("webhooks")
     if op.get_context().dialect.name == "postgresql":
-        op.execute("DROP FUNCTION notify_webhook_enabled()")
+        op.execute("DROP FUNCTION IF EXISTS notify_webhook_enabled()")

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.models import Base, Id, Timestamps, UtcDateTime, utc_now
+from app.core.storage.uploads import ImageStatus
 
 # The hash of an account without a password. No password has it.
 NO_PASSWORD = "!"  # noqa: S105 - not a password
@@ -41,6 +42,16 @@ class User(Timestamps, Base):
     picture_key: Mapped[str | None] = mapped_column(String(100))
     picture_size: Mapped[int | None]
     picture_upload_key: Mapped[str | None] = mapped_column(String(100))
+    # Why the last upload did not become the picture.
+    picture_error: Mapped[str | None] = mapped_column(String(20))
+
+    @property
+    def picture_status(self) -> ImageStatus:
+        if self.picture_upload_key is not None:
+            return ImageStatus.PENDING
+        if self.picture_error is not None:
+            return ImageStatus(self.picture_error)
+        return ImageStatus.READY if self.picture_key is not None else ImageStatus.NONE
 
     @property
     def is_verified(self) -> bool:

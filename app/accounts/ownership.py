@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
+from app.accounts.models import User
 from app.core.database.events import Event
 from app.core.database.filters import Filter
 from app.core.database.models import Base, utc_now
@@ -56,6 +57,16 @@ class Owned:
     @classmethod
     def owner_id(cls) -> Mapped[int]:
         return mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+
+
+async def lock_owner(session: Session, owner_id: int) -> None:
+    """Let concurrent calls for the same owner wait for each other, up to the commit.
+
+    Lock the owner before the owner's rows, as the deletion of an account does.
+    """
+    # key_share: the owner's other rows, which refer to the same account, need not wait.
+    owner = select(User.id).where(User.id == owner_id).with_for_update(key_share=True)
+    await session.execute(owner)
 
 
 class OwnedEvent(Event):

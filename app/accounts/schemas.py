@@ -15,6 +15,7 @@ from app.core.security.passwords import (
     is_encodable,
     normalize_password,
 )
+from app.core.storage.uploads import ImageStatus
 from app.core.translation import mark
 
 SCOPES = {
@@ -125,6 +126,11 @@ class UserRead(Output):
     full_name: str | None = Field(examples=["Ann Example"])
     is_active: bool
     is_superuser: bool = Field(examples=[False])
+    picture_status: ImageStatus = Field(
+        description="Of the last upload. After `broken` or `too_many_pixels`, the account has the "
+        "picture of before.",
+        examples=["ready"],
+    )
     created_at: datetime
 
 

@@ -86,8 +86,8 @@ def resource(
     """Write the slice of a resource, with its migration and its tests.
 
     Types: str(20) text int bigint money float bool date datetime uuid json enum(a,b) ref(users)
-    many(quantity:int>=1, price:money). Then, in any order: ? for null, =default, >=1, <=100,
-    unique (for each owner) and index.
+    many(item:ref(items), quantity:int>=1). Then, in any order: ? for null, =default, >=1, <=100,
+    unique (for each owner, or of many for each record) and index.
     """
     from app.project.fields import FieldError
     from app.project.generation import new_resource

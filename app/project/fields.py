@@ -1,7 +1,7 @@
 """The fields of a new resource, such as `number:str(20) unique` or `status:enum(draft,paid)=draft`.
 
 A field is a name, a type, and any of: `?` (may be null), `=default`, `>=1` and `<=100`, `unique`
-(for each owner) and `index`.
+(for each owner, or of many(...) for each record) and `index`.
 """
 
 import re
@@ -16,7 +16,8 @@ from uuid import UUID
 NUMBERS = ("int", "bigint", "money", "float")
 TEXTS = ("str", "text")
 SCALARS = (*TEXTS, *NUMBERS, "bool", "date", "datetime", "uuid", "json", "enum")
-TYPES = (*SCALARS, "ref", "many")
+CHILD_TYPES = (*SCALARS, "ref")
+TYPES = (*CHILD_TYPES, "many")
 LENGTHS = {"str": 255, "text": 10_000}
 MAX_LENGTH = {"str": 2000, "text": 100_000}
 INTEGERS = {"int": 2**31 - 1, "bigint": 2**63 - 1}
@@ -36,7 +37,7 @@ EXAMPLES = {
     "str": "name:str(20)",
     "enum": "status:enum(draft,sent)",
     "ref": "customer:ref(users)",
-    "many": "lines:many(quantity:int, price:money)",
+    "many": "lines:many(item:ref(items), quantity:int)",
 }
 
 
@@ -79,7 +80,7 @@ def parse_field(text: str, *, is_child: bool = False) -> Field:
         raise FieldError(f"{text!r} is not a field. Write its name and its type: due:date?")
     name, type_ = start["name"], start["type"]
     check_name(name)
-    known = SCALARS if is_child else TYPES
+    known = CHILD_TYPES if is_child else TYPES
     if type_ not in known:
         reason = f"There is no type {type_!r}"
         if type_ in TYPES:
@@ -89,8 +90,6 @@ def parse_field(text: str, *, is_child: bool = False) -> Field:
     values: dict[str, Any] = {"name": name, "type": type_}
     values |= read_argument(name, type_, argument)
     values |= read_options(name, type_, rest)
-    if is_child and "is_unique" in values:
-        raise FieldError(f"{name}: a field of many(...) cannot be unique.")
     return checked(Field(**values))
 
 

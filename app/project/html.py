@@ -22,7 +22,7 @@ def form_field(column: Column, is_first: bool) -> str:
             optional = ", required=false" if column.is_null else ""
             return f"choice({name}, [{options(column)}]{default}{optional})"
         case "ref" if column.is_choice:
-            return f"reference({name}, choices.{column.column}{optional})"
+            return f"reference({name}, choices.{column.choice_key}{optional})"
         case "str":
             return f'field({name}, dir="auto"{optional}{focus}, autocomplete="off")'
         case "text":

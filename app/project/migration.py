@@ -72,11 +72,13 @@ def write_migration(root: Path, message: str) -> Path:
         return autogenerate(root, url, message)
 
 
-def write_drop_migration(root: Path, message: str, tables: Sequence[str]) -> Path:
-    """Write the migration that drops tables, while their models are still there.
+def write_drop_migration(
+    root: Path, message: str, tables: Sequence[str], functions: Sequence[str]
+) -> Path:
+    """Write the migration that drops tables and functions, while their models are still there.
 
-    Its downgrade makes them as the models say. Written from the database, it would have to guess
-    their types: SQLite stores a price as a number.
+    Its downgrade makes the tables as the models say. Written from the database, it would have to
+    guess their types: SQLite stores a price as a number. It makes no functions and no triggers.
     """
     with new_database(root) as (path, url):
         if run(root, url, "alembic", "check", check=False):
@@ -87,7 +89,7 @@ def write_drop_migration(root: Path, message: str, tables: Sequence[str]) -> Pat
             for table in tables:
                 connection.execute(f'DROP TABLE "{table}"')
         migration = autogenerate(root, url, message)
-    migration.write_text(reversed_migration(migration.read_text()))
+    migration.write_text(reversed_migration(migration.read_text(), functions))
     return migration
 
 
@@ -101,8 +103,15 @@ def autogenerate(root: Path, database_url: str, message: str) -> Path:
     return migration
 
 
-def reversed_migration(text: str) -> str:
-    """Return a migration whose upgrade is the downgrade of another one, and the reverse."""
-    head, _, functions = text.partition(UPGRADE)
-    upgrade, _, downgrade = functions.rstrip("\n").partition(DOWNGRADE)
+def reversed_migration(text: str, functions: Sequence[str] = ()) -> str:
+    """Return a migration whose upgrade is the downgrade of another one, and the reverse.
+
+    The upgrade drops the functions as well, which only PostgreSQL has.
+    """
+    head, _, body = text.partition(UPGRADE)
+    upgrade, _, downgrade = body.rstrip("\n").partition(DOWNGRADE)
+    if functions:
+        downgrade += '\n    if op.get_context().dialect.name == "postgresql":'
+    for name in functions:
+        downgrade += f'\n        op.execute("DROP FUNCTION IF EXISTS {name}()")'
     return f"{head}{UPGRADE}{downgrade}{DOWNGRADE}{upgrade}\n"

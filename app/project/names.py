@@ -21,7 +21,7 @@ from app.core.schemas import Input
 from app.discovery import discover, slices
 from app.main import create_app
 from app.project.fields import Field, FieldError, check_name, parse_field
-from app.project.resource import Resource, Target, singular_of
+from app.project.resource import ROW_ORDER, Resource, Target, singular_of
 
 MAX_IDENTIFIER = 63  # PostgreSQL's limit
 LONGEST_AFFIXES = 24  # What a constraint's name has beside those of the table and the column.
@@ -57,9 +57,9 @@ def read_resource(
         check_name(plural)
     fields = [parse_field(text) for text in texts]
     check_fields(fields)
-    for field in fields:
-        if field.type == "ref":
-            check_target(field, targets)
+    for each in (*fields, *(child for field in fields for child in field.children)):
+        if each.type == "ref":
+            check_target(each, targets)
     resource = Resource(name, fields, targets, plural)
     check_resource(resource, targets, root)
     return resource
@@ -116,12 +116,12 @@ def required_keys(mapper: Any) -> Iterator[sa.ForeignKey]:
 
 
 def check_fields(fields: Sequence[Field]) -> None:
-    if not fields or all(field.type == "many" for field in fields):
+    if not fields:
         raise FieldError('Name at least one field: app new resource invoice "number:str(20)"')
     check_columns(fields, base_columns())
     for field in fields:
         if field.type == "many":
-            check_columns(field.children, {"id", "position", "owner_id"})
+            check_columns(field.children, {"id", ROW_ORDER, "owner_id"})
 
 
 def base_columns() -> set[str]:
@@ -190,12 +190,18 @@ def check_resource(resource: Resource, targets: Mapping[str, Target], root: Path
     for table, columns in resource.tables.items():
         if table in Base.metadata.tables:
             raise FieldError(f"{table!r} is taken: there is a table of this name.")
-        longest = max(columns, key=len)
+        longest = max(columns, key=len, default="")
         if len(table) + len(longest) > MAX_IDENTIFIER - LONGEST_AFFIXES:
             raise FieldError(
                 f"The names {table} and {longest} have more than"
                 f" {MAX_IDENTIFIER - LONGEST_AFFIXES} characters together, which is too much for"
                 " the names of indexes."
+            )
+    for constraint in resource.child_constraints:
+        if len(constraint) > MAX_IDENTIFIER:
+            raise FieldError(
+                f"The name {constraint} of a constraint has more than {MAX_IDENTIFIER} characters:"
+                " choose shorter names."
             )
     models = {target.model for target in targets.values()}
     for model in (resource.Name, *(child.Name for child in resource.children)):

@@ -1,7 +1,7 @@
 """`app remove`: write the migration that drops the tables of parts, then delete their files."""
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from app.core.database.models import Base
@@ -15,10 +15,12 @@ def remove(parts: Sequence[str], root: Path) -> list[str]:
     """Delete the parts and return a line for each file or folder that has changed."""
     lines = lines_of_dependents(parts, root)
     created = []
-    if tables := tables_of(parts, root):
+    removed = slices_of(parts, root)
+    if tables := tables_of(removed):
+        message, functions = f"remove {' '.join(parts)}", functions_of(removed)
         try:
             with exclusive_migrations(root):
-                migration = write_drop_migration(root, f"remove {' '.join(parts)}", tables)
+                migration = write_drop_migration(root, message, tables, functions)
         except subprocess.CalledProcessError as error:
             raise SystemExit(
                 f"{error.stderr}\nNothing was deleted: the migration could not be written."
@@ -27,13 +29,22 @@ def remove(parts: Sequence[str], root: Path) -> list[str]:
     return [*lines, *delete_parts(parts, root), *created]
 
 
-def tables_of(parts: Sequence[str], root: Path) -> list[str]:
-    """Return the tables of features and of all that need them."""
+def slices_of(parts: Sequence[str], root: Path) -> set[str]:
+    """Return the features among the parts, and all that need them."""
     removed = [part for part in parts if part in features(root)]
-    slices = {f"{FEATURES}.{name}" for part in removed for name in with_dependents(part, root)}
+    return {f"{FEATURES}.{name}" for part in removed for name in with_dependents(part, root)}
+
+
+def tables_of(slices: Collection[str]) -> list[str]:
     list(discover("models"))
     return [
         str(mapper.local_table.description)
         for mapper in Base.registry.mappers
         if mapper.class_.__module__.removesuffix(".models") in slices
     ]
+
+
+def functions_of(slices: Collection[str]) -> list[str]:
+    """Return the functions of the database that the slices declare in FUNCTIONS."""
+    models = [each for each in discover("models") if each.__name__.rpartition(".")[0] in slices]
+    return [name for each in models for name in getattr(each, "FUNCTIONS", ())]

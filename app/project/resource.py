@@ -14,6 +14,7 @@ HIDDEN = ("text", "json")  # not in the admin's list
 CELLS = ("money", "date", "datetime", "int", "bigint", "float")  # by importance
 SHOWN_FILTERS = ("money", "date", "bool", "enum")
 MAX_CELLS, MAX_FILTERS = 2, 6
+ROW_ORDER = "row_order"  # the column of children for which the name `position` is taken
 QUERY_PARAMETERS = ("sort", "q", "limit", "cursor", "with_total", "format", "before", "notice")
 PYTHON_TYPES = {
     "str": "str",
@@ -99,9 +100,12 @@ class Target:
         return ", ".join(f"{name}={value}" for name, value in self.required)
 
     def made(self, n: int) -> str:
-        """Return the code of a test that makes a record, and its id."""
+        """Return the code of a test that makes a record, and its id.
+
+        A test makes one with each `n` only once, since it may be a unique value of the record.
+        """
         if not self.is_owned:
-            return "ann.id" if n == 1 else "bob.id"
+            return "ann.id" if n % 2 else "bob.id"
         return f"await make_{self.name}(app, ann, {n})"
 
     @property
@@ -114,8 +118,16 @@ class Target:
 class Column:
     """A field, and how it is written in each file of the resource."""
 
-    def __init__(self, field: Field, owner: str, prefix: str, target: Target | None) -> None:
-        self.field, self.owner = field, owner
+    def __init__(
+        self,
+        field: Field,
+        owner: str,
+        prefix: str,
+        target: Target | None,
+        children: str = "",
+        first: int = 1,
+    ) -> None:
+        self.field, self.owner, self.first = field, owner, first
         self.name = field.name
         self.type = field.type
         self.is_null, self.is_unique = field.is_null, field.is_unique
@@ -134,6 +146,12 @@ class Column:
         self.alias = (alias if alias not in SCHEMA_NAMES else f"{owner}{alias}") * bool(
             self.alias_type
         )
+        # Of a reference: the ends of the names of its methods, the key of its choices, the select
+        # element of the form, and where the body of a request has it.
+        self.referred = f"{singular_of(children)}_{self.plural}" if children else self.plural
+        self.choice_key = f"{children}_{self.column}" if children else self.column
+        self.element = f"{children}-0-{self.column}" if children else self.column
+        self.in_body = f'["{children}"][0]["{self.column}"]' if children else f'["{self.column}"]'
         self.target = target
         self.target_words = words_of(target.name) if target else ""
         self.is_owned = target is not None and target.is_owned
@@ -340,7 +358,9 @@ def filters_of(column: Column) -> list[ListFilter]:
 class Children:
     """The records that a field `lines:many(...)` adds to the resource."""
 
-    def __init__(self, field: Field, resource: str) -> None:
+    def __init__(
+        self, field: Field, resource: str, number: int, targets: Mapping[str, Target]
+    ) -> None:
         name = singular_of(field.name)
         self.names = field.name
         self.words = words_of(field.name)
@@ -349,7 +369,18 @@ class Children:
         self.Name = f"{camel(resource)}{camel(name)}"
         self.List = camel(field.name)
         self.table = f"{resource}_{field.name}"
-        self.fields = [Column(each, self.Name, camel(name), None) for each in field.children]
+        # A test makes three records for each reference, beside two for those of the resource.
+        first = 4 * number + 3
+        self.fields = [
+            Column(each, self.Name, camel(name), targets.get(each.table), field.name, first)
+            for each in field.children
+        ]
+        self.references = [each for each in self.fields if each.type == "ref"]
+        self.unique = [each for each in self.fields if each.is_unique]
+        self.is_owned = any(each.is_owned and not each.is_null for each in self.references)
+        self.position = (
+            ROW_ORDER if any(each.column == "position" for each in self.fields) else "position"
+        )
         self.checks = [check for each in self.fields for check in each.checks]
 
 
@@ -368,14 +399,16 @@ class Resource:
         self.Name, self.Names = camel(name), camel(self.names)
         self.words, self.names_words = words_of(name), words_of(self.names)
         self.a_name = with_article(self.words)
-        self.children = [Children(each, name) for each in fields if each.type == "many"]
+        many = [each for each in fields if each.type == "many"]
+        self.children = [Children(each, name, n, targets) for n, each in enumerate(many)]
         self.fields = [
             Column(each, self.Name, "", targets.get(each.table))
             for each in fields
             if each.type != "many"
         ]
         self.references = [each for each in self.fields if each.type == "ref"]
-        self.targets = {targets[each.table] for each in self.references}
+        self.all_references = [each for each in self.all_fields if each.type == "ref"]
+        self.targets = {targets[each.table] for each in self.all_references}
 
     def renamed(self, name: str) -> "Resource":
         return Resource(name, *self._parts)
@@ -397,6 +430,15 @@ class Resource:
     @property
     def all_fields(self) -> list[Column]:
         return [*self.fields, *(field for child in self.children for field in child.fields)]
+
+    @property
+    def child_constraints(self) -> list[str]:
+        """Return the names of the constraints of values that are unique in a record."""
+        return [
+            f"uq_{child.table}_{self.name}_id_{each.column}"
+            for child in self.children
+            for each in child.unique
+        ]
 
     @property
     def tables(self) -> dict[str, list[str]]:
@@ -424,8 +466,9 @@ class Resource:
             "children_words": " and ".join(child.words for child in self.children),
             "references": self.references,
             "referred_models": sorted((each.model, each.module) for each in self.targets),
-            "choices": [each for each in self.references if each.is_choice],
-            "refers_to_users": any(not each.is_owned for each in self.references),
+            "all_references": self.all_references,
+            "choices": [each for each in self.all_references if each.is_choice],
+            "refers_to_users": any(not each.is_owned for each in self.all_references),
             "created_targets": self.created_targets,
             "optional": [each for each in self.fields if not each.field.is_required],
             "unique_names": repr([each.column for each in self.fields if each.is_unique]),
@@ -435,7 +478,8 @@ class Resource:
                 for each in filters_of(field)
                 if field.type != "ref"
             ],
-            "refers_to_owned": any(each.is_owned for each in self.references),
+            "refers_to_owned": any(each.is_owned for each in self.all_references),
+            "has_unique_rows": any(child.unique for child in self.children),
             "needs": self.needs,
             # A field that a form refuses to leave empty, or else one that takes no other text.
             "refused": next(iter([*required, *typed]), None),

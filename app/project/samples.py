@@ -8,7 +8,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from app.project.fields import INTEGERS, MAX_MONEY
-from app.project.resource import Column
+from app.project.resource import Children, Column
 
 # Values of the generated tests, as JSON has them.
 SAMPLES = {
@@ -35,8 +35,11 @@ INVALID = {
 }
 
 
-def sample(column: Column) -> str:
-    """Return a value of a test as Python code, as JSON has it."""
+def sample(column: Column, later: int = 0) -> str:
+    """Return a value of a test as Python code, as JSON has it.
+
+    References to other records of the same table are `later`.
+    """
     field = column.field
     low, high = column.bounds
     match column.type:
@@ -49,7 +52,7 @@ def sample(column: Column) -> str:
         case "enum":
             return f'"{field.default or field.choices[0]}"'
         case "ref" if column.target is not None:
-            return column.target.made(1)
+            return column.target.made(column.first + later)
     return SAMPLES[column.type]
 
 
@@ -87,7 +90,7 @@ def changed(column: Column) -> str:
             others = [each for each in field.choices if f'"{each}"' != sample(column)]
             return f'"{[*others, *field.choices][0]}"'
         case "ref" if column.target is not None:
-            return column.target.made(2)
+            return column.target.made(column.first + 1)
     return CHANGED[column.type]
 
 
@@ -117,15 +120,21 @@ def invalid(column: Column) -> list[str]:
     return values
 
 
+def has_others(children: Children) -> bool:
+    """Return whether two rows of a test can differ in each unique value."""
+    return all(sample(each, 2) != changed(each) for each in children.unique)
+
+
 def invalid_in_form(column: Column) -> str:
     """Return what a form refuses, as Python code."""
     return f'"x" * {column.field.length + 1}' if column.field.is_text else '"none of them"'
 
 
-FILTERS: dict[str, Callable[[Column], object]] = {
+FILTERS: dict[str, Callable[..., object]] = {
     "sample": sample,
     "changed": changed,
     "invalid": invalid,
     "invalid_in_form": invalid_in_form,
     "json_default": json_default,
+    "has_others": has_others,
 }

@@ -170,8 +170,8 @@ class Form:
                 self.alert = translate_error(error)
             case errors.TooLarge():
                 self.status, self.alert = 413, translate_error(error)
-            case errors.Invalid() if error.loc and error.loc[-1] in self.values:
-                self.errors[str(error.loc[-1])] = translate_error(error)
+            case errors.Invalid() if _field(error.loc[1:]) in self.values:
+                self.errors[_field(error.loc[1:])] = translate_error(error)
             case errors.AppError():
                 if field := (fields or {}).get(type(error)):
                     self.errors[field] = translate_error(error)

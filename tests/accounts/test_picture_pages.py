@@ -4,6 +4,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.core.storage import images
 from tests.accounts.test_pictures import _no_files, image, settle
 from tests.conftest import Person, browser_of, sign_in
 
@@ -48,6 +49,20 @@ async def test_refused_file_shows_the_account_page_with_the_reason(
     page = await browser.post("/account/picture", files={"file": ("ann.txt", b"text")})
     assert page.status_code == 422
     assert "Files of this type are not accepted." in page.text
+
+
+async def test_image_that_cannot_be_used_shows_the_reason_until_the_next_upload(
+    app: FastAPI, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def upload(content: bytes) -> str:
+        await browser.post("/account/picture", files={"file": ("ann.png", content)})
+        await settle(app)
+        return (await browser.get("/account")).text
+
+    assert "The last image was not taken: the file cannot be read" in await upload(image()[:100])
+    assert "The last image was not taken" not in await upload(image())
+    monkeypatch.setattr(images, "MAX_PIXELS", 640 * 320 - 1)
+    assert "The last image was not taken: it has more than" in await upload(image())
 
 
 async def test_picture_of_a_guest_is_not_read(app: FastAPI) -> None:

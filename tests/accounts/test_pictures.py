@@ -17,6 +17,7 @@ from app.accounts.models import User
 from app.accounts.service import pictures
 from app.core.config import Settings
 from app.core.jobs.queue import QueuedJob
+from app.core.storage import images
 from app.core.storage.images import make_thumbnail
 from tests.conftest import Person, delete_account
 
@@ -125,6 +126,28 @@ async def test_removal_during_the_job_wins(
     await settle(app)
     assert (await ann.client.get(PICTURE)).status_code == 404
     assert await stored_keys(app) == set()
+
+
+async def picture_status(person: Person) -> str:
+    status: str = (await person.client.get("/api/v1/users/me")).json()["picture_status"]
+    return status
+
+
+async def test_status_of_a_picture_follows_the_last_upload(
+    app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await picture_status(ann) == "none"
+    for content, expected in ((image()[:100], "broken"), (image(), "ready")):
+        await upload(ann, content)
+        assert await picture_status(ann) == "pending"
+        await settle(app)
+        assert await picture_status(ann) == expected
+    monkeypatch.setattr(images, "MAX_PIXELS", 640 * 320 - 1)
+    await upload(ann, image())
+    await settle(app)
+    assert await picture_status(ann) == "too_many_pixels"
+    await ann.client.delete(PICTURE)
+    assert await picture_status(ann) == "none"
 
 
 async def test_broken_image_changes_nothing(app: FastAPI, ann: Person) -> None:

@@ -34,11 +34,14 @@ def test_field_is_read(text: str, values: dict[str, Any]) -> None:
 
 
 def test_children_are_read_with_their_own_parentheses() -> None:
-    field = parse_field("lines:many(kind:enum(a,b)=a, price:money, name:str(20)?)")
+    field = parse_field(
+        "lines:many(kind:enum(a,b)=a, price:money, name:str(20)?, item:ref(items)? unique)"
+    )
     assert field.children == (
         Field(name="kind", type="enum", choices=("a", "b"), default="a"),
         Field(name="price", type="money"),
         Field(name="name", type="str", length=20, is_null=True),
+        Field(name="item", type="ref", table="items", is_null=True, is_unique=True),
     )
 
 
@@ -66,9 +69,10 @@ def test_children_are_read_with_their_own_parentheses() -> None:
         ("a:enum(x)=y", "'y' is none of the choices"),
         ("a:ref", "write it as customer:ref(users)"),
         ("a:many", "write it as lines:many("),
-        ("a:many(b:ref(users))", "many(...) takes no ref"),
+        ("a:many(b:ref)", "write it as customer:ref(users)"),
         ("a:many(b:many(c:int))", "many(...) takes no many"),
-        ("a:many(b:int unique)", "a field of many(...) cannot be unique"),
+        ("a:many(b:text unique)", "b: text cannot be unique or indexed"),
+        ("a:many(b:int) unique", "many(...) takes nothing after it"),
         ("a:many(b:int)?", "many(...) takes nothing after it"),
         ("a:int=x", "'x' is not a value of the type int"),
         ("a:date=2026-02-30", "'2026-02-30' is not a value of the type date"),

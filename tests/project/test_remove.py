@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app.project.parts import features_of_resources, parts, patterns_of, removed_with
+from app.project.history import delete_migrations
+from app.project.parts import features, features_of_resources, parts, patterns_of, removed_with
+from tests.accounts.test_session_cache_server import connect
+from tests.conftest import only
 from tests.databases import ROOT
 from tests.project.conftest import Command, commit, git, run
 from tests.slices import needs
@@ -89,6 +92,44 @@ def test_server_imports_no_development_command() -> None:
         "import app.main, sys; assert not [name for name in sys.modules if 'app.project' in name]"
     )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+# What an extension has made is not of a migration.
+OBJECTS = """
+WITH extended AS (SELECT objid FROM pg_depend WHERE deptype = 'e')
+SELECT 'function ' || proname FROM pg_proc
+WHERE pronamespace = 'public'::regnamespace AND oid NOT IN (SELECT objid FROM extended)
+UNION SELECT 'trigger ' || tgname FROM pg_trigger WHERE NOT tgisinternal
+UNION SELECT 'type ' || typname FROM pg_type WHERE typnamespace = 'public'::regnamespace
+AND typrelid = 0 AND typelem = 0 AND oid NOT IN (SELECT objid FROM extended)
+UNION SELECT 'relation ' || relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
+"""
+
+
+def objects_of(database_url: str) -> set[str]:
+    """Return the kinds and names of what is in the database."""
+    with connect(database_url) as connection:
+        return {str(name) for (name,) in connection.execute(OBJECTS)}
+
+
+@only("postgresql")
+@pytest.mark.slow("it runs all migrations")
+def test_removed_features_leave_nothing_in_the_database(
+    repository: Path, empty_database_url: str
+) -> None:
+    names = features(ROOT)
+    run(repository, "alembic", "upgrade", "head", DATABASE_URL=empty_database_url)
+    run(repository, "app", "remove", *names)
+    run(repository, "alembic", "upgrade", "head", DATABASE_URL=empty_database_url)
+    left = objects_of(empty_database_url)
+    with connect(empty_database_url) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    git(repository, "checkout", ".")
+    git(repository, "clean", "-fdq", "alembic")
+    delete_migrations(names, repository, ROOT)
+    run(repository, "alembic", "upgrade", "head", DATABASE_URL=empty_database_url)
+    assert left == objects_of(empty_database_url)
 
 
 @needs("items", "orders", "lab", "admin.py")

@@ -3,6 +3,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator, BaseModel, ValidationError
 
+from app.core.errors import Invalid
 from app.web.forms import Form
 from app.web.resource_pages import format_value
 
@@ -71,3 +72,11 @@ def test_message_of_an_own_validator_is_shown() -> None:
 )
 def test_value_is_formatted_as_a_form_submits_it(value: Any, text: str) -> None:
     assert format_value(value) == text
+
+
+def test_domain_error_of_a_row_is_shown_beside_its_field() -> None:
+    form = Form({"lines-0-item_id": "7", "lines-1-item_id": "8"})
+    form.add_error(Invalid("There is no item.", "body", "lines", 1, "item_id"))
+    assert form.errors == {"lines-1-item_id": "There is no item."}
+    form.add_error(Invalid("Not in the form.", "body", "stops", 0, "place"))
+    assert form.alert == "Not in the form."

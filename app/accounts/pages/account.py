@@ -21,6 +21,7 @@ from app.accounts.pages.devices import device_name
 from app.accounts.pages.events import event_title
 from app.accounts.schemas import AccountDeletion, PasswordChange, SecurityEventQuery, UserUpdate
 from app.core.errors import Forbidden, NotFound
+from app.core.storage.images import MAX_PIXELS
 from app.core.translation import mark
 from app.web.flash import flash
 from app.web.forms import FORM_ERRORS, ErrorFields, Form, FormDep
@@ -68,6 +69,7 @@ class AccountPage:
             blank=Form(),
             user=user,
             rules=self._pictures.rules,
+            max_pixels=MAX_PIXELS,
             sessions=sorted(sessions, key=lambda each: (each.is_current, each.last_used_at))[::-1],
             device_name=device_name,
             has_app=await self._second_factors.has_app(self._principal),

@@ -9,9 +9,9 @@ from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import NotFound
 from app.core.security.principal import Principal
-from app.core.storage.images import THUMBNAIL_TYPE, make_thumbnail
+from app.core.storage.images import THUMBNAIL_TYPE, UnusableImage, make_thumbnail
 from app.core.storage.storage import Download, Storage, new_key
-from app.core.storage.uploads import Upload, UploadRules
+from app.core.storage.uploads import ImageStatus, Upload, UploadRules
 
 FOLDER = "pictures"  # of the storage
 # Longer than any upload takes from the storing of its file to the commit.
@@ -40,33 +40,42 @@ class PictureService:
         async with self._accounts.transaction() as accounts:
             user = found(await accounts.users.lock(principal.user_id), principal.user_id)
             await self._delete_files(accounts, user.picture_upload_key)
-            user.picture_upload_key = key
+            user.picture_upload_key, user.picture_error = key, None
             await accounts.jobs.enqueue("create_picture", user.id, key, file.size)
 
     async def create(self, user_id: int, upload_key: str, size: int) -> None:
         """Make the picture of an upload, unless another upload or a removal came after it.
 
-        An image that cannot be decoded changes nothing. A background job calls it.
+        After an image that cannot be used, the user has the picture of before, and its status says
+        why. A background job calls it.
         """
         async with self._accounts.reading() as accounts:
             user = await accounts.users.get(user_id)
         if user is None or user.picture_upload_key != upload_key:
             return
         chunks = [chunk async for chunk in self._storage.read(upload_key, 0, size)]
-        thumbnail = await make_thumbnail(b"".join(chunks))
+        try:
+            thumbnail = await make_thumbnail(b"".join(chunks))
+        except UnusableImage as error:
+            return await self._note_error(user_id, upload_key, error.status)
         key = new_key(FOLDER)
-        if thumbnail:
-            await self._storage.put(key, BytesIO(thumbnail.content))
+        await self._storage.put(key, BytesIO(thumbnail.content))
         async with self._accounts.transaction() as accounts:
             user = await accounts.users.lock(user_id)
             if user is None or user.picture_upload_key != upload_key:
                 return await self._delete_files(accounts, key)
             user.picture_upload_key = None
             await self._delete_files(accounts, upload_key)
-            if thumbnail:
-                await self._delete_files(accounts, user.picture_key)
-                user.picture_key, user.picture_size = key, len(thumbnail.content)
-                accounts.users.tell_change(user_id)
+            await self._delete_files(accounts, user.picture_key)
+            user.picture_key, user.picture_size = key, len(thumbnail.content)
+            accounts.users.tell_change(user_id)
+
+    async def _note_error(self, user_id: int, upload_key: str, status: ImageStatus) -> None:
+        async with self._accounts.transaction() as accounts:
+            user = await accounts.users.lock(user_id)
+            if user is not None and user.picture_upload_key == upload_key:
+                user.picture_upload_key, user.picture_error = None, status
+                await self._delete_files(accounts, upload_key)
 
     async def get(self, principal: Principal) -> Download:
         """Return the picture to download. Raise NotFound if there is none, or none yet."""
@@ -83,7 +92,8 @@ class PictureService:
             user = found(await accounts.users.lock(principal.user_id), principal.user_id)
             await self._delete_files(accounts, user.picture_key)
             await self._delete_files(accounts, user.picture_upload_key)
-            user.picture_key = user.picture_size = user.picture_upload_key = None
+            user.picture_key = user.picture_size = None
+            user.picture_upload_key = user.picture_error = None
             accounts.users.tell_change(user.id)
 
     async def delete_file(self, key: str) -> None:

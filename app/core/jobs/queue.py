@@ -20,12 +20,13 @@ from sqlalchemy import (
     Select,
     String,
     Text,
+    and_,
     bindparam,
     delete,
     func,
     insert,
-    or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -36,6 +37,7 @@ from app.core.database.models import Base, Id, UtcDateTime, utc_now
 from app.core.database.queries import Query
 from app.core.database.repository import Repository
 from app.core.database.session import Session
+from app.core.jobs.lanes import FreeLanes
 
 QUEUED_TOPIC = "jobs"
 MAX_ERROR = 2000
@@ -47,7 +49,15 @@ class QueuedJob(Base):
     """A job that is waiting, running or has failed for good. A job that succeeds is deleted."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index(None, "has_failed", "run_at", "id"),)
+    __table_args__ = (
+        Index(None, "has_failed", "run_at", "id"),
+        Index(
+            None,
+            "lane",
+            postgresql_where=text("lane IS NOT NULL"),
+            sqlite_where=text("lane IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(100))
@@ -121,6 +131,15 @@ ENQUEUE = Query(
 )
 
 
+def is_quick(lanes: FreeLanes) -> ColumnElement[bool]:
+    return QueuedJob.lane.in_(lanes.quick)
+
+
+def is_slow(lanes: FreeLanes) -> ColumnElement[bool]:
+    others = [*lanes.quick, *lanes.busy]
+    return and_(QueuedJob.lane.is_not(None), QueuedJob.lane.not_in(others))
+
+
 class JobQueue:
     """Adds jobs to the queue in the transaction of a session."""
 
@@ -165,15 +184,26 @@ class JobQueue:
             await self._session.execute(insert(QueuedJob), rows)
             Events(self._session).record(JobQueued())
 
+    async def count_lanes(self, lanes: Collection[str]) -> Counter[str]:
+        """Return the number of jobs of each lane that are waiting or running."""
+        statement = select(QueuedJob.lane, func.count()).group_by(QueuedJob.lane)
+        statement = statement.where(QueuedJob.lane.in_(lanes), ~QueuedJob.has_failed)
+        found = await self._session.execute(statement)
+        return Counter({lane: count for lane, count in found if lane is not None})
+
 
 class JobRepository(Repository[QueuedJob]):
     """The queries by which runners and commands use the queue."""
 
     model = QueuedJob
 
-    async def has_due(self, names: Collection[str], busy_lanes: Collection[str]) -> bool:
-        """Return whether there is a due job, other than of the lanes that are busy."""
-        is_free = or_(QueuedJob.lane.is_(None), QueuedJob.lane.not_in(busy_lanes))
+    async def has_due(self, names: Collection[str], lanes: FreeLanes) -> bool:
+        """Return whether there is a due job without a lane, or of a lane that is free."""
+        is_free: ColumnElement[bool] = QueuedJob.lane.is_(None)
+        if lanes.total:
+            is_free |= is_quick(lanes)
+        if lanes.slow:
+            is_free |= is_slow(lanes)
         return await self._session.scalar(self._due(names).where(is_free).limit(1)) is not None
 
     async def backlog(self) -> Backlog:
@@ -193,13 +223,20 @@ class JobRepository(Repository[QueuedJob]):
         return await self._lease(due.with_for_update(skip_locked=True), lease)
 
     async def lease_lanes(
-        self, names: Collection[str], busy_lanes: Collection[str], limit: int, lease: timedelta
+        self, names: Collection[str], lanes: FreeLanes, lease: timedelta
+    ) -> Sequence[QueuedJob]:
+        """Lease one due job of each lane that is free, of the slow ones first."""
+        slow = await self._lease_some(names, is_slow(lanes), lanes.slow, lease)
+        rest = lanes.total - len(slow)
+        return [*slow, *await self._lease_some(names, is_quick(lanes), rest, lease)]
+
+    async def _lease_some(
+        self, names: Collection[str], lanes: ColumnElement[bool], limit: int, lease: timedelta
     ) -> Sequence[QueuedJob]:
         """Lease one due job of each of up to `limit` lanes, the one due longest first."""
-        first = func.min(QueuedJob.id).label("id")
-        due = select(first).where(
-            *self._is_due(names), QueuedJob.lane.is_not(None), QueuedJob.lane.not_in(busy_lanes)
-        )
+        if not limit:
+            return []
+        due = select(func.min(QueuedJob.id).label("id")).where(*self._is_due(names), lanes)
         due = due.group_by(QueuedJob.lane).order_by(func.min(QueuedJob.run_at)).limit(limit)
         return await self._lease(due, lease)
 

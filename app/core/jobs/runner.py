@@ -21,6 +21,7 @@ from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
 from app.core.database.unit_of_work import Database
 from app.core.errors import Unavailable
+from app.core.jobs.lanes import LaneMemory
 from app.core.jobs.queue import MAX_ERROR, QUEUED_TOPIC, Backlog, JobRepository, QueuedJob
 from app.core.jobs.schedule import Schedules, schedule_of
 from app.core.realtime.broadcast import EVENTS_LOST, Broadcast
@@ -29,7 +30,6 @@ from app.core.resources import Resources
 Job = Callable[..., Awaitable[None]]
 
 MAX_RUNNING_JOBS = 10  # without a lane
-MAX_RUNNING_LANES = 20
 POLL_SECONDS = 5
 LEASE = timedelta(seconds=60)
 MIN_RETRY_DELAY, MAX_RETRY_DELAY = timedelta(seconds=2), timedelta(hours=1)
@@ -42,7 +42,8 @@ logger = logging.getLogger("app.jobs")
 class JobRunner:
     """Leases jobs and runs them, up to MAX_RUNNING_JOBS at a time.
 
-    Beside these it runs one job of each of up to MAX_RUNNING_LANES lanes.
+    Beside these it runs one job of each of up to MAX_RUNNING_LANES lanes. Those whose last job was
+    slow take at most half of these places.
     """
 
     resources: Resources  # Each job gets them. They are set later, since they include the runner.
@@ -54,6 +55,7 @@ class JobRunner:
             {name: cron for name, job in self._jobs.items() if (cron := schedule_of(job))}, database
         )
         self._broadcast = broadcast
+        self._lanes = LaneMemory()
         self._running = dict[asyncio.Task[None], QueuedJob]()
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
@@ -135,18 +137,17 @@ class JobRunner:
         """Start as many due jobs as there are free slots, and return their number."""
         busy_lanes = {job.lane for job in self._running.values() if job.lane is not None}
         free = MAX_RUNNING_JOBS - (len(self._running) - len(busy_lanes))
-        free_lanes = MAX_RUNNING_LANES - len(busy_lanes)
-        if not free and not free_lanes:
+        lanes = self._lanes.free(busy_lanes)
+        if not free and not lanes.total:
             return 0
         async with self._units.reading() as queue:  # On SQLite, a writer would wait for others.
-            if not await queue.has_due(self._jobs, busy_lanes):
+            if not await queue.has_due(self._jobs, lanes):
                 return 0
         leased = list[QueuedJob]()
         async with self._units.transaction() as queue:
             if free:
                 leased += await queue.lease_due(self._jobs, free, LEASE)
-            if free_lanes:
-                leased += await queue.lease_lanes(self._jobs, busy_lanes, free_lanes, LEASE)
+            leased += await queue.lease_lanes(self._jobs, lanes, LEASE)
         for job in leased:
             task = asyncio.create_task(self._run_one(job))
             self._running[task] = job
@@ -180,9 +181,13 @@ class JobRunner:
             await self._note_run(job, started, None)
 
     async def _note_run(self, job: QueuedJob, started: float, error: str | None) -> None:
-        duration_ms = round((time.monotonic() - started) * 1000)
+        seconds = time.monotonic() - started
+        if job.lane is not None:
+            self._lanes.note(job.lane, seconds)
         try:
-            await self.schedules.note_run(job.name, duration_ms, error and error[:MAX_ERROR])
+            await self.schedules.note_run(
+                job.name, round(seconds * 1000), error and error[:MAX_ERROR]
+            )
         except Exception as failure:  # noqa: BLE001 - the job is done, whatever it was
             logger.error("The outcome of the schedule %s is not stored: %s", job.name, failure)
 

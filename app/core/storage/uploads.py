@@ -8,6 +8,7 @@ import codecs
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from enum import StrEnum
 from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import BinaryIO
@@ -40,6 +41,16 @@ NOT_IN_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 NOT_IN_NAMES = re.compile(
     r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
+
+
+class ImageStatus(StrEnum):
+    """What has become of an uploaded image."""
+
+    NONE = "none"
+    PENDING = "pending"
+    READY = "ready"
+    BROKEN = "broken"
+    TOO_MANY_PIXELS = "too_many_pixels"
 
 
 @dataclass(frozen=True)

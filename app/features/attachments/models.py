@@ -5,6 +5,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.accounts.ownership import Owned
 from app.core.database.models import Base, Id, UtcDateTime, utc_now
+from app.core.storage.uploads import IMAGES, ImageStatus
 from app.features.items.models import Item
 
 FOLDER = "attachments"  # of the storage
@@ -36,6 +37,8 @@ class Attachment(Owned, Base):
     width: Mapped[int | None]
     height: Mapped[int | None]
     thumbnail_size: Mapped[int | None]
+    # Why there is no thumbnail of an image.
+    thumbnail_error: Mapped[str | None] = mapped_column(String(20))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
 
     @property
@@ -45,3 +48,11 @@ class Attachment(Owned, Base):
     @property
     def has_thumbnail(self) -> bool:
         return self.thumbnail_size is not None
+
+    @property
+    def thumbnail_status(self) -> ImageStatus:
+        if self.thumbnail_error is not None:
+            return ImageStatus(self.thumbnail_error)
+        if self.has_thumbnail:
+            return ImageStatus.READY
+        return ImageStatus.PENDING if self.media_type in IMAGES else ImageStatus.NONE

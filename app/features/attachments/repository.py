@@ -2,13 +2,14 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, delete, func, select, update
 
-from app.accounts.models import User
+from app.accounts.ownership import lock_owner
 from app.core.database.repository import Repository
 from app.core.database.session import Session
 from app.core.errors import NotFound
 from app.core.jobs.queue import JobQueue
 from app.core.security.principal import Principal
 from app.core.storage.images import Thumbnail
+from app.core.storage.uploads import ImageStatus
 from app.features.attachments.models import Attachment
 from app.features.items.models import Item
 
@@ -41,12 +42,7 @@ class AttachmentRepository(Repository[Attachment]):
         return await self.count(select(Attachment).where(Attachment.item_id == item_id))
 
     async def lock_owner(self, owner_id: int) -> None:
-        """Let concurrent uploads for the same owner wait for each other, up to the commit.
-
-        Lock the owner before the item, as the deletion of an account does.
-        """
-        owner = select(User.id).where(User.id == owner_id).with_for_update(key_share=True)
-        await self._session.execute(owner)
+        await lock_owner(self._session, owner_id)
 
     async def bytes_of(self, owner_id: int) -> int:
         """Return the size of all attachments of an owner."""
@@ -93,8 +89,13 @@ class AttachmentFileRepository(Repository[Attachment]):
             "width": thumbnail.width,
             "height": thumbnail.height,
             "thumbnail_size": len(thumbnail.content),
+            "thumbnail_error": None,
         }
         await self._session.execute(update(Attachment).where(Attachment.id == id_).values(values))
+
+    async def set_thumbnail_error(self, id_: int, error: ImageStatus) -> None:
+        statement = update(Attachment).where(Attachment.id == id_)
+        await self._session.execute(statement.values(thumbnail_error=error))
 
     async def existing(self, keys: Collection[str]) -> set[str]:
         """Return those of the keys that attachments have."""

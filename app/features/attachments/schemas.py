@@ -3,6 +3,7 @@ from datetime import datetime
 from pydantic import Field
 
 from app.core.schemas import Output
+from app.core.storage.uploads import ImageStatus
 
 
 class AttachmentRead(Output):
@@ -15,6 +16,11 @@ class AttachmentRead(Output):
     width: int | None = Field(description="Of an image, in pixels. It is known after a moment.")
     height: int | None
     has_thumbnail: bool
+    thumbnail_status: ImageStatus = Field(
+        description="`none` of a file that is no image; `broken` or `too_many_pixels` of an image "
+        "without a thumbnail.",
+        examples=["ready"],
+    )
     created_at: datetime
 
 

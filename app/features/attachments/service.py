@@ -5,7 +5,7 @@ from io import BytesIO
 from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import Conflict, NotFound
-from app.core.storage.images import THUMBNAIL_TYPE, make_thumbnail
+from app.core.storage.images import THUMBNAIL_TYPE, UnusableImage, make_thumbnail
 from app.core.storage.storage import Download, Storage, new_key
 from app.core.storage.uploads import IMAGES, FileInfo, Upload, UploadRules
 from app.features.attachments.models import FOLDER, THUMBNAIL, Attachment
@@ -122,16 +122,21 @@ class AttachmentFiles:
         self._storage = storage
 
     async def create_thumbnail(self, attachment_id: int) -> None:
-        """Store the thumbnail of an image, unless the attachment has been deleted."""
+        """Store the thumbnail of an image, or why there is none. It may have been deleted."""
         async with self._units.reading() as attachments:
             found = await attachments.get(attachment_id)
         if found is None:
             return
         chunks = [chunk async for chunk in self._storage.read(found.key, 0, found.size)]
-        if thumbnail := await make_thumbnail(b"".join(chunks)):
-            await self._storage.put(found.thumbnail_key, BytesIO(thumbnail.content))
+        try:
+            thumbnail = await make_thumbnail(b"".join(chunks))
+        except UnusableImage as error:
             async with self._units.transaction() as attachments:
-                await attachments.set_thumbnail(attachment_id, thumbnail)
+                await attachments.set_thumbnail_error(attachment_id, error.status)
+            return
+        await self._storage.put(found.thumbnail_key, BytesIO(thumbnail.content))
+        async with self._units.transaction() as attachments:
+            await attachments.set_thumbnail(attachment_id, thumbnail)
 
     async def delete(self, key: str) -> None:
         await self._storage.delete([key, f"{key}{THUMBNAIL}"])

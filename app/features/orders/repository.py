@@ -3,6 +3,7 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import Select, func, select
 
 from app.accounts.models import User
+from app.accounts.ownership import lock_owner
 from app.core.database.pagination import Position, Sort
 from app.core.database.repository import Repository, Versions
 from app.core.database.session import Session
@@ -57,9 +58,7 @@ class OrderRepository(Repository[Order]):
     async def next_number(self) -> int:
         """Return the principal's next order number. Concurrent calls wait for each other."""
         owner_id = self.principal.user_id
-        # key_share: the owner's other rows, which refer to the same account, need not wait.
-        owner = select(User.id).where(User.id == owner_id).with_for_update(key_share=True)
-        await self._session.execute(owner)
+        await lock_owner(self._session, owner_id)
         last = select(func.max(Order.number)).where(Order.owner_id == owner_id)
         return (await self._session.scalar(last) or 0) + 1
 

@@ -35,6 +35,7 @@ def build_service(resources: Resources, principal: Principal) -> WebhookService:
         build_secrets(settings),
         AddressRules(settings.webhook_allowed_networks),
         EVENT_SCOPES,
+        resources.rate_limiter,
         requires_https=settings.environment == "production",
     )
 

@@ -32,10 +32,22 @@ async def send_webhook_disabled_mail(
         await build_deliveries(resources).send_disabled_mail(webhook_id)
 
 
+async def send_webhook_full_mail(
+    resources: Resources, webhook_id: int, language: str = ENGLISH
+) -> None:
+    with use_language(language):
+        await build_deliveries(resources).send_full_mail(webhook_id)
+
+
 @scheduled("50 3 * * *")
 async def delete_old_webhook_deliveries(resources: Resources) -> None:
     await build_deliveries(resources).clean_up()
 
 
 BEFORE_COMMIT = [disable_webhooks, queue_webhooks]
-JOBS = [send_webhook, send_webhook_disabled_mail, delete_old_webhook_deliveries]
+JOBS = [
+    send_webhook,
+    send_webhook_disabled_mail,
+    send_webhook_full_mail,
+    delete_old_webhook_deliveries,
+]

@@ -2,7 +2,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import uuid4
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.accounts.ownership import Owned
@@ -41,6 +41,9 @@ class Webhook(Owned, Timestamps, Versioned, Base):
     disabled_reason: Mapped[str | None] = mapped_column(String(20))
     # The first failure since the last success.
     failing_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # The events that were not queued, since too many deliveries were waiting.
+    dropped_events: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    last_dropped_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     sealed_secret: Mapped[str] = mapped_column(Text)
     # The secret before, whose signatures are sent as well for a while after its replacement.
     sealed_previous_secret: Mapped[str | None] = mapped_column(Text)
@@ -79,3 +82,5 @@ class WebhookDelivery(Base):
 
 # The migration's trigger, which notifies the processes of a user who gets an enabled webhook.
 NOTIFYING_TRIGGERS = [("webhooks", "notify_webhook_enabled")]
+# The trigger's function on PostgreSQL, which is not dropped with the table.
+FUNCTIONS = ["notify_webhook_enabled"]

@@ -7,19 +7,20 @@ from starlette.responses import Response
 
 from app.accounts.dependencies import Member
 from app.accounts.pages.confirm import require_confirmation
-from app.core.errors import Conflict
+from app.core.errors import Conflict, TooManyRequests
 from app.core.translation import mark
 from app.features.webhooks.dependencies import MemberWebhooks
 from app.features.webhooks.models import DeliveryStatus
 from app.features.webhooks.schemas import DeliveryQuery, WebhookCreate, WebhookQuery
 from app.features.webhooks.service.webhooks import WebhookService
 from app.web.flash import flash
-from app.web.forms import FORM_ERRORS, Form, FormDep, translate_error
+from app.web.forms import FORM_ERRORS, Form, FormDep
 from app.web.links import page_url
 from app.web.navigation import Link, ResponseException
 from app.web.rendering import render
 from app.web.resource_pages import ResourcePages
 
+REFUSALS = (Conflict, TooManyRequests)
 LINKS = [Link(mark("Webhooks"), "/webhooks", "members", order=8, place="menu")]
 
 router = APIRouter(prefix="/webhooks", include_in_schema=False)
@@ -156,7 +157,7 @@ async def send_webhook_test(
 ) -> Response:
     try:
         await webhooks.send_test(webhook_id)
-    except Conflict as error:
+    except REFUSALS as error:
         raise await refusal(request, webhook_id, webhooks, error) from error
     url = page_url(request, "show_webhook_deliveries", webhook_id=webhook_id)
     return flash(
@@ -170,18 +171,20 @@ async def send_webhook_again(
 ) -> Response:
     try:
         await webhooks.send_again(webhook_id, delivery_id)
-    except Conflict as error:
+    except REFUSALS as error:
         raise await refusal(request, webhook_id, webhooks, error) from error
     url = page_url(request, "show_webhook_deliveries", webhook_id=webhook_id)
     return flash(request, url, mark("The event is on its way. Reload the page to see its outcome."))
 
 
 async def refusal(
-    request: Request, webhook_id: int, webhooks: WebhookService, error: Conflict
+    request: Request, webhook_id: int, webhooks: WebhookService, error: Exception
 ) -> ResponseException:
     """Return the page of the deliveries with the reason why nothing was sent."""
     form = Form()
-    form.status, form.alert = 409, translate_error(error)
+    form.add_error(error)
+    if isinstance(error, Conflict):
+        form.status = 409
     return ResponseException(await show_deliveries(request, webhook_id, webhooks, form))
 
 

@@ -6,8 +6,9 @@ from sqlalchemy import Select, bindparam, delete, insert, or_, select, update
 
 from app.accounts.events import UserChanged
 from app.accounts.models import ApiKey, AuthSession, User
-from app.accounts.ownership import OwnedRepository
+from app.accounts.ownership import OwnedRepository, lock_owner
 from app.core.database.events import Events, after_commit
+from app.core.database.models import utc_now
 from app.core.database.pagination import Position, Sort
 from app.core.database.queries import Query, columns_of
 from app.core.database.repository import Repository
@@ -22,7 +23,9 @@ SUBSCRIPTIONS = Query(
     select(*columns_of(Webhook, Subscription))
     .join(User, User.id == Webhook.owner_id)
     .where(Webhook.owner_id == bindparam("owner_id"), Webhook.is_enabled, User.is_active)
-    .order_by(Webhook.id),
+    .order_by(Webhook.id)
+    # Concurrent transactions wait for each other: otherwise each would fill what room there is.
+    .with_for_update(of=Webhook, key_share=True),
     Subscription,
 )
 
@@ -41,9 +44,7 @@ class WebhookRepository(OwnedRepository[Webhook, WebhookRead]):
         Raise Unauthenticated if the session or API key ended since the request began: otherwise a
         thief's request that waits here could go on after the owner has ended them.
         """
-        owner = select(User.id).where(User.id == self.principal.user_id)
-        # key_share: the owner's other rows, which refer to the same account, need not wait.
-        await self._session.execute(owner.with_for_update(key_share=True))
+        await lock_owner(self._session, self.principal.user_id)
         ids = [select(each.id).where(each.id == self.principal.session_id) for each in CREDENTIALS]
         if not await self._session.scalar(select(or_(*(each.exists() for each in ids)))):
             raise Unauthenticated("The session has ended. Sign in again.")
@@ -132,6 +133,13 @@ class DeliveryUnit:
 
     async def subscriptions(self, owner_id: int) -> Sequence[Subscription]:
         return await self._session.fetch(SUBSCRIPTIONS, {"owner_id": owner_id})
+
+    async def note_dropped(self, webhook_id: int, count: int) -> None:
+        statement = update(Webhook).where(Webhook.id == webhook_id)
+        dropped = Webhook.dropped_events + count
+        await self._session.execute(
+            statement.values(dropped_events=dropped, last_dropped_at=utc_now())
+        )
 
     async def disable(self, owner_ids: Collection[int]) -> None:
         statement = update(Webhook).where(Webhook.owner_id.in_(owner_ids), Webhook.is_enabled)

@@ -3,7 +3,7 @@ from typing import Annotated
 from fastapi import Query, Response
 
 from app.core.database.pagination import Page
-from app.core.errors import Conflict
+from app.core.errors import Conflict, TooManyRequests
 from app.core.http.conditional import IfMatch, IfNoneMatch
 from app.core.http.problem_kinds import problem_response
 from app.core.http.routing import ApiRouter
@@ -21,7 +21,9 @@ from app.features.webhooks.schemas import (
 )
 
 FULL = problem_response(Conflict, "You have as many webhooks as are allowed")
-DISABLED = problem_response(Conflict, "The webhook is disabled")
+SENDS = problem_response(Conflict, "The webhook is disabled") | problem_response(
+    TooManyRequests, "You have sent too much on demand"
+)
 
 router = ApiRouter(prefix="/webhooks", tags=["webhooks"])
 
@@ -81,7 +83,7 @@ async def replace_webhook_secret(webhook_id: int, webhooks: WriteWebhooks) -> We
     return await webhooks.replace_secret(webhook_id)
 
 
-@router.post("/{webhook_id}/test", status_code=202, responses=DISABLED)
+@router.post("/{webhook_id}/test", status_code=202, responses=SENDS)
 async def test_webhook(webhook_id: int, webhooks: WriteWebhooks) -> DeliveryRead:
     """Send an event of the type `webhook.test`."""
     return await webhooks.send_test(webhook_id)
@@ -103,7 +105,7 @@ async def read_webhook_delivery(
     return await webhooks.get_delivery(webhook_id, delivery_id)
 
 
-@router.post("/{webhook_id}/deliveries/{delivery_id}/send", status_code=202, responses=DISABLED)
+@router.post("/{webhook_id}/deliveries/{delivery_id}/send", status_code=202, responses=SENDS)
 async def send_webhook_delivery(
     webhook_id: int, delivery_id: int, webhooks: WriteWebhooks
 ) -> DeliveryRead:

@@ -62,6 +62,12 @@ class WebhookRead(Output):
         "`revoked` together with all API keys. Null if it is enabled, or if you have disabled it."
     )
     failing_since: datetime | None = Field(description="The first failure since the last success.")
+    dropped_events: int = Field(
+        description="The events that were not queued, since too many deliveries were waiting. To "
+        "set `is_enabled` to true resets it.",
+        examples=[0],
+    )
+    last_dropped_at: datetime | None
     owner_id: int = Field(examples=[1])
     created_at: datetime
     updated_at: datetime
@@ -114,7 +120,9 @@ class DeliveryQuery(PageQuery):
 
 
 class Subscription(BaseModel):
-    """A webhook, as far as it decides which events are sent to it."""
+    """A webhook, as far as it decides which events are queued for it."""
 
     id: int
     event_types: list[str]
+    last_dropped_at: datetime | None
+    language: str

@@ -336,11 +336,11 @@ async def test_runner_continues_after_the_database_was_unavailable(
 
     looks, has_due = list[str](), JobRepository.has_due
 
-    async def fail_twice(self: JobRepository, names: Any, busy_lanes: Any) -> bool:
+    async def fail_twice(self: JobRepository, names: Any, lanes: Any) -> bool:
         looks.append("has_due")
         if len(looks) <= 2:
             raise Unavailable("The database is away.")
-        return await has_due(self, names, busy_lanes)
+        return await has_due(self, names, lanes)
 
     monkeypatch.setattr(JobRepository, "has_due", fail_twice)
     runner = runner_of(resources, signal)

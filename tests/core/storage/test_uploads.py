@@ -8,7 +8,7 @@ from PIL import Image
 from app.core.config import UploadType
 from app.core.errors import Invalid, TooLarge
 from app.core.storage import images
-from app.core.storage.images import make_thumbnail
+from app.core.storage.images import UnusableImage, make_thumbnail
 from app.core.storage.uploads import SUFFIXES, FileInfo, Upload, UploadRules, clean_name
 
 RULES = UploadRules(max_bytes=200_000, types=[*SUFFIXES])
@@ -98,7 +98,6 @@ async def test_thumbnail_is_small_and_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # The camera was held upright.
     thumbnail = await make_thumbnail(image("JPEG", (1000, 500), exif=exif))
-    assert thumbnail
     assert (thumbnail.width, thumbnail.height) == (1000, 500)
     with Image.open(BytesIO(thumbnail.content)) as small:
         assert (small.format, small.size) == ("WEBP", (160, 320))
@@ -107,7 +106,9 @@ async def test_thumbnail_is_small_and_upright() -> None:
 async def test_image_that_is_broken_or_too_large_gets_no_thumbnail(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert await make_thumbnail(image("PNG")[:200]) is None
-    assert await make_thumbnail(b"GIF89a, says this text") is None
+    for broken in (image("PNG")[:200], b"GIF89a, says this text"):
+        with pytest.raises(UnusableImage, match="broken"):
+            await make_thumbnail(broken)
     monkeypatch.setattr(images, "MAX_PIXELS", 640 * 320 - 1)
-    assert await make_thumbnail(image("PNG")) is None
+    with pytest.raises(UnusableImage, match="too_many_pixels"):
+        await make_thumbnail(image("PNG"))

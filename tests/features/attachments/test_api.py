@@ -7,6 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.core.storage import images
 from app.features.attachments import service
 from tests.conftest import Person
 from tests.features.attachments.steps import (
@@ -39,6 +40,7 @@ async def test_attachment_is_uploaded_listed_downloaded_and_deleted(
             "size": len(TEXT),
             "sha256": sha256(TEXT).hexdigest(),
             "has_thumbnail": False,
+            "thumbnail_status": "none",
         }.items()
     )
     assert (await ann.client.get(path_of(item))).json() == [attachment]
@@ -65,6 +67,7 @@ async def test_image_gets_its_size_and_a_thumbnail(app: FastAPI, ann: Person) ->
     path = path_of(item, attachment)
     found = (await ann.client.get(path)).json()
     assert (found["width"], found["height"], found["has_thumbnail"]) == (640, 320, True)
+    assert found["thumbnail_status"] == "ready"
     thumbnail = await ann.client.get(f"{path}/thumbnail")
     assert thumbnail.headers["Content-Type"] == "image/webp"
     assert thumbnail.content[8:12] == b"WEBP"
@@ -76,6 +79,18 @@ async def test_broken_image_is_kept_without_a_thumbnail(app: FastAPI, ann: Perso
     await resources_of(app).jobs.drain()
     found = (await ann.client.get(path_of(item, attachment))).json()
     assert (found["width"], found["has_thumbnail"]) == (None, False)
+    assert (attachment["thumbnail_status"], found["thumbnail_status"]) == ("pending", "broken")
+
+
+async def test_image_with_too_many_pixels_says_so(
+    app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MAX_PIXELS", 640 * 320 - 1)
+    item = await make_item(ann)
+    attachment = await attach(ann, item, "lamp.png", png())
+    await resources_of(app).jobs.drain()
+    found = (await ann.client.get(path_of(item, attachment))).json()
+    assert found["thumbnail_status"] == "too_many_pixels"
 
 
 @pytest.mark.parametrize(

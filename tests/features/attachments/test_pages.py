@@ -6,6 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.core.storage import images
 from tests.conftest import Person, browser_of, sign_in
 from tests.features.attachments.steps import TEXT, attach, make_item, png, resources_of
 from tests.features.items.test_pages import link
@@ -50,6 +51,23 @@ async def test_thumbnail_of_an_image_is_shown(
     path = f"/items/{item['id']}/attachments/1/thumbnail"
     assert f'<img src="{path}"' in page.text
     assert (await browser.get(path)).headers["Content-Type"] == "image/webp"
+
+
+async def test_image_without_a_thumbnail_shows_the_reason(
+    app: FastAPI,
+    browser: httpx.AsyncClient,
+    ann: Person,
+    item: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await attach(ann, item, "broken.png", png()[:100])
+    await resources_of(app).jobs.drain()
+    monkeypatch.setattr(images, "MAX_PIXELS", 640 * 320 - 1)
+    await attach(ann, item, "large.png", png())
+    await resources_of(app).jobs.drain()
+    page = await browser.get(f"/items/{item['id']}/attachments")
+    assert "There is no preview: the image cannot be read." in page.text
+    assert "There is no preview: the image has too many pixels." in page.text
 
 
 async def test_refused_file_shows_the_page_with_the_reason(

@@ -1,8 +1,13 @@
 """Queries: items, orders, their lines, and pages."""
 
+import asyncio
+
 import pytest
 from fastapi import FastAPI
 
+from app.features.graphql import dependencies
+from app.features.graphql.router.types import OrderLine
+from app.features.orders.schemas import OrderLineRead
 from tests.conftest import Person, counted_statements
 from tests.features.graphql.steps import codes_of, errors_of, run
 from tests.features.orders.steps import make_item, make_order
@@ -174,6 +179,34 @@ async def test_statements_do_not_grow_with_orders_and_lines(
     assert len(data["orders"]["edges"]) == count
     assert all(len(edge["node"]["lines"]) == count for edge in data["orders"]["edges"])
     assert len(statements) == 3  # They read the orders, their lines, and the items of all lines.
+
+
+@pytest.mark.parametrize(("elements", "turns"), [(1000, 1), (2, 5)])
+async def test_long_nested_lists_let_other_requests_run(
+    ann: Person, monkeypatch: pytest.MonkeyPatch, elements: int, turns: int
+) -> None:
+    """The lists of eight orders, of one line each, are resolved in several turns of the loop."""
+    turn, seen, resolve = 0, set[int](), OrderLine.of
+
+    def of(line: OrderLineRead) -> OrderLine:
+        seen.add(turn)
+        return resolve(line)
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    item = await make_item(ann)
+    for _ in range(8):
+        await make_order(ann, (item, 1))
+    monkeypatch.setattr(dependencies, "ITEMS_PER_STATEMENT", elements)
+    monkeypatch.setattr(OrderLine, "of", of)
+    counting = asyncio.create_task(count_turns())
+    await run(ann, LINES.replace("orders {", "orders(first: 8) {"))
+    counting.cancel()
+    assert len(seen) == turns
 
 
 async def test_many_sibling_fields_share_the_session(ann: Person) -> None:

@@ -14,6 +14,7 @@ from standardwebhooks import WebhookVerificationError
 from app.core.database.models import utc_now
 from app.core.database.session import Session
 from app.core.errors import Unauthenticated
+from app.core.jobs.lanes import MAX_SLOW_LANES
 from app.core.jobs.queue import QueuedJob
 from app.features.webhooks.dependencies import build_service
 from app.features.webhooks.jobs import delete_old_webhook_deliveries, send_webhook
@@ -22,6 +23,7 @@ from app.features.webhooks.repository import SUBSCRIPTIONS
 from app.features.webhooks.schemas import WebhookCreate, WebhookUpdate
 from app.features.webhooks.service import client, deliveries
 from app.features.webhooks.service.client import Outcome
+from app.features.webhooks.service.webhooks import MAX_WEBHOOKS
 from tests.accounts.conftest import Outbox
 from tests.accounts.test_emails import NEW, post
 from tests.accounts.test_notices import move, verify_address
@@ -442,3 +444,32 @@ async def test_webhooks_are_looked_up_once_for_each_owner(app: FastAPI, ann: Per
     with patch.object(Session, "fetch", count):
         await record(app, *(thing_event(ann.id, number) for number in range(100)))
     assert len(seen) == 1
+
+
+async def test_many_slow_receivers_hold_up_no_quick_one(
+    app: FastAPI, ann: Person, bob: Person, root: Person, receiver: Receiver
+) -> None:
+    released = asyncio.Event()
+
+    async def wait(writer: Any) -> None:
+        await released.wait()
+
+    async with receiving() as slow:
+        await make(root, receiver.url)
+        await record(app, thing_event(root.id))
+        await resources_of(app).jobs.drain()
+        for owner in [ann, bob] * MAX_WEBHOOKS:
+            await make(owner, slow.url)
+        slow.responses.extend([wait] * MAX_WEBHOOKS * 2)
+        await record(app, thing_event(ann.id), thing_event(bob.id))
+        draining = asyncio.create_task(resources_of(app).jobs.drain())
+        while len(slow.requests) < MAX_SLOW_LANES:
+            await run_pending_tasks()
+        await record(app, thing_event(root.id))
+        receiver.arrived.clear()
+        await resources_of(app).jobs._start_due_jobs()
+        await receiver.arrived.wait()
+        assert len(slow.requests) == MAX_SLOW_LANES
+        released.set()
+        await draining
+        assert len(slow.requests) == MAX_WEBHOOKS * 2

@@ -6,12 +6,15 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.core.database.models import utc_now
+from app.features.webhooks.service import webhooks
 from tests.accounts.conftest import set_age
 from tests.conftest import Person, browser_of, sign_in
 from tests.features.webhooks.receiver import Receiver
 from tests.features.webhooks.steps import (
     CREATED,
     DELETED,
+    change_webhooks,
     make,
     read,
     record,
@@ -147,3 +150,26 @@ async def test_pages_of_another_users_webhook_return_404(
     async with browser_of(app) as guest:
         for path in ("/webhooks", "/webhooks/1/deliveries"):
             assert (await guest.get(path)).status_code == 303
+
+
+async def test_page_shows_the_dropped_events(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person, receiver: Receiver
+) -> None:
+    await make(ann, receiver.url)
+    await change_webhooks(app, dropped_events=1200, last_dropped_at=utc_now())
+    for path in ("deliveries", "edit"):
+        page = await browser.get(f"/webhooks/1/{path}")
+        assert "1,200 events were not sent, since too many deliveries were waiting." in page.text
+
+
+async def test_sends_beyond_the_limit_show_the_page_with_the_reason(
+    browser: httpx.AsyncClient, ann: Person, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "SENDS_PER_MINUTE", 1)
+    await make(ann, receiver.url)
+    assert (await browser.post("/webhooks/1/test")).status_code == 303
+    for path in ("test", "deliveries/1/send"):
+        page = await browser.post(f"/webhooks/1/{path}")
+        assert page.status_code == 429
+        assert "Too many requests. Try again in" in page.text
+        assert "Retry-After" in page.headers

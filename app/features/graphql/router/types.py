@@ -67,9 +67,14 @@ class Order:
     created_at: datetime
     updated_at: datetime
     version: int = strawberry.field(description="Counts the changes, from 1.")
-    lines: list[OrderLine]
+    line_reads: strawberry.Private[list[OrderLineRead]]
 
     @classmethod
     def of(cls, order: OrderRead) -> Self:
-        lines = [OrderLine.of(line) for line in order.lines]
-        return cls(**dict(order) | {"lines": lines})
+        fields = dict(order)
+        return cls(line_reads=fields.pop("lines"), **fields)
+
+    @strawberry.field
+    async def lines(self, info: Info) -> list[OrderLine]:
+        await info.context.let_others_run(len(self.line_reads))
+        return [OrderLine.of(line) for line in self.line_reads]

@@ -1,7 +1,7 @@
 """Queues the events of committed changes, and sends them: a job for each attempt."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from random import uniform
@@ -45,6 +45,8 @@ PAUSES = (
     timedelta(hours=24),
 )
 JITTER = 0.1
+MAX_WAITING = 5_000  # deliveries of a webhook; it misses what comes beyond
+FULL_MAIL_AFTER = timedelta(days=1)
 DISABLE_AFTER = timedelta(days=3)
 RETENTION = timedelta(days=30)
 BATCH_SIZE = 1000
@@ -59,6 +61,12 @@ def payload_of(type_: str, data: Any, time: datetime) -> str:
 def lane_of(webhook_id: int) -> str:
     """Return the lane of a webhook, so that a slow receiver holds up its own deliveries only."""
     return f"webhook {webhook_id}"
+
+
+async def free_places(jobs: JobQueue, webhook_ids: Sequence[int]) -> Mapping[int, int]:
+    """Return how many more deliveries may wait for each webhook."""
+    waiting = await jobs.count_lanes([lane_of(id_) for id_ in webhook_ids])
+    return {id_: max(0, MAX_WAITING - waiting[lane_of(id_)]) for id_ in webhook_ids}
 
 
 async def queue_deliveries(
@@ -92,19 +100,38 @@ class EventOutbox:
 
     async def add(self, events: Sequence[Event]) -> None:
         owned = [each for each in events if isinstance(each, OwnedEvent) and each.data is not None]
-        payloads, now = list[tuple[int, str, str]](), utc_now()
         for owner_id in sorted({event.owner_id for event in owned}):
             subscriptions = await self._subscriptions(owner_id)
-            for event in owned:
-                wanted = [each.id for each in subscriptions if event.type in each.event_types]
-                if wanted and event.owner_id == owner_id:
-                    payload = payload_of(event.type, event.data, now)
-                    payloads += [(webhook_id, event.type, payload) for webhook_id in wanted]
-        await queue_deliveries(self._unit.deliveries, self._unit.jobs, payloads)
+            await self._queue(subscriptions, [each for each in owned if each.owner_id == owner_id])
 
     async def disable(self, owner_ids: Collection[int]) -> None:
         """Disable the webhooks of owners, who can enable them again."""
         await self._unit.disable(owner_ids)
+
+    async def _queue(
+        self, subscriptions: Sequence[Subscription], events: Sequence[OwnedEvent]
+    ) -> None:
+        """Queue events for the webhooks that want them, while fewer than MAX_WAITING wait."""
+        types, now = {event.type for event in events}, utc_now()
+        wanting = [each for each in subscriptions if types.intersection(each.event_types)]
+        if not wanting:
+            return
+        bodies = [(event.type, payload_of(event.type, event.data, now)) for event in events]
+        free = await free_places(self._unit.jobs, [each.id for each in wanting])
+        queued = list[tuple[int, str, str]]()
+        for webhook in wanting:
+            wanted = [(webhook.id, *each) for each in bodies if each[0] in webhook.event_types]
+            queued += wanted[: free[webhook.id]]
+            if dropped := len(wanted[free[webhook.id] :]):
+                await self._drop(webhook, dropped)
+        await queue_deliveries(self._unit.deliveries, self._unit.jobs, queued)
+
+    async def _drop(self, webhook: Subscription, count: int) -> None:
+        """Note dropped events, and mail the owner unless some were dropped the day before."""
+        last = webhook.last_dropped_at
+        if last is None or utc_now() - last >= FULL_MAIL_AFTER:
+            await self._unit.jobs.enqueue("send_webhook_full_mail", webhook.id, webhook.language)
+        await self._unit.note_dropped(webhook.id, count)
 
     async def _subscriptions(self, owner_id: int) -> Sequence[Subscription]:
         if self._absences.has(owner_id, ENABLED_WEBHOOKS):
@@ -193,6 +220,17 @@ class DeliveryService:
             is_gone = webhook.disabled_reason == DisabledReason.GONE
             await self._mailer.send(
                 email, "webhook_disabled", url=webhook.url, link=link, is_gone=is_gone
+            )
+
+    async def send_full_mail(self, webhook_id: int) -> None:
+        """Mail the owner that events are dropped, unless the webhook is disabled or deleted."""
+        async with self._units.reading() as unit:
+            found = await unit.get_with_email(webhook_id)
+        if found is not None and found[0].is_enabled:
+            webhook, email = found
+            link = f"{self._site_url}/webhooks/{webhook.id}/deliveries"
+            await self._mailer.send(
+                email, "webhook_full", url=webhook.url, link=link, count=MAX_WAITING
             )
 
     async def clean_up(self) -> int:

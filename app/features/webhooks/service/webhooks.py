@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from limits import RateLimitItemPerMinute
 from pydantic import HttpUrl, TypeAdapter
 
 from app.accounts.scopes import all_scopes
@@ -13,6 +14,7 @@ from app.core.database.pagination import Cursors, Page, Sort
 from app.core.database.repository import UnitsOfWork, Versions
 from app.core.errors import Conflict, Invalid, MissingScope
 from app.core.security.principal import Principal
+from app.core.security.rate_limit import RateLimiter
 from app.core.translation import current_language, mark
 from app.features.webhooks.events import TEST
 from app.features.webhooks.models import WebhookDelivery
@@ -29,10 +31,16 @@ from app.features.webhooks.schemas import (
     WebhookUpdate,
 )
 from app.features.webhooks.service.addresses import AddressRules, ForbiddenAddress, UnknownHost
-from app.features.webhooks.service.deliveries import payload_of, queue_attempt, queue_deliveries
+from app.features.webhooks.service.deliveries import (
+    free_places,
+    payload_of,
+    queue_attempt,
+    queue_deliveries,
+)
 from app.features.webhooks.service.secrets import OVERLAP, WebhookSecrets, new_secret
 
 MAX_WEBHOOKS = 10
+SENDS_PER_MINUTE = 30
 NO_ADDRESS = mark("Enter an address such as https://example.com/webhooks.")
 NO_HTTPS = mark("The address has to begin with https://.")
 HAS_CREDENTIALS = mark("The address must not have a user name, a password or a fragment.")
@@ -55,6 +63,7 @@ class WebhookService:
         secrets: WebhookSecrets,
         rules: AddressRules,
         event_scopes: Mapping[str, str],
+        limiter: RateLimiter,
         *,
         requires_https: bool,
     ) -> None:
@@ -64,6 +73,7 @@ class WebhookService:
         self._secrets = secrets
         self._rules = rules
         self._event_scopes = event_scopes
+        self._limiter = limiter
         self._requires_https = requires_https
 
     def event_types(self) -> list[str]:
@@ -116,7 +126,7 @@ class WebhookService:
         if "is_enabled" in changes:
             changes["disabled_reason"] = None
         if changes.get("is_enabled"):
-            changes["failing_since"] = None
+            changes |= {"failing_since": None, "dropped_events": 0, "last_dropped_at": None}
         async with self._units.transaction() as unit:
             await unit.webhooks.lock_owner()
             updated = await unit.webhooks.update(webhook_id, changes, expected)
@@ -141,9 +151,13 @@ class WebhookService:
         return WebhookSecret(secret=secret, previous_secret_until=now + OVERLAP)
 
     async def send_test(self, webhook_id: int) -> DeliveryRead:
-        """Queue an event of the type `webhook.test`. Raise NotFound or Conflict."""
+        """Queue an event of the type `webhook.test`.
+
+        Raise NotFound, Conflict or TooManyRequests.
+        """
+        await self._count_send()
         async with self._units.transaction() as unit:
-            await self._lock_enabled(unit, webhook_id)
+            await self._lock_sendable(unit, webhook_id)
             payload = payload_of(TEST, {"webhook_id": webhook_id}, utc_now())
             test = (webhook_id, TEST, payload)
             (message_id,) = await queue_deliveries(unit.deliveries, unit.jobs, [test])
@@ -168,21 +182,30 @@ class WebhookService:
         return DeliveryDetails.model_validate(found)
 
     async def send_again(self, webhook_id: int, delivery_id: int) -> DeliveryRead:
-        """Send a delivery now, whatever became of it, with the same id. Raise NotFound or Conflict.
+        """Send a delivery now, whatever became of it, with the same id.
 
-        If it fails, it is tried again as often as a new one.
+        If it fails, it is tried again as often as a new one. Raise NotFound, Conflict or
+        TooManyRequests.
         """
+        await self._count_send()
         async with self._units.transaction() as unit:
-            await self._lock_enabled(unit, webhook_id)
+            await self._lock_sendable(unit, webhook_id)
             delivery = await unit.deliveries.get(webhook_id, delivery_id, lock=True)
             delivery.attempts = 0
             await queue_attempt(unit.jobs, delivery, timedelta(0))
             return DeliveryRead.model_validate(delivery)
 
-    async def _lock_enabled(self, unit: OwnWebhooks, webhook_id: int) -> None:
+    async def _count_send(self) -> None:
+        """Count what a user has sent on demand. Raise TooManyRequests."""
+        limit = RateLimitItemPerMinute(SENDS_PER_MINUTE)
+        await self._limiter.hit("webhook-send", limit, str(self._principal.user_id))
+
+    async def _lock_sendable(self, unit: OwnWebhooks, webhook_id: int) -> None:
         webhook = await unit.webhooks.lock(webhook_id)
         if not webhook.is_enabled:
             raise Conflict("The webhook is disabled. Enable it first.")
+        if not (await free_places(unit.jobs, [webhook_id]))[webhook_id]:
+            raise Conflict("Too many deliveries of this webhook are waiting. Try again later.")
 
     async def _check(self, values: dict[str, Any]) -> None:
         if "event_types" in values:
