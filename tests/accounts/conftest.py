@@ -14,6 +14,7 @@ from app.core.jobs.queue import QueuedJob
 from tests.conftest import PASSWORD, Person
 
 FACTOR = "/api/v1/users/me/second-factor"
+CONFIRM = "/api/v1/auth/confirm"
 
 
 class Outbox:
@@ -99,10 +100,10 @@ def authenticator(monkeypatch: pytest.MonkeyPatch) -> Authenticator:
 
 
 async def set_age(app: FastAPI, minutes: float | None) -> None:
-    """Let the password have been entered that many minutes ago, or before that was noted."""
+    """Let sessions have been confirmed that many minutes ago, or never."""
     at = None if minutes is None else utc_now() - timedelta(minutes=minutes)
     async with app.state.resources.database.transaction() as session:
-        await session.execute(update(AuthSession).values(confirmed_at=at))
+        await session.execute(update(AuthSession).values(confirmed_at=at, factor_confirmed_at=at))
 
 
 def described(html: str, name: str) -> str:

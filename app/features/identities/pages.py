@@ -76,7 +76,11 @@ async def offer_linked_providers(request: Request) -> Mapping[str, Any] | None:
     identities = await get_identity_service(resources_of(request))
     principal: Principal = request.state.principal
     issuers = {each.issuer for each in await identities.list(principal)}
-    providers = [each for each in identities.providers if each.issuer in issuers]
+    providers = [
+        each
+        for each in identities.providers
+        if each.issuer in issuers and (each.second_factor or not request.state.takes_factor)
+    ]
     next_ = request.query_params.get("next")
     return {"providers": providers, "next": next_} if providers else None
 
@@ -119,7 +123,7 @@ async def begin_link(
     client: ClientInfoDep,
     cookie: FlowCookieDep,
 ) -> Response:
-    await require_confirmation(request, principal)
+    await require_confirmation(request, principal, by_factor=True)
     return await begin(request, provider, "link", identities, client, cookie)
 
 
@@ -144,7 +148,7 @@ async def finish_with_provider(
                     request, flow, claims, identities, client, session_cookie, link_cookie
                 )
             case "confirm":
-                value = await identities.confirm(member(visitor), claims)
+                value = await identities.confirm(member(visitor), flow, claims)
                 response = redirect(flow.next)
                 session_cookie.write(response, value)
             case "link":
@@ -185,7 +189,7 @@ async def unlink_identity(
 async def show_pending_link(
     request: Request, principal: Member, identities: IdentityServiceDep, cookie: LinkCookieDep
 ) -> Response:
-    await require_confirmation(request, principal)
+    await require_confirmation(request, principal, by_factor=True)
     try:
         pending = identities.pending(principal, cookie.read(request))
     except Forbidden as error:
@@ -200,7 +204,7 @@ async def link_identity(
     request: Request, principal: Member, identities: IdentityServiceDep, cookie: LinkCookieDep
 ) -> Response:
     """Link what the page before has shown."""
-    await require_confirmation(request, principal)
+    await require_confirmation(request, principal, by_factor=True)
     try:
         await identities.link(principal, cookie.read(request))
     except (Conflict, Forbidden) as error:
