@@ -96,6 +96,15 @@ async def delete_some(session: Session, model: Any, condition: ColumnElement[boo
     return len((await session.scalars(statement)).all())
 
 
+async def delete_since(
+    session: Session, models: Sequence[Any], user_id: int, since: datetime
+) -> None:
+    """Delete what was added to a user since a time."""
+    for model in models:
+        statement = delete(model).where(model.user_id == user_id, model.created_at >= since)
+        await session.execute(statement)
+
+
 class UserRepository(Repository[User]):
     model = User
 
@@ -170,11 +179,10 @@ class UserRepository(Repository[User]):
                 return True
         return False
 
-    async def discard_credentials(self, user: User) -> None:
-        """Discard the password and every other way to sign in."""
+    async def discard_credentials(self, user: User, since: datetime) -> None:
+        """Discard the password, and every other way to sign in that was added since a time."""
         user.password_hash = NO_PASSWORD
-        for model in sign_in_models():
-            await self._session.execute(delete(model).where(model.user_id == user.id))
+        await delete_since(self._session, sign_in_models(), user.id, since)
 
 
 def with_access(verified_only: bool) -> list[ColumnElement[bool]]:
@@ -531,6 +539,16 @@ class SecondFactorRepository(Repository[SecondFactor]):
         deleted = await self._session.scalar(statement.returning(SecondFactor.user_id))
         await self.forget_codes(user_id)
         return deleted is not None
+
+    async def discard(self, user_id: int, since: datetime) -> None:
+        """Delete the factors that were added since a time, with the codes that came with them."""
+        await delete_since(self._session, factor_models(), user_id, since)
+        statement = delete(SecondFactor).where(
+            SecondFactor.user_id == user_id, SecondFactor.enabled_at >= since
+        )
+        if await self._session.scalar(statement.returning(SecondFactor.user_id)):
+            await self.replace_codes(user_id, [])  # The app has replaced those before.
+        await self.forget_codes(user_id)
 
     async def delete_all(self, user_id: int) -> bool:
         """Delete the factors of every kind and the codes. Return False if there is no factor."""
