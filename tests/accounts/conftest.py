@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import select, update
 
-from app.accounts.models import AuthSession
+from app.accounts.models import AuthSession, User
 from app.accounts.service import codes
 from app.core.database.models import utc_now
 from app.core.jobs.queue import QueuedJob
@@ -54,6 +54,14 @@ async def queued_jobs(app: FastAPI) -> list[tuple[str, list[Any]]]:
 @pytest.fixture
 async def outbox(app: FastAPI) -> Outbox:
     return Outbox(app)
+
+
+async def verify_address(app: FastAPI, *people: Person, is_verified: bool = True) -> None:
+    """Let people have confirmed their addresses, or not."""
+    ids, at = [person.id for person in people], utc_now() if is_verified else None
+    async with app.state.resources.database.transaction() as session:
+        statement = update(User).where(User.id.in_(ids))
+        await session.execute(statement.values(email_verified_at=at))
 
 
 class Authenticator:

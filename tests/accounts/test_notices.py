@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from app.accounts.models import EmailToken, RecoveryCode, SecondFactor, User
 from app.core.database.models import utc_now
-from tests.accounts.conftest import Authenticator, Outbox
+from tests.accounts.conftest import Authenticator, Outbox, verify_address
 from tests.accounts.test_emails import AUTH, NEW, change_email, post
 from tests.accounts.test_refresh import sign_in, works
 from tests.conftest import PASSWORD, Person, browser_of
@@ -28,12 +28,6 @@ async def move(client: httpx.AsyncClient, outbox: Outbox, person: Person, email:
     await change_email(person, email)
     token = await outbox.token(email, "verify")
     assert await post(client, "verify-email", token=token, current_password=PASSWORD) == 204
-
-
-async def verify_address(app: FastAPI, person: Person) -> None:
-    async with app.state.resources.database.transaction() as session:
-        statement = update(User).where(User.id == person.id)
-        await session.execute(statement.values(email_verified_at=utc_now()))
 
 
 @pytest.mark.parametrize("by", ["owner", "mail", "superuser"])

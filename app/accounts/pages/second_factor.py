@@ -49,6 +49,8 @@ async def show_set_up(
         set_up = await second_factors.begin_confirmed(principal)
     except Conflict:  # it was set up in another window
         return redirect(page_url(request, "show_second_factor"))
+    except Forbidden as error:  # the address is not confirmed
+        return flash(request, page_url(request, "show_second_factor"), error.text)
     return render_set_up(request, set_up, Form())
 
 

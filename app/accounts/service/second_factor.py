@@ -30,7 +30,12 @@ from app.accounts.service.codes import (
     step_of,
 )
 from app.accounts.service.confirmations import ConfirmationService
-from app.accounts.service.passwords import AccountPasswords, found, wrong_password
+from app.accounts.service.passwords import (
+    AccountPasswords,
+    found,
+    require_verified,
+    wrong_password,
+)
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import Conflict, Invalid, WrongCode
 from app.core.security.principal import Principal
@@ -114,6 +119,7 @@ class SecondFactorService:
             user = found(await accounts.users.get(principal.user_id), principal.user_id)
             if await accounts.second_factors.has_app(user.id):
                 raise already_enabled()
+            require_verified(user)
             await self._confirmations.require_factor(accounts, principal)
         secret = pyotp.random_base32()
         return self._set_up(secret, user.email, self._set_up_seals.seal(user.id, secret))
@@ -145,6 +151,7 @@ class SecondFactorService:
             user = await accounts.lock_user_of(principal)
             if await accounts.second_factors.has_app(user_id):
                 raise already_enabled()
+            require_verified(user)
             await self._confirmations.require_factor(accounts, principal)
             await accounts.second_factors.add(
                 SecondFactor(

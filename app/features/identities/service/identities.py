@@ -14,7 +14,7 @@ from app.accounts.schemas import ClientInfo
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.browser import BrowserService, SignedIn
 from app.accounts.service.confirmations import ConfirmationService
-from app.accounts.service.passwords import found
+from app.accounts.service.passwords import found, require_verified
 from app.accounts.service.sign_in_methods import SignInMethods
 from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
@@ -188,10 +188,7 @@ class IdentityService:
         pending = self.pending(principal, token)
         async with self._units.transaction() as unit:
             user = await unit.lock_user_of(principal)
-            # Otherwise whoever signs up with the address of somebody else could keep a way into
-            # the account that its owner takes over by mail.
-            if not user.is_verified:
-                raise Forbidden("Confirm your email address first.")
+            require_verified(user)
             await self._confirmations.require_factor(unit, principal)
             if len(await unit.identities.list(user.id)) >= MAX_PER_USER:
                 raise Conflict("At most {limit} sign-ins can be linked.", limit=MAX_PER_USER)

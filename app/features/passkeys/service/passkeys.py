@@ -17,11 +17,11 @@ from app.accounts.service.auth import AuthService, Prove
 from app.accounts.service.browser import BrowserService, SignedIn
 from app.accounts.service.codes import SecondFactorCodes
 from app.accounts.service.confirmations import ConfirmationService
-from app.accounts.service.passwords import AccountPasswords, found
+from app.accounts.service.passwords import AccountPasswords, found, require_verified
 from app.accounts.service.security_events import SecurityEventService
 from app.accounts.service.sign_in_methods import SignInMethods
 from app.core.database.repository import UnitsOfWork
-from app.core.errors import Conflict, Forbidden, Invalid, InvalidTokenRequest, NotFound
+from app.core.errors import Conflict, Invalid, InvalidTokenRequest, NotFound
 from app.core.security.principal import Principal
 from app.core.translation import current_language, mark
 from app.features.passkeys.models import (
@@ -322,16 +322,6 @@ class PasskeyService:
 
     async def _notify(self, unit: Passkeys, user: User, kind: str) -> None:
         await unit.jobs.enqueue("send_notice", kind, user.email, current_language().tag)
-
-
-def require_verified(user: User) -> None:
-    """Raise Forbidden without a confirmed address.
-
-    Otherwise whoever signs up with the address of somebody else could keep a way into the account
-    that its owner takes over by mail.
-    """
-    if not user.is_verified:
-        raise Forbidden("Confirm your email address first.")
 
 
 def use_of(purpose: Purpose, principal: Principal) -> Use:
