@@ -1,6 +1,7 @@
 """The pages of a sign-in with another provider, and of the identities of an account.
 
-A provider leads back by a GET, which here signs in: it takes the cookie of the same browser.
+A sign-in begins by a form of this site: a link of another could sign its visitors in. A provider
+leads back by a GET, which here signs in: it takes the cookie of the same browser.
 """
 
 from collections.abc import Mapping
@@ -91,7 +92,7 @@ PAGE_PARTS = [
 ]
 
 
-@router.get("/login/with/{provider}")
+@router.post("/login/with/{provider}")
 async def sign_in_with_provider(
     request: Request,
     provider: str,
@@ -102,7 +103,7 @@ async def sign_in_with_provider(
     return await begin(request, provider, "sign_in", identities, client, cookie)
 
 
-@router.get("/confirm/with/{provider}")
+@router.post("/confirm/with/{provider}")
 async def confirm_with_provider(
     request: Request,
     provider: str,
@@ -114,7 +115,7 @@ async def confirm_with_provider(
     return await begin(request, provider, "confirm", identities, client, cookie)
 
 
-@router.get("/account/identities/link/{provider}")
+@router.post("/account/identities/link/{provider}")
 async def begin_link(
     request: Request,
     provider: str,
@@ -223,13 +224,18 @@ async def begin(
     client: ClientInfoDep,
     cookie: FlowCookieDep,
 ) -> Response:
-    """Lead the browser to the provider, and have it keep what its answer is checked by."""
+    """Lead the browser to the provider, and have it keep what its answer is checked by.
+
+    A page does so, since the policy of pages (`form-action`) forbids a form to be redirected to
+    another site.
+    """
     next_ = local_path(request.query_params.get("next"), root_path(request.scope))
     try:
         url, kept = await identities.begin(provider, purpose, next_, client)
     except (TooManyRequests, Unavailable) as error:
-        return show_refusal(request, error)
-    response = redirect(url)
+        raise ResponseException(show_refusal(request, error)) from error
+    title = next(each.title for each in identities.providers if each.name == provider)
+    response = render(request, "identities/leave.html", url=url, title=title)
     cookie.write(response, kept)
     return response
 

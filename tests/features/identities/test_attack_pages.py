@@ -350,7 +350,7 @@ async def test_endless_and_odd_documents_are_refused(
         {"jwks_uri": 7},
     ):
         provider.metadata = metadata
-        assert (await browser.get("/login/with/one")).status_code == 503
+        assert (await browser.post("/login/with/one")).status_code == 503
 
 
 async def test_undone_change_of_the_address_discards_identities_of_the_last_days(
