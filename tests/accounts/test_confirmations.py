@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from sqlalchemy import select
 
 from app.accounts.models import AuthSession
-from tests.accounts.conftest import CONFIRM, Authenticator
+from tests.accounts.conftest import CONFIRM, Authenticator, verify_address
 from tests.accounts.test_api_keys import make_key
 from tests.accounts.test_refresh import sign_in
 from tests.accounts.test_security_events import facts
@@ -44,6 +44,7 @@ async def test_sign_in_of_a_client_confirms_nothing_and_the_password_does(
 async def test_code_confirms_what_takes_the_second_factor_too(
     app: FastAPI, ann: Person, authenticator: Authenticator
 ) -> None:
+    await verify_address(app, ann)
     await authenticator.set_up(ann)
     wrong = await ann.client.post(CONFIRM, json={"code": authenticator.wrong_code()})
     assert wrong.status_code == 403
