@@ -433,7 +433,7 @@ def password_hash() -> str:
 async def make_person(
     app: FastAPI, password_hash: str, name: str, *, is_superuser: bool = False
 ) -> Person:
-    """Create a user with a session that has all allowed scopes."""
+    """Create a user with a session that is confirmed and has all allowed scopes."""
     email = f"{name}@example.com"
     user = User(
         email=email,
@@ -447,7 +447,10 @@ async def make_person(
         scopes = allowed_scopes(is_superuser)
         auth_session = await accounts.sessions.add(
             AuthSession(
-                user_id=user.id, scope=" ".join(scopes), expires_at=utc_now() + timedelta(days=1)
+                user_id=user.id,
+                scope=" ".join(scopes),
+                confirmed_at=utc_now(),
+                expires_at=utc_now() + timedelta(days=1),
             )
         )
     tokens = AccessTokens(SECRET_KEY, timedelta(minutes=15))

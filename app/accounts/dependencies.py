@@ -7,7 +7,7 @@ from fastapi import Depends, Request, Security, WebSocket
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from starlette.requests import HTTPConnection
 
-from app.accounts.repository import Accounts, factor_models, sign_in_models
+from app.accounts.repository import Accounts, factor_models, sign_in_methods
 from app.accounts.schemas import ClientInfo
 from app.accounts.scopes import all_scopes, allowed_scopes
 from app.accounts.service.api_keys import KEY_PREFIX, ApiKeyService
@@ -15,6 +15,7 @@ from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import CHALLENGE_LIFETIME, AuthService
 from app.accounts.service.browser import BrowserService
 from app.accounts.service.codes import SecondFactorCodes
+from app.accounts.service.confirmations import ConfirmationService
 from app.accounts.service.devices import LIFETIME as DEVICE_LIFETIME
 from app.accounts.service.devices import Devices
 from app.accounts.service.emails import EmailService
@@ -22,6 +23,7 @@ from app.accounts.service.passwords import AccountPasswords
 from app.accounts.service.pictures import PictureService
 from app.accounts.service.second_factor import SecondFactorService
 from app.accounts.service.security_events import SecurityEventService
+from app.accounts.service.sign_in_methods import SignInMethods
 from app.accounts.service.users import UserService
 from app.accounts.session_cache import SessionCache
 from app.core.about import NAME
@@ -79,11 +81,13 @@ class AccountServices:
     auth: AuthService
     browsers: BrowserService
     codes: SecondFactorCodes
+    confirmations: ConfirmationService
     emails: EmailService
     passwords: AccountPasswords
     pictures: PictureService
     second_factors: SecondFactorService
     security_events: SecurityEventService
+    sign_in_methods: SignInMethods
     users: UserService
     session_cookie: Cookie
     challenge_cookie: Cookie
@@ -107,7 +111,7 @@ def build_services(
     session_cache: SessionCache,
     storage: Storage,
 ) -> AccountServices:
-    sign_in_models(), factor_models()  # They are found now, since this reads folders.
+    factor_models()  # They are found now, since this reads folders.
     key = settings.signing_key
     repositories = partial(Accounts, verified_only=settings.require_verified_email)
     accounts = UnitsOfWork(repositories, database)
@@ -146,10 +150,17 @@ def build_services(
         security_events,
         site_names=(NAME, settings.mail_from.name, settings.host_name),
     )
+    confirmations = ConfirmationService(
+        accounts,
+        account_passwords,
+        codes,
+        lifetime=timedelta(minutes=settings.password_confirmation_minutes),
+    )
     second_factors = SecondFactorService(
         accounts,
         codes,
         account_passwords,
+        confirmations,
         attempts,
         seals,
         Seals("second factor set-up", *keys),
@@ -159,13 +170,10 @@ def build_services(
     browsers = BrowserService(
         accounts,
         auth,
-        account_passwords,
-        codes,
         second_factors,
         devices,
         session_cache,
         touch_after=timedelta(minutes=settings.access_token_minutes),  # as other clients refresh
-        confirmation_lifetime=timedelta(minutes=settings.password_confirmation_minutes),
     )
     emails = EmailService(
         accounts,
@@ -192,11 +200,13 @@ def build_services(
         auth=auth,
         browsers=browsers,
         codes=codes,
+        confirmations=confirmations,
         emails=emails,
         passwords=account_passwords,
         pictures=PictureService(accounts, storage, UploadRules(settings.max_upload_bytes, IMAGES)),
         second_factors=second_factors,
         security_events=security_events,
+        sign_in_methods=SignInMethods(sign_in_methods(settings)),
         users=users,
         session_cookie=Cookie("auth_session", settings.refresh_token_days * DAY, settings),
         challenge_cookie=Cookie("sign_in_challenge", CHALLENGE_LIFETIME.seconds, settings),
@@ -214,6 +224,10 @@ async def get_api_key_service(request: Request) -> ApiKeyService:
 
 async def get_browser_service(connection: HTTPConnection) -> BrowserService:
     return resources_of(connection).accounts.browsers
+
+
+async def get_confirmation_service(request: Request) -> ConfirmationService:
+    return resources_of(request).accounts.confirmations
 
 
 async def get_user_service(request: Request) -> UserService:
@@ -239,6 +253,7 @@ async def get_security_event_service(request: Request) -> SecurityEventService:
 ApiKeyServiceDep = Annotated[ApiKeyService, Depends(get_api_key_service)]
 AuthServiceDep = Annotated[AuthService, Depends(get_auth_service)]
 BrowserServiceDep = Annotated[BrowserService, Depends(get_browser_service)]
+ConfirmationServiceDep = Annotated[ConfirmationService, Depends(get_confirmation_service)]
 PictureServiceDep = Annotated[PictureService, Depends(get_picture_service)]
 SecondFactorServiceDep = Annotated[SecondFactorService, Depends(get_second_factor_service)]
 SecurityEventServiceDep = Annotated[SecurityEventService, Depends(get_security_event_service)]
@@ -337,6 +352,16 @@ async def get_live_principal(
 
 PrincipalDep = Annotated[Principal, Security(get_principal)]
 AccountOwner = Annotated[Principal, Security(get_principal, scopes=["account"])]
+
+
+async def require_confirmed_session(
+    principal: PrincipalDep, confirmations: ConfirmationServiceDep
+) -> None:
+    """Refuse a session that was not confirmed recently, and let API keys pass."""
+    await confirmations.require(principal)
+
+
+ConfirmedSession = Depends(require_confirmed_session)
 UsersAdmin = Security(get_principal, scopes=["users:admin"])
 
 

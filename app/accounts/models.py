@@ -80,6 +80,8 @@ class AuthSession(Base):
     last_used_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     # The time at which the user last entered the password, or proved in another way to be there.
     confirmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # The time at which the user last used a second factor, to sign in or to confirm.
+    factor_confirmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 

@@ -1,6 +1,6 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 from uuid import UUID
 
 from sqlalchemy import (
@@ -13,6 +13,7 @@ from sqlalchemy import (
     exists,
     func,
     select,
+    true,
     update,
 )
 
@@ -32,6 +33,7 @@ from app.accounts.models import (
     User,
 )
 from app.accounts.scopes import allowed_scopes
+from app.core.config import Settings
 from app.core.database.events import Events
 from app.core.database.models import utc_now
 from app.core.database.pagination import Position, Sort
@@ -55,16 +57,24 @@ def sign_in_models() -> Sequence[Any]:
     return declared("models", "SIGN_IN_METHODS")
 
 
+class SignInMethod(NamedTuple):
+    """A model of a feature, and the condition of its rows that sign in."""
+
+    model: Any
+    is_usable: ColumnElement[bool]
+
+
+def sign_in_methods(settings: Settings) -> Sequence[SignInMethod]:
+    """Return the methods of features. A model may leave rows out by `is_usable(settings)`."""
+    return [
+        SignInMethod(each, each.is_usable(settings) if hasattr(each, "is_usable") else true())
+        for each in sign_in_models()
+    ]
+
+
 def factor_models() -> Sequence[Any]:
     """Return the models of features that are second factors: SECOND_FACTORS of `models`."""
     return declared("models", "SECOND_FACTORS")
-
-
-async def exists_any(session: Session, models: Sequence[Any], user_id: int) -> bool:
-    for model in models:
-        if await session.scalar(select(model.id).where(model.user_id == user_id).limit(1)):
-            return True
-    return False
 
 
 def users_that_are(active: bool | None) -> Select[User]:
@@ -84,6 +94,15 @@ async def delete_some(session: Session, model: Any, condition: ColumnElement[boo
     found = found.with_for_update(skip_locked=True)
     statement = delete(model).where(model.id.in_(found)).returning(model.id)
     return len((await session.scalars(statement)).all())
+
+
+async def delete_since(
+    session: Session, models: Sequence[Any], user_id: int, since: datetime
+) -> None:
+    """Delete what was added to a user since a time."""
+    for model in models:
+        statement = delete(model).where(model.user_id == user_id, model.created_at >= since)
+        await session.execute(statement)
 
 
 class UserRepository(Repository[User]):
@@ -150,17 +169,20 @@ class UserRepository(Repository[User]):
     async def delete(self, user_id: int) -> None:
         await self._session.execute(delete(User).where(User.id == user_id))
 
-    async def can_sign_in(self, user: User) -> bool:
-        """Return whether the user has a password or another way to sign in without a mail."""
+    async def can_sign_in(self, user: User, methods: Sequence[SignInMethod]) -> bool:
+        """Return whether the user has a password or one of the methods of features."""
         if user.has_password:
             return True
-        return await exists_any(self._session, sign_in_models(), user.id)
+        for model, is_usable in methods:
+            statement = select(model.id).where(model.user_id == user.id, is_usable)
+            if await self._session.scalar(statement.limit(1)):
+                return True
+        return False
 
-    async def discard_credentials(self, user: User) -> None:
-        """Discard the password and every other way to sign in."""
+    async def discard_credentials(self, user: User, since: datetime) -> None:
+        """Discard the password, and every other way to sign in that was added since a time."""
         user.password_hash = NO_PASSWORD
-        for model in sign_in_models():
-            await self._session.execute(delete(model).where(model.user_id == user.id))
+        await delete_since(self._session, sign_in_models(), user.id, since)
 
 
 def with_access(verified_only: bool) -> list[ColumnElement[bool]]:
@@ -312,18 +334,29 @@ class SessionRepository(CredentialRepository[AuthSession]):
             select(AuthSession).where(AuthSession.id == session_id).with_for_update()
         )
 
-    async def is_confirmed(self, session_id: UUID, since: datetime) -> bool:
-        """Return whether the user of a session has entered the password since a time."""
-        statement = select(AuthSession.id).where(
-            AuthSession.id == session_id, AuthSession.confirmed_at >= since
-        )
+    async def is_confirmed(
+        self, session_id: UUID, since: datetime, *, by_factor: bool = False
+    ) -> bool:
+        """Return whether the user of a session has confirmed it since a time."""
+        time = AuthSession.factor_confirmed_at if by_factor else AuthSession.confirmed_at
+        statement = select(AuthSession.id).where(AuthSession.id == session_id, time >= since)
         return await self._session.scalar(statement) is not None
 
-    async def confirm(self, session_id: UUID, cookie_hash: str) -> None:
-        """Note that the password was entered, and replace the cookie."""
+    async def confirm(self, session_id: UUID, cookie_hash: str, *, by_factor: bool) -> None:
+        """Note that the user has confirmed a session, and replace the cookie of a browser."""
         statement = update(AuthSession).where(AuthSession.id == session_id)
-        statement = statement.values(confirmed_at=utc_now(), cookie_hash=cookie_hash)
+        has_cookie = AuthSession.cookie_hash.is_not(None)
+        statement = statement.values(
+            confirmed_at=utc_now(), cookie_hash=case((has_cookie, cookie_hash))
+        )
         await self._session.execute(statement)
+        if by_factor:
+            await self.note_factor(session_id)
+
+    async def note_factor(self, session_id: UUID) -> None:
+        """Note that the user of a session has used a second factor, or has set it up."""
+        statement = update(AuthSession).where(AuthSession.id == session_id)
+        await self._session.execute(statement.values(factor_confirmed_at=utc_now()))
 
     async def list(self, user_id: int) -> Sequence[AuthSession]:
         statement = select(AuthSession).where(AuthSession.user_id == user_id)
@@ -487,7 +520,11 @@ class SecondFactorRepository(Repository[SecondFactor]):
         """Return whether the user has a factor of any kind."""
         if await self.has_app(user_id):
             return True
-        return await exists_any(self._session, factor_models(), user_id)
+        for model in factor_models():
+            statement = select(model.id).where(model.user_id == user_id)
+            if await self._session.scalar(statement.limit(1)):
+                return True
+        return False
 
     async def use_step(self, user_id: int, step: int) -> bool:
         """Accept the code of a time step. Return False if that or a later one was accepted."""
@@ -502,6 +539,16 @@ class SecondFactorRepository(Repository[SecondFactor]):
         deleted = await self._session.scalar(statement.returning(SecondFactor.user_id))
         await self.forget_codes(user_id)
         return deleted is not None
+
+    async def discard(self, user_id: int, since: datetime) -> None:
+        """Delete the factors that were added since a time, with the codes that came with them."""
+        await delete_since(self._session, factor_models(), user_id, since)
+        statement = delete(SecondFactor).where(
+            SecondFactor.user_id == user_id, SecondFactor.enabled_at >= since
+        )
+        if await self._session.scalar(statement.returning(SecondFactor.user_id)):
+            await self.replace_codes(user_id, [])  # The app has replaced those before.
+        await self.forget_codes(user_id)
 
     async def delete_all(self, user_id: int) -> bool:
         """Delete the factors of every kind and the codes. Return False if there is no factor."""

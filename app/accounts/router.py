@@ -9,6 +9,7 @@ from app.accounts.dependencies import (
     ApiKeyServiceDep,
     AuthServiceDep,
     ClientInfoDep,
+    ConfirmationServiceDep,
     EmailServiceDep,
     PictureServiceDep,
     PrincipalDep,
@@ -40,6 +41,7 @@ from app.accounts.schemas import (
     SecondFactorSignIn,
     SecurityEventQuery,
     SecurityEventRead,
+    SessionConfirmation,
     SessionRead,
     TokenRead,
     TokenRequest,
@@ -53,6 +55,7 @@ from app.core.database.pagination import Page
 from app.core.errors import (
     AlreadyExists,
     Conflict,
+    FactorRequired,
     Forbidden,
     InvalidTokenRequest,
     LastSuperuser,
@@ -69,6 +72,12 @@ LAST_SUPERUSER = problem_response(LastSuperuser, "This is the last active superu
 CLOSED = problem_response(Forbidden, "Sign-up is closed")
 WRONG_PASSWORD = problem_response(Forbidden, "The current password is wrong")
 WRONG_CODE = problem_response(Forbidden, "The current password or the code is wrong")
+NOT_PROVEN = problem_response(
+    FactorRequired, "The current password is wrong, or the second factor was not used recently"
+)
+WRONG_NEW_CODE = problem_response(
+    FactorRequired, "The code is wrong, or another second factor was not used recently"
+)
 ENABLED = problem_response(Conflict, "There is a second factor already")
 NO_FACTOR = problem_response(Conflict, "There is no second factor")
 TOO_MANY = problem_response(TooManyRequests, "Too many attempts")
@@ -112,6 +121,19 @@ async def create_token_by_code(
     """
     response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})
     return await service.grant_by_code(data, client)
+
+
+@auth.post(
+    "/confirm",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    responses=WRONG_CODE | TOO_MANY,
+)
+async def confirm_session(
+    data: SessionConfirmation, service: ConfirmationServiceDep, principal: PrincipalDep
+) -> None:
+    """Confirm the session with the password or a code, for what asks for it in the next minutes."""
+    await service.confirm_session(principal, data)
 
 
 @auth.post("/revoke", response_class=Response)
@@ -333,7 +355,7 @@ async def read_second_factor(
     return await service.get(principal)
 
 
-@second_factor.post("/set-up", responses=ENABLED | WRONG_PASSWORD | TOO_MANY)
+@second_factor.post("/set-up", responses=ENABLED | NOT_PROVEN | TOO_MANY)
 async def begin_second_factor(
     data: PasswordConfirmation,
     service: SecondFactorServiceDep,
@@ -346,7 +368,7 @@ async def begin_second_factor(
 
 
 @second_factor.post(
-    "", status_code=status.HTTP_201_CREATED, responses=ENABLED | WRONG_CODE | TOO_MANY
+    "", status_code=status.HTTP_201_CREATED, responses=ENABLED | WRONG_NEW_CODE | TOO_MANY
 )
 async def enable_second_factor(
     data: SecondFactorEnable,

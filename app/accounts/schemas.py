@@ -154,6 +154,13 @@ class PasswordConfirmation(Input):
     current_password: CurrentPassword
 
 
+class SessionConfirmation(Input):
+    """Either the password or a code. A code confirms what takes the second factor, too."""
+
+    current_password: CurrentPassword = SecretStr("")
+    code: Code | MISSING = MISSING
+
+
 class CodeConfirmation(Input):
     confirm_code: Code
 

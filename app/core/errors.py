@@ -11,7 +11,8 @@ AppError
  │    └── NotSignedIn      a page for members, which a guest requests
  ├── Forbidden
  │    ├── MissingScope
- │    ├── PasswordRequired  the password was entered too long ago
+ │    ├── PasswordRequired  the session was confirmed too long ago
+ │    ├── FactorRequired   a second factor was used too long ago
  │    ├── WrongCode        a code of the second factor is wrong
  │    └── SecondFactorMissing  the role takes a second factor
  ├── NotFound
@@ -111,6 +112,15 @@ class MissingScope(Forbidden):
 
 class PasswordRequired(Forbidden):
     kind = "password-required"
+
+
+class FactorRequired(Forbidden):
+    """The password does not do: the account has a second factor, which was used too long ago."""
+
+    kind = "factor-required"
+
+    def __init__(self) -> None:
+        super().__init__("This takes your second factor. Confirm with it, then try again.")
 
 
 class WrongCode(Forbidden):

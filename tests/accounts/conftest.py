@@ -7,13 +7,14 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import select, update
 
-from app.accounts.models import AuthSession
+from app.accounts.models import AuthSession, User
 from app.accounts.service import codes
 from app.core.database.models import utc_now
 from app.core.jobs.queue import QueuedJob
 from tests.conftest import PASSWORD, Person
 
 FACTOR = "/api/v1/users/me/second-factor"
+CONFIRM = "/api/v1/auth/confirm"
 
 
 class Outbox:
@@ -53,6 +54,14 @@ async def queued_jobs(app: FastAPI) -> list[tuple[str, list[Any]]]:
 @pytest.fixture
 async def outbox(app: FastAPI) -> Outbox:
     return Outbox(app)
+
+
+async def verify_address(app: FastAPI, *people: Person, is_verified: bool = True) -> None:
+    """Let people have confirmed their addresses, or not."""
+    ids, at = [person.id for person in people], utc_now() if is_verified else None
+    async with app.state.resources.database.transaction() as session:
+        statement = update(User).where(User.id.in_(ids))
+        await session.execute(statement.values(email_verified_at=at))
 
 
 class Authenticator:
@@ -99,10 +108,10 @@ def authenticator(monkeypatch: pytest.MonkeyPatch) -> Authenticator:
 
 
 async def set_age(app: FastAPI, minutes: float | None) -> None:
-    """Let the password have been entered that many minutes ago, or before that was noted."""
+    """Let sessions have been confirmed that many minutes ago, or never."""
     at = None if minutes is None else utc_now() - timedelta(minutes=minutes)
     async with app.state.resources.database.transaction() as session:
-        await session.execute(update(AuthSession).values(confirmed_at=at))
+        await session.execute(update(AuthSession).values(confirmed_at=at, factor_confirmed_at=at))
 
 
 def described(html: str, name: str) -> str:

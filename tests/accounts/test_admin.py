@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.accounts.conftest import FACTOR, Authenticator, Outbox, set_age
+from tests.accounts.conftest import FACTOR, Authenticator, Outbox, set_age, verify_address
 from tests.accounts.test_security_events import facts
 from tests.admin import alert, field_errors, make_item
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
@@ -67,6 +67,7 @@ async def test_administrator_switches_a_second_factor_off(
     form = {"full_name": "Ann", "is_active": "y"}
     refused = await admin.post(url, data=form | {"remove_second_factor": "y"})
     assert (refused.status_code, alert(refused)) == (422, "There is no second factor.")
+    await verify_address(app, ann)
     await authenticator.set_up(ann)
     assert (await admin.post(url, data=form)).status_code == 303
     assert (await ann.client.get(FACTOR)).json()["is_enabled"]
@@ -83,6 +84,7 @@ async def test_administrator_switches_a_second_factor_off(
 async def test_second_factor_is_switched_off_after_a_recent_password(
     admin: httpx.AsyncClient, app: FastAPI, ann: Person, authenticator: Authenticator
 ) -> None:
+    await verify_address(app, ann)
     await authenticator.set_up(ann)
     await set_age(app, 16)
     form = {"full_name": "Ann", "is_active": "y", "remove_second_factor": "y"}

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.accounts.session_cache import SessionCache
-from tests.accounts.conftest import Authenticator, described, set_age
+from tests.accounts.conftest import Authenticator, described, set_age, verify_address
 from tests.accounts.test_second_factor_pages import PAGE as FACTOR_PAGE
 from tests.accounts.test_second_factor_pages import SET_UP, read_set_up
 from tests.accounts.test_security_events import facts
@@ -180,6 +180,7 @@ async def test_required_second_factor_is_set_up_before_the_admin_is_used(
             assert (refused.status_code, "second factor" in refused.text) == (403, True)
             async with browser_of(app) as other:
                 await sign_in(other, root)
+                await verify_address(app, root)
                 form = form_of(await read_set_up(browser, authenticator))
                 await browser.post(SET_UP, data=form | {"code": authenticator.code()})
                 assert (await browser.get("/admin/user/list")).status_code == 200

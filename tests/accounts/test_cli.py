@@ -15,7 +15,7 @@ from app.core.database.models import utc_now
 from app.core.database.unit_of_work import Database
 from app.core.http.idempotency_records import IdempotencyRecord
 from app.resources import app_resources
-from tests.accounts.conftest import Authenticator
+from tests.accounts.conftest import Authenticator, verify_address
 from tests.conftest import PASSWORD, SECRET_KEY, client_of, make_person, make_settings, running
 
 
@@ -101,6 +101,7 @@ async def set_up_second_factor(
     async with running(settings) as app:
         ann = await make_person(app, password_hash, "ann")
         async with ann.client:
+            await verify_address(app, ann)
             await authenticator.set_up(ann)
 
 

@@ -8,9 +8,9 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import select, update
 
-from app.accounts.models import EmailToken, User
+from app.accounts.models import EmailToken, RecoveryCode, SecondFactor, User
 from app.core.database.models import utc_now
-from tests.accounts.conftest import Outbox
+from tests.accounts.conftest import Authenticator, Outbox, verify_address
 from tests.accounts.test_emails import AUTH, NEW, change_email, post
 from tests.accounts.test_refresh import sign_in, works
 from tests.conftest import PASSWORD, Person, browser_of
@@ -28,12 +28,6 @@ async def move(client: httpx.AsyncClient, outbox: Outbox, person: Person, email:
     await change_email(person, email)
     token = await outbox.token(email, "verify")
     assert await post(client, "verify-email", token=token, current_password=PASSWORD) == 204
-
-
-async def verify_address(app: FastAPI, person: Person) -> None:
-    async with app.state.resources.database.transaction() as session:
-        statement = update(User).where(User.id == person.id)
-        await session.execute(statement.values(email_verified_at=utc_now()))
 
 
 @pytest.mark.parametrize("by", ["owner", "mail", "superuser"])
@@ -99,6 +93,30 @@ async def test_change_of_a_confirmed_address_can_be_undone_from_the_old_one(
     reset = await outbox.token(ann.email, "reset")
     assert await post(client, "password-reset/confirm", token=reset, password=NEW) == 204
     assert (await client.post(f"{AUTH}/token", data=form)).status_code == 200
+
+
+@pytest.mark.parametrize(("days", "stays"), [(4, True), (2, False), (0, False)])
+async def test_undone_change_keeps_the_app_that_the_owner_had_long_before(
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    ann: Person,
+    outbox: Outbox,
+    authenticator: Authenticator,
+    days: int,
+    stays: bool,
+) -> None:
+    """A thief may set one up before changing the address: the owner has had three days' notice."""
+    await verify_address(app, ann)
+    await authenticator.set_up(ann)
+    async with app.state.resources.database.transaction() as session:
+        age = timedelta(days=days)
+        await session.execute(update(SecondFactor).values(enabled_at=utc_now() - age))
+    await move(client, outbox, ann, "thief@example.com")
+    token = await outbox.token(ann.email, "undo")
+    assert await post(client, "undo-email", token=token) == 204
+    async with app.state.resources.database.reading() as session:
+        assert bool((await session.scalars(select(SecondFactor))).all()) is stays
+        assert bool((await session.scalars(select(RecoveryCode))).all()) is stays
 
 
 async def test_undo_of_the_first_change_outlives_a_second_and_ends_its_undo(

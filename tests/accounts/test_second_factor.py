@@ -14,7 +14,7 @@ from app.accounts.models import RecoveryCode, SecondFactor, SignInChallenge
 from app.accounts.service import attempts, second_factor
 from app.core.database.models import utc_now
 from app.core.security.seals import InvalidSeal, Seals
-from tests.accounts.conftest import FACTOR, Authenticator, Outbox
+from tests.accounts.conftest import FACTOR, Authenticator, Outbox, verify_address
 from tests.accounts.test_api_keys import make_key
 from tests.accounts.test_emails import post
 from tests.accounts.test_refresh import refresh, sign_in, works
@@ -31,8 +31,16 @@ from tests.conftest import (
 from tests.slices import needs
 
 TOKEN = "/api/v1/auth/token"
+UNCONFIRMED = "Confirm your email address first."
 COMPLETE = "/api/v1/auth/second-factor"
 ME = "/api/v1/users/me"
+
+
+@pytest.fixture
+async def ann(app: FastAPI, ann: Person) -> Person:
+    """Return a user with a confirmed address."""
+    await verify_address(app, ann)
+    return ann
 
 
 async def enter_password(
@@ -80,6 +88,23 @@ async def test_sign_in_takes_a_code_after_the_password(
         ("second_factor_requested", "success", ann.id, ann.id),
         ("sign_in", "success", ann.id, ann.id),
     ]
+
+
+async def test_account_with_an_unconfirmed_address_gets_no_app(
+    app: FastAPI, ann: Person, authenticator: Authenticator
+) -> None:
+    """Whoever signs up with the address of somebody else would keep them out of their account."""
+    await verify_address(app, ann, is_verified=False)
+    proof = {"current_password": PASSWORD}
+    refused = await ann.client.post(f"{FACTOR}/set-up", json=proof)
+    assert (refused.status_code, refused.json()["detail"]) == (403, UNCONFIRMED)
+    await verify_address(app, ann)
+    begun = (await ann.client.post(f"{FACTOR}/set-up", json=proof)).json()
+    await verify_address(app, ann, is_verified=False)  # It may change meanwhile.
+    authenticator.secret = begun["secret"]
+    body = {"token": begun["token"], "code": authenticator.code()}
+    refused = await ann.client.post(FACTOR, json=body)
+    assert (refused.status_code, refused.json()["detail"]) == (403, UNCONFIRMED)
 
 
 async def test_code_is_accepted_one_step_early_or_late_and_once(
@@ -146,8 +171,13 @@ async def test_challenge_expires(
 
 
 async def test_challenge_is_of_one_account(
-    client: httpx.AsyncClient, ann: Person, bob: Person, authenticator: Authenticator
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    ann: Person,
+    bob: Person,
+    authenticator: Authenticator,
 ) -> None:
+    await verify_address(app, bob)
     bobs_authenticator = Authenticator()
     await bobs_authenticator.set_up(bob)
     await authenticator.set_up(ann)
@@ -325,6 +355,7 @@ async def test_secret_stays_readable_when_the_key_is_replaced(
     assert old.secret_key
     async with running(old) as app:
         ann = await make_person(app, password_hash, "ann")
+        await verify_address(app, ann)
         async with ann.client:
             await authenticator.set_up(ann)
 
@@ -356,6 +387,7 @@ async def test_superuser_without_the_required_second_factor_has_no_more_rights_t
             other = await ann.client.get("/api/v1/users")
             assert other.json()["type"] == "/problems/missing-scope"
             stolen = (await sign_in(root.client, root))["access_token"]
+            await verify_address(app, root)
             await authenticator.set_up(root)
             assert (await root.client.get("/api/v1/users")).status_code == 200
             # Its session was opened by the password alone.

@@ -3,9 +3,10 @@
 from xml.etree import ElementTree
 
 import httpx
+import pytest
 from fastapi import FastAPI
 
-from tests.accounts.conftest import Authenticator, described, set_age
+from tests.accounts.conftest import Authenticator, described, set_age, verify_address
 from tests.accounts.test_security_events import facts
 from tests.conftest import PASSWORD, Person, sign_in
 from tests.forms import form_of
@@ -13,6 +14,13 @@ from tests.forms import form_of
 PAGE = "/account/second-factor"
 SET_UP = f"{PAGE}/set-up"
 CODE_PAGE = "/login/code"
+
+
+@pytest.fixture
+async def ann(app: FastAPI, ann: Person) -> Person:
+    """Return a user with a confirmed address."""
+    await verify_address(app, ann)
+    return ann
 
 
 async def enter_password(
@@ -92,6 +100,16 @@ async def test_second_factor_is_set_up_and_switched_off_in_pages(
     assert SET_UP in (await browser.get(PAGE)).text
 
 
+async def test_set_up_takes_a_confirmed_address(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person
+) -> None:
+    await sign_in(browser, ann)
+    await verify_address(app, ann, is_verified=False)
+    asked = await browser.get(SET_UP)
+    assert asked.headers["Location"] == PAGE
+    assert "Confirm your email address first." in (await browser.get(PAGE)).text
+
+
 async def test_set_up_takes_a_recent_password(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person
 ) -> None:
@@ -108,6 +126,7 @@ async def test_set_up_takes_a_recent_password(
 async def test_code_confirms_in_place_of_the_password(
     app: FastAPI, admin: httpx.AsyncClient, root: Person, authenticator: Authenticator
 ) -> None:
+    await verify_address(app, root)
     assert "confirm_code" not in (await admin.get("/confirm")).text
     assert (await admin.post("/confirm", data={"confirm_code": "000000"})).status_code == 422
     form = form_of(await read_set_up(admin, authenticator))

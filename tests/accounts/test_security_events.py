@@ -16,9 +16,8 @@ from app.accounts.repository import SecurityEventRepository
 from app.accounts.service import security_events
 from app.core.database.models import utc_now
 from app.core.errors import DatabaseUnavailable
-from tests.accounts.conftest import Outbox
+from tests.accounts.conftest import Outbox, verify_address
 from tests.accounts.test_emails import NEW, change_email, post
-from tests.accounts.test_notices import verify_address
 from tests.accounts.test_refresh import age, refresh
 from tests.accounts.test_refresh import sign_in as sign_in_api
 from tests.conftest import PASSWORD, Person, browser_of, client_of, delete_account, sign_in

@@ -93,10 +93,13 @@ def test_pages_for_users_are_accessible(
 
 
 def test_pages_of_the_second_factor_are_accessible(
-    page: Page, browser_errors: BrowserErrors, member: str
+    site: Site, page: Page, browser_errors: BrowserErrors, member: str
 ) -> None:
     browser_errors.expected = {422}
     sign_in(page, member)
+    page.goto(site.link_mailed_to(member))
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.get_by_text("Email address confirmed.")).to_be_visible()
     page.goto("/account/second-factor")
     check(page)
     page.get_by_role("link", name="Set it up").click()
@@ -108,7 +111,7 @@ def test_pages_of_the_second_factor_are_accessible(
     page.get_by_role("button", name="Enable").click()
     expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
     check(page)
-    for path in ("/account/second-factor", "/confirm"):
+    for path in ("/account/second-factor", "/confirm", "/confirm?factor=true"):
         page.goto(path)
         check(page)
     page.locator(".menu summary").click()

@@ -16,6 +16,8 @@ delete PublicKeyCredential.parseCreationOptionsFromJSON;
 delete PublicKeyCredential.parseRequestOptionsFromJSON;
 delete PublicKeyCredential.prototype.toJSON;
 """
+# The virtual device would answer as soon as the sign-in page is open.
+WITHOUT_AUTOFILL = "delete PublicKeyCredential.isConditionalMediationAvailable;"
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def sign_out(page: Page) -> None:
 def test_passkey_signs_in_alone_after_the_password_and_confirms(
     site: Site, page: Page, member: str, script: str
 ) -> None:
-    page.add_init_script(script)
+    page.add_init_script(script + WITHOUT_AUTOFILL)
     sign_in(page, member)
     confirm_address(site, page, member)
     make_passkey(page)
@@ -94,6 +96,18 @@ def test_passkey_signs_in_alone_after_the_password_and_confirms(
     check_accessibility(page)
     page.get_by_role("button", name="Use a passkey").click()
     expect(page.locator("body[data-private]")).to_be_visible()
+
+
+def test_browser_offers_passkeys_in_the_field_of_the_address(
+    site: Site, page: Page, member: str
+) -> None:
+    """The device answers at once here, as if the user had chosen the passkey in the field."""
+    sign_in(page, member)
+    confirm_address(site, page, member)
+    make_passkey(page)
+    page.context.clear_cookies()
+    page.goto("/login?next=/account/passkeys")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Passkeys")
 
 
 def test_device_that_has_a_passkey_makes_no_second_one_and_passkeys_are_renamed(

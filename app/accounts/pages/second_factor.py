@@ -44,11 +44,13 @@ async def show_second_factor(
 async def show_set_up(
     request: Request, principal: Member, second_factors: SecondFactorServiceDep
 ) -> Response:
-    await require_confirmation(request, principal)
+    await require_confirmation(request, principal, by_factor=True)
     try:
         set_up = await second_factors.begin_confirmed(principal)
     except Conflict:  # it was set up in another window
         return redirect(page_url(request, "show_second_factor"))
+    except Forbidden as error:  # the address is not confirmed
+        return flash(request, page_url(request, "show_second_factor"), error.text)
     return render_set_up(request, set_up, Form())
 
 
@@ -57,7 +59,7 @@ async def enable_second_factor(
     request: Request, form: FormDep, principal: Member, second_factors: SecondFactorServiceDep
 ) -> Response:
     """Show the recovery codes, instead of a redirect to a page that would have to know them."""
-    await require_confirmation(request, principal)
+    await require_confirmation(request, principal, by_factor=True)
     try:
         data = form.read(SecondFactorEnable)
         return show_codes(request, await second_factors.enable(principal, data))

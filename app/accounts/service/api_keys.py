@@ -113,7 +113,9 @@ class ApiKeyService:
         api_key, is_superuser = found
         # Its scopes say what it may do, so that it is no superuser, even if its owner is.
         scopes = frozenset(api_key.scopes) & key_scopes(is_superuser)
-        principal = Principal(api_key.user_id, api_key.id, scopes, is_superuser=False)
+        principal = Principal(
+            api_key.user_id, api_key.id, scopes, is_superuser=False, is_api_key=True
+        )
         touch_at = api_key.last_used_at and api_key.last_used_at + TOUCH_AFTER
         if touch_at is None or utc_now() > touch_at:
             with suppress(Unavailable):  # the key can be used while nothing can be written

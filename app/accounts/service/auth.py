@@ -53,7 +53,8 @@ MAX_CODES_PER_CHALLENGE = 5
 IDS_AT_ONCE = 100  # a driver keeps one prepared statement for each number of them
 
 ResultT = TypeVar("ResultT")
-OpenSession = Callable[[Accounts, User, frozenset[str]], Awaitable[ResultT]]
+# Opens a session with scopes. The last argument says whether the user has used a second factor.
+OpenSession = Callable[[Accounts, User, frozenset[str], bool], Awaitable[ResultT]]
 # Raises an error unless what the user has proved still holds. The user is locked by then.
 Prove = Callable[[Accounts, User], Awaitable[None]]
 
@@ -236,7 +237,7 @@ class AuthService:
             scopes = allowed_scopes(user.is_superuser)
             await self._tell_new_device(accounts, user, client)
             if is_complete or not await accounts.second_factors.is_enabled(user.id):
-                return await open_session(accounts, user, scopes)
+                return await open_session(accounts, user, scopes, is_complete)
             challenge = await self._add_challenge(accounts, user.id, scopes)
         raise SecondFactorRequired(challenge)  # after the commit
 
@@ -263,7 +264,7 @@ class AuthService:
             await prove(accounts, user)
             await accounts.challenges.delete(token_hash)
             scopes = frozenset(found.scope.split()) & allowed_scopes(user.is_superuser)
-            return await open_session(accounts, user, scopes)
+            return await open_session(accounts, user, scopes, True)
 
     async def grant_as(self, user_id: int, prove: Prove, client: ClientInfo) -> TokenRead:
         """Grant tokens to a user who has proved two factors without a password."""
@@ -296,7 +297,7 @@ class AuthService:
             if await self._codes.accept(accounts, user, data.code):
                 await accounts.challenges.delete(token_hash)
                 scopes = frozenset(challenge.scope.split()) & allowed_scopes(user.is_superuser)
-                return await open_session(accounts, user, scopes)
+                return await open_session(accounts, user, scopes, True)
         await self._codes.record_refusal(challenge.user_id)  # The attempt is committed.
         raise InvalidTokenRequest("invalid_grant", WRONG_CODE)
 
@@ -322,7 +323,7 @@ class AuthService:
                 scopes = requested_scopes(scope, allowed_scopes(user.is_superuser))
                 await self._tell_new_device(accounts, user, client)
                 if not await accounts.second_factors.is_enabled(user.id):
-                    return await open_session(accounts, unchanged, scopes)
+                    return await open_session(accounts, unchanged, scopes, False)
                 challenge = await self._add_challenge(accounts, user.id, scopes)
             raise SecondFactorRequired(challenge)  # after the commit
         raise wrong_password()
@@ -350,9 +351,17 @@ class AuthService:
             )
 
     async def _open_session(
-        self, client: ClientInfo, accounts: Accounts, user: User, scopes: frozenset[str]
+        self,
+        client: ClientInfo,
+        accounts: Accounts,
+        user: User,
+        scopes: frozenset[str],
+        by_factor: bool,
     ) -> TokenRead:
-        session = self.new_session(user, scopes, client)
+        session = self.new_session(user, scopes, client, by_factor=by_factor)
+        # An access token is valid for about as long as a confirmation: a stolen one would be
+        # confirmed. So clients of the API confirm by themselves.
+        session.confirmed_at = None
         await self.add_session(accounts, session)
         refresh_token = await self._issue_refresh_token(accounts, session)
         return self._token(user.id, session, scopes, refresh_token)
@@ -363,13 +372,16 @@ class AuthService:
             EventKind.SIGN_IN, session.user_id, by=session.user_id, session_id=session.id
         )
 
-    def new_session(self, user: User, scopes: frozenset[str], client: ClientInfo) -> AuthSession:
+    def new_session(
+        self, user: User, scopes: frozenset[str], client: ClientInfo, *, by_factor: bool
+    ) -> AuthSession:
         return AuthSession(
             user_id=user.id,
             scope=" ".join(sorted(scopes)),
             address=client.address,
             user_agent=client.user_agent,
             confirmed_at=utc_now(),
+            factor_confirmed_at=utc_now() if by_factor else None,
             expires_at=self._expiry(utc_now()),
         )
 

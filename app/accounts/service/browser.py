@@ -11,20 +11,16 @@ from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
-from app.accounts.models import EventKind, User
+from app.accounts.models import User
 from app.accounts.repository import Accounts
 from app.accounts.schemas import (
     ClientInfo,
-    CodeConfirmation,
-    PasswordConfirmation,
     SecondFactorSignIn,
     SignIn,
 )
 from app.accounts.scopes import allowed_scopes
 from app.accounts.service.auth import AuthService, Prove
-from app.accounts.service.codes import SecondFactorCodes
 from app.accounts.service.devices import Devices
-from app.accounts.service.passwords import AccountPasswords, found, wrong_password
 from app.accounts.service.second_factor import SecondFactorService
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
@@ -46,24 +42,18 @@ class BrowserService:
         self,
         accounts: UnitsOfWork[Accounts],
         auth: AuthService,
-        passwords: AccountPasswords,
-        codes: SecondFactorCodes,
         second_factors: SecondFactorService,
         devices: Devices,
         cache: SessionCache,
         *,
         touch_after: timedelta,
-        confirmation_lifetime: timedelta,
     ) -> None:
         self._accounts = accounts
         self._auth = auth
-        self._passwords = passwords
-        self._codes = codes
         self._second_factors = second_factors
         self._devices = devices
         self._cache = cache
         self._touch_after = touch_after
-        self._confirmation_lifetime = confirmation_lifetime
 
     async def sign_in(self, data: SignIn, client: ClientInfo, previous: str | None) -> SignedIn:
         """Return a new cookie, so that one that was planted is worthless.
@@ -139,43 +129,6 @@ class BrowserService:
             if session := await accounts.sessions.lock(session_id):
                 self._auth.touch(session)
 
-    async def is_confirmed(self, principal: Principal) -> bool:
-        """Return whether the password was entered recently enough for sensitive actions."""
-        since = utc_now() - self._confirmation_lifetime
-        async with self._accounts.reading() as accounts:
-            return await accounts.sessions.is_confirmed(principal.session_id, since)
-
-    async def confirm(self, principal: Principal, data: PasswordConfirmation) -> str:
-        """Note that the user has entered the password, and return a new cookie.
-
-        A copy of the old one is worthless then. Raise Forbidden when the password is wrong.
-        """
-        seen = await self._passwords.check(principal.user_id, data.current_password)
-        async with self._accounts.transaction() as accounts:
-            if await accounts.users.get_unchanged(seen) is None:  # a change was faster
-                raise wrong_password()
-            return await self._confirm(accounts, principal, EventKind.PASSWORD_CHECK)
-
-    async def confirm_by_code(self, principal: Principal, data: CodeConfirmation) -> str:
-        """Take a code of the second factor instead of the password, and return a new cookie."""
-        await self._codes.check(principal.user_id, data.confirm_code)
-        async with self._accounts.transaction() as accounts:
-            return await self._confirm(accounts, principal, EventKind.SECOND_FACTOR_CHECK)
-
-    async def confirm_as(self, principal: Principal, prove: Prove, kind: str) -> str:
-        """Take another proof instead of the password, and return a new cookie."""
-        async with self._accounts.transaction() as accounts:
-            user = found(await accounts.users.lock(principal.user_id), principal.user_id)
-            await prove(accounts, user)
-            return await self._confirm(accounts, principal, kind)
-
-    async def _confirm(self, accounts: Accounts, principal: Principal, kind: str) -> str:
-        cookie = secrets.token_urlsafe(32)
-        await accounts.sessions.confirm(principal.session_id, digest(cookie))
-        accounts.users.tell_change(principal.user_id)
-        accounts.security_events.record(kind, principal.user_id)
-        return cookie
-
     async def sign_out(self, cookie: str) -> None:
         async with self._accounts.transaction() as accounts:
             await accounts.sessions.end_by_cookie(digest(cookie))
@@ -187,13 +140,14 @@ class BrowserService:
         accounts: Accounts,
         user: User,
         scopes: frozenset[str],
+        by_factor: bool,
         *,
         is_confirmed: bool = True,
     ) -> SignedIn:
         cookie = secrets.token_urlsafe(32)
-        session = self._auth.new_session(user, scopes, client)
+        session = self._auth.new_session(user, scopes, client, by_factor=by_factor)
         if not is_confirmed:
-            session.confirmed_at = None
+            session.confirmed_at = session.factor_confirmed_at = None
         session.cookie_hash = digest(cookie)
         if previous:
             await accounts.sessions.end_by_cookie(digest(previous))

@@ -20,6 +20,9 @@ from app.core.translation import current_language
 
 VERIFY, RESET, UNDO = "verify", "reset", "undo"
 LIFETIMES = {VERIFY: timedelta(days=2), RESET: timedelta(minutes=30), UNDO: timedelta(hours=72)}
+# A thief may add a passkey before changing the address. The owner is mailed of it, and has had this
+# time to react at an address that was still the owner's.
+NOTICE = LIFETIMES[UNDO]
 PAGES = {VERIFY: "verify-email", RESET: "reset-password", UNDO: "undo-email"}
 
 
@@ -94,8 +97,9 @@ class EmailService:
     async def undo_change(self, data: EmailUndo, client: ClientInfo) -> None:
         """Give an account its old address back. Raise Invalid, or Conflict when it is taken.
 
-        It ends every session, and discards the password and every other way to sign in: whoever
-        changed the address knew the password, and may have added others.
+        It ends every session and API key, and discards the password and what was added since a
+        while before the change, to sign in or as a second factor: whoever changed the address knew
+        the password, and may have added others. What the owner has had for longer stays.
         """
         await self._attempts.mail_token(client.network)
         token_hash = digest(data.token.get_secret_value())
@@ -107,9 +111,10 @@ class EmailService:
             user, used = await self._consume(accounts, token_hash, UNDO)
             user.email, user.email_key = used.email, email_key(used.email)
             user.email_verified_at = utc_now()
-            await accounts.users.discard_credentials(user)
+            since = used.expires_at - LIFETIMES[UNDO] - NOTICE
+            await accounts.users.discard_credentials(user, since)
             await accounts.users.add(user)
-            await accounts.second_factors.forget_codes(user.id)
+            await accounts.second_factors.discard(user.id, since)
             await accounts.sessions.end_all(user.id, by=user.id)
             await accounts.api_keys.revoke_all(user.id, by=user.id)
             accounts.security_events.record(EventKind.EMAIL_RESTORED, user.id, by=user.id)

@@ -72,3 +72,13 @@ def found(user: User | None, who: int | str) -> User:
     if user is None:
         raise NotFound(f"User Not Found ({'id' if isinstance(who, int) else 'email'}: {who})")
     return user
+
+
+def require_verified(user: User) -> None:
+    """Raise Forbidden without a confirmed address.
+
+    Otherwise whoever signs up with the address of somebody else could keep a way into the account
+    that its owner takes over by mail, or keep the owner out.
+    """
+    if not user.is_verified:
+        raise Forbidden("Confirm your email address first.")

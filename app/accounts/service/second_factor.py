@@ -29,7 +29,13 @@ from app.accounts.service.codes import (
     normalize_code,
     step_of,
 )
-from app.accounts.service.passwords import AccountPasswords, found, wrong_password
+from app.accounts.service.confirmations import ConfirmationService
+from app.accounts.service.passwords import (
+    AccountPasswords,
+    found,
+    require_verified,
+    wrong_password,
+)
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import Conflict, Invalid, WrongCode
 from app.core.security.principal import Principal
@@ -46,6 +52,7 @@ class SecondFactorService:
         accounts: UnitsOfWork[Accounts],
         codes: SecondFactorCodes,
         passwords: AccountPasswords,
+        confirmations: ConfirmationService,
         attempts: Attempts,
         seals: Seals,
         set_up_seals: Seals,
@@ -56,6 +63,7 @@ class SecondFactorService:
         self._accounts = accounts
         self._codes = codes
         self._passwords = passwords
+        self._confirmations = confirmations
         self._attempts = attempts
         self._seals = seals
         self._set_up_seals = set_up_seals
@@ -95,7 +103,10 @@ class SecondFactorService:
         )
 
     async def begin(self, principal: Principal, password: SecretStr) -> SecondFactorSetUp:
-        """Return a new secret. Raise Forbidden when the current password is wrong."""
+        """Return a new secret. Raise Forbidden when the current password is wrong.
+
+        Raise FactorRequired if the account has another factor, which the session has not used.
+        """
         await self._passwords.check(principal.user_id, password)
         return await self.begin_confirmed(principal)
 
@@ -108,6 +119,8 @@ class SecondFactorService:
             user = found(await accounts.users.get(principal.user_id), principal.user_id)
             if await accounts.second_factors.has_app(user.id):
                 raise already_enabled()
+            require_verified(user)
+            await self._confirmations.require_factor(accounts, principal)
         secret = pyotp.random_base32()
         return self._set_up(secret, user.email, self._set_up_seals.seal(user.id, secret))
 
@@ -138,6 +151,8 @@ class SecondFactorService:
             user = await accounts.lock_user_of(principal)
             if await accounts.second_factors.has_app(user_id):
                 raise already_enabled()
+            require_verified(user)
+            await self._confirmations.require_factor(accounts, principal)
             await accounts.second_factors.add(
                 SecondFactor(
                     user_id=user_id,
@@ -146,6 +161,7 @@ class SecondFactorService:
                 )
             )
             await accounts.sessions.end_all(user_id, keep=principal.session_id)
+            await accounts.sessions.note_factor(principal.session_id)
             await accounts.api_keys.revoke_all(user_id)
             codes = await self._codes.replace_recovery_codes(accounts, user_id)
             accounts.security_events.record(EventKind.SECOND_FACTOR_ENABLED, user_id)
@@ -166,13 +182,14 @@ class SecondFactorService:
             return await self._renew(accounts, user)
 
     async def renew_confirmed_recovery_codes(self, principal: Principal) -> RecoveryCodes:
-        """Replace the recovery codes of a user who has confirmed the session.
+        """Replace the recovery codes of a user who has confirmed the session by a factor.
 
-        Raise Conflict for a user with an app, which a new code would switch off: that takes the
-        password and a code, and the session may be confirmed by the password alone.
+        Raise FactorRequired, or Conflict for a user with an app, which a new code would switch off:
+        that takes the password and a code, and the session may be confirmed by one of them.
         """
         async with self._accounts.transaction() as accounts:
             user = await accounts.lock_user_of(principal)
+            await self._confirmations.require_factor(accounts, principal)
             if await accounts.second_factors.has_app(user.id):
                 raise Conflict("This takes a code of your app. Go to the page “Second factor”.")
             return await self._renew(accounts, user)

@@ -65,7 +65,22 @@ _TABLE = {
         403,
         mark("Password required"),
         mark("What you asked for takes your password, and you entered it too long ago."),
-        mark("Enter it on the page `/confirm`, then repeat the request."),
+        mark(
+            "Enter it on the page `/confirm`, or send it to `POST /api/v1/auth/confirm`, then "
+            "repeat the request."
+        ),
+    ),
+    "factor-required": (
+        403,
+        mark("Second factor required"),
+        mark(
+            "What you asked for takes your second factor, not the password alone, and you used it "
+            "too long ago."
+        ),
+        mark(
+            "Use it on the page `/confirm`, or send a code to `POST /api/v1/auth/confirm`, then "
+            "repeat the request."
+        ),
     ),
     "second-factor-missing": (
         403,

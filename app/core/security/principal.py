@@ -32,6 +32,7 @@ class Principal:
     scopes: frozenset[str]
     is_superuser: bool
     profile: Profile | None = None  # only for a browser's session
+    is_api_key: bool = False
     lacks_second_factor: bool = False  # a superuser who has no rights without one
 
     def sees_all(self, resource: str) -> bool:

@@ -24,6 +24,8 @@ def build_service(resources: Resources) -> IdentityService:
         UnitsOfWork(Identities, resources.database),
         read_clients(settings) if settings.oidc_providers else {},
         resources.accounts.browsers,
+        resources.accounts.confirmations,
+        resources.accounts.sign_in_methods,
         Attempts(resources.rate_limiter, settings.rate_limit_login),
         Seals("provider sign-in", *keys),
         Seals("provider link", *keys),

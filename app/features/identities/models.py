@@ -2,10 +2,11 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID, uuid4
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.accounts.models import User
+from app.core.config import Settings
 from app.core.database.models import Base, UtcDateTime, utc_now
 
 MAX_SUBJECT = 255  # OpenID Connect Core, section 2
@@ -34,6 +35,11 @@ class LinkedIdentity(Base):
     email: Mapped[str | None] = mapped_column(String(320))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    @classmethod
+    def is_usable(cls, settings: Settings) -> ColumnElement[bool]:
+        """Return the condition of identities whose provider is configured."""
+        return cls.issuer.in_([provider.issuer for provider in settings.oidc_providers])
 
 
 # `app.accounts.repository` reads it.

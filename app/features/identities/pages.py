@@ -1,6 +1,7 @@
 """The pages of a sign-in with another provider, and of the identities of an account.
 
-A provider leads back by a GET, which here signs in: it takes the cookie of the same browser.
+A sign-in begins by a form of this site: a link of another could sign its visitors in. A provider
+leads back by a GET, which here signs in: it takes the cookie of the same browser.
 """
 
 from collections.abc import Mapping
@@ -76,7 +77,11 @@ async def offer_linked_providers(request: Request) -> Mapping[str, Any] | None:
     identities = await get_identity_service(resources_of(request))
     principal: Principal = request.state.principal
     issuers = {each.issuer for each in await identities.list(principal)}
-    providers = [each for each in identities.providers if each.issuer in issuers]
+    providers = [
+        each
+        for each in identities.providers
+        if each.issuer in issuers and (each.second_factor or not request.state.takes_factor)
+    ]
     next_ = request.query_params.get("next")
     return {"providers": providers, "next": next_} if providers else None
 
@@ -87,7 +92,7 @@ PAGE_PARTS = [
 ]
 
 
-@router.get("/login/with/{provider}")
+@router.post("/login/with/{provider}")
 async def sign_in_with_provider(
     request: Request,
     provider: str,
@@ -98,7 +103,7 @@ async def sign_in_with_provider(
     return await begin(request, provider, "sign_in", identities, client, cookie)
 
 
-@router.get("/confirm/with/{provider}")
+@router.post("/confirm/with/{provider}")
 async def confirm_with_provider(
     request: Request,
     provider: str,
@@ -110,7 +115,7 @@ async def confirm_with_provider(
     return await begin(request, provider, "confirm", identities, client, cookie)
 
 
-@router.get("/account/identities/link/{provider}")
+@router.post("/account/identities/link/{provider}")
 async def begin_link(
     request: Request,
     provider: str,
@@ -119,7 +124,7 @@ async def begin_link(
     client: ClientInfoDep,
     cookie: FlowCookieDep,
 ) -> Response:
-    await require_confirmation(request, principal)
+    await require_confirmation(request, principal, by_factor=True)
     return await begin(request, provider, "link", identities, client, cookie)
 
 
@@ -144,7 +149,7 @@ async def finish_with_provider(
                     request, flow, claims, identities, client, session_cookie, link_cookie
                 )
             case "confirm":
-                value = await identities.confirm(member(visitor), claims)
+                value = await identities.confirm(member(visitor), flow, claims)
                 response = redirect(flow.next)
                 session_cookie.write(response, value)
             case "link":
@@ -185,7 +190,7 @@ async def unlink_identity(
 async def show_pending_link(
     request: Request, principal: Member, identities: IdentityServiceDep, cookie: LinkCookieDep
 ) -> Response:
-    await require_confirmation(request, principal)
+    await require_confirmation(request, principal, by_factor=True)
     try:
         pending = identities.pending(principal, cookie.read(request))
     except Forbidden as error:
@@ -200,7 +205,7 @@ async def link_identity(
     request: Request, principal: Member, identities: IdentityServiceDep, cookie: LinkCookieDep
 ) -> Response:
     """Link what the page before has shown."""
-    await require_confirmation(request, principal)
+    await require_confirmation(request, principal, by_factor=True)
     try:
         await identities.link(principal, cookie.read(request))
     except (Conflict, Forbidden) as error:
@@ -219,13 +224,18 @@ async def begin(
     client: ClientInfoDep,
     cookie: FlowCookieDep,
 ) -> Response:
-    """Lead the browser to the provider, and have it keep what its answer is checked by."""
+    """Lead the browser to the provider, and have it keep what its answer is checked by.
+
+    A page does so, since the policy of pages (`form-action`) forbids a form to be redirected to
+    another site.
+    """
     next_ = local_path(request.query_params.get("next"), root_path(request.scope))
     try:
         url, kept = await identities.begin(provider, purpose, next_, client)
     except (TooManyRequests, Unavailable) as error:
-        return show_refusal(request, error)
-    response = redirect(url)
+        raise ResponseException(show_refusal(request, error)) from error
+    title = next(each.title for each in identities.providers if each.name == provider)
+    response = render(request, "identities/leave.html", url=url, title=title)
     cookie.write(response, kept)
     return response
 

@@ -3,12 +3,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response, status
 
-from app.accounts.dependencies import AccountOwner
-from app.core.errors import Conflict
+from app.accounts.dependencies import AccountOwner, ConfirmedSession
+from app.core.errors import Conflict, PasswordRequired
 from app.core.http.problem_kinds import problem_response
 from app.features.identities.dependencies import IdentityServiceDep
 from app.features.identities.schemas import IdentityRead
 
+NOT_CONFIRMED = problem_response(PasswordRequired, "The session was not confirmed recently")
 LAST = problem_response(Conflict, "It is the only way to sign in")
 
 router = APIRouter(prefix="/users/me/identities", tags=["identities"])
@@ -29,7 +30,8 @@ async def list_identities(
     "/{identity_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     response_class=Response,
-    responses=LAST,
+    responses=LAST | NOT_CONFIRMED,
+    dependencies=[ConfirmedSession],
 )
 async def unlink_identity(
     identity_id: UUID, identities: IdentityServiceDep, principal: AccountOwner

@@ -27,6 +27,8 @@ def build_service(resources: Resources) -> PasskeyService:
         Challenges(units, Seals("passkey challenge", *keys)),
         accounts.auth,
         accounts.browsers,
+        accounts.confirmations,
+        accounts.sign_in_methods,
         accounts.passwords,
         accounts.codes,
         Attempts(resources.rate_limiter, settings.rate_limit_login),

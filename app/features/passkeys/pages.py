@@ -12,7 +12,6 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from app.accounts.dependencies import (
-    BrowserServiceDep,
     ChallengeCookieDep,
     ClientInfoDep,
     Member,
@@ -23,7 +22,7 @@ from app.accounts.pages.confirm import finish_confirmation, require_confirmation
 from app.accounts.pages.confirm import show as show_confirm_page
 from app.accounts.pages.sign_in import finish_sign_in, show_code_page
 from app.accounts.pages.sign_in import show as show_sign_in_page
-from app.core.errors import Conflict, NotFound, PasswordRequired
+from app.core.errors import Conflict, NotFound
 from app.core.resources import resources_of
 from app.core.security.principal import Principal
 from app.core.translation import mark
@@ -169,16 +168,15 @@ async def show_passkeys(
 
 @router.get("/account/passkeys/new")
 async def show_new_passkey(request: Request, principal: Member) -> Response:
-    await require_confirmation(request, principal)
+    await require_confirmation(request, principal, by_factor=True)
     return show_new(request, Form())
 
 
 @router.get("/account/passkeys/new/options")
 async def read_new_passkey_options(
-    principal: Member, service: PasskeyServiceDep, browsers: BrowserServiceDep
+    request: Request, principal: Member, service: PasskeyServiceDep
 ) -> Response:
-    if not await browsers.is_confirmed(principal):
-        raise PasswordRequired("Enter your password on the page /confirm, then try again.")
+    await require_confirmation(request, principal, by_factor=True)
     return as_json(await service.begin_confirmed_creation(principal))
 
 
@@ -187,7 +185,7 @@ async def create_passkey(
     request: Request, form: FormDep, principal: Member, service: PasskeyServiceDep
 ) -> Response:
     """Add a passkey. With the first factor, show the recovery codes, which no other page knows."""
-    await require_confirmation(request, principal)
+    await require_confirmation(request, principal, by_factor=True)
     try:
         created = await service.create(principal, form.read(PasskeyCreate))
     except FORM_ERRORS as error:
@@ -204,7 +202,7 @@ async def renew_codes_of_passkeys(
     request: Request, principal: Member, second_factors: SecondFactorServiceDep
 ) -> Response:
     """Renew the recovery codes without one of an app, for a user who may have none."""
-    await require_confirmation(request, principal)
+    await require_confirmation(request, principal, by_factor=True)
     renewed = await second_factors.renew_confirmed_recovery_codes(principal)
     return render(request, "accounts/recovery_codes.html", codes=renewed.recovery_codes)
 
@@ -231,7 +229,7 @@ async def rename_passkey(
 async def remove_passkey(
     request: Request, passkey_id: UUID, principal: Member, service: PasskeyServiceDep
 ) -> Response:
-    await require_confirmation(request, principal)
+    await require_confirmation(request, principal, by_factor=True)
     try:
         with suppress(NotFound):  # it has been removed already
             await service.remove_confirmed(principal, passkey_id)

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Response, status
 
 from app.accounts.dependencies import AccountOwner, ClientInfoDep
 from app.accounts.schemas import TokenRead
-from app.core.errors import Conflict, Forbidden, InvalidTokenRequest, TooManyRequests
+from app.core.errors import Conflict, FactorRequired, InvalidTokenRequest, TooManyRequests
 from app.core.http.problem_kinds import problem_response
 from app.features.passkeys.dependencies import PasskeyServiceDep
 from app.features.passkeys.schemas import (
@@ -20,8 +20,12 @@ from app.features.passkeys.schemas import (
     PasskeyUpdate,
 )
 
-WRONG_PASSWORD = problem_response(Forbidden, "The current password is wrong")
-NOT_CONFIRMED = problem_response(Forbidden, "The email address is not confirmed")
+NOT_PROVEN = problem_response(
+    FactorRequired, "The current password is wrong, or the second factor was not used recently"
+)
+NOT_CONFIRMED = problem_response(
+    FactorRequired, "The email address is not confirmed, or the second factor was not used recently"
+)
 REFUSED = problem_response(InvalidTokenRequest, "The challenge or the answer is not valid")
 TOO_MANY_KEYS = problem_response(Conflict, "There are too many passkeys, or it is known already")
 LAST = problem_response(Conflict, "It is the only way to sign in")
@@ -58,7 +62,7 @@ async def list_passkeys(
     return await service.list(principal)
 
 
-@passkeys.post("/options", responses=WRONG_PASSWORD | TOO_MANY)
+@passkeys.post("/options", responses=NOT_PROVEN | TOO_MANY)
 async def begin_passkey(
     data: PasskeyOptionsRequest,
     service: PasskeyServiceDep,
@@ -95,7 +99,7 @@ async def rename_passkey(
     "/{passkey_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     response_class=Response,
-    responses=LAST | WRONG_PASSWORD | TOO_MANY,
+    responses=LAST | NOT_PROVEN | TOO_MANY,
 )
 async def remove_passkey(
     passkey_id: UUID, data: PasskeyRemoval, service: PasskeyServiceDep, principal: AccountOwner

@@ -2,8 +2,9 @@ from typing import Annotated
 
 from fastapi import Query, Response
 
+from app.accounts.dependencies import ConfirmedSession
 from app.core.database.pagination import Page
-from app.core.errors import Conflict, TooManyRequests
+from app.core.errors import Conflict, PasswordRequired, TooManyRequests
 from app.core.http.conditional import IfMatch, IfNoneMatch
 from app.core.http.problem_kinds import problem_response
 from app.core.http.routing import ApiRouter
@@ -21,15 +22,19 @@ from app.features.webhooks.schemas import (
 )
 
 FULL = problem_response(Conflict, "You have as many webhooks as are allowed")
+NOT_CONFIRMED = problem_response(PasswordRequired, "The session was not confirmed recently")
 SENDS = problem_response(Conflict, "The webhook is disabled") | problem_response(
     TooManyRequests, "You have sent too much on demand"
 )
+
+# A webhook goes on sending when a stolen access token has ended.
+CONFIRMED = [ConfirmedSession]
 
 router = ApiRouter(prefix="/webhooks", tags=["webhooks"])
 
 
 # Without an Idempotency-Key: the stored response would hold the secret.
-@router.post("", status_code=201, responses=FULL)
+@router.post("", status_code=201, responses=FULL | NOT_CONFIRMED, dependencies=CONFIRMED)
 async def create_webhook(data: WebhookCreate, webhooks: WriteWebhooks) -> WebhookCreated:
     """Create a webhook. The response has the key of its signatures, which is not shown again."""
     return await webhooks.create(data)
@@ -55,7 +60,7 @@ async def read_webhook(webhook_id: int, webhooks: ReadWebhooks, known: IfNoneMat
     return await webhooks.get(webhook_id)
 
 
-@router.put("/{webhook_id}")
+@router.put("/{webhook_id}", responses=NOT_CONFIRMED, dependencies=CONFIRMED)
 async def replace_webhook(
     webhook_id: int, data: WebhookCreate, webhooks: WriteWebhooks, expected: IfMatch
 ) -> WebhookRead:
@@ -63,7 +68,7 @@ async def replace_webhook(
     return await webhooks.update(webhook_id, data, expected)
 
 
-@router.patch("/{webhook_id}")
+@router.patch("/{webhook_id}", responses=NOT_CONFIRMED, dependencies=CONFIRMED)
 async def update_webhook(
     webhook_id: int, data: WebhookUpdate, webhooks: WriteWebhooks, expected: IfMatch
 ) -> WebhookRead:
@@ -77,7 +82,7 @@ async def delete_webhook(webhook_id: int, webhooks: WriteWebhooks, expected: IfM
     await webhooks.delete(webhook_id, expected)
 
 
-@router.post("/{webhook_id}/secret")
+@router.post("/{webhook_id}/secret", responses=NOT_CONFIRMED, dependencies=CONFIRMED)
 async def replace_webhook_secret(webhook_id: int, webhooks: WriteWebhooks) -> WebhookSecret:
     """Replace the key of the signatures. For a day, there is one by the previous key as well."""
     return await webhooks.replace_secret(webhook_id)

@@ -1,5 +1,7 @@
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -84,9 +86,8 @@ class Visit:
 
 async def visit(browser: httpx.AsyncClient, path: str, provider: Provider, user: Claims) -> Visit:
     """Begin at a page, and let a user be signed in at the provider."""
-    begun = await browser.get(path)
-    assert begun.status_code == 303, begun.text
-    url = begun.headers["Location"]
+    begun = await browser.post(path)
+    url = destination(begun)
     assert url.startswith(f"{provider.url}/authorize?")
     provider.user = user
     async with httpx.AsyncClient(verify=False) as there:
@@ -95,6 +96,14 @@ async def visit(browser: httpx.AsyncClient, path: str, provider: Provider, user:
     back = urlsplit(answer.headers["Location"])
     sent = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
     return Visit(sent, f"{back.path}?{back.query}")
+
+
+def destination(begun: httpx.Response) -> str:
+    """Return where a page leads the browser to, by itself and by a link."""
+    assert begun.status_code == 200, begun.text
+    (by_itself,) = re.findall('<meta http-equiv="refresh" content="0; url=([^"]*)">', begun.text)
+    assert f'href="{by_itself}"' in begun.text
+    return unescape(by_itself)
 
 
 async def sign_in_with(

@@ -7,9 +7,9 @@ from fastapi import FastAPI
 
 from app.accounts.models import NO_PASSWORD, User
 from app.features.identities.models import LinkedIdentity
-from tests.accounts.conftest import Outbox
+from tests.accounts.conftest import CONFIRM, Outbox, set_age
 from tests.accounts.test_security_events import facts
-from tests.conftest import Person
+from tests.conftest import PASSWORD, Person
 from tests.features.identities.conftest import owners
 from tests.features.identities.provider import Provider
 
@@ -43,6 +43,29 @@ async def test_user_lists_and_unlinks_own_identities(
     assert await owners(app) == []
     assert (await facts(app))[-1][:2] == ("identity_unlinked", "success")
     assert ("ann@example.com", "identity_unlinked") in await outbox.to()
+
+
+async def test_unlinking_takes_a_recent_password(
+    app: FastAPI, provider: Provider, ann: Person
+) -> None:
+    await add_identity(app, ann, provider.url)
+    (found,) = (await ann.client.get(IDENTITIES)).json()
+    path = f"{IDENTITIES}/{found['id']}"
+    await set_age(app, 16)
+    refused = await ann.client.delete(path)
+    assert (refused.status_code, refused.json()["type"]) == (403, "/problems/password-required")
+    await ann.client.post(CONFIRM, json={"current_password": PASSWORD})
+    assert (await ann.client.delete(path)).status_code == 204
+
+
+async def test_identity_of_a_provider_that_is_not_configured_signs_nobody_in(
+    app: FastAPI, provider: Provider, ann: Person
+) -> None:
+    await add_identity(app, ann, "https://former.example")
+    await add_identity(app, ann, provider.url, has_password=False)
+    former, present = (await ann.client.get(IDENTITIES)).json()
+    assert (await ann.client.delete(f"{IDENTITIES}/{present['id']}")).status_code == 409
+    assert (await ann.client.delete(f"{IDENTITIES}/{former['id']}")).status_code == 204
 
 
 async def test_identity_of_a_provider_that_is_not_configured_any_more_is_listed(

@@ -4,16 +4,20 @@ import hmac
 import json
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from joserfc import jwt
+from sqlalchemy import update
 
+from app.core.database.models import utc_now
 from app.core.errors import Unauthenticated
 from app.features.identities import schemas
 from app.features.identities.dependencies import get_identity_service
+from app.features.identities.models import LinkedIdentity
 from app.features.identities.service import identities, openid
 from tests.accounts.conftest import Outbox
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
@@ -346,25 +350,30 @@ async def test_endless_and_odd_documents_are_refused(
         {"jwks_uri": 7},
     ):
         provider.metadata = metadata
-        assert (await browser.get("/login/with/one")).status_code == 503
+        assert (await browser.post("/login/with/one")).status_code == 503
 
 
-async def test_undone_change_of_the_address_discards_linked_identities(
+async def test_undone_change_of_the_address_discards_identities_of_the_last_days(
     app: FastAPI,
     browser: httpx.AsyncClient,
     provider: Provider,
+    other_provider: Provider,
     confirmed_ann: Person,
     outbox: Outbox,
 ) -> None:
     """A thief may have linked one before the owner gets the account back."""
     await sign_in(browser, confirmed_ann)
-    visited = await visit(browser, "/account/identities/link/one", provider, NEW)
-    await browser.get(visited.callback)
-    await confirm_pending(browser)
+    for name, each, user in (("other", other_provider, ANN), ("one", provider, NEW)):
+        async with app.state.resources.database.transaction() as session:
+            before = utc_now() - timedelta(days=4)
+            await session.execute(update(LinkedIdentity).values(created_at=before))
+        visited = await visit(browser, f"/account/identities/link/{name}", each, user)
+        await browser.get(visited.callback)
+        await confirm_pending(browser)
     change = {"email": "thief@example.com", "current_password": PASSWORD}
     await browser.post("/account/email", data=change)
     token = await outbox.token("thief@example.com", "verify")
     await browser.post("/verify-email", data={"token": token, "current_password": PASSWORD})
     undo = await outbox.token("ann@example.com", "undo")
     await browser.post("/undo-email", data={"token": undo})
-    assert await owners(app) == []
+    assert await owners(app) == [("ann-there", "ann@example.com")]

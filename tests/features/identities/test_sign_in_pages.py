@@ -16,6 +16,7 @@ from tests.features.identities.conftest import (
     NEW,
     PENDING,
     confirm_pending,
+    destination,
     email_of,
     owners,
     sign_in_with,
@@ -24,12 +25,14 @@ from tests.features.identities.conftest import (
 from tests.features.identities.provider import Provider, new_key
 from tests.forms import form_of
 
+LINK = "/account/identities/link/one"
+
 
 async def test_new_person_gets_a_confirmed_account_without_a_password(
     app: FastAPI, browser: httpx.AsyncClient, provider: Provider
 ) -> None:
     assert (
-        'href="/login/with/one?next=/account"' in (await browser.get("/login?next=/account")).text
+        'action="/login/with/one?next=/account"' in (await browser.get("/login?next=/account")).text
     )
     done = await sign_in_with(browser, provider, NEW)
     assert (done.status_code, done.headers["Location"]) == (303, "/")
@@ -92,10 +95,10 @@ async def test_redirect_to_another_site_is_refused(
 async def test_cookie_of_the_flow_is_short_lived_and_hidden_from_scripts(
     browser: httpx.AsyncClient, provider: Provider
 ) -> None:
-    begun = await browser.get("/login/with/one")
+    begun = await browser.post("/login/with/one")
     cookie = begun.headers["Set-Cookie"]
     assert {"HttpOnly", "Max-Age=600", "SameSite=lax"} <= set(cookie.split("; "))
-    state = httpx.URL(begun.headers["Location"]).params["state"]
+    state = httpx.URL(destination(begun)).params["state"]
     assert state not in cookie
 
 
@@ -246,7 +249,7 @@ async def test_provider_that_is_away_is_a_page_that_says_what_to_do(
     browser: httpx.AsyncClient, provider: Provider
 ) -> None:
     provider.status = 500
-    page = await browser.get("/login/with/one")
+    page = await browser.post("/login/with/one")
     assert page.status_code == 503
     assert "One does not answer as it should. Try again in a minute." in page.text
     assert 'href="/login"' in page.text
@@ -256,8 +259,21 @@ async def test_provider_that_is_away_is_a_page_that_says_what_to_do(
     assert (await browser.get(visited.callback)).status_code == 503
 
 
+@pytest.mark.parametrize("path", ["/login/with/one", "/confirm/with/one", LINK])
+async def test_other_site_cannot_begin(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person, provider: Provider, path: str
+) -> None:
+    """By a link or a form of its own, it could sign a visitor in as somebody, or out of here."""
+    await sign_in(browser, ann)
+    headers = {"Sec-Fetch-Site": "cross-site"}
+    for method, status in (("GET", 405), ("POST", 403)):
+        response = await browser.request(method, path, headers=headers)
+        assert (response.status_code, "Set-Cookie" in response.headers) == (status, False)
+    assert provider.requests == []
+
+
 async def test_unknown_provider_returns_404(browser: httpx.AsyncClient) -> None:
-    assert (await browser.get("/login/with/nobody")).status_code == 404
+    assert (await browser.post("/login/with/nobody")).status_code == 404
 
 
 async def test_two_callbacks_of_one_new_person_at_once_make_one_account(

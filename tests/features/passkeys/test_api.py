@@ -6,7 +6,7 @@ import httpx
 from fastapi import FastAPI
 
 from app.accounts.models import NO_PASSWORD, User
-from tests.accounts.conftest import FACTOR, Authenticator, Outbox
+from tests.accounts.conftest import CONFIRM, FACTOR, Authenticator, Outbox, set_age
 from tests.accounts.test_security_events import facts
 from tests.conftest import PASSWORD, Person, client_of, make_person, make_settings, running
 from tests.features.passkeys.conftest import (
@@ -135,6 +135,56 @@ async def test_app_and_passkeys_are_factors_side_by_side(
     assert (await ann.client.request("DELETE", path, json=proof)).status_code == 204
     assert (await ann.client.get(FACTOR)).json()["recovery_codes_left"] == 0
     assert (await client.post("/api/v1/auth/token", data=GRANT)).status_code == 200
+
+
+async def test_adding_and_removing_beside_a_factor_take_more_than_the_password(
+    app: FastAPI, ann: Person
+) -> None:
+    """A thief of an access token and the password would get around the factor by a new one."""
+    created, proof = await add(ann, Device()), {"current_password": PASSWORD}
+    begun = await begin(ann)
+    device = Device()
+    body = {"token": begun["token"], "credential": device.make(begun["options"]), "name": "Key"}
+    await set_age(app, 16)
+    assert (await ann.client.post(CONFIRM, json=proof)).status_code == 204
+    for refused in (
+        await ann.client.post(f"{PASSKEYS}/options", json=proof),
+        await ann.client.post(PASSKEYS, json=body),
+        await ann.client.request("DELETE", f"{PASSKEYS}/{created['id']}", json=proof),
+        await ann.client.post(f"{FACTOR}/set-up", json=proof),
+    ):
+        assert (refused.status_code, refused.json()["type"]) == (403, "/problems/factor-required")
+    wrong = await ann.client.post(CONFIRM, json={"code": "000000"})
+    assert wrong.status_code == 403
+    right = await ann.client.post(CONFIRM, json={"code": created["recovery_codes"][0]})
+    assert right.status_code == 204
+    await add(ann, device, "Key")
+    path = f"{PASSKEYS}/{created['id']}"
+    assert (await ann.client.request("DELETE", path, json=proof)).status_code == 204
+    assert [passkey.name for passkey in await stored(app)] == ["Key"]
+
+
+async def test_app_that_was_begun_before_the_first_passkey_takes_the_passkey(
+    app: FastAPI, ann: Person, authenticator: Authenticator
+) -> None:
+    begun = await ann.client.post(f"{FACTOR}/set-up", json={"current_password": PASSWORD})
+    authenticator.secret = begun.json()["secret"]
+    await add(ann, Device())
+    await set_age(app, 16)
+    body = {"token": begun.json()["token"], "code": authenticator.code()}
+    refused = await ann.client.post(FACTOR, json=body)
+    assert refused.json()["type"] == "/problems/factor-required"
+
+
+async def test_sign_in_with_a_passkey_uses_the_factor(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    device = Device()
+    await add(ann, device)
+    done = await client.post(VERIFY, json=await answer(client, device))
+    async with client_of(app, done.json()["access_token"]) as signed_in:
+        options = f"{PASSKEYS}/options"
+        assert (await signed_in.post(options, json={"current_password": PASSWORD})).is_success
 
 
 async def test_last_way_to_sign_in_stays(app: FastAPI, ann: Person) -> None:

@@ -10,16 +10,19 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import FastAPI
 from pydantic import SecretStr
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from app.core.database.models import utc_now
 from app.core.errors import Unauthenticated
 from app.features.passkeys.dependencies import get_passkey_service
-from app.features.passkeys.models import UsedPasskeyChallenge
+from app.features.passkeys.models import Passkey, UsedPasskeyChallenge
 from app.features.passkeys.schemas import PasskeyCreate
 from app.features.passkeys.service import challenges
+from tests.accounts.conftest import FACTOR, Outbox
+from tests.accounts.test_emails import post
+from tests.accounts.test_notices import move
 from tests.accounts.test_security_events import facts
-from tests.conftest import PASSWORD, Person
+from tests.conftest import PASSWORD, Person, client_of
 from tests.features.passkeys.conftest import (
     OPTIONS,
     PASSKEYS,
@@ -212,6 +215,26 @@ async def test_challenge_of_one_purpose_sign_in_or_session_is_not_that_of_anothe
     refused = await bob.client.post(PASSKEYS, json=other)
     assert refused.status_code == 400
     assert len(await stored(app)) == 1
+
+
+async def test_undone_change_of_the_address_discards_what_a_thief_may_have_added(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
+) -> None:
+    """A passkey that the owner has had for longer signs in afterwards, with its recovery codes."""
+    owners, thiefs = Device(), Device()
+    await add(ann, owners)
+    async with app.state.resources.database.transaction() as session:
+        await session.execute(update(Passkey).values(created_at=utc_now() - timedelta(days=4)))
+    await add(ann, thiefs, "Before the change")
+    await move(client, outbox, ann, "thief@example.com")
+    await add(ann, Device(), "After the change")
+    token = await outbox.token(ann.email, "undo")
+    assert await post(client, "undo-email", token=token) == 204
+    assert [passkey.name for passkey in await stored(app)] == ["Phone"]
+    await refuses(client, await answer(client, thiefs))
+    done = await client.post(VERIFY, json=await answer(client, owners))
+    async with client_of(app, done.json()["access_token"]) as signed_in:
+        assert (await signed_in.get(FACTOR)).json()["recovery_codes_left"] == 10
 
 
 @pytest.mark.parametrize(

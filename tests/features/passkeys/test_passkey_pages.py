@@ -1,6 +1,7 @@
 """The pages of passkeys, as the script sends their forms. tests/e2e has the script itself."""
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from tests.accounts.test_security_events import facts
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
 from tests.features.passkeys.conftest import add, stored
 from tests.features.passkeys.device import Device
-from tests.forms import form_of
+from tests.forms import FormParser, form_of
 
 PAGE = "/account/passkeys"
 SCRIPT = {"Accept": "application/json"}
@@ -63,11 +64,72 @@ async def test_adding_and_removing_take_a_recent_password(
     (passkey,) = await stored(app)
     form = await fill_in(browser, f"{PAGE}/new/options", Device(), is_new=True)
     await set_age(app, 16)
-    assert (await browser.get(f"{PAGE}/new")).headers["Location"] == f"/confirm?next={PAGE}/new"
+    assert (await browser.get(f"{PAGE}/new")).headers[
+        "Location"
+    ] == f"/confirm?next={PAGE}/new&factor=true"
     assert (await browser.get(f"{PAGE}/new/options", headers=SCRIPT)).status_code == 403
     assert (await browser.post(f"{PAGE}/new", data=form | {"name": "Key"})).status_code == 403
     assert (await browser.post(f"{PAGE}/{passkey.id}/remove")).status_code == 403
     assert len(await stored(app)) == 1
+
+
+async def test_adding_and_removing_beside_a_factor_take_more_than_the_password(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person
+) -> None:
+    """A thief of the session and the password would get around the factor by a new one."""
+    await sign_in(browser, ann)
+    device = Device()
+    await make(browser, device)
+    (passkey,) = await stored(app)
+    form = await fill_in(browser, f"{PAGE}/new/options", Device(), is_new=True)
+    await set_age(app, 16)
+    await browser.post("/confirm", data={"current_password": PASSWORD})
+    for path in (f"{PAGE}/new", "/account/second-factor/set-up"):
+        asked = await browser.get(path)
+        assert asked.headers["Location"] == f"/confirm?next={path}&factor=true"
+        page = await browser.get(asked.headers["Location"])
+        assert 'name="current_password"' not in page.text
+        assert 'name="confirm_code"' in page.text
+        assert "Confirm with a passkey" in page.text
+    options = await browser.get(f"{PAGE}/new/options", headers=SCRIPT)
+    assert (options.status_code, options.json()["type"]) == (403, "/problems/factor-required")
+    for path in (f"{PAGE}/new", f"{PAGE}/{passkey.id}/remove", f"{PAGE}/recovery-codes"):
+        asked = await browser.post(path, data=form | {"name": "Key"})
+        assert asked.status_code == 403, path
+        assert 'name="current_password"' not in asked.text
+        wrong = await browser.post("/confirm", data=form_of(asked) | {"confirm_code": "000000"})
+        assert wrong.status_code == 422
+        assert 'name="current_password"' not in wrong.text
+    assert [each.id for each in await stored(app)] == [passkey.id]
+    answer = await fill_in(browser, "/confirm/passkey/options", device)
+    answer = {f"confirm_{name}": value for name, value in answer.items()}
+    assert (await browser.post("/confirm/passkey", data=answer)).status_code == 303
+    assert (await make(browser, Device(), "Key")).status_code == 303
+    assert (await browser.post(f"{PAGE}/{passkey.id}/remove")).status_code == 303
+    assert [each.name for each in await stored(app)] == ["Key"]
+
+
+async def test_recovery_code_stands_for_the_factor(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person
+) -> None:
+    await sign_in(browser, ann)
+    created = await make(browser, Device())
+    code = re.findall("<code>(.*?)</code>", created.text)[0]
+    await set_age(app, 16)
+    await browser.post("/confirm", data={"current_password": PASSWORD})
+    asked = await browser.get(f"{PAGE}/new")
+    form = form_of_confirmation(await browser.get(asked.headers["Location"]))
+    done = await browser.post("/confirm", data=form | {"confirm_code": code})
+    assert (done.status_code, done.headers["Location"]) == (303, f"{PAGE}/new")
+    assert (await make(browser, Device(), "Key")).status_code == 303
+
+
+def form_of_confirmation(page: httpx.Response) -> dict[str, str]:
+    """Return the fields of the form with the code, which is before that of the passkey."""
+    parser = FormParser()
+    parser.feed(page.text)
+    (form,) = (form for form in parser.forms if "confirm_code" in form)
+    return form
 
 
 async def test_passkey_signs_in_on_the_page(
@@ -222,6 +284,8 @@ async def test_recovery_codes_beside_an_app_are_not_renewed_by_the_password_alon
     assert signed_in.status_code == 303
     await set_age(app, 16)
     await browser.post("/confirm", data={"current_password": PASSWORD})
+    assert (await browser.post(f"{PAGE}/recovery-codes")).status_code == 403
+    await browser.post("/confirm", data={"confirm_code": authenticator.next_code()})
     refused = await browser.post(f"{PAGE}/recovery-codes")
     assert refused.status_code == 409
     assert "takes a code of your app" in refused.text

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from standardwebhooks import Webhook as Signer
@@ -15,7 +16,9 @@ from app.features.webhooks.events import event_scopes
 from app.features.webhooks.models import Webhook
 from app.features.webhooks.schemas import WebhookCreate
 from app.features.webhooks.service import addresses, webhooks
-from tests.conftest import Person, client_of
+from tests.accounts.conftest import CONFIRM, set_age
+from tests.accounts.test_api_keys import make_key
+from tests.conftest import PASSWORD, Person, client_of
 from tests.features.webhooks.receiver import Receiver
 from tests.features.webhooks.steps import (
     CREATED,
@@ -311,3 +314,32 @@ async def test_changes_of_orders_are_sent(
         "order.shipped",
     ]  # fmt: skip
     assert sent[4]["data"] == placed
+
+
+async def test_session_makes_and_changes_webhooks_after_a_recent_confirmation_only(
+    app: FastAPI, ann: Person, receiver: Receiver
+) -> None:
+    """A stolen access token, which ends soon, must not become something that goes on sending."""
+    webhook = await make(ann, receiver.url)
+    path = f"{WEBHOOKS}/{webhook['id']}"
+    body = {"url": receiver.url, "event_types": [CREATED]}
+    await set_age(app, 16)
+
+    async def statuses(client: httpx.AsyncClient) -> list[int]:
+        calls = [("POST", WEBHOOKS), ("PUT", path), ("PATCH", path), ("POST", f"{path}/secret")]
+        responses = [await client.request(method, url, json=body) for method, url in calls]
+        refusals = {each.json()["type"] for each in responses if each.status_code == 403}
+        assert refusals <= {"/problems/password-required"}
+        return [each.status_code for each in responses]
+
+    assert await statuses(ann.client) == [403, 403, 403, 403]
+    assert (await ann.client.get(path)).json() == {
+        name: value for name, value in webhook.items() if name != "secret"
+    }
+    key = await make_key(ann, scopes=["webhooks:read", "webhooks:write"])
+    async with client_of(app, key["key"]) as program:  # It was made with the password.
+        assert await statuses(program) == [201, 200, 200, 200]
+    await ann.client.post(CONFIRM, json={"current_password": PASSWORD})
+    assert await statuses(ann.client) == [201, 200, 200, 200]
+    await set_age(app, 16)
+    assert (await ann.client.delete(path)).status_code == 204

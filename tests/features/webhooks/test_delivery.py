@@ -24,9 +24,9 @@ from app.features.webhooks.schemas import WebhookCreate, WebhookUpdate
 from app.features.webhooks.service import client, deliveries
 from app.features.webhooks.service.client import Outcome
 from app.features.webhooks.service.webhooks import MAX_WEBHOOKS
-from tests.accounts.conftest import Outbox
+from tests.accounts.conftest import Outbox, verify_address
 from tests.accounts.test_emails import NEW, post
-from tests.accounts.test_notices import move, verify_address
+from tests.accounts.test_notices import move
 from tests.conftest import Person, delete_account
 from tests.features.webhooks.receiver import Receiver, receiving
 from tests.features.webhooks.steps import (

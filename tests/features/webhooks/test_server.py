@@ -10,8 +10,9 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from tests.accounts.conftest import CONFIRM
 from tests.accounts.test_session_cache_server import LOOK_UP_SECONDS, connect
-from tests.conftest import SECRET_KEY, only, redis_url_for
+from tests.conftest import PASSWORD, SECRET_KEY, only, redis_url_for
 from tests.features.webhooks.steps import WEBHOOKS
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import serving, sign_in, sign_up
@@ -75,6 +76,8 @@ def make(client: httpx.Client, hook: Hook) -> str:
     types = client.get(f"{WEBHOOKS}/event-types").json()
     if not types:
         pytest.skip("No slice declares events")
+    confirmed = client.post(CONFIRM, json={"current_password": PASSWORD})
+    assert confirmed.status_code == 204, confirmed.text
     response = client.post(WEBHOOKS, json={"url": hook.url, "event_types": types})
     assert response.status_code == 201, response.text
     secret: str = response.json()["secret"]

@@ -13,7 +13,9 @@ from app.accounts.repository import Accounts
 from app.accounts.schemas import ClientInfo
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.browser import BrowserService, SignedIn
-from app.accounts.service.passwords import found
+from app.accounts.service.confirmations import ConfirmationService
+from app.accounts.service.passwords import found, require_verified
+from app.accounts.service.sign_in_methods import SignInMethods
 from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
 from app.core.errors import AlreadyExists, Conflict, Forbidden, InvalidTokenRequest, NotFound
@@ -57,6 +59,8 @@ class IdentityService:
         units: UnitsOfWork[Identities],
         clients: "Mapping[str, ProviderClient]",
         browsers: BrowserService,
+        confirmations: ConfirmationService,
+        methods: SignInMethods,
         attempts: Attempts,
         flow_seals: Seals,
         link_seals: Seals,
@@ -66,6 +70,8 @@ class IdentityService:
         self._units = units
         self._clients = clients
         self._browsers = browsers
+        self._confirmations = confirmations
+        self._methods = methods
         self._attempts = attempts
         self._flow_seals = flow_seals
         self._link_seals = link_seals
@@ -146,13 +152,16 @@ class IdentityService:
             is_recent=claims.is_recent,
         )
 
-    async def confirm(self, principal: Principal, claims: Claims) -> str:
+    async def confirm(self, principal: Principal, flow: Flow, claims: Claims) -> str:
         """Take the sign-in at the provider instead of the password, and return a new cookie."""
         identity = await self._find(claims)
         if identity is None or identity.user_id != principal.user_id:
             raise Forbidden("This sign-in is not linked to your account.")
         prove = partial(self._prove, identity.id)
-        return await self._browsers.confirm_as(principal, prove, IdentityEvent.CHECK)
+        provider = self._client_of(flow.provider).provider
+        return await self._confirmations.confirm_as(
+            principal, prove, IdentityEvent.CHECK, by_factor=provider.second_factor
+        )
 
     async def offer(self, principal: Principal, flow: Flow, claims: Claims) -> str:
         """Return what the browser keeps until the user confirms the link. Raise Conflict."""
@@ -171,14 +180,16 @@ class IdentityService:
         return PendingLink.model_validate_json(text)
 
     async def link(self, principal: Principal, token: str | None) -> None:
-        """Link the identity that waits for the principal. Raise Forbidden or Conflict."""
+        """Link the identity that waits for the principal.
+
+        Raise Forbidden, Conflict, or FactorRequired: the identity may open the account without the
+        factor.
+        """
         pending = self.pending(principal, token)
         async with self._units.transaction() as unit:
             user = await unit.lock_user_of(principal)
-            # Otherwise whoever signs up with the address of somebody else could keep a way into
-            # the account that its owner takes over by mail.
-            if not user.is_verified:
-                raise Forbidden("Confirm your email address first.")
+            require_verified(user)
+            await self._confirmations.require_factor(unit, principal)
             if len(await unit.identities.list(user.id)) >= MAX_PER_USER:
                 raise Conflict("At most {limit} sign-ins can be linked.", limit=MAX_PER_USER)
             await self._add(unit, user, pending)
@@ -190,8 +201,7 @@ class IdentityService:
             user = found(await unit.users.lock(principal.user_id), principal.user_id)
             if not await unit.identities.delete(identity_id, user.id):
                 raise NotFound(f"Linked Identity Not Found (id: {identity_id})")
-            if not await unit.users.can_sign_in(user):
-                raise Conflict("This is your only way to sign in. Set a password first.")
+            await self._methods.require_any(unit, user)
             unit.security_events.record(IdentityEvent.UNLINKED, user.id)
             await self._notify(unit, user, "identity_unlinked")
 

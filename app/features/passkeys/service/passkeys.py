@@ -16,10 +16,12 @@ from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import AuthService, Prove
 from app.accounts.service.browser import BrowserService, SignedIn
 from app.accounts.service.codes import SecondFactorCodes
-from app.accounts.service.passwords import AccountPasswords, found
+from app.accounts.service.confirmations import ConfirmationService
+from app.accounts.service.passwords import AccountPasswords, found, require_verified
 from app.accounts.service.security_events import SecurityEventService
+from app.accounts.service.sign_in_methods import SignInMethods
 from app.core.database.repository import UnitsOfWork
-from app.core.errors import Conflict, Forbidden, Invalid, InvalidTokenRequest, NotFound
+from app.core.errors import Conflict, Invalid, InvalidTokenRequest, NotFound
 from app.core.security.principal import Principal
 from app.core.translation import current_language, mark
 from app.features.passkeys.models import (
@@ -72,6 +74,8 @@ class PasskeyService:
         challenges: Challenges,
         auth: AuthService,
         browsers: BrowserService,
+        confirmations: ConfirmationService,
+        methods: SignInMethods,
         passwords: AccountPasswords,
         codes: SecondFactorCodes,
         attempts: Attempts,
@@ -82,6 +86,8 @@ class PasskeyService:
         self._challenges = challenges
         self._auth = auth
         self._browsers = browsers
+        self._confirmations = confirmations
+        self._methods = methods
         self._passwords = passwords
         self._codes = codes
         self._attempts = attempts
@@ -91,7 +97,10 @@ class PasskeyService:
         return [PasskeyRead.model_validate(each) for each in await self._list(principal.user_id)]
 
     async def begin_creation(self, principal: Principal, password: SecretStr) -> PasskeyOptions:
-        """Return the options for a new passkey. Raise Forbidden when the password is wrong."""
+        """Return the options for a new passkey. Raise Forbidden when the password is wrong.
+
+        Raise FactorRequired if the account has a factor, which the session has not used.
+        """
         await self._passwords.check(principal.user_id, password)
         return await self.begin_confirmed_creation(principal)
 
@@ -100,6 +109,7 @@ class PasskeyService:
         async with self._units.reading() as unit:
             user = found(await unit.users.get(principal.user_id), principal.user_id)
             require_verified(user)  # now, and not when the device has made it
+            await self._confirmations.require_factor(unit, principal)
             existing = await unit.passkeys.list(user.id)
         handle = existing[0].user_handle if existing else secrets.token_urlsafe(HANDLE_BYTES)
         challenge, token = self._challenges.issue(use_of("register", principal), handle)
@@ -119,6 +129,7 @@ class PasskeyService:
         async with self._units.transaction() as unit:
             user = await unit.lock_user_of(principal)
             require_verified(user)
+            await self._confirmations.require_factor(unit, principal)
             if len(await unit.passkeys.list(user.id)) >= MAX_PER_USER:
                 raise Conflict("An account has at most {limit} passkeys.", limit=MAX_PER_USER)
             codes = None
@@ -127,6 +138,7 @@ class PasskeyService:
                 await unit.sessions.end_all(user.id, keep=principal.session_id)
                 await unit.api_keys.revoke_all(user.id)
             await unit.passkeys.add(passkey)
+            await unit.sessions.note_factor(principal.session_id)
             unit.security_events.record(PasskeyEvent.ADDED, user.id)
             await self._notify(unit, user, "passkey_added")
             read = PasskeyRead.model_validate(passkey)
@@ -149,15 +161,15 @@ class PasskeyService:
     async def remove_confirmed(self, principal: Principal, passkey_id: UUID) -> None:
         """Remove a passkey of a user who has confirmed the password.
 
-        Raise NotFound, or Conflict if it is the only way to sign in. Without the last factor, the
-        other sessions and the recovery codes end.
+        Raise FactorRequired, NotFound, or Conflict if it is the only way to sign in. Without the
+        last factor, the other sessions and the recovery codes end.
         """
         async with self._units.transaction() as unit:
             user = found(await unit.users.lock(principal.user_id), principal.user_id)
+            await self._confirmations.require_factor(unit, principal)
             if not await unit.passkeys.delete(passkey_id, user.id):
                 raise not_found(passkey_id)
-            if not await unit.users.can_sign_in(user):
-                raise Conflict("This is your only way to sign in. Set a password first.")
+            await self._methods.require_any(unit, user)
             if not await unit.second_factors.is_enabled(user.id):
                 await unit.second_factors.forget_codes(user.id)
                 await unit.sessions.end_all(user.id, keep=principal.session_id)
@@ -221,7 +233,9 @@ class PasskeyService:
         answered = await self._answer(data, use_of("confirm", principal), client)
         async with self._clones_recorded(answered):
             prove = self._prove(answered)
-            return await self._browsers.confirm_as(principal, prove, PasskeyEvent.CHECK)
+            return await self._confirmations.confirm_as(
+                principal, prove, PasskeyEvent.CHECK, by_factor=True
+            )
 
     async def clean_up(self) -> None:
         """Forget the used challenges that have expired."""
@@ -308,16 +322,6 @@ class PasskeyService:
 
     async def _notify(self, unit: Passkeys, user: User, kind: str) -> None:
         await unit.jobs.enqueue("send_notice", kind, user.email, current_language().tag)
-
-
-def require_verified(user: User) -> None:
-    """Raise Forbidden without a confirmed address.
-
-    Otherwise whoever signs up with the address of somebody else could keep a way into the account
-    that its owner takes over by mail.
-    """
-    if not user.is_verified:
-        raise Forbidden("Confirm your email address first.")
 
 
 def use_of(purpose: Purpose, principal: Principal) -> Use:

@@ -34,14 +34,42 @@ function toJson(credential) {
   return { id, type, rawId: base64url(rawId), response: written };
 }
 
-async function ask(button) {
+// The browser offers passkeys in the field of the address, until a button asks for one.
+let autofill = new AbortController();
+const RENEW_AFTER_MILLISECONDS = 4 * 60 * 1000; // before the challenge expires
+
+async function ask(button, asked = {}) {
   const answer = await fetch(button.dataset.options, { headers: { Accept: "application/json" } });
   if (!answer.ok) throw new Error(`status ${answer.status}`);
   const { token, options } = await answer.json();
   const isNew = button.dataset.passkey === "create";
   const publicKey = parse(options, isNew);
-  const credential = await navigator.credentials[isNew ? "create" : "get"]({ publicKey });
+  const credential = await navigator.credentials[isNew ? "create" : "get"]({ publicKey, ...asked });
   return { token, credential: credential.toJSON?.() ?? toJson(credential) };
+}
+
+function send(form, { token, credential }) {
+  form.querySelector("[data-passkey-token]").value = token;
+  form.querySelector("[data-passkey-credential]").value = JSON.stringify(credential);
+  form.dataset.sent = "yes"; // as `script.js` notes what is sent
+  form.submit();
+}
+
+async function offer(button) {
+  if (location.origin !== button.dataset.origin) return;
+  if (!(await PublicKeyCredential.isConditionalMediationAvailable?.())) return;
+  autofill = new AbortController();
+  const { signal } = autofill;
+  const renewal = setTimeout(() => {
+    autofill.abort();
+    offer(button);
+  }, RENEW_AFTER_MILLISECONDS);
+  try {
+    send(button.form, await ask(button, { mediation: "conditional", signal }));
+  } catch {
+    // The button is there, and says what is wrong.
+  }
+  clearTimeout(renewal);
 }
 
 async function use(button) {
@@ -53,23 +81,22 @@ async function use(button) {
   button.disabled = true;
   try {
     if (location.origin !== button.dataset.origin) throw new DOMException("", "SecurityError");
-    const { token, credential } = await ask(button);
-    form.querySelector("[data-passkey-token]").value = token;
-    form.querySelector("[data-passkey-credential]").value = JSON.stringify(credential);
-    form.dataset.sent = "yes"; // as `script.js` notes what is sent
-    form.submit();
+    autofill.abort(); // A browser asks for one passkey at a time.
+    send(form, await ask(button));
   } catch (error) {
     const { elsewhere, known, failed } = button.dataset;
     const texts = { SecurityError: elsewhere, InvalidStateError: known };
     alert.textContent = texts[error.name] ?? failed;
     alert.hidden = false;
     button.disabled = false;
+    if ("autofill" in button.dataset) offer(button);
   }
 }
 
 if (window.PublicKeyCredential) {
   for (const button of document.querySelectorAll("[data-passkey]")) {
     button.hidden = button.form.hidden = false;
+    if ("autofill" in button.dataset) offer(button);
   }
   document.addEventListener("submit", (event) => {
     const button = event.target.querySelector("[data-passkey]");
