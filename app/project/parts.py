@@ -11,6 +11,8 @@ from app.project.resource import camel
 WITH_ITEMS = [
     "bench",
     "tests/bench",
+    "examples/react",
+    "tests/e2e/test_frontend.py",
     "tests/e2e/screenshots.py",
     "tests/e2e/test_journey.py",
     "tests/e2e/test_every_page.py",
@@ -43,6 +45,7 @@ OPTIONAL: Mapping[str, Sequence[str]] = {
         "tests/e2e/screenshots.py",
         "tests/e2e/test_journey.py",
     ],
+    "frontend": ["app/frontend.py", "examples/react", "tests/**/test_frontend*.py"],
     "live": ["app/features/*/live.py", "tests/features/*/test_live*.py"],
     "fastpath": ["app/core/fastpath", "tests/core/fastpath"],
     "project": ["app/project", "tests/project"],
