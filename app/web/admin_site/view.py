@@ -44,6 +44,10 @@ def _yes_or_no(value: bool) -> str:
     return gettext("Yes") if value else gettext("No")
 
 
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values))
+
+
 class AdminView(ModelView):
     """The admin's pages for one model.
 
@@ -73,6 +77,7 @@ class AdminView(ModelView):
         bool: _check_mark,
         date: format_day,
         datetime: time_tag,
+        list: _listed,
         StrEnum: choice_label,
     }
     column_type_formatters_detail: ClassVar = column_type_formatters | {bool: _yes_or_no}
