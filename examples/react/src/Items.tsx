@@ -66,7 +66,9 @@ export function Items({ onSignedOut }: { onSignedOut: () => void }) {
               <>
                 <span>{item.name}</span>
                 <span>{item.price}</span>
-                <button onClick={() => setEdited(item)}>Edit {item.name}</button>
+                <button onClick={() => setEdited(item)} aria-label={`Edit ${item.name}`}>
+                  Edit
+                </button>
               </>
             )}
           </li>
