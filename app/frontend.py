@@ -68,7 +68,7 @@ async def set_headers(request: Request, response: Response) -> None:
     What accepts HTML may get `index.html` instead of a file that is missing, and must not keep it.
     """
     path = route_path(request.scope)
-    if path.startswith(API):
+    if f"{path}/".startswith(API):
         raise HTTPException(404)
     is_navigation = "html" in request.headers.get("Accept", "")
     is_immutable = HASHED.search(path) and not is_navigation

@@ -97,7 +97,7 @@ async def test_files_outside_of_the_folder_are_not_served(
 
 
 async def test_api_never_answers_with_the_index(browser: httpx.AsyncClient) -> None:
-    for path in ("/api/v1/none", "/api/v1/auth/none", "/api/none", "/api/"):
+    for path in ("/api/v1/none", "/api/v1/auth/none", "/api/none", "/api/", "/api"):
         for method in ("GET", "POST"):
             response = await browser.request(method, path)
             assert response.status_code == 404, path
