@@ -3,7 +3,7 @@
 They sign in as on all other pages. Each slice declares its views in its `admin.py`.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
@@ -28,6 +28,7 @@ from app.core.security.policy_headers import content_security_policy
 from app.core.translation import format_money, mark
 from app.discovery import discover
 from app.web.admin_site import jobs
+from app.web.admin_site.links import link_by_key, views_referred_to
 from app.web.admin_site.site import Admin
 from app.web.admin_site.texts import AdminText
 from app.web.admin_site.view import AdminView
@@ -54,10 +55,11 @@ LINKS = [
 
 def add_admin(app: FastAPI) -> None:
     admin = Admin(ReadOnlySessions(app), PATH, app.title)
-    for view in views():
+    found = [*views()]
+    for view in found:
         # sqladmin stores state of an application on the class, so each one needs its own.
         create_class: Any = type(view)
-        admin.add_view(create_class(view.__name__, (view,), own_attributes(view, app)))
+        admin.add_view(create_class(view.__name__, (view,), own_attributes(view, found, app)))
     admin.share(app.state.settings.currency, **TEMPLATE_FUNCTIONS)
     app.state.warm_up.append(admin.compile)
     guard = [Middleware(SuperusersOnly)]
@@ -66,12 +68,19 @@ def add_admin(app: FastAPI) -> None:
     app.router.routes.append(Mount(PATH, routes=admin.pages(), name="admin", middleware=guard))
 
 
-def own_attributes(view: type[AdminView], app: FastAPI) -> dict[str, Any]:
-    """Return the attributes of a view for an application: its names, and how it shows prices."""
+def own_attributes(
+    view: type[AdminView], views: Sequence[type[AdminView]], app: FastAPI
+) -> dict[str, Any]:
+    """Return the attributes of a view for an application: its names, and how it shows values."""
+    references = views_referred_to(view, views)
+    links = dict.fromkeys(references, link_by_key)
     money = {Decimal: partial(format_money, currency=app.state.settings.currency)}
     return {
         "name": AdminText(view.name),
         "name_plural": AdminText(view.name_plural),
+        "references": references,
+        "column_formatters": links | view.column_formatters,
+        "column_formatters_detail": links | view.column_formatters_detail,
         "column_type_formatters": view.column_type_formatters | money,
         "column_type_formatters_detail": view.column_type_formatters_detail | money,
     }

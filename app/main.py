@@ -57,6 +57,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(problem_list.router)
     if admin := optional("app.admin"):
         admin.add_admin(app)
+    if frontend := optional("app.frontend"):
+        frontend.add_frontend(app)
     if settings.metrics_enabled:
         add_metrics(app)
     if settings.environment == "local":

@@ -12,7 +12,7 @@ NEW_PROJECTS = {
     "new-bare": [],
     "new-api": [
         *("items", "orders", "attachments", "graphql", "webhooks", "passkeys"),
-        *("live", "fastpath", "project"),
+        *("frontend", "live", "fastpath", "project"),
     ],
 }
 

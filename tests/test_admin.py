@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from app.core.security.policy_headers import content_security_policy
 from tests.admin import LAMP, make_item
-from tests.conftest import Person, browser_of, sign_in
+from tests.conftest import Person, browser_of, counted_statements, sign_in
 from tests.slices import needs
 
 EVIL = ("<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "=1+1<b>")
@@ -199,3 +199,36 @@ async def test_user_content_is_escaped(
         assert file.headers["X-Content-Type-Options"] == "nosniff"
         assert file.headers["Content-Disposition"].startswith("attachment")
         assert ",=" not in file.text
+
+
+def link_to(path: str, text: str) -> str:
+    return f'<td><a href="http://localhost/admin/{path}">{text}</a></td>'
+
+
+async def test_foreign_key_is_a_link_with_the_name_of_the_record(
+    admin: httpx.AsyncClient, root: Person, ann: Person
+) -> None:
+    page = await admin.get("/admin/auth-session/list")
+    for person in (root, ann):
+        assert link_to(f"user/details/{person.id}", person.email) in page.text
+    (path,) = re.findall(rf'"http://localhost(/admin/user/details/{ann.id})"', page.text)
+    assert ann.email in (await admin.get(path)).text
+    session = (await ann.client.get("/api/v1/auth/sessions")).json()[0]["id"]
+    details = await admin.get(f"/admin/auth-session/details/{session}")
+    assert link_to(f"user/details/{ann.id}", ann.email) in details.text
+
+
+@needs("items")
+async def test_names_of_the_owners_of_a_list_take_one_statement(
+    app: FastAPI, admin: httpx.AsyncClient, ann: Person, bob: Person
+) -> None:
+    for person in (ann, bob, ann):
+        await make_item(person)
+    async with counted_statements(app) as statements:
+        page = await admin.get("/admin/item/list")
+    for person in (ann, bob):
+        assert link_to(f"user/details/{person.id}", person.email) in page.text
+    assert len([each for each in statements if "FROM users" in each]) == 1
+    exported = (await admin.get("/admin/item/export/csv")).text
+    assert f",{ann.id}," in exported
+    assert ann.email not in exported

@@ -3,7 +3,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Annotated
 
-from fastapi import Depends, Request, Security, WebSocket
+from fastapi import Depends, Request, Response, Security, WebSocket
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from starlette.requests import HTTPConnection
 
@@ -13,7 +13,7 @@ from app.accounts.scopes import all_scopes, allowed_scopes
 from app.accounts.service.api_keys import KEY_PREFIX, ApiKeyService
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import CHALLENGE_LIFETIME, AuthService
-from app.accounts.service.browser import BrowserService
+from app.accounts.service.browser import BrowserService, SignedIn
 from app.accounts.service.codes import SecondFactorCodes
 from app.accounts.service.confirmations import ConfirmationService
 from app.accounts.service.devices import LIFETIME as DEVICE_LIFETIME
@@ -46,7 +46,7 @@ from app.core.security.client import client_address, client_network, client_user
 from app.core.security.cookies import Cookie
 from app.core.security.fair_queue import FairQueue
 from app.core.security.keys import derive_key
-from app.core.security.origin import has_own_origin
+from app.core.security.origin import has_own_origin, is_same_origin
 from app.core.security.passwords import Passwords
 from app.core.security.principal import Principal
 from app.core.security.rate_limit import RateLimiter
@@ -97,6 +97,10 @@ class AccountServices:
         """Return the principal of an access token or an API key. Raise Unauthenticated."""
         service = self.api_keys if token.startswith(KEY_PREFIX) else self.auth
         return await self.second_factors.restrict(await service.authenticate(token))
+
+    def write_cookies(self, response: Response, signed_in: SignedIn) -> None:
+        self.session_cookie.write(response, signed_in.cookie)
+        self.device_cookie.write(response, signed_in.device)
 
 
 def build_services(
@@ -294,11 +298,33 @@ async def get_principal(
 ) -> Principal:
     """Return the user of the access token or API key, which has to have the operation's scopes."""
     if token is None:
-        raise Unauthenticated("Not authenticated. Send an access token.", token_given=False)
-    principal = await resources_of(connection).accounts.authenticate(token)
+        principal = await get_front_end_user(connection)
+    else:
+        principal = await resources_of(connection).accounts.authenticate(token)
     connection.scope["principal"] = principal
     require_scopes(principal, *required.scopes)
     return principal
+
+
+async def get_front_end_user(connection: HTTPConnection) -> Principal:
+    """Return the user of the cookie, which counts only for the front end in FRONTEND_DIR.
+
+    A browser sends it with the requests of other sites, too: these are told apart by their origin.
+    """
+    resources = resources_of(connection)
+    value = resources.accounts.session_cookie.read(connection)
+    settings, principal = resources.settings, None
+    if value and settings.frontend_dir and is_same_origin(connection.scope, settings):
+        principal = await resources.accounts.browsers.authenticate(value)
+    if principal is None:
+        raise Unauthenticated("Not authenticated. Send an access token.", token_given=False)
+    return principal
+
+
+async def require_same_origin(request: Request) -> None:
+    """Refuse what a page of another site sends, such as a sign-in to an account of its own."""
+    if not is_same_origin(request.scope, resources_of(request).settings):
+        raise Forbidden("The cookie is only valid for pages of this site.")
 
 
 def require_scopes(principal: Principal, *scopes: str) -> None:
@@ -368,7 +394,7 @@ UsersAdmin = Security(get_principal, scopes=["users:admin"])
 async def get_visitor(
     request: Request, cookie: SessionCookieDep, browsers: BrowserServiceDep
 ) -> Principal | None:
-    """Return the user whom the browser's cookie signs in, or None. The API ignores the cookie."""
+    """Return the user whom the browser's cookie signs in, or None."""
     value = cookie.read(request)
     principal = await browsers.authenticate(value) if value else None
     request.state.principal = principal  # for the bar

@@ -110,7 +110,8 @@ class UserAdminCreate(UserCreate):
 
 class UserAdminEdit(UserAdminUpdate):
     password: Password | MISSING = Field(
-        default=MISSING, description="Leave it empty to keep it. A new one signs out every device."
+        default=MISSING,
+        description=mark("Leave it empty to keep it. A new one signs out every device."),
     )
     remove_second_factor: bool = Field(
         default=False,

@@ -170,6 +170,7 @@ class Settings(BaseSettings):
     metrics_host: Annotated[str, BeforeValidator(parse_listen_address)] = "127.0.0.1"
     metrics_port: int = Field(default=9464, ge=1, le=65535)
 
+    frontend_dir: Path | None = None
     docs_enabled: bool | None = None
     graphiql_enabled: bool | None = None
     lab_enabled: bool | None = None
@@ -279,6 +280,13 @@ class Settings(BaseSettings):
     def _is_an_endpoint(cls, value: str | None) -> str | None:
         if value and not _is_url(value, "http", "https"):
             raise ValueError("should be http:// or https://, and name a host")
+        return value
+
+    @field_validator("frontend_dir")
+    @classmethod
+    def _has_an_index(cls, value: Path | None) -> Path | None:
+        if value and not (value / "index.html").is_file():
+            raise ValueError("should be a folder with an index.html, as a build makes it")
         return value
 
     @field_validator("public_url")

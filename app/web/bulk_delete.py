@@ -1,7 +1,8 @@
 """The page that confirms the deletion of the records selected in a list, and deletes them.
 
 All of them are deleted, or none: a record that has changed or is in use is named, and can be left
-out. A record that is gone already is no failure, since that was the aim.
+out. A record that is gone already is no failure, since that was the aim. The page asks before since
+nothing can be undone: the database deletes what belongs to a record, such as attachments, with it.
 """
 
 import re

@@ -18,6 +18,7 @@ def broken_links(page: Path) -> list[str]:
 
 # The pages link to these slices: a project that deletes one also shortens the pages.
 @needs("items", "graphql", "lab", "webhooks", "pages.py", "identities", "passkeys")
+@needs("frontend.py")
 def test_relative_links_lead_to_files_and_headings() -> None:
     found = {str(page.relative_to(ROOT)): broken_links(page) for page in pages()}
     assert len(found) > 10

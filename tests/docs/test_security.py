@@ -10,7 +10,7 @@ LINK = re.compile(r"\[`(test_\w+)`\]\(\.\./(tests/[\w/]+\.py)\)")
 
 
 @needs("items", "items/live.py", "graphql", "lab", "webhooks", "identities", "passkeys")
-@needs("pages.py", "admin.py")
+@needs("pages.py", "admin.py", "frontend.py")
 def test_named_tests_exist_in_the_linked_files() -> None:
     links = LINK.findall(PAGE.read_text())
     assert len(links) > 50

@@ -151,3 +151,20 @@ def test_phone_shows_rows_at_once_and_sorts_by_hidden_columns(
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.get_by_text("This has changed meanwhile.")).to_be_visible()
     check_accessibility(page)
+
+
+@needs("orders")
+@pytest.mark.parametrize("locale", ["en-GB", "ko-KR"])
+def test_rows_start_high_on_a_phone_below_the_reminder_to_confirm_the_address(
+    site: Site, open_page: OpenPage, member: str, items: list[int], locale: str
+) -> None:
+    with site.api(member) as api:
+        api.post("/orders", json={"lines": [{"item_id": items[0], "quantity": 1}]})
+    page = open_page(viewport=PHONE, locale=locale)
+    sign_in(page, member)
+    for path in ("/items", "/orders"):
+        page.goto(path)
+        expect(page.locator("form.confirm")).to_contain_text(member)
+        box = page.locator("tbody tr").first.bounding_box()
+        assert box
+        assert box["y"] < 350, path

@@ -14,7 +14,7 @@ from tests.project.conftest import Command, commit, git, run
 from tests.slices import needs
 
 
-@needs("items", "orders", "lab", "pages.py")
+@needs("items", "orders", "lab", "pages.py", "frontend.py")
 @pytest.mark.parametrize("part", parts(ROOT))
 def test_patterns_of_a_part_find_files(part: str) -> None:
     assert [each for each in patterns_of(part, ROOT) if not [*ROOT.glob(each)]] == []

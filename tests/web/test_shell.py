@@ -5,7 +5,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from app.core.about import DESCRIPTION
 from app.discovery import folders
 from app.web import assets, rendering
 from app.web.navigation import local_path
@@ -131,3 +133,11 @@ async def test_menu_and_section_are_shown_on_subpages_and_error_pages(
         assert f"<bdi>{root.email}</bdi>" in page.text
         for words in ("Account</a>", "Admin</a>", '<button class="link">Sign out</button>'):
             assert words in page.text
+
+
+async def test_page_has_a_description_for_search_engines(app: FastAPI) -> None:
+    for tag, words in (("en", DESCRIPTION), ("ko", "FastAPI")):
+        async with browser_of(app, **{"Accept-Language": tag}) as browser:
+            page = await browser.get("/")
+        (found,) = re.findall('<meta name="description" content="([^"]+)">', page.text)
+        assert found.startswith(words)

@@ -72,7 +72,7 @@ async def sign_up(
         login = page_url(request, "show_login", next=form.get("next") or None)
         return flash(request, login, CHECK_EMAIL)
     response = flash(request, next_page(request, form), mark("Account created."))
-    write_cookies(request, response, signed_in)
+    resources_of(request).accounts.write_cookies(response, signed_in)
     return response
 
 
@@ -160,14 +160,8 @@ def coming_from(request: Request) -> Form:
 
 def finish_sign_in(request: Request, form: Form, signed_in: SignedIn) -> Response:
     response = resume(request, form) if form.get(KEPT) else redirect(next_page(request, form))
-    write_cookies(request, response, signed_in)
+    resources_of(request).accounts.write_cookies(response, signed_in)
     return response
-
-
-def write_cookies(request: Request, response: Response, signed_in: SignedIn) -> None:
-    accounts = resources_of(request).accounts
-    accounts.session_cookie.write(response, signed_in.cookie)
-    accounts.device_cookie.write(response, signed_in.device)
 
 
 def next_page(request: Request, form: Form) -> str:

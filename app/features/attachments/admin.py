@@ -3,7 +3,6 @@ from typing import Any, ClassVar
 from markupsafe import Markup
 from starlette.requests import Request
 
-from app.core.context import scope_var
 from app.features.attachments.models import Attachment
 from app.features.attachments.schemas import AttachmentAdminRead
 from app.web.admin_site.filters import ValueFilter
@@ -11,26 +10,11 @@ from app.web.admin_site.view import AdminView
 from app.web.links import page_url
 
 
-def link_to_file(attachment: Any, _: str) -> Markup:
-    return link(
-        attachment.name,
-        "download_attachment",
-        item_id=attachment.item_id,
-        attachment_id=attachment.id,
+def link_to_file(attachment: Any, _: str, request: Request) -> Markup:
+    url = page_url(
+        request, "download_attachment", item_id=attachment.item_id, attachment_id=attachment.id
     )
-
-
-def link_to_attachments(attachment: Any, _: str) -> Markup:
-    return link(str(attachment.item_id), "show_attachments", item_id=attachment.item_id)
-
-
-def link(text: str, page: str, **values: int) -> Markup:
-    """Return a link to a page. The library passes no request to those who format a column."""
-    scope = scope_var.get()
-    if scope is None:
-        raise LookupError("There is no request.")
-    url = page_url(Request(scope), page, **values)
-    return Markup('<a href="{}">{}</a>').format(url, text)
+    return Markup('<a href="{}">{}</a>').format(url, attachment.name)
 
 
 class AttachmentAdmin(AdminView, model=Attachment):
@@ -43,7 +27,7 @@ class AttachmentAdmin(AdminView, model=Attachment):
     column_searchable_list = ("name", "media_type")
     column_sortable_list = ("id", "name", "size", "owner_id", "created_at")
     column_default_sort = ("id", True)
-    column_formatters: ClassVar = {"name": link_to_file, "item_id": link_to_attachments}
+    column_formatters: ClassVar = {"name": link_to_file}
     column_formatters_detail: ClassVar = column_formatters
     column_filters: ClassVar = [
         ValueFilter(Attachment.item_id, "Item", int),

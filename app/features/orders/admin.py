@@ -1,17 +1,21 @@
 from typing import Any, ClassVar
 
+from markupsafe import Markup, escape
+from starlette.requests import Request
+
 from app.core.translation import format_money, gettext
 from app.features.orders.models import WITH_LINES, Order
 from app.features.orders.schemas import OrderSummary
+from app.web.admin_site.links import link_to_record
 from app.web.admin_site.view import AdminView
 
 
-def describe_lines(order: Order, _: str) -> str:
-    return "\n".join(
-        gettext(
-            "{quantity} x {name} at {price}: {total}",
+def describe_lines(order: Order, _: str, request: Request) -> Markup:
+    """Return the lines, whose items are links to their pages."""
+    return Markup("\n").join(
+        escape(gettext("{quantity} x {name} at {price}: {total}")).format(
             quantity=line.quantity,
-            name=line.item_name,
+            name=link_to_record(request, "item", line.item_id, line.item_name),
             price=format_money(line.unit_price),
             total=format_money(line.total),
         )

@@ -3,6 +3,7 @@ from typing import ClassVar
 from app.features.webhooks.models import DeliveryStatus, Webhook, WebhookDelivery
 from app.features.webhooks.schemas import DeliveryRead, WebhookRead
 from app.web.admin_site.filters import BooleanFilter, ChoiceFilter, ValueFilter
+from app.web.admin_site.texts import choice_label
 from app.web.admin_site.view import AdminView
 
 
@@ -38,6 +39,8 @@ class WebhookDeliveryAdmin(AdminView, model=WebhookDelivery):
     column_searchable_list = ("event_type", "message_id")
     column_sortable_list = ("id", "webhook_id", "attempts", "last_attempt_at", "duration_ms")
     column_default_sort = ("id", True)
+    column_formatters: ClassVar = {"status": lambda delivery, _: choice_label(delivery.status)}
+    column_formatters_detail: ClassVar = column_formatters
     column_filters: ClassVar = [
         ChoiceFilter(WebhookDelivery.status, "Status", DeliveryStatus),
         ValueFilter(WebhookDelivery.webhook_id, "Webhook", int),

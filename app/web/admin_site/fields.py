@@ -48,7 +48,7 @@ def _build_field(
     kind = kinds[0]  # the others are null or another notation
     if "$ref" in kind:
         kind = definitions[kind["$ref"].rpartition("/")[2]]
-    description, default = property_.get("description", ""), property_.get("default")
+    description, default = gettext(property_.get("description", "")), property_.get("default")
     # A box that is not checked is not sent, so that it could not be set to false or to null.
     is_box = not (default or is_required or {"type": "null"} in kinds)
     if kind["type"] == "boolean" and is_box:

@@ -1,6 +1,6 @@
 """The base of the admin views in the `admin.py` of the slices."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime
 from enum import StrEnum
@@ -44,6 +44,10 @@ def _yes_or_no(value: bool) -> str:
     return gettext("Yes") if value else gettext("No")
 
 
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values))
+
+
 class AdminView(ModelView):
     """The admin's pages for one model.
 
@@ -61,6 +65,8 @@ class AdminView(ModelView):
     """Fields of the record that the edit form has as hidden fields."""
     options: ClassVar[Sequence[ExecutableOption]] = ()
     """The loader options of the relationships that are shown."""
+    references: ClassVar[Mapping[str, type["AdminView"]]] = {}
+    """The views of the records that foreign keys refer to, by their fields. `app.admin` sets it."""
     create_error_fields: ClassVar[ErrorFields] = {}
     """The fields that domain errors are shown beside when a record is created."""
 
@@ -71,6 +77,7 @@ class AdminView(ModelView):
         bool: _check_mark,
         date: format_day,
         datetime: time_tag,
+        list: _listed,
         StrEnum: choice_label,
     }
     column_type_formatters_detail: ClassVar = column_type_formatters | {bool: _yes_or_no}
@@ -147,7 +154,9 @@ class AdminView(ModelView):
         return rows[0]
 
     async def get_object_for_details(self, request: Request) -> Any:
-        return await self.get(request.path_params["pk"])
+        record = await self.get(request.path_params["pk"])
+        await self.note_names(request, [record])
+        return record
 
     async def list(self, request: Request) -> Pagination:
         """Return a page. The library's own query would sort all rows to count them."""
@@ -162,7 +171,22 @@ class AdminView(ModelView):
         ordered = self.sort_query(statement, request).order_by(*self.pk_columns)
         ordered = ordered.options(*self.options)
         rows = await self._rows(ordered.limit(size).offset((page - 1) * size))
+        await self.note_names(request, rows)
         return Pagination(rows=[*rows], page=page, page_size=size, count=count)
+
+    async def note_names(self, request: Request, rows: Sequence[Any]) -> None:
+        """Note the names of what the rows refer to, by one statement for each foreign key.
+
+        The name of a record is the first field that its view is searched by, or else its key.
+        """
+        request.state.referred_to = referred_to = dict[str, tuple[str, dict[Any, str]]]()
+        async with self.session_maker() as session:
+            for field, view in self.references.items():
+                (key,) = view.pk_columns
+                name = getattr(view.model, str(next(iter(view.column_searchable_list), key.name)))
+                pks = {getattr(row, field) for row in rows} - {None}
+                found = await session.execute(select(key, name).where(key.in_(pks)))
+                referred_to[field] = view.identity, {pk: str(text) for pk, text in found}
 
     async def pages(self, request: Request) -> AsyncIterator[Sequence[Any]]:
         """Yield all rows that match the list's filters, for `app.core.http.export`."""

@@ -15,6 +15,7 @@ async def test_admin_lists_attachments_with_links(
         assert response.status_code == 200
         path = f"/items/{item['id']}/attachments"
         assert f'<a href="{path}/1/file">&lt;lamp&gt;.txt</a>' in response.text
-        assert f'<a href="{path}">{item["id"]}</a>' in response.text
+        link = f'<a href="http://localhost/admin/item/details/{item["id"]}">{item["name"]}</a>'
+        assert link in response.text
     assert (await admin.get(f"{path}/1/file")).content == TEXT
     assert (await admin.get("/admin/attachment/create")).status_code == 403

@@ -30,7 +30,13 @@ async def test_details_show_the_lines(admin: httpx.AsyncClient, ann: Person) -> 
     page = await admin.get(f"/admin/order/details/{order['id']}")
     assert page.status_code == 200
     assert "<b>Desk" not in page.text
-    for words in ("3 x Lamp at 19.99: 59.97", "1 x <b>Desk at 5.00: 5.00", "64.97", "Ring twice."):
+    link = '<a href="http://localhost/admin/item/details/{}">{}</a>'
+    for words in (
+        f"3 x {link.format(lamp['id'], 'Lamp')} at 19.99: 59.97",
+        f"1 x {link.format(evil['id'], '<b>Desk')} at 5.00: 5.00",
+        "64.97",
+        "Ring twice.",
+    ):
         assert words in unescape(page.text)
 
 
