@@ -21,14 +21,14 @@ back_up() {
 }
 
 restore() {
-  # All of the archive is read before anything is changed, and then in one transaction.
-  pg_restore --no-owner --no-privileges --file=restore.sql.partial "$1.dump"
+  # The archive is read before the database is changed, which is one transaction.
+  trap 'rm -f restore.sql' EXIT
+  pg_restore --no-owner --no-privileges --file=restore.sql "$1.dump"
   tar -C "$files" -xzf "$1.files.tar.gz"
   # Without the tables of later migrations, which the next upgrade makes again.
   psql --quiet --no-psqlrc --single-transaction --set=ON_ERROR_STOP=1 --output=/dev/null \
-    --command="SET client_min_messages = warning" \
-    --command="DROP SCHEMA public CASCADE; CREATE SCHEMA public" --file=restore.sql.partial
-  rm restore.sql.partial
+    --command="SET client_min_messages = warning; SET lock_timeout = '10s'" \
+    --command="DROP SCHEMA public CASCADE; CREATE SCHEMA public" --file=restore.sql
   echo "Restored $1"
 }
 

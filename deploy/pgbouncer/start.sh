@@ -1,4 +1,4 @@
 # The password is for clients, and for PostgreSQL as well. A quotation mark in it is doubled.
 umask 077
 printf '"app" "%s"\n' "$(printf %s "$POSTGRES_PASSWORD" | sed 's/"/""/g')" > /tmp/users.txt
-exec /usr/sbin/pgbouncer --quiet /pgbouncer.ini
+exec /usr/sbin/pgbouncer /pgbouncer.ini

@@ -74,8 +74,8 @@ class DisconnectWatch:
         self._receive_task.add_done_callback(self._on_message)
 
     def _on_message(self, receive_task: asyncio.Task[Message]) -> None:
-        if self._task is None or receive_task.cancelled() or receive_task.exception():
-            return  # The request has ended, or the application gets the error when it receives.
+        if receive_task.cancelled() or receive_task.exception() or self._task is None:
+            return  # The application gets the error when it receives, or the request has ended.
         message = receive_task.result()
         if message["type"] == "http.request":
             if not message.get("more_body"):
