@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from app.core.config import Settings, get_settings
 from app.discovery import optional
-from tests.accounts.conftest import Authenticator, authenticator
+from tests.accounts.conftest import Authenticator, authenticator, verify_address
 from tests.conftest import PASSWORD, Person, browser_of, client_of, make_settings, running
 from tests.slices import needs
 
@@ -184,8 +184,9 @@ async def test_wrong_password_sets_no_cookie(script: httpx.AsyncClient, ann: Per
 
 
 async def test_second_factor_completes_the_sign_in(
-    script: httpx.AsyncClient, ann: Person, authenticator: Authenticator
+    app: FastAPI, script: httpx.AsyncClient, ann: Person, authenticator: Authenticator
 ) -> None:
+    await verify_address(app, ann)
     await authenticator.set_up(ann)
     required = await sign_in(script, ann)
     assert (required.status_code, required.json()["error"]) == (400, "second_factor_required")

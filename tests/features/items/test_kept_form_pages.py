@@ -5,6 +5,7 @@ import pyotp
 import pytest
 from fastapi import FastAPI
 
+from tests.accounts.conftest import verify_address
 from tests.conftest import PASSWORD, Person, sign_in
 from tests.features.items.test_crud import make
 from tests.forms import form_of
@@ -71,8 +72,9 @@ async def test_form_is_shown_again_after_its_session_has_ended(
 
 
 async def test_long_form_survives_a_sign_in_with_a_second_factor(
-    browser: httpx.AsyncClient, ann: Person
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person
 ) -> None:
+    await verify_address(app, ann)
     recovery_code = await set_up_second_factor(ann)
     await sign_in_with(browser, ann, recovery_code[0])
     form = form_of(await browser.get("/items/new")) | {"name": "긴 글", "description": 9000 * "한"}
