@@ -33,7 +33,7 @@ COPY = "copy"
 TESTED_IN_FULL = ("items", "pages")
 # No code names these features: what takes notice is what goes through all of them.
 LEAVES = ("attachments", "graphql", "identities", "lab", "orders", "passkeys", "webhooks")
-UNCONCERNED = ("tests/core", "tests/faults", "tests/features")
+UNCONCERNED = ("tests/core", "tests/faults", "tests/features", "tests/security")
 MAKE = ("make", "--silent", "--old-file=install")
 PYTEST = (".venv/bin/pytest", "-q", "-m", "not slow")
 FIRST_CASES = {"TEST_FIRST_CASES": "true"}
