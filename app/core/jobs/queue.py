@@ -191,6 +191,30 @@ class JobQueue:
         found = await self._session.execute(statement)
         return Counter({lane: count for lane, count in found if lane is not None})
 
+    async def hasten(self, lane: str) -> Sequence[Sequence[Argument]]:
+        """Make the jobs of a lane due that were queued for later, and return their arguments.
+
+        Jobs that have been leased before are left alone, since one may be running.
+        """
+        now = utc_now()
+        waiting = select(QueuedJob.id).where(
+            QueuedJob.lane == lane,
+            ~QueuedJob.has_failed,
+            QueuedJob.attempts == 0,
+            QueuedJob.run_at > now,
+        )
+        statement = (
+            update(QueuedJob)
+            # A locked job has just become due: to wait for its runner could be a deadlock.
+            .where(QueuedJob.id.in_(waiting.with_for_update(skip_locked=True)))
+            .values(run_at=now)
+            .returning(QueuedJob.arguments)
+        )
+        hastened = (await self._session.scalars(statement)).all()
+        if hastened:
+            Events(self._session).record(JobQueued())
+        return hastened
+
 
 class JobRepository(Repository[QueuedJob]):
     """The queries by which runners and commands use the queue."""

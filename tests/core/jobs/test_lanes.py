@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
 
+from app.core.database.models import utc_now
 from app.core.jobs import lanes
 from app.core.jobs.lanes import MAX_RUNNING_LANES, MAX_SLOW_LANES, LaneMemory
-from app.core.jobs.queue import Call, JobQueue
+from app.core.jobs.queue import Call, JobQueue, QueuedJob
 from app.core.jobs.runner import JobRunner
 from app.resources import Resources
-from tests.core.jobs.test_runner import runner_of
+from tests.core.jobs.test_runner import queued, runner_of
 from tests.waiting import run_pending_tasks
 
 
@@ -108,3 +111,17 @@ def test_memory_forgets_the_lane_that_was_noted_longest_ago(
     for lane in ("a", "b", "a", "c"):
         memory.note(lane, 0)
     assert memory.free([]).quick == ["a", "c"]
+
+
+async def test_only_jobs_of_the_lane_that_never_ran_are_hastened(app: FastAPI) -> None:
+    later = utc_now() + timedelta(hours=1)
+    values = {"name": "wait", "lane": "a", "created_at": later, "run_at": later}
+    states: list[dict[str, Any]] = [{}, {"attempts": 1}, {"has_failed": True}, {"lane": "b"}]
+    database = app.state.resources.database
+    async with database.transaction() as session:
+        for number, state in enumerate(states):
+            session.add(QueuedJob(**values | state, arguments=[number]))
+    async with database.transaction() as session:
+        assert await JobQueue(session).hasten("a") == [[0]]
+    jobs = await queued(app.state.resources)
+    assert [job.run_at < later for job in jobs] == [True, False, False, False]

@@ -33,6 +33,7 @@ from app.features.webhooks.schemas import (
 from app.features.webhooks.service.addresses import AddressRules, ForbiddenAddress, UnknownHost
 from app.features.webhooks.service.deliveries import (
     free_places,
+    hasten_attempts,
     payload_of,
     queue_attempt,
     queue_deliveries,
@@ -132,6 +133,7 @@ class WebhookService:
             updated = await unit.webhooks.update(webhook_id, changes, expected)
             if changes.get("is_enabled"):
                 unit.tell_change()
+                await hasten_attempts(unit.deliveries, unit.jobs, webhook_id)
             return updated
 
     async def delete(self, webhook_id: int, expected: Versions) -> None:
