@@ -127,7 +127,8 @@ class WebhookService:
         if "is_enabled" in changes:
             changes["disabled_reason"] = None
         if changes.get("is_enabled"):
-            changes |= {"failing_since": None, "dropped_events": 0, "last_dropped_at": None}
+            # `last_dropped_at` stays: it limits how often the owner gets a mail.
+            changes |= {"failing_since": None, "dropped_events": 0}
         async with self._units.transaction() as unit:
             await unit.webhooks.lock_owner()
             updated = await unit.webhooks.update(webhook_id, changes, expected)
