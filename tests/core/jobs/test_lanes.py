@@ -14,6 +14,7 @@ from app.core.jobs.lanes import MAX_RUNNING_LANES, MAX_SLOW_LANES, LaneMemory
 from app.core.jobs.queue import Call, JobQueue, QueuedJob
 from app.core.jobs.runner import JobRunner
 from app.resources import Resources
+from tests.conftest import counted_statements
 from tests.core.jobs.test_runner import queued, runner_of
 from tests.waiting import run_pending_tasks
 
@@ -101,6 +102,22 @@ async def test_lane_is_slow_after_a_job_that_was_not_quick(
     await jobs.enqueue(named("slow", MAX_RUNNING_LANES))
     assert len(await jobs.start()) == MAX_SLOW_LANES
     await end(jobs)
+
+
+async def test_statements_are_the_same_for_any_number_of_known_lanes(
+    app: FastAPI, jobs: Lanes
+) -> None:
+    """PostgreSQL and SQLAlchemy keep what they have prepared by the text of a statement."""
+    texts = set[frozenset[str]]()
+    for count in (1, 2, lanes.MAX_QUICK_LANES + 1):
+        for lane in named("quick", count):
+            jobs.runner._lanes.note(lane, 0)
+        await jobs.enqueue(["quick 0"])
+        async with counted_statements(app) as statements:
+            await jobs.runner._start_due_jobs()
+        texts.add(frozenset(statements))
+        await end(jobs)
+    assert len(texts) == 1
 
 
 def test_memory_forgets_the_lane_that_was_noted_longest_ago(
