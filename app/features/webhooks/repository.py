@@ -150,9 +150,14 @@ class DeliveryUnit:
         )
 
     async def disable(self, owner_ids: Collection[int]) -> None:
-        statement = update(Webhook).where(Webhook.owner_id.in_(owner_ids), Webhook.is_enabled)
+        enabled = select(Webhook.id).where(Webhook.owner_id.in_(owner_ids), Webhook.is_enabled)
+        # Lock in the order of SUBSCRIPTIONS. Otherwise each could wait for the other.
+        locked = enabled.order_by(Webhook.id).with_for_update(key_share=True)
+        ids = (await self._session.scalars(locked)).all()
         await self._session.execute(
-            statement.values(
+            update(Webhook)
+            .where(Webhook.id.in_(ids))
+            .values(
                 is_enabled=False,
                 disabled_reason=DisabledReason.REVOKED,
                 version=Webhook.version + 1,
