@@ -6,6 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.accounts.admin import UserAdmin
 from app.core.security.policy_headers import content_security_policy
 from tests.admin import LAMP, make_item
 from tests.conftest import Person, browser_of, counted_statements, sign_in
@@ -216,6 +217,14 @@ async def test_foreign_key_is_a_link_with_the_name_of_the_record(
     session = (await ann.client.get("/api/v1/auth/sessions")).json()[0]["id"]
     details = await admin.get(f"/admin/auth-session/details/{session}")
     assert link_to(f"user/details/{ann.id}", ann.email) in details.text
+
+
+async def test_foreign_key_to_a_record_without_a_name_shows_the_key(
+    admin: httpx.AsyncClient, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(UserAdmin, "column_searchable_list", ("full_name", "email"))
+    page = await admin.get("/admin/auth-session/list")
+    assert link_to(f"user/details/{ann.id}", str(ann.id)) in page.text
 
 
 @needs("items")

@@ -128,8 +128,8 @@ class UserRead(Output):
     is_active: bool
     is_superuser: bool = Field(examples=[False])
     picture_status: ImageStatus = Field(
-        description="Of the last upload. After `broken` or `too_many_pixels`, the account has the "
-        "picture of before.",
+        description="The state of the last uploaded picture. After `broken` or `too_many_pixels`, "
+        "the account has the picture of before.",
         examples=["ready"],
     )
     created_at: datetime

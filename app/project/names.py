@@ -203,6 +203,12 @@ def check_resource(resource: Resource, targets: Mapping[str, Target], root: Path
                 f"The name {constraint} of a constraint has more than {MAX_IDENTIFIER} characters:"
                 " choose shorter names."
             )
+    in_code = [each.referred for each in resource.all_references]
+    in_forms = [each.choice_key for each in resource.all_references]
+    for names_used in (in_code, in_forms):
+        for word in names_used:
+            if names_used.count(word) > 1:
+                raise FieldError(f"Two references lead to the name {word!r}: rename one of them.")
     models = {target.model for target in targets.values()}
     for model in (resource.Name, *(child.Name for child in resource.children)):
         if model in models:

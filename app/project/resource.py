@@ -146,8 +146,8 @@ class Column:
         self.alias = (alias if alias not in SCHEMA_NAMES else f"{owner}{alias}") * bool(
             self.alias_type
         )
-        # Of a reference: the ends of the names of its methods, the key of its choices, the select
-        # element of the form, and where the body of a request has it.
+        # A reference has methods whose names end in `referred`, choices with the key `choice_key`,
+        # the select element `element` in the form, and the place `in_body` in a request's body.
         self.referred = f"{singular_of(children)}_{self.plural}" if children else self.plural
         self.choice_key = f"{children}_{self.column}" if children else self.column
         self.element = f"{children}-0-{self.column}" if children else self.column

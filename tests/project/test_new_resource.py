@@ -206,6 +206,11 @@ def test_generated_code_has_no_unknown_name_and_no_unused_import(
         (["gadget", "a:many(b:ref(nothing))"], "b: there is no table 'nothing' to refer to"),
         (["gadget", "a:many(b:int, row_order:int)"], "every resource has it already"),
         (["abcdefghijklmnopq", "a:many(abcdefghijklmnopqrst:int unique)"], "of a constraint has"),
+        (
+            ["gadget", "line_item:ref(users)", "lines:many(item:ref(users))"],
+            "the name 'line_items'",
+        ),
+        (["gadget", "lines_item:ref(users)", "lines:many(item:ref(users))"], "'lines_item_id'"),
         (["gadget", "a:int", "b:many(id:int)"], "every resource has it already"),
         (["abcdefghijklmnop", "abcdefghijklmnopqrstuvwxy:str"], "characters together"),
     ],

@@ -6,7 +6,7 @@ from typing import NamedTuple
 MAX_RUNNING_LANES = 20
 MAX_SLOW_LANES = 10  # of these
 QUICK_SECONDS = 1
-MAX_QUICK_LANES = 1_000
+MAX_QUICK_LANES = 100
 
 
 class FreeLanes(NamedTuple):

@@ -37,11 +37,12 @@ from app.core.database.models import Base, Id, UtcDateTime, utc_now
 from app.core.database.queries import Query
 from app.core.database.repository import Repository
 from app.core.database.session import Session
-from app.core.jobs.lanes import FreeLanes
+from app.core.jobs.lanes import MAX_QUICK_LANES, MAX_RUNNING_LANES, FreeLanes
 
 QUEUED_TOPIC = "jobs"
 MAX_ERROR = 2000
 MAX_COUNTED = 10_000
+NO_LANE = ""  # No lane has this name.
 Argument = int | str
 
 
@@ -132,12 +133,18 @@ ENQUEUE = Query(
 
 
 def is_quick(lanes: FreeLanes) -> ColumnElement[bool]:
-    return QueuedJob.lane.in_(lanes.quick)
+    return QueuedJob.lane.in_(padded(lanes.quick, MAX_QUICK_LANES))
 
 
 def is_slow(lanes: FreeLanes) -> ColumnElement[bool]:
     others = [*lanes.quick, *lanes.busy]
-    return and_(QueuedJob.lane.is_not(None), QueuedJob.lane.not_in(others))
+    known = padded(others, MAX_QUICK_LANES + MAX_RUNNING_LANES)
+    return and_(QueuedJob.lane.is_not(None), QueuedJob.lane.not_in(known))
+
+
+def padded(lanes: Collection[str], length: int) -> list[str]:
+    """Return the lanes in a list of a fixed length, so that a statement has one text only."""
+    return [*lanes, *[NO_LANE] * (length - len(lanes))]
 
 
 class JobQueue:
@@ -190,6 +197,30 @@ class JobQueue:
         statement = statement.where(QueuedJob.lane.in_(lanes), ~QueuedJob.has_failed)
         found = await self._session.execute(statement)
         return Counter({lane: count for lane, count in found if lane is not None})
+
+    async def hasten(self, lane: str) -> Sequence[Sequence[Argument]]:
+        """Make the jobs of a lane due that were queued for later, and return their arguments.
+
+        Jobs that have been leased before are left alone, since one may be running.
+        """
+        now = utc_now()
+        waiting = select(QueuedJob.id).where(
+            QueuedJob.lane == lane,
+            ~QueuedJob.has_failed,
+            QueuedJob.attempts == 0,
+            QueuedJob.run_at > now,
+        )
+        statement = (
+            update(QueuedJob)
+            # A locked job has just become due: to wait for its runner could be a deadlock.
+            .where(QueuedJob.id.in_(waiting.with_for_update(skip_locked=True)))
+            .values(run_at=now)
+            .returning(QueuedJob.arguments)
+        )
+        hastened = (await self._session.scalars(statement)).all()
+        if hastened:
+            Events(self._session).record(JobQueued())
+        return hastened
 
 
 class JobRepository(Repository[QueuedJob]):

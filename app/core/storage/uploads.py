@@ -44,7 +44,7 @@ NOT_IN_NAMES = re.compile(
 
 
 class ImageStatus(StrEnum):
-    """What has become of an uploaded image."""
+    """The state of an image's processing after its upload."""
 
     NONE = "none"
     PENDING = "pending"

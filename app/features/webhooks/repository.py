@@ -92,6 +92,14 @@ class DeliveryRepository(Repository[WebhookDelivery]):
         statement = select(WebhookDelivery).where(WebhookDelivery.message_id == message_id)
         return await self.one_or_none(statement)
 
+    async def note_due(self, message_ids: Collection[str]) -> None:
+        """Note that the next attempts of pending deliveries are due now."""
+        statement = update(WebhookDelivery).where(
+            WebhookDelivery.message_id.in_(message_ids),
+            WebhookDelivery.status == DeliveryStatus.PENDING,
+        )
+        await self._session.execute(statement.values(next_attempt_at=utc_now()))
+
     def _of(self, webhook_id: int, status: DeliveryStatus | None = None) -> Select[WebhookDelivery]:
         statement = select(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook_id)
         return statement if status is None else statement.where(WebhookDelivery.status == status)
@@ -142,9 +150,14 @@ class DeliveryUnit:
         )
 
     async def disable(self, owner_ids: Collection[int]) -> None:
-        statement = update(Webhook).where(Webhook.owner_id.in_(owner_ids), Webhook.is_enabled)
+        enabled = select(Webhook.id).where(Webhook.owner_id.in_(owner_ids), Webhook.is_enabled)
+        # Lock in the order of SUBSCRIPTIONS. Otherwise each could wait for the other.
+        locked = enabled.order_by(Webhook.id).with_for_update(key_share=True)
+        ids = (await self._session.scalars(locked)).all()
         await self._session.execute(
-            statement.values(
+            update(Webhook)
+            .where(Webhook.id.in_(ids))
+            .values(
                 is_enabled=False,
                 disabled_reason=DisabledReason.REVOKED,
                 version=Webhook.version + 1,

@@ -177,7 +177,8 @@ class AdminView(ModelView):
     async def note_names(self, request: Request, rows: Sequence[Any]) -> None:
         """Note the names of what the rows refer to, by one statement for each foreign key.
 
-        The name of a record is the first field that its view is searched by, or else its key.
+        The name of a record is the first field that its view is searched by, or else its key. A
+        record without a name is left out.
         """
         request.state.referred_to = referred_to = dict[str, tuple[str, dict[Any, str]]]()
         async with self.session_maker() as session:
@@ -186,7 +187,7 @@ class AdminView(ModelView):
                 name = getattr(view.model, str(next(iter(view.column_searchable_list), key.name)))
                 pks = {getattr(row, field) for row in rows} - {None}
                 found = await session.execute(select(key, name).where(key.in_(pks)))
-                referred_to[field] = view.identity, {pk: str(text) for pk, text in found}
+                referred_to[field] = view.identity, {pk: str(text) for pk, text in found if text}
 
     async def pages(self, request: Request) -> AsyncIterator[Sequence[Any]]:
         """Yield all rows that match the list's filters, for `app.core.http.export`."""

@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
 
+from app.core.database.models import utc_now
 from app.core.jobs import lanes
 from app.core.jobs.lanes import MAX_RUNNING_LANES, MAX_SLOW_LANES, LaneMemory
-from app.core.jobs.queue import Call, JobQueue
+from app.core.jobs.queue import Call, JobQueue, QueuedJob
 from app.core.jobs.runner import JobRunner
 from app.resources import Resources
-from tests.core.jobs.test_runner import runner_of
+from tests.conftest import counted_statements
+from tests.core.jobs.test_runner import queued, runner_of
 from tests.waiting import run_pending_tasks
 
 
@@ -100,6 +104,22 @@ async def test_lane_is_slow_after_a_job_that_was_not_quick(
     await end(jobs)
 
 
+async def test_statements_are_the_same_for_any_number_of_known_lanes(
+    app: FastAPI, jobs: Lanes
+) -> None:
+    """PostgreSQL and SQLAlchemy keep what they have prepared by the text of a statement."""
+    texts = set[frozenset[str]]()
+    for count in (1, 2, lanes.MAX_QUICK_LANES + 1):
+        for lane in named("quick", count):
+            jobs.runner._lanes.note(lane, 0)
+        await jobs.enqueue(["quick 0"])
+        async with counted_statements(app) as statements:
+            await jobs.runner._start_due_jobs()
+        texts.add(frozenset(statements))
+        await end(jobs)
+    assert len(texts) == 1
+
+
 def test_memory_forgets_the_lane_that_was_noted_longest_ago(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -108,3 +128,17 @@ def test_memory_forgets_the_lane_that_was_noted_longest_ago(
     for lane in ("a", "b", "a", "c"):
         memory.note(lane, 0)
     assert memory.free([]).quick == ["a", "c"]
+
+
+async def test_only_jobs_of_the_lane_that_never_ran_are_hastened(app: FastAPI) -> None:
+    later = utc_now() + timedelta(hours=1)
+    values = {"name": "wait", "lane": "a", "created_at": later, "run_at": later}
+    states: list[dict[str, Any]] = [{}, {"attempts": 1}, {"has_failed": True}, {"lane": "b"}]
+    database = app.state.resources.database
+    async with database.transaction() as session:
+        for number, state in enumerate(states):
+            session.add(QueuedJob(**values | state, arguments=[number]))
+    async with database.transaction() as session:
+        assert await JobQueue(session).hasten("a") == [[0]]
+    jobs = await queued(app.state.resources)
+    assert [job.run_at < later for job in jobs] == [True, False, False, False]

@@ -67,6 +67,14 @@ async def test_webhook_is_created_read_changed_and_deleted(app: FastAPI, ann: Pe
     assert (await ann.client.get(path)).status_code == 404
 
 
+async def test_webhook_is_sent_to_a_client_that_knows_its_version(ann: Person) -> None:
+    """Dropped events and failures change it without a new version."""
+    webhook = await make(ann, URL)
+    known = {"If-None-Match": f'"{webhook["version"]}"'}
+    response = await ann.client.get(f"{WEBHOOKS}/{webhook['id']}", headers=known)
+    assert (response.status_code, response.headers["ETag"]) == (200, known["If-None-Match"])
+
+
 @pytest.mark.parametrize(
     ("url", "detail"),
     [

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import update
 
 from app.core.database.models import utc_now
 from app.core.jobs.queue import QueuedJob
@@ -63,7 +64,7 @@ async def test_places_are_free_again_once_deliveries_are_sent(
     url = f"{WEBHOOKS}/{webhook['id']}"
     assert (await read(ann, webhook))["dropped_events"] == 2
     saved = (await ann.client.patch(url, json={"is_enabled": True})).json()
-    assert (saved["dropped_events"], saved["last_dropped_at"]) == (0, None)
+    assert saved["dropped_events"] == 0
 
 
 async def test_deliveries_that_wait_for_another_attempt_take_places(
@@ -75,6 +76,46 @@ async def test_deliveries_that_wait_for_another_attempt_take_places(
     await resources_of(app).jobs.drain()
     await record(app, thing_event(ann.id))
     assert (await read(ann, webhook))["dropped_events"] == 1
+
+
+async def fill(app: FastAPI, ann: Person, receiver: Receiver) -> str:
+    """Make a webhook whose deliveries all wait for another attempt, and return its URL."""
+    webhook = await make(ann, receiver.url)
+    receiver.responses = [500] * MAX_WAITING
+    await record(app, *(thing_event(ann.id, number) for number in range(MAX_WAITING)))
+    await resources_of(app).jobs.drain()
+    assert len(receiver.requests) == MAX_WAITING
+    return f"{WEBHOOKS}/{webhook['id']}"
+
+
+async def test_enabling_a_webhook_makes_its_waiting_deliveries_due(
+    app: FastAPI, ann: Person, receiver: Receiver
+) -> None:
+    url = await fill(app, ann, receiver)
+    await ann.client.patch(url, json={"description": "A lamp"})
+    await resources_of(app).jobs.drain()
+    assert len(receiver.requests) == MAX_WAITING
+    await ann.client.patch(url, json={"is_enabled": True})
+    rows = await stored(app, WebhookDelivery)
+    assert all(row.next_attempt_at <= utc_now() for row in rows)
+    await resources_of(app).jobs.drain()
+    assert len(receiver.requests) == 2 * MAX_WAITING
+    assert (await ann.client.post(f"{url}/test")).status_code == 202
+
+
+@pytest.mark.parametrize(("minutes", "sent"), [(29, 1), (30, MAX_WAITING)])
+async def test_first_success_after_an_outage_makes_the_waiting_deliveries_due(
+    app: FastAPI, ann: Person, receiver: Receiver, minutes: int, sent: int
+) -> None:
+    """After a short outage they keep their pauses, which are as short."""
+    await fill(app, ann, receiver)
+    await change_webhooks(app, failing_since=utc_now() - timedelta(minutes=minutes))
+    first, *_ = await stored(app, QueuedJob)
+    async with resources_of(app).database.transaction() as session:
+        due = update(QueuedJob).where(QueuedJob.id == first.id)
+        await session.execute(due.values(run_at=utc_now()))
+    await resources_of(app).jobs.drain()
+    assert len(receiver.requests) == MAX_WAITING + sent
 
 
 async def test_concurrent_transactions_do_not_exceed_the_bound(
@@ -100,7 +141,12 @@ async def test_owner_gets_one_mail_when_events_are_dropped(
     for content in (part.get_content() for part in message.iter_parts()):
         assert receiver.url in content
         assert "/webhooks/1/deliveries" in content
+        assert "/webhooks/1/edit" in content
         assert "4 deliveries to it are waiting" in content
+    await ann.client.patch(f"{WEBHOOKS}/1", json={"is_enabled": True})
+    await record(app, *events)
+    assert (await read(ann, {"id": 1}))["dropped_events"] == 1
+    assert await outbox.to() == [(ann.email, "webhook_full")]
     await change_webhooks(app, last_dropped_at=utc_now() - timedelta(days=1))
     await record(app, *events)
     assert await outbox.to() == [(ann.email, "webhook_full")] * 2

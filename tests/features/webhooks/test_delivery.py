@@ -3,12 +3,14 @@
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import select, text, update
 from standardwebhooks import WebhookVerificationError
 
 from app.core.database.models import utc_now
@@ -19,7 +21,7 @@ from app.core.jobs.queue import QueuedJob
 from app.features.webhooks.dependencies import build_service
 from app.features.webhooks.jobs import delete_old_webhook_deliveries, send_webhook
 from app.features.webhooks.models import Webhook, WebhookDelivery
-from app.features.webhooks.repository import SUBSCRIPTIONS
+from app.features.webhooks.repository import SUBSCRIPTIONS, DeliveryUnit
 from app.features.webhooks.schemas import WebhookCreate, WebhookUpdate
 from app.features.webhooks.service import client, deliveries
 from app.features.webhooks.service.client import Outcome
@@ -42,7 +44,7 @@ from tests.features.webhooks.steps import (
     thing_event,
 )
 from tests.features.webhooks.steps import deliveries as list_deliveries
-from tests.waiting import run_pending_tasks
+from tests.waiting import eventually_async, run_pending_tasks
 
 
 async def test_event_is_sent_with_a_signature_after_the_commit(
@@ -378,6 +380,45 @@ async def test_webhook_of_a_thief_gets_nothing_once_the_owner_has_the_account_ba
     (found,) = await stored(app, Webhook)
     assert (found.is_enabled, found.disabled_reason) == (False, "revoked")
     assert found.version == webhook["version"] + 1
+
+
+async def test_revocation_locks_the_webhooks_in_the_order_in_which_events_do(
+    app: FastAPI, ann: Person, receiver: Receiver
+) -> None:
+    """Otherwise each could hold a webhook that the other waits for."""
+    database = resources_of(app).database
+    if database.is_sqlite:
+        pytest.skip("SQLite locks no rows")
+    first, second = [await make(ann, receiver.url) for _ in range(2)]
+    lock = select(Webhook.id).with_for_update(nowait=True)
+    async with database.transaction() as session:
+        # A scan of the table meets the newest versions of rows last.
+        changed = update(Webhook).where(Webhook.id == first["id"]).values(language="ko")
+        await session.execute(changed)
+    async with database.transaction() as session:
+        await session.execute(lock.where(Webhook.id == first["id"]))
+        revocation = asyncio.create_task(disable(app, ann.id))
+        await eventually_async(partial(is_waiting, app))
+        await session.execute(lock.where(Webhook.id == second["id"]))
+    await revocation
+    assert not any(webhook.is_enabled for webhook in await stored(app, Webhook))
+
+
+async def disable(app: FastAPI, owner_id: int) -> None:
+    """Disable the webhooks of an owner, by a scan of the table."""
+    async with resources_of(app).database.transaction() as session:
+        for kind in ("indexscan", "bitmapscan"):
+            await session.execute(text(f"SET LOCAL enable_{kind} = off"))
+        await DeliveryUnit(session).disable([owner_id])
+
+
+async def is_waiting(app: FastAPI) -> bool:
+    count = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with resources_of(app).database.reading() as session:
+        return bool(await session.scalar(count))
 
 
 @pytest.mark.parametrize("is_new", [True, False])

@@ -160,6 +160,8 @@ async def test_page_shows_the_dropped_events(
     for path in ("deliveries", "edit"):
         page = await browser.get(f"/webhooks/1/{path}")
         assert "1,200 events were not sent, since too many deliveries were waiting." in page.text
+    await ann.client.patch("/api/v1/webhooks/1", json={"is_enabled": True})
+    assert "not sent, since" not in (await browser.get("/webhooks/1/edit")).text
 
 
 async def test_sends_beyond_the_limit_show_the_page_with_the_reason(

@@ -45,6 +45,9 @@ PAUSES = (
     timedelta(hours=24),
 )
 JITTER = 0.1
+# After a shorter outage, the next attempts follow about as soon anyway. And an event that the
+# receiver alone refuses would use up its attempts while others succeed.
+LONG_OUTAGE = timedelta(minutes=30)
 MAX_WAITING = 5_000  # deliveries of a webhook; it misses what comes beyond
 FULL_MAIL_AFTER = timedelta(days=1)
 DISABLE_AFTER = timedelta(days=3)
@@ -196,7 +199,9 @@ class DeliveryService:
         delivery.error = outcome.error
         if outcome.is_success:
             delivery.status = DeliveryStatus.SUCCEEDED
-            webhook.failing_since = None
+            since, webhook.failing_since = webhook.failing_since, None
+            if since and utc_now() - since >= LONG_OUTAGE:
+                await hasten_attempts(unit.deliveries, unit.jobs, webhook.id)
             return
         delivery.status = DeliveryStatus.FAILED
         if outcome.error == DISABLED:
@@ -228,9 +233,14 @@ class DeliveryService:
             found = await unit.get_with_email(webhook_id)
         if found is not None and found[0].is_enabled:
             webhook, email = found
-            link = f"{self._site_url}/webhooks/{webhook.id}/deliveries"
+            page = f"{self._site_url}/webhooks/{webhook.id}"
             await self._mailer.send(
-                email, "webhook_full", url=webhook.url, link=link, count=MAX_WAITING
+                email,
+                "webhook_full",
+                url=webhook.url,
+                link=f"{page}/deliveries",
+                edit_link=f"{page}/edit",
+                count=MAX_WAITING,
             )
 
     async def clean_up(self) -> int:
@@ -265,6 +275,12 @@ async def queue_attempt(jobs: JobQueue, delivery: WebhookDelivery, pause: timede
     delivery.status, delivery.next_attempt_at = DeliveryStatus.PENDING, utc_now() + pause
     lane = lane_of(delivery.webhook_id)
     await jobs.enqueue(SEND, delivery.message_id, delivery.turn, delay=pause, lane=lane)
+
+
+async def hasten_attempts(deliveries: DeliveryRepository, jobs: JobQueue, webhook_id: int) -> None:
+    """Make the next attempts of the waiting deliveries of a webhook due now."""
+    if calls := await jobs.hasten(lane_of(webhook_id)):
+        await deliveries.note_due([str(message_id) for message_id, _ in calls])
 
 
 def reason_to_disable(webhook: Webhook, outcome: Outcome) -> DisabledReason | None:

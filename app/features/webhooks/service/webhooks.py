@@ -33,6 +33,7 @@ from app.features.webhooks.schemas import (
 from app.features.webhooks.service.addresses import AddressRules, ForbiddenAddress, UnknownHost
 from app.features.webhooks.service.deliveries import (
     free_places,
+    hasten_attempts,
     payload_of,
     queue_attempt,
     queue_deliveries,
@@ -126,12 +127,14 @@ class WebhookService:
         if "is_enabled" in changes:
             changes["disabled_reason"] = None
         if changes.get("is_enabled"):
-            changes |= {"failing_since": None, "dropped_events": 0, "last_dropped_at": None}
+            # `last_dropped_at` stays: it limits how often the owner gets a mail.
+            changes |= {"failing_since": None, "dropped_events": 0}
         async with self._units.transaction() as unit:
             await unit.webhooks.lock_owner()
             updated = await unit.webhooks.update(webhook_id, changes, expected)
             if changes.get("is_enabled"):
                 unit.tell_change()
+                await hasten_attempts(unit.deliveries, unit.jobs, webhook_id)
             return updated
 
     async def delete(self, webhook_id: int, expected: Versions) -> None:
