@@ -10,7 +10,8 @@ from fastapi import FastAPI
 
 from app.core.config import Settings, get_settings
 from app.discovery import optional
-from tests.accounts.conftest import Authenticator, authenticator
+from tests.accounts.conftest import CONFIRM, Authenticator, authenticator, set_age, verify_address
+from tests.accounts.test_api_keys import make_key
 from tests.conftest import PASSWORD, Person, browser_of, client_of, make_settings, running
 from tests.slices import needs
 
@@ -184,8 +185,9 @@ async def test_wrong_password_sets_no_cookie(script: httpx.AsyncClient, ann: Per
 
 
 async def test_second_factor_completes_the_sign_in(
-    script: httpx.AsyncClient, ann: Person, authenticator: Authenticator
+    app: FastAPI, script: httpx.AsyncClient, ann: Person, authenticator: Authenticator
 ) -> None:
+    await verify_address(app, ann)
     await authenticator.set_up(ann)
     required = await sign_in(script, ann)
     assert (required.status_code, required.json()["error"]) == (400, "second_factor_required")
@@ -229,8 +231,86 @@ async def test_session_is_that_of_the_pages(script: httpx.AsyncClient, ann: Pers
     assert (await script.get(ME)).status_code == 401
 
 
+async def test_superuser_has_no_such_rights_until_the_session_is_confirmed(
+    app: FastAPI, script: httpx.AsyncClient, root: Person, ann: Person
+) -> None:
+    """Neither a stolen cookie nor a browser that was left open gets around the confirmation."""
+    await sign_in(script, root)
+    assert (await script.get("/api/v1/users")).status_code == 200
+    for minutes in (16, None):
+        await set_age(app, minutes)
+        for method, path, body in (
+            ("GET", "/api/v1/users", None),
+            ("PATCH", f"/api/v1/users/{ann.id}", {"is_superuser": True}),
+            ("DELETE", f"/api/v1/users/{ann.id}", None),
+        ):
+            response = await script.request(method, path, json=body)
+            assert response.status_code == 403, method
+            assert response.json()["type"] == "/problems/password-required"
+        assert (await script.get(ME)).status_code == 200
+    confirmed = await script.post(CONFIRM, json={"current_password": PASSWORD})
+    assert confirmed.status_code == 204
+    assert (await script.get("/api/v1/users")).status_code == 200
+    await set_age(app, 16)
+    assert (await root.client.get("/api/v1/users")).status_code == 200  # by an access token
+
+
+async def test_confirmation_keeps_the_session_and_replaces_its_cookie(
+    app: FastAPI, script: httpx.AsyncClient, ann: Person
+) -> None:
+    await sign_in(script, ann)
+    stolen = dict(script.cookies)
+    confirmed = await script.post(CONFIRM, json={"current_password": PASSWORD})
+    assert confirmed.status_code == 204
+    assert "HttpOnly" in confirmed.headers["Set-Cookie"]
+    assert (await script.get(ME)).status_code == 200
+    async with browser_of(app, **JSON) as thief:
+        thief.cookies.update(stolen)
+        assert (await thief.get(ME)).status_code == 401
+
+
+async def test_confirmation_by_a_token_sets_no_cookie(
+    script: httpx.AsyncClient, ann: Person
+) -> None:
+    await sign_in(script, ann)
+    proof = {"current_password": PASSWORD}
+    confirmed = await script.post(CONFIRM, json=proof, headers=ann.client.headers)
+    assert confirmed.status_code == 204
+    assert "Set-Cookie" not in confirmed.headers
+    assert (await script.get(ME)).status_code == 200
+
+
+@needs("webhooks")
+async def test_webhook_is_made_after_a_confirmation(
+    app: FastAPI, script: httpx.AsyncClient, ann: Person
+) -> None:
+    await sign_in(script, ann)
+    await set_age(app, 16)
+    types = (await script.get("/api/v1/webhooks/event-types")).json()
+    webhook = {"url": "https://1.1.1.1/hook", "event_types": types[:1]}
+    assert (await script.post("/api/v1/webhooks", json=webhook)).status_code == 403
+    await script.post(CONFIRM, json={"current_password": PASSWORD})
+    made = await script.post("/api/v1/webhooks", json=webhook)
+    assert made.status_code == 201, made.text
+
+
+async def test_key_is_revoked_by_cookie_after_a_recent_confirmation_only(
+    app: FastAPI, script: httpx.AsyncClient, ann: Person
+) -> None:
+    """Pages ask for one as well. An access token is short-lived, and needs none."""
+    await sign_in(script, ann)
+    keys = [(await make_key(ann))["id"] for _ in range(2)]
+    await set_age(app, 16)
+    path = "/api/v1/users/me/api-keys/{}"
+    refused = await script.delete(path.format(keys[0]))
+    assert (refused.status_code, refused.json()["type"]) == (403, "/problems/password-required")
+    assert (await ann.client.delete(path.format(keys[1]))).status_code == 204
+    await script.post(CONFIRM, json={"current_password": PASSWORD})
+    assert (await script.delete(path.format(keys[0]))).status_code == 204
+
+
 async def test_sensitive_action_takes_the_password(script: httpx.AsyncClient, ann: Person) -> None:
-    """The API has no state of a recent confirmation: it takes the password in the request."""
+    """To delete the account takes the password in the request, even of a confirmed session."""
     await sign_in(script, ann)
     response = await script.request("DELETE", ME, json={"current_password": "wrong password"})
     assert response.status_code == 403
