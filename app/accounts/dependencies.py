@@ -390,7 +390,10 @@ AccountOwner = Annotated[Principal, Security(get_principal, scopes=["account"])]
 async def require_confirmed_session(
     principal: PrincipalDep, confirmations: ConfirmationServiceDep
 ) -> None:
-    """Refuse a session that was not confirmed recently, and let API keys pass."""
+    """Refuse a session that was not confirmed recently, and let API keys pass.
+
+    Security() gives it the scopes of the operation: with others, FastAPI would authenticate twice.
+    """
     await confirmations.require_recent(principal)
 
 
@@ -402,7 +405,6 @@ async def require_confirmed_browser(
         await confirmations.require_recent(principal)
 
 
-ConfirmedSession = Depends(require_confirmed_session)
 ConfirmedBrowser = Depends(require_confirmed_browser)
 UsersAdmin = Security(get_principal, scopes=["users:admin"])
 
