@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
+from limits import parse
 
 from app.core.config import Settings, get_settings
 from app.discovery import optional
@@ -176,6 +177,17 @@ async def test_other_origins_get_no_permission_to_send_the_cookie(
         response = await client.get(ME, headers={"Origin": origin})
     assert response.headers["Access-Control-Allow-Origin"] == origin
     assert "Access-Control-Allow-Credentials" not in response.headers
+
+
+async def test_requests_for_a_session_count_for_the_default_rate_limit(settings: Settings) -> None:
+    settings = settings.model_copy(update={"rate_limit_default": parse("2/hour")})
+    async with running(settings) as app, browser_of(app, **JSON) as script:
+        statuses = [(await script.delete(SESSION)).status_code for _ in range(3)]
+    assert statuses == [204, 204, 429]
+
+
+async def test_unknown_parameter_of_a_session_is_refused(script: httpx.AsyncClient) -> None:
+    assert (await script.delete(f"{SESSION}?all=true")).status_code == 422
 
 
 async def test_wrong_password_sets_no_cookie(script: httpx.AsyncClient, ann: Person) -> None:
