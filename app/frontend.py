@@ -24,8 +24,9 @@ from app.core.security.policy_headers import API, content_security_policy
 from app.discovery import optional
 
 PATH, PATH_BESIDE_PAGES = "/", "/app"
-# What Vite builds: its names have a hash of the content.
-HASHED = re.compile(r"/assets/[^/]+-[A-Za-z0-9_-]{8}\.[a-z0-9.]+")
+# Vite builds files with a hash of the content in their names. One without a digit or a capital
+# letter may as well be a word, as in `app-settings.json`.
+HASHED = re.compile(r".*/assets/[^/]+-(?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{8}\.[a-z0-9.]+")
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
 POLICY = content_security_policy(
@@ -68,7 +69,7 @@ async def set_headers(request: Request, response: Response) -> None:
     if f"{path}/".startswith(API):
         raise NotFound("Not Found")
     is_navigation = "html" in request.headers.get("Accept", "")
-    is_immutable = HASHED.search(path) and not is_navigation
+    is_immutable = HASHED.fullmatch(path) and not is_navigation
     response.headers["Cache-Control"] = IMMUTABLE if is_immutable else REVALIDATE
     response.headers["Vary"] = "Accept"
     response.headers["Content-Security-Policy"] = POLICY

@@ -22,7 +22,12 @@ AT = "/app" if optional("app.pages") else ""
 SESSION = "/api/v1/auth/session"
 ME = "/api/v1/users/me"
 INDEX, SCRIPT = "<!doctype html><title>Mine</title>", "export const answer = 42;"
-HASHED = "/assets/index-Bx3_9d-Q.js"
+HASHED = [
+    "/assets/index-Bx3_9d-Q.js",
+    "/assets/index-Bx3_9d-Q.js.map",
+    "/assets/a-b-Cd12_f-h.woff2",
+]
+UNHASHED = ["/assets/settings.js", "/assets/app-settings.json", "/assets/logo-inverted.svg"]
 JSON = {"Accept": "application/json"}
 IMMUTABLE = "public, max-age=31536000, immutable"
 
@@ -33,8 +38,8 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     (folder / "assets").mkdir()
     (folder / "index.html").write_text(INDEX)
-    (folder / HASHED.strip("/")).write_text(SCRIPT)
-    (folder / "assets/settings.js").write_text(SCRIPT)
+    for path in (*HASHED, *UNHASHED):
+        (folder / path.strip("/")).write_text(SCRIPT)
     (folder.parent / "secret.txt").write_text("hidden")
     return folder
 
@@ -77,7 +82,8 @@ async def test_path_without_a_slash_is_redirected(browser: httpx.AsyncClient) ->
 
 
 async def test_hashed_files_are_kept_and_others_revalidated(script: httpx.AsyncClient) -> None:
-    for path, expected in ((HASHED, IMMUTABLE), ("/assets/settings.js", "no-cache")):
+    expectations = dict.fromkeys(HASHED, IMMUTABLE) | dict.fromkeys(UNHASHED, "no-cache")
+    for path, expected in expectations.items():
         response = await script.get(AT + path, headers={"Accept": "*/*"})
         assert (response.status_code, response.text) == (200, SCRIPT)
         assert response.headers["Cache-Control"] == expected
@@ -107,6 +113,11 @@ async def test_api_never_answers_with_the_index(browser: httpx.AsyncClient) -> N
     response = await browser.put("/api/v1/auth/session")
     assert response.status_code == 405
     assert response.headers["Allow"] == "POST, DELETE"
+
+
+async def test_unknown_operation_is_a_problem(script: httpx.AsyncClient) -> None:
+    response = await script.get("/api/v1/none")
+    assert (response.status_code, response.json()["type"]) == (404, "/problems/not-found")
 
 
 async def test_session_of_the_front_end_reads_and_writes(
