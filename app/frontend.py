@@ -8,7 +8,6 @@ import mimetypes
 import re
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response, status
-from starlette.exceptions import HTTPException
 
 from app.accounts.dependencies import (
     BrowserServiceDep,
@@ -18,16 +17,16 @@ from app.accounts.dependencies import (
 )
 from app.accounts.schemas import SecondFactorSignIn, SignIn
 from app.core.context import route_path
-from app.core.errors import Forbidden, InvalidTokenRequest, TooManyRequests
-from app.core.http.openapi import forbid_unknown_parameters
+from app.core.errors import Forbidden, InvalidTokenRequest, NotFound, TooManyRequests
 from app.core.http.problem_kinds import problem_response
 from app.core.resources import ResourcesDep
 from app.core.security.policy_headers import API, content_security_policy
 from app.discovery import optional
 
 PATH, PATH_BESIDE_PAGES = "/", "/app"
-# What Vite builds: its names have a hash of the content.
-HASHED = re.compile(r"/assets/[^/]+-[A-Za-z0-9_-]{8}\.[a-z0-9.]+")
+# Vite builds files with a hash of the content in their names. One without a digit or a capital
+# letter may as well be a word, as in `app-settings.json`.
+HASHED = re.compile(r".*/assets/[^/]+-(?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{8}\.[a-z0-9.]+")
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
 POLICY = content_security_policy(
@@ -42,20 +41,19 @@ REFUSED = problem_response(InvalidTokenRequest, "The password or the code is wro
 TOO_MANY = problem_response(TooManyRequests, "Too many attempts")
 
 session = APIRouter(
-    prefix="/api/v1/auth/session",
+    prefix="/auth/session",
     tags=["auth"],
-    dependencies=[Depends(require_same_origin), Depends(forbid_unknown_parameters)],
+    dependencies=[Depends(require_same_origin)],
     responses=CROSS_SITE,
 )
 
 
 def add_frontend(app: FastAPI) -> None:
-    """Serve the front end at `/app`, or at `/` where the pages are deleted."""
+    """Serve the files of the front end at `/app`, or at `/` where the pages are deleted."""
     directory = app.state.settings.frontend_dir
     if directory is None:
         return
     mimetypes.init()  # At the first request for a file it would block the event loop.
-    app.include_router(session)
     files = APIRouter(dependencies=[Depends(set_headers)])
     path = PATH_BESIDE_PAGES if optional("app.pages") else PATH
     files.frontend(path, directory=directory, fallback="index.html", check_dir=True)
@@ -69,9 +67,9 @@ async def set_headers(request: Request, response: Response) -> None:
     """
     path = route_path(request.scope)
     if f"{path}/".startswith(API):
-        raise HTTPException(404)
+        raise NotFound("Not Found")
     is_navigation = "html" in request.headers.get("Accept", "")
-    is_immutable = HASHED.search(path) and not is_navigation
+    is_immutable = HASHED.fullmatch(path) and not is_navigation
     response.headers["Cache-Control"] = IMMUTABLE if is_immutable else REVALIDATE
     response.headers["Vary"] = "Accept"
     response.headers["Content-Security-Policy"] = POLICY

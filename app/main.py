@@ -85,10 +85,12 @@ def add_api(app: FastAPI, settings: Settings) -> None:
     elif settings.rate_limit_api_key:
         responses = problem_response(TooManyRequests, "Too many requests with this API key")
     # Routes are matched in their order, and the features get the most requests.
-    for module in reversed([*discover("live"), *discover("router")]):
-        app.include_router(
-            module.router, prefix="/api/v1", dependencies=dependencies, responses=responses
-        )
+    modules = reversed([*discover("live"), *discover("router")])
+    routers = [module.router for module in modules]
+    if settings.frontend_dir and (frontend := optional("app.frontend")):
+        routers.append(frontend.session)
+    for router in routers:
+        app.include_router(router, prefix="/api/v1", dependencies=dependencies, responses=responses)
 
 
 def add_metrics(app: FastAPI) -> None:

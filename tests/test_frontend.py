@@ -7,10 +7,12 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
+from limits import parse
 
 from app.core.config import Settings, get_settings
 from app.discovery import optional
-from tests.accounts.conftest import Authenticator, authenticator, verify_address
+from tests.accounts.conftest import CONFIRM, Authenticator, authenticator, set_age, verify_address
+from tests.accounts.test_api_keys import make_key
 from tests.conftest import PASSWORD, Person, browser_of, client_of, make_settings, running
 from tests.slices import needs
 
@@ -20,7 +22,12 @@ AT = "/app" if optional("app.pages") else ""
 SESSION = "/api/v1/auth/session"
 ME = "/api/v1/users/me"
 INDEX, SCRIPT = "<!doctype html><title>Mine</title>", "export const answer = 42;"
-HASHED = "/assets/index-Bx3_9d-Q.js"
+HASHED = [
+    "/assets/index-Bx3_9d-Q.js",
+    "/assets/index-Bx3_9d-Q.js.map",
+    "/assets/a-b-Cd12_f-h.woff2",
+]
+UNHASHED = ["/assets/settings.js", "/assets/app-settings.json", "/assets/logo-inverted.svg"]
 JSON = {"Accept": "application/json"}
 IMMUTABLE = "public, max-age=31536000, immutable"
 
@@ -31,8 +38,8 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     (folder / "assets").mkdir()
     (folder / "index.html").write_text(INDEX)
-    (folder / HASHED.strip("/")).write_text(SCRIPT)
-    (folder / "assets/settings.js").write_text(SCRIPT)
+    for path in (*HASHED, *UNHASHED):
+        (folder / path.strip("/")).write_text(SCRIPT)
     (folder.parent / "secret.txt").write_text("hidden")
     return folder
 
@@ -75,7 +82,8 @@ async def test_path_without_a_slash_is_redirected(browser: httpx.AsyncClient) ->
 
 
 async def test_hashed_files_are_kept_and_others_revalidated(script: httpx.AsyncClient) -> None:
-    for path, expected in ((HASHED, IMMUTABLE), ("/assets/settings.js", "no-cache")):
+    expectations = dict.fromkeys(HASHED, IMMUTABLE) | dict.fromkeys(UNHASHED, "no-cache")
+    for path, expected in expectations.items():
         response = await script.get(AT + path, headers={"Accept": "*/*"})
         assert (response.status_code, response.text) == (200, SCRIPT)
         assert response.headers["Cache-Control"] == expected
@@ -105,6 +113,11 @@ async def test_api_never_answers_with_the_index(browser: httpx.AsyncClient) -> N
     response = await browser.put("/api/v1/auth/session")
     assert response.status_code == 405
     assert response.headers["Allow"] == "POST, DELETE"
+
+
+async def test_unknown_operation_is_a_problem(script: httpx.AsyncClient) -> None:
+    response = await script.get("/api/v1/none")
+    assert (response.status_code, response.json()["type"]) == (404, "/problems/not-found")
 
 
 async def test_session_of_the_front_end_reads_and_writes(
@@ -177,6 +190,17 @@ async def test_other_origins_get_no_permission_to_send_the_cookie(
     assert "Access-Control-Allow-Credentials" not in response.headers
 
 
+async def test_requests_for_a_session_count_for_the_default_rate_limit(settings: Settings) -> None:
+    settings = settings.model_copy(update={"rate_limit_default": parse("2/hour")})
+    async with running(settings) as app, browser_of(app, **JSON) as script:
+        statuses = [(await script.delete(SESSION)).status_code for _ in range(3)]
+    assert statuses == [204, 204, 429]
+
+
+async def test_unknown_parameter_of_a_session_is_refused(script: httpx.AsyncClient) -> None:
+    assert (await script.delete(f"{SESSION}?all=true")).status_code == 422
+
+
 async def test_wrong_password_sets_no_cookie(script: httpx.AsyncClient, ann: Person) -> None:
     response = await script.post(SESSION, json={"email": ann.email, "password": "wrong password"})
     assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
@@ -230,8 +254,86 @@ async def test_session_is_that_of_the_pages(script: httpx.AsyncClient, ann: Pers
     assert (await script.get(ME)).status_code == 401
 
 
+async def test_superuser_has_no_such_rights_until_the_session_is_confirmed(
+    app: FastAPI, script: httpx.AsyncClient, root: Person, ann: Person
+) -> None:
+    """Neither a stolen cookie nor a browser that was left open gets around the confirmation."""
+    await sign_in(script, root)
+    assert (await script.get("/api/v1/users")).status_code == 200
+    for minutes in (16, None):
+        await set_age(app, minutes)
+        for method, path, body in (
+            ("GET", "/api/v1/users", None),
+            ("PATCH", f"/api/v1/users/{ann.id}", {"is_superuser": True}),
+            ("DELETE", f"/api/v1/users/{ann.id}", None),
+        ):
+            response = await script.request(method, path, json=body)
+            assert response.status_code == 403, method
+            assert response.json()["type"] == "/problems/password-required"
+        assert (await script.get(ME)).status_code == 200
+    confirmed = await script.post(CONFIRM, json={"current_password": PASSWORD})
+    assert confirmed.status_code == 204
+    assert (await script.get("/api/v1/users")).status_code == 200
+    await set_age(app, 16)
+    assert (await root.client.get("/api/v1/users")).status_code == 200  # by an access token
+
+
+async def test_confirmation_keeps_the_session_and_replaces_its_cookie(
+    app: FastAPI, script: httpx.AsyncClient, ann: Person
+) -> None:
+    await sign_in(script, ann)
+    stolen = dict(script.cookies)
+    confirmed = await script.post(CONFIRM, json={"current_password": PASSWORD})
+    assert confirmed.status_code == 204
+    assert "HttpOnly" in confirmed.headers["Set-Cookie"]
+    assert (await script.get(ME)).status_code == 200
+    async with browser_of(app, **JSON) as thief:
+        thief.cookies.update(stolen)
+        assert (await thief.get(ME)).status_code == 401
+
+
+async def test_confirmation_by_a_token_sets_no_cookie(
+    script: httpx.AsyncClient, ann: Person
+) -> None:
+    await sign_in(script, ann)
+    proof = {"current_password": PASSWORD}
+    confirmed = await script.post(CONFIRM, json=proof, headers=ann.client.headers)
+    assert confirmed.status_code == 204
+    assert "Set-Cookie" not in confirmed.headers
+    assert (await script.get(ME)).status_code == 200
+
+
+@needs("webhooks")
+async def test_webhook_is_made_after_a_confirmation(
+    app: FastAPI, script: httpx.AsyncClient, ann: Person
+) -> None:
+    await sign_in(script, ann)
+    await set_age(app, 16)
+    types = (await script.get("/api/v1/webhooks/event-types")).json()
+    webhook = {"url": "https://1.1.1.1/hook", "event_types": types[:1]}
+    assert (await script.post("/api/v1/webhooks", json=webhook)).status_code == 403
+    await script.post(CONFIRM, json={"current_password": PASSWORD})
+    made = await script.post("/api/v1/webhooks", json=webhook)
+    assert made.status_code == 201, made.text
+
+
+async def test_key_is_revoked_by_cookie_after_a_recent_confirmation_only(
+    app: FastAPI, script: httpx.AsyncClient, ann: Person
+) -> None:
+    """Pages ask for one as well. An access token is short-lived, and needs none."""
+    await sign_in(script, ann)
+    keys = [(await make_key(ann))["id"] for _ in range(2)]
+    await set_age(app, 16)
+    path = "/api/v1/users/me/api-keys/{}"
+    refused = await script.delete(path.format(keys[0]))
+    assert (refused.status_code, refused.json()["type"]) == (403, "/problems/password-required")
+    assert (await ann.client.delete(path.format(keys[1]))).status_code == 204
+    await script.post(CONFIRM, json={"current_password": PASSWORD})
+    assert (await script.delete(path.format(keys[0]))).status_code == 204
+
+
 async def test_sensitive_action_takes_the_password(script: httpx.AsyncClient, ann: Person) -> None:
-    """The API has no state of a recent confirmation: it takes the password in the request."""
+    """To delete the account takes the password in the request, even of a confirmed session."""
     await sign_in(script, ann)
     response = await script.request("DELETE", ME, json={"current_password": "wrong password"})
     assert response.status_code == 403

@@ -15,7 +15,7 @@ from app.accounts.service.attempts import Attempts
 from app.accounts.service.auth import CHALLENGE_LIFETIME, AuthService
 from app.accounts.service.browser import BrowserService, SignedIn
 from app.accounts.service.codes import SecondFactorCodes
-from app.accounts.service.confirmations import ConfirmationService
+from app.accounts.service.confirmations import ConfirmationService, not_confirmed
 from app.accounts.service.devices import LIFETIME as DEVICE_LIFETIME
 from app.accounts.service.devices import Devices
 from app.accounts.service.emails import EmailService
@@ -296,7 +296,10 @@ async def get_principal(
     token: Annotated[str | None, Depends(oauth2)],
     connection: HTTPConnection,
 ) -> Principal:
-    """Return the user of the access token or API key, which has to have the operation's scopes."""
+    """Return the user of the access token or API key, or of the front end's cookie.
+
+    They have to have the operation's scopes.
+    """
     if token is None:
         principal = await get_front_end_user(connection)
     else:
@@ -310,6 +313,7 @@ async def get_front_end_user(connection: HTTPConnection) -> Principal:
     """Return the user of the cookie, which counts only for the front end in FRONTEND_DIR.
 
     A browser sends it with the requests of other sites, too: these are told apart by their origin.
+    A superuser has the rights of one only while the session is confirmed, as in the admin.
     """
     resources = resources_of(connection)
     value = resources.accounts.session_cookie.read(connection)
@@ -318,7 +322,7 @@ async def get_front_end_user(connection: HTTPConnection) -> Principal:
         principal = await resources.accounts.browsers.authenticate(value)
     if principal is None:
         raise Unauthenticated("Not authenticated. Send an access token.", token_given=False)
-    return principal
+    return await resources.accounts.confirmations.restrict(principal)
 
 
 async def require_same_origin(request: Request) -> None:
@@ -328,10 +332,13 @@ async def require_same_origin(request: Request) -> None:
 
 
 def require_scopes(principal: Principal, *scopes: str) -> None:
-    """Raise MissingScope, or SecondFactorMissing if a second factor would give the scopes."""
+    """Raise MissingScope, or what names the way in which a superuser gets the scopes."""
     if missing := set(scopes) - principal.scopes:
-        if principal.lacks_second_factor and missing - allowed_scopes(is_superuser=False):
-            raise SecondFactorMissing
+        if missing - allowed_scopes(is_superuser=False):
+            if principal.lacks_second_factor:
+                raise SecondFactorMissing
+            if principal.lacks_confirmation:
+                raise not_confirmed()
         raise MissingScope(f"The access token lacks the scope {' '.join(sorted(missing))}.")
 
 
@@ -383,11 +390,22 @@ AccountOwner = Annotated[Principal, Security(get_principal, scopes=["account"])]
 async def require_confirmed_session(
     principal: PrincipalDep, confirmations: ConfirmationServiceDep
 ) -> None:
-    """Refuse a session that was not confirmed recently, and let API keys pass."""
-    await confirmations.require(principal)
+    """Refuse a session that was not confirmed recently, and let API keys pass.
+
+    Security() gives it the scopes of the operation: with others, FastAPI would authenticate twice.
+    """
+    await confirmations.require_recent(principal)
 
 
-ConfirmedSession = Depends(require_confirmed_session)
+async def require_confirmed_browser(
+    principal: AccountOwner, confirmations: ConfirmationServiceDep
+) -> None:
+    """Refuse a browser whose session was not confirmed recently. Access tokens end soon."""
+    if principal.is_browser:
+        await confirmations.require_recent(principal)
+
+
+ConfirmedBrowser = Depends(require_confirmed_browser)
 UsersAdmin = Security(get_principal, scopes=["users:admin"])
 
 

@@ -541,14 +541,16 @@ class SecondFactorRepository(Repository[SecondFactor]):
         return deleted is not None
 
     async def discard(self, user_id: int, since: datetime) -> None:
-        """Delete the factors that were added since a time, with the codes that came with them."""
+        """Delete the factors that were added since a time, and all recovery codes.
+
+        The codes have no time: a thief may have renewed them.
+        """
         await delete_since(self._session, factor_models(), user_id, since)
         statement = delete(SecondFactor).where(
             SecondFactor.user_id == user_id, SecondFactor.enabled_at >= since
         )
-        if await self._session.scalar(statement.returning(SecondFactor.user_id)):
-            await self.replace_codes(user_id, [])  # The app has replaced those before.
-        await self.forget_codes(user_id)
+        await self._session.execute(statement)
+        await self.replace_codes(user_id, [])
 
     async def delete_all(self, user_id: int) -> bool:
         """Delete the factors of every kind and the codes. Return False if there is no factor."""

@@ -10,11 +10,13 @@ from app.accounts.dependencies import (
     AuthServiceDep,
     ClientInfoDep,
     ConfirmationServiceDep,
+    ConfirmedBrowser,
     EmailServiceDep,
     PictureServiceDep,
     PrincipalDep,
     SecondFactorServiceDep,
     SecurityEventServiceDep,
+    SessionCookieDep,
     UsersAdmin,
     UserServiceDep,
     forbid_odd_fields,
@@ -59,6 +61,7 @@ from app.core.errors import (
     Forbidden,
     InvalidTokenRequest,
     LastSuperuser,
+    PasswordRequired,
     TooManyRequests,
 )
 from app.core.http.files import FILE_RESPONSES, send_file
@@ -130,10 +133,19 @@ async def create_token_by_code(
     responses=WRONG_CODE | TOO_MANY,
 )
 async def confirm_session(
-    data: SessionConfirmation, service: ConfirmationServiceDep, principal: PrincipalDep
+    data: SessionConfirmation,
+    service: ConfirmationServiceDep,
+    principal: PrincipalDep,
+    cookie: SessionCookieDep,
+    response: Response,
 ) -> None:
-    """Confirm the session with the password or a code, for what asks for it in the next minutes."""
-    await service.confirm_session(principal, data)
+    """Confirm the session with the password or a code, for what asks for it in the next minutes.
+
+    A browser that is signed in by a cookie gets a new one.
+    """
+    value = await service.confirm_session(principal, data)
+    if principal.is_browser:
+        cookie.write(response, value)
 
 
 @auth.post("/revoke", response_class=Response)
@@ -341,9 +353,15 @@ async def create_api_key(
     return await service.create(principal, data)
 
 
-@api_keys.delete("/{key_id}", status_code=status.HTTP_204_NO_CONTENT, response_class=Response)
+@api_keys.delete(
+    "/{key_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    responses=problem_response(PasswordRequired, "The session was not confirmed recently"),
+    dependencies=[ConfirmedBrowser],
+)
 async def revoke_api_key(key_id: UUID, service: ApiKeyServiceDep, principal: AccountOwner) -> None:
-    """Revoke an API key. It ends at once."""
+    """Revoke an API key. It ends at once. By a cookie it takes a recent confirmation."""
     await service.revoke(principal, key_id)
 
 

@@ -2,7 +2,16 @@ from datetime import datetime
 from typing import Annotated, Literal, NamedTuple, Self
 from uuid import UUID
 
-from pydantic import MISSING, AfterValidator, BaseModel, ConfigDict, EmailStr, Field, SecretStr
+from pydantic import (
+    MISSING,
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    EmailStr,
+    Field,
+    SecretStr,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from app.accounts.models import EventKind, SecurityEvent
@@ -160,6 +169,12 @@ class SessionConfirmation(Input):
 
     current_password: CurrentPassword = SecretStr("")
     code: Code | MISSING = MISSING
+
+    @model_validator(mode="after")
+    def check_one(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            raise PydanticCustomError("one_proof", "Send either the password or a code.")
+        return self
 
 
 class CodeConfirmation(Input):

@@ -115,7 +115,7 @@ class PasswordRequired(Forbidden):
 
 
 class FactorRequired(Forbidden):
-    """The password does not do: the account has a second factor, which was used too long ago."""
+    """The password is not enough: the account has a second factor, used too long ago."""
 
     kind = "factor-required"
 

@@ -1,6 +1,7 @@
 """Confirmation of a session in the API. tests/accounts/test_admin_confirmation.py has the pages."""
 
 import httpx
+import pytest
 from fastapi import FastAPI
 from sqlalchemy import select
 
@@ -53,6 +54,14 @@ async def test_code_confirms_what_takes_the_second_factor_too(
     assert await confirmed(app) == [(True, True)]
     again = await ann.client.post(CONFIRM, json={"code": authenticator.code()})
     assert again.status_code == 403
+
+
+@pytest.mark.parametrize("proof", [{}, {"current_password": PASSWORD, "code": "123456"}])
+async def test_confirmation_takes_either_the_password_or_a_code(
+    app: FastAPI, ann: Person, proof: dict[str, str]
+) -> None:
+    assert (await ann.client.post(CONFIRM, json=proof)).status_code == 422
+    assert [kind for kind, *_ in await facts(app) if kind == "password_check"] == []
 
 
 async def test_key_confirms_nothing(app: FastAPI, ann: Person) -> None:

@@ -18,7 +18,7 @@ from app.web.parts import page_parts
 from app.web.rendering import render
 
 NEXT, REPEATS, CODE = "confirm_next", "confirm_repeats", "confirm_code"
-FACTOR = "confirm_factor"  # the password does not do
+FACTOR = "confirm_factor"  # the password is not enough
 
 router = APIRouter()
 

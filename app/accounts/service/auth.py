@@ -360,7 +360,8 @@ class AuthService:
     ) -> TokenRead:
         session = self.new_session(user, scopes, client, by_factor=by_factor)
         # An access token is valid for about as long as a confirmation: a stolen one would be
-        # confirmed. So clients of the API confirm by themselves.
+        # confirmed. So clients of the API confirm by themselves. A second factor of the sign-in
+        # counts as used: whatever takes one in the API takes the password as well.
         session.confirmed_at = None
         await self.add_session(accounts, session)
         refresh_token = await self._issue_refresh_token(accounts, session)

@@ -1,6 +1,7 @@
 """Confirmations: a user proves again to be there, before sensitive actions of a session."""
 
 import secrets
+from dataclasses import replace
 from datetime import timedelta
 
 from pydantic import SecretStr
@@ -8,6 +9,7 @@ from pydantic import SecretStr
 from app.accounts.models import EventKind
 from app.accounts.repository import Accounts
 from app.accounts.schemas import SessionConfirmation
+from app.accounts.scopes import allowed_scopes
 from app.accounts.service.auth import Prove
 from app.accounts.service.codes import SecondFactorCodes
 from app.accounts.service.passwords import AccountPasswords, found, wrong_password
@@ -48,30 +50,39 @@ class ConfirmationService:
         async with self._accounts.reading() as accounts:
             return await self._lacks_factor(accounts, principal)
 
-    async def require(self, principal: Principal) -> None:
+    async def restrict(self, principal: Principal) -> Principal:
+        """Return a superuser whose session was not confirmed recently as an ordinary user."""
+        if not principal.is_superuser or await self.is_recent(principal):
+            return principal
+        scopes = principal.scopes & allowed_scopes(is_superuser=False)
+        return replace(principal, scopes=scopes, is_superuser=False, lacks_confirmation=True)
+
+    async def require_recent(self, principal: Principal) -> None:
         """Raise PasswordRequired for a session that was not confirmed recently.
 
         An API key acts without its owner, who confirmed when the key was made.
         """
         if not principal.is_api_key and not await self.is_recent(principal):
-            raise PasswordRequired("Confirm with POST /api/v1/auth/confirm, then try again.")
+            raise not_confirmed()
 
     async def require_factor(self, accounts: Accounts, principal: Principal) -> None:
         """Raise FactorRequired if the account has a second factor that was not used recently.
 
-        Otherwise whoever has the password and a session would get around the factor by another.
+        Otherwise a person who has the password and a session would get around it by another factor.
         """
         if await self._lacks_factor(accounts, principal):
             raise FactorRequired
 
-    async def confirm_session(self, principal: Principal, data: SessionConfirmation) -> None:
-        """Confirm the session of a client of the API. Raise Forbidden when it is wrong."""
+    async def confirm_session(self, principal: Principal, data: SessionConfirmation) -> str:
+        """Confirm the session of a client of the API, and return a new cookie for a browser.
+
+        Raise Forbidden when the password or the code is wrong.
+        """
         if principal.is_api_key:
             raise Forbidden("An API key has nothing to confirm.")
         if isinstance(data.code, SecretStr):
-            await self.confirm_by_code(principal, data.code)
-        else:
-            await self.confirm(principal, data.current_password)
+            return await self.confirm_by_code(principal, data.code)
+        return await self.confirm(principal, data.current_password)
 
     async def confirm(self, principal: Principal, password: SecretStr) -> str:
         """Note that the user has entered the password, and return a new cookie for a browser.
@@ -114,3 +125,7 @@ class ConfirmationService:
             return False
         since = utc_now() - self._lifetime
         return not await accounts.sessions.is_confirmed(principal.session_id, since, by_factor=True)
+
+
+def not_confirmed() -> PasswordRequired:
+    return PasswordRequired("Confirm with POST /api/v1/auth/confirm, then try again.")

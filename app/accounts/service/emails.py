@@ -97,9 +97,10 @@ class EmailService:
     async def undo_change(self, data: EmailUndo, client: ClientInfo) -> None:
         """Give an account its old address back. Raise Invalid, or Conflict when it is taken.
 
-        It ends every session and API key, and discards the password and what was added since a
-        while before the change, to sign in or as a second factor: whoever changed the address knew
-        the password, and may have added others. What the owner has had for longer stays.
+        It ends every session and API key, and discards the password, the recovery codes and what
+        was added within three days before the change or after it, to sign in or as a second factor:
+        the person who changed the address knew the password, and may have added others. What the
+        owner has had for longer stays.
         """
         await self._attempts.mail_token(client.network)
         token_hash = digest(data.token.get_secret_value())
@@ -143,7 +144,7 @@ class EmailService:
             await accounts.sessions.end_all(user.id, by=user.id)
             await accounts.api_keys.revoke_all(user.id, by=user.id)
             accounts.security_events.record(EventKind.PASSWORD_RESET, user.id, by=user.id)
-            # And a change of the address, by whoever knew the old password.
+            # And a change of the address, by a person who knew the old password.
             await self.forget(accounts, user.id)
             await accounts.jobs.enqueue(
                 "send_notice", "password_changed", user.email, current_language().tag

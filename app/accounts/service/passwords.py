@@ -77,8 +77,8 @@ def found(user: User | None, who: int | str) -> User:
 def require_verified(user: User) -> None:
     """Raise Forbidden without a confirmed address.
 
-    Otherwise whoever signs up with the address of somebody else could keep a way into the account
-    that its owner takes over by mail, or keep the owner out.
+    Otherwise a person who signs up with the address of somebody else could keep a way into the
+    account that its owner takes over by mail, or keep the owner out.
     """
     if not user.is_verified:
         raise Forbidden("Confirm your email address first.")

@@ -34,6 +34,11 @@ class Principal:
     profile: Profile | None = None  # only for a browser's session
     is_api_key: bool = False
     lacks_second_factor: bool = False  # a superuser who has no rights without one
+    lacks_confirmation: bool = False  # a superuser whose session was confirmed too long ago
+
+    @property
+    def is_browser(self) -> bool:
+        return self.profile is not None
 
     def sees_all(self, resource: str) -> bool:
         """Return whether the rows of all users are visible, by the scope `RESOURCE:all`."""

@@ -1,9 +1,9 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from fastapi import APIRouter, Response, status
+from fastapi import APIRouter, Response, Security, status
 
-from app.accounts.dependencies import AccountOwner, ConfirmedSession
+from app.accounts.dependencies import AccountOwner, require_confirmed_session
 from app.core.errors import Conflict, PasswordRequired
 from app.core.http.problem_kinds import problem_response
 from app.features.identities.dependencies import IdentityServiceDep
@@ -31,7 +31,7 @@ async def list_identities(
     status_code=status.HTTP_204_NO_CONTENT,
     response_class=Response,
     responses=LAST | NOT_CONFIRMED,
-    dependencies=[ConfirmedSession],
+    dependencies=[Security(require_confirmed_session, scopes=["account"])],
 )
 async def unlink_identity(
     identity_id: UUID, identities: IdentityServiceDep, principal: AccountOwner

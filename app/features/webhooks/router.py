@@ -1,8 +1,8 @@
 from typing import Annotated
 
-from fastapi import Query, Response
+from fastapi import Query, Response, Security
 
-from app.accounts.dependencies import ConfirmedSession
+from app.accounts.dependencies import require_confirmed_session
 from app.core.database.pagination import Page
 from app.core.errors import Conflict, PasswordRequired, TooManyRequests
 from app.core.http.conditional import IfMatch
@@ -28,7 +28,7 @@ SENDS = problem_response(Conflict, "The webhook is disabled") | problem_response
 )
 
 # A webhook goes on sending when a stolen access token has ended.
-CONFIRMED = [ConfirmedSession]
+CONFIRMED = [Security(require_confirmed_session, scopes=["webhooks:write"])]
 
 router = ApiRouter(prefix="/webhooks", tags=["webhooks"])
 

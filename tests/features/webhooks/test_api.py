@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from limits import parse
 from standardwebhooks import Webhook as Signer
 
 from app.core.errors import Invalid
@@ -18,7 +19,8 @@ from app.features.webhooks.schemas import WebhookCreate
 from app.features.webhooks.service import addresses, webhooks
 from tests.accounts.conftest import CONFIRM, set_age
 from tests.accounts.test_api_keys import make_key
-from tests.conftest import PASSWORD, Person, client_of
+from tests.accounts.test_refresh import sign_in
+from tests.conftest import PASSWORD, Person, client_of, make_settings, running
 from tests.features.webhooks.receiver import Receiver
 from tests.features.webhooks.steps import (
     CREATED,
@@ -322,6 +324,24 @@ async def test_changes_of_orders_are_sent(
         "order.shipped",
     ]  # fmt: skip
     assert sent[4]["data"] == placed
+
+
+async def test_change_counts_once_for_the_rate_limit_of_a_key(app: FastAPI, ann: Person) -> None:
+    key = await make_key(ann, scopes=["webhooks:write"])
+    database_url = app.state.settings.database_url.get_secret_value()
+    settings = make_settings(database_url, rate_limit_api_key=parse("2/minute"))
+    async with running(settings) as limited, client_of(limited, key["key"]) as program:
+        responses = [await program.patch(f"{WEBHOOKS}/1", json={}) for _ in range(3)]
+    assert [each.status_code for each in responses] == [404, 404, 429]
+
+
+async def test_missing_scope_is_reported_before_the_confirmation(
+    app: FastAPI, client: httpx.AsyncClient, ann: Person
+) -> None:
+    token = await sign_in(client, ann, scope="webhooks:read")
+    async with client_of(app, token["access_token"]) as reader:
+        refused = await reader.post(WEBHOOKS, json={})
+    assert refused.json()["type"] == "/problems/missing-scope"
 
 
 async def test_session_makes_and_changes_webhooks_after_a_recent_confirmation_only(
