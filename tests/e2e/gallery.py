@@ -368,13 +368,11 @@ def of_the_admin(page: Page) -> Iterator[str]:
 
 
 @contextmanager
-def opened(databases: Databases, template_url: str) -> Iterator[Gallery]:
-    """Start a server on a new database, and a browser."""
+def opened(databases: Databases, template_url: str, browser: Browser) -> Iterator[Gallery]:
+    """Start a server on a new database."""
     url = databases.create(template_url)
-    with serving(url, **SETTINGS) as client, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+    with serving(url, **SETTINGS) as client:
         yield Gallery(str(client.base_url).rstrip("/"), (databases, url), browser)
-        browser.close()
     databases.drop(url)
 
 
@@ -409,11 +407,12 @@ def put_on_sheets(paths: list[Path], folder: Path, name: str, width: int) -> Non
 
 
 def main(folder: Path) -> None:
-    with TemporaryDirectory() as temporary:
+    with TemporaryDirectory() as temporary, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
         databases = Sqlite(Path(temporary))
         template_url = databases.create()
         alembic(template_url, "upgrade", "head")
-        with opened(databases, template_url) as gallery:
+        with opened(databases, template_url, browser) as gallery:
             take(gallery, folder)
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser
 
-from tests.conftest import CHROMIUM, only
+from tests.conftest import only
 from tests.databases import Databases
 from tests.e2e.gallery import PHONE, Gallery, opened, states
 from tests.slices import needs
@@ -18,10 +19,8 @@ pytestmark = [
 
 
 @pytest.fixture
-def gallery(databases: Databases, template_url: str) -> Iterator[Gallery]:
-    if not CHROMIUM:
-        pytest.skip("Chromium is not installed")
-    with opened(databases, template_url) as gallery:
+def gallery(databases: Databases, template_url: str, chromium: Browser) -> Iterator[Gallery]:
+    with opened(databases, template_url, chromium) as gallery:
         yield gallery
 
 

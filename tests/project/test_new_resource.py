@@ -373,6 +373,12 @@ def check_generated(repository: Path, names: str) -> None:
     run(repository, "pytest", "-q", "-n0", *tested)
 
 
+def index_of(reflected: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a reflected index, with the conditions of partial ones as texts."""
+    options = {name: str(value) for name, value in reflected.get("dialect_options", {}).items()}
+    return {**reflected, "dialect_options": options}
+
+
 def read_tables(connection: Connection) -> dict[str, Any]:
     """Return the columns, constraints and indexes of each table."""
     inspector = inspect(connection)
@@ -383,7 +389,7 @@ def read_tables(connection: Connection) -> dict[str, Any]:
                 for each in inspector.get_columns(table)
             ],
             sorted(inspector.get_foreign_keys(table), key=str),
-            sorted(inspector.get_indexes(table), key=str),
+            sorted(map(index_of, inspector.get_indexes(table)), key=str),
             sorted(inspector.get_unique_constraints(table), key=str),
             sorted(inspector.get_check_constraints(table), key=str),
         )
