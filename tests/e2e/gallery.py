@@ -82,6 +82,7 @@ class Gallery:
             form = {"grant_type": "password", "username": email, "password": PASSWORD}
             token = client.post("/auth/token", data=form).json()["access_token"]
             client.headers["Authorization"] = f"Bearer {token}"
+            client.post("/auth/confirm", json={"current_password": PASSWORD})
             yield client
 
     def new_account(self) -> str:
