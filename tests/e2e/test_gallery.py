@@ -1,4 +1,4 @@
-"""No page, in any state, scrolls sideways on a phone: `gallery.py` has the states."""
+"""Pages fit the width of a phone in any state: `gallery.py` has the states."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ def gallery(databases: Databases, template_url: str, chromium: Browser) -> Itera
 
 
 @pytest.mark.parametrize("locale", ["en-GB", "ko-KR"])
-def test_no_page_scrolls_sideways_on_a_phone(gallery: Gallery, locale: str) -> None:
+def test_pages_fit_the_width_of_a_phone(gallery: Gallery, locale: str) -> None:
     with gallery.page(viewport=PHONE, locale=locale) as page:
         scrolls = {
             state: page.evaluate("document.documentElement.scrollWidth > innerWidth")

@@ -108,7 +108,7 @@ def test_selected_items_are_deleted_by_the_keyboard(
     assert rows(page)[:2] == ["Desk 23", "Desk 21"]
 
 
-def test_all_items_of_a_page_are_selected(
+def test_checkbox_of_the_head_selects_the_page(
     open_page: OpenPage, member: str, items: list[int]
 ) -> None:
     page = open_page()

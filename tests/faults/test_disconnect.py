@@ -150,7 +150,7 @@ async def test_body_that_ends_while_the_client_is_watched_is_received(app: FastA
     assert received == [first, last]
 
 
-async def test_nothing_is_received_after_the_end_of_the_request(app: FastAPI) -> None:
+async def test_request_that_has_ended_receives_no_message(app: FastAPI) -> None:
     client, received = Client(), 0
 
     async def receive() -> Message:

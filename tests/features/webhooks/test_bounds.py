@@ -152,7 +152,7 @@ async def test_owner_gets_one_mail_when_events_are_dropped(
     assert await outbox.to() == [(ann.email, "webhook_full")] * 2
 
 
-async def test_nothing_more_is_sent_on_demand_while_too_many_deliveries_wait(
+async def test_full_webhook_refuses_to_send_on_demand(
     app: FastAPI, ann: Person, receiver: Receiver
 ) -> None:
     webhook = await make(ann, receiver.url)
