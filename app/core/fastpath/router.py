@@ -123,10 +123,10 @@ def head_of(path: str) -> str:
 
 def by_head(routes: Sequence["PlannedRoute"]) -> dict[str | None, list["PlannedRoute"]]:
     """Return the routes that may match a path, by its head, or by None for all other paths."""
-    heads = {plan.head for _, plan in routes if plan} | {None}
+    heads = [plan.head if plan else None for _, plan in routes]
     return {
-        head: [(each, plan) for each, plan in routes if not plan or plan.head in (head, None)]
-        for head in heads
+        head: [route for route, own in zip(routes, heads, strict=True) if own in (head, None)]
+        for head in {*heads, None}
     }
 
 
