@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 import asyncpg
-from sqlalchemy import PoolProxiedConnection, event
+from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, ManagesConnection
 from sqlalchemy.util import await_
 
@@ -98,8 +98,6 @@ class FairPool(AsyncAdaptedQueuePool):
         # Connections that are free here, but checked out of SQLAlchemy's pool: see `put_back`.
         self._ready = list[PoolProxiedConnection]()
         self._recycled_at = float("-inf")
-        event.listen(self, "connect", _record_opening)
-        event.listen(self, "checkin", _on_checkin)
 
     def in_use(self) -> int:
         """Return how many connections are in use. `checkedout` includes those that are ready."""
@@ -187,3 +185,7 @@ def _on_checkin(_: object, entry: ConnectionPoolEntry) -> None:
     if _is_in_transaction(entry):
         driver: Any = entry.driver_connection
         driver.terminate()  # No open transaction may get into the pool, whatever the error was.
+
+
+# They are options of the engine, whose listeners each pool gets from the one that it replaces.
+POOL_EVENTS = [(_record_opening, "connect"), (_on_checkin, "checkin")]

@@ -28,7 +28,7 @@ from app.core.database.events import (
     call_after_commit,
     recorded_events,
 )
-from app.core.database.pool import FairPool
+from app.core.database.pool import POOL_EVENTS, FairPool
 from app.core.database.queries import WRITE
 from app.core.database.session import WRITE_IN_READ_ONLY_SESSION, Session
 from app.core.errors import DatabaseUnavailable
@@ -62,6 +62,7 @@ class Database:
         self.before_commit: Sequence[BeforeCommit] = ()  # They are set later, since they use it.
         pool: dict[str, Any] = {
             "poolclass": FairPool,
+            "pool_events": POOL_EVENTS,
             "pool_size": settings.database_pool_size,
             "pool_timeout": settings.database_pool_timeout,
         }
