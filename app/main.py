@@ -5,6 +5,7 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -46,6 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.settings = settings
+    app.state.build_routes = partial(build_routes, app)
     app.state.warm_up = list[Callable[[], object]]([common_words])
     app.include_router(health.router)
     add_middleware(app, settings)
@@ -116,7 +118,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             resources.jobs.start()
         is_test = resources.settings.environment == "test"  # Tests start many in one process.
         if not is_test:
-            await to_thread.run_sync(build_routes, app)
+            await to_thread.run_sync(app.state.build_routes)
         warming_up = asyncio.create_task(to_thread.run_sync(warm_up, app))
         if is_test:
             await warming_up

@@ -23,7 +23,9 @@ def use_fast_path(app: FastAPI) -> None:
     # Other versions may lack the names that it imports.
     from app.core.fastpath.router import LeanRouter
 
-    app.router.middleware_stack = LeanRouter(app)
+    router = LeanRouter(app)
+    app.router.middleware_stack = router
+    app.state.build_routes = router.build_routes
 
 
 def describe_route(route: RouteContext) -> str:

@@ -70,6 +70,11 @@ class LeanRouter:
         self._routes = dict[str | None, list[PlannedRoute]]()  # by the head of their paths
         self._has_failed = False
 
+    def build_routes(self) -> None:
+        """Build and plan all routes. It takes a moment, and must not run in two threads at once."""
+        contexts = iter_route_contexts(self._app.routes)
+        self._routes = by_head([(each, self._plan_or_none(each)) for each in contexts])
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         plan = self._plan_for(scope) if self._is_supported(scope) else None
         if plan is None:
@@ -87,9 +92,8 @@ class LeanRouter:
 
     def _plan_for(self, scope: Scope) -> "Plan | None":
         """Return the plan of the first route that matches, in FastAPI's order."""
-        if not self._routes:  # All routes have been added when the first request arrives.
-            contexts = iter_route_contexts(self._app.routes)
-            self._routes = by_head([(each, self._plan_or_none(each)) for each in contexts])
+        if not self._routes:  # The lifespan has not built them. All have been added by now.
+            self.build_routes()
         path, method = scope["path"], scope["method"]
         for context, plan in self._routes.get(head_of(path)) or self._routes[None]:
             if plan is None:
