@@ -3,7 +3,7 @@
 from threading import Event
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Response, Route, expect
 
 from tests.conftest import PASSWORD, only
 from tests.e2e.accessibility import check_accessibility
@@ -88,6 +88,33 @@ def test_change_from_elsewhere_is_announced_and_keeps_the_selection(
     expect(page.get_by_role("status").filter(has_text="The list has changed.")).to_have_count(1)
     expect(box).to_be_checked()
     expect(box).to_be_focused()
+
+
+@needs("items/live.py")
+def test_press_ends_on_the_list_on_which_it_began(
+    site: Site, open_page: OpenPage, member: str, items: list[int]
+) -> None:
+    page = open_page()
+    sign_in(page, member)
+    with page.expect_response(is_fetched):
+        page.reload()
+        page.evaluate("window.table = document.querySelector('table')")
+    box = page.get_by_label("Select Desk 24")
+    box.focus()
+    page.keyboard.down("Space")
+    with page.expect_response(is_fetched) as changed, site.api(member) as api:
+        api.patch(f"/items/{items[23]}", json={"name": "Table"})
+    changed.value.finished()
+    page.wait_for_function("() => true")  # It lets the page read the response.
+    assert page.evaluate("table.isConnected")
+    page.keyboard.up("Space")
+    expect(box).to_be_checked()
+    expect(page.get_by_role("link", name="Table")).to_be_visible()
+    expect(box).to_be_checked()
+
+
+def is_fetched(response: Response) -> bool:
+    return response.request.resource_type == "fetch"
 
 
 @pytest.mark.parametrize("has_script", [True, False], ids=["with script", "without script"])

@@ -7,7 +7,7 @@ const TYPING = 300; // milliseconds without a key, after which the search starts
 const list = document.querySelector("[data-list]");
 const form = document.querySelector("form[data-search]");
 const status = document.querySelector("[data-announce]");
-let shown = list.innerHTML;
+let shown = list.innerHTML; // as the server sent it: this runs before script.js
 let current = new AbortController(); // of the request whose answer may be shown
 
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -20,6 +20,8 @@ async function load(announcement) {
   if (response.redirected) return leave();
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const fresh = page.querySelector("[data-list]")?.innerHTML;
+  // A click or a key that is pressed on the list ends on what it began on.
+  while (list.querySelector(":active") && !signal.aborted) await pause(50);
   if (signal.aborted || fresh === undefined) return;
   if (fresh !== shown) {
     shown = fresh;
