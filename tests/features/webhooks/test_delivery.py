@@ -382,13 +382,12 @@ async def test_webhook_of_a_thief_gets_nothing_once_the_owner_has_the_account_ba
     assert found.version == webhook["version"] + 1
 
 
+@pytest.mark.only("postgresql")  # SQLite locks no rows
 async def test_revocation_locks_the_webhooks_in_the_order_in_which_events_do(
     app: FastAPI, ann: Person, receiver: Receiver
 ) -> None:
     """Otherwise each could hold a webhook that the other waits for."""
     database = resources_of(app).database
-    if database.is_sqlite:
-        pytest.skip("SQLite locks no rows")
     first, second = [await make(ann, receiver.url) for _ in range(2)]
     lock = select(Webhook.id).with_for_update(nowait=True)
     async with database.transaction() as session:
