@@ -7,10 +7,13 @@ to one of those that passed. A name that has another address a moment later gain
 from collections.abc import Iterable, Sequence
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
-from dns.asyncresolver import Resolver
 from dns.exception import DNSException
+
+if TYPE_CHECKING:
+    from dns.asyncresolver import Resolver
 
 Address = IPv4Address | IPv6Address
 
@@ -81,5 +84,7 @@ async def look_up(name: str) -> Sequence[str]:
 
 
 @cache
-def _resolver() -> Resolver:
+def _resolver() -> "Resolver":
+    from dns.asyncresolver import Resolver  # Every process would start a tenth later with it.
+
     return Resolver()  # It reads /etc/resolv.conf.
