@@ -11,7 +11,7 @@ import asyncio
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,6 +28,7 @@ from fastapi import FastAPI
 from passlib.context import CryptContext
 from redis import Redis
 from sqlalchemy import event
+from uvicorn.loops.auto import auto_loop_factory
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.coverage import measure_coverage, save_coverage
@@ -116,6 +117,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         }
         items[:] = tests.values()
         items.reverse()
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Function,
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Return the event loop of the server, and another one if the test advances its clock."""
+    factory = asyncio.new_event_loop if "clock" in item.fixturenames else auto_loop_factory()
+    return {"loop": factory}
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # The base class has no types.
