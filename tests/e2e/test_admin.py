@@ -10,7 +10,7 @@ from tests.databases import Databases
 from tests.e2e.accessibility import check_accessibility
 from tests.e2e.conftest import SUPERUSER, BrowserErrors, OpenPage, Site, sign_in
 
-pytestmark = only("sqlite")
+pytestmark = [only("sqlite"), pytest.mark.slow("it drives a browser")]
 HOSTILE = "<img src=x onerror=alert(1)> 'Lamp'"
 
 

@@ -2,6 +2,7 @@
 
 from io import BytesIO
 
+import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -10,7 +11,7 @@ from tests.e2e.accessibility import check_accessibility
 from tests.e2e.conftest import BrowserErrors, OpenPage, Site, sign_in
 from tests.slices import needs
 
-pytestmark = [needs("attachments"), only("sqlite")]
+pytestmark = [needs("attachments"), only("sqlite"), pytest.mark.slow("it drives a browser")]
 
 
 def choose(page: Page, content: bytes) -> None:

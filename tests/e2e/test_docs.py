@@ -1,13 +1,14 @@
 """Swagger UI and Redoc in a browser, under the content security policy."""
 
 import httpx
+import pytest
 from playwright.sync_api import expect
 
 from tests.conftest import PASSWORD, only
 from tests.e2e.conftest import OpenPage, Site
 from tests.isolation import DEADLINE_SECONDS
 
-pytestmark = only("sqlite")
+pytestmark = [only("sqlite"), pytest.mark.slow("it drives a browser")]
 
 
 def test_swagger_ui_signs_in_and_creates_an_item(open_page: OpenPage, member: str) -> None:

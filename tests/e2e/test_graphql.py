@@ -1,5 +1,6 @@
 """The page on which to try GraphQL, in a browser."""
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.conftest import PASSWORD, only
@@ -7,7 +8,7 @@ from tests.e2e.accessibility import check_accessibility
 from tests.e2e.conftest import BrowserErrors, OpenPage, Site
 from tests.slices import needs
 
-pytestmark = [needs("graphql", "pages.py"), only("sqlite")]
+pytestmark = [needs("graphql", "pages.py"), only("sqlite"), pytest.mark.slow("it drives a browser")]
 
 
 def test_query_is_run_with_the_token_of_the_page(

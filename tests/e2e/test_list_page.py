@@ -10,7 +10,7 @@ from tests.e2e.accessibility import check_accessibility
 from tests.e2e.conftest import BrowserErrors, OpenPage, Site, sign_in
 from tests.slices import needs
 
-pytestmark = only("sqlite")
+pytestmark = [only("sqlite"), pytest.mark.slow("it drives a browser")]
 PHONE = {"width": 390, "height": 844}
 
 

@@ -8,7 +8,11 @@ from tests.e2e.accessibility import check_accessibility
 from tests.e2e.conftest import BrowserErrors, OpenPage, Site, sign_in
 from tests.slices import needs
 
-pytestmark = [needs("passkeys", "items", "pages.py"), only("sqlite")]
+pytestmark = [
+    needs("passkeys", "items", "pages.py"),
+    only("sqlite"),
+    pytest.mark.slow("it drives a browser"),
+]
 
 # As in browsers that have no functions that read and write JSON.
 WITHOUT_JSON = """

@@ -1,5 +1,6 @@
 """The pages of webhooks in a browser, on a small phone."""
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.conftest import only
@@ -7,7 +8,7 @@ from tests.e2e.accessibility import check_accessibility
 from tests.e2e.conftest import BrowserErrors, OpenPage, sign_in
 from tests.slices import needs
 
-pytestmark = [needs("webhooks", "items"), only("sqlite")]
+pytestmark = [needs("webhooks", "items"), only("sqlite"), pytest.mark.slow("it drives a browser")]
 # A public address to which nothing is sent: the webhook is disabled.
 URL = "http://1.1.1.1/a-very-long-path-" + "x" * 200
 

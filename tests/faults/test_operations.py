@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 from sqlalchemy import make_url
 
 from tests.conftest import only
@@ -19,6 +20,7 @@ ITEMS = "/api/v1/items"
 LAMP = {"name": "Lamp", "price": "19.99"}
 
 
+@pytest.mark.slow("it starts the server by its command")
 def test_server_starts_on_a_newer_schema(databases: Databases, own_database_url: str) -> None:
     """The application was rolled back to an older version."""
     databases.execute(own_database_url, "UPDATE alembic_version SET version_num = 'later'")

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from tests.conftest import Person
@@ -49,6 +50,7 @@ def is_refused(response: httpx.Response) -> bool:
     return response.status_code == 403 and "was sent from another site" in response.text
 
 
+@pytest.mark.slow("thousands of requests")
 async def test_cross_site_request_is_refused_by_every_form_and_route(
     app: FastAPI, admin: httpx.AsyncClient, root: Person, attempts: Counter[str]
 ) -> None:

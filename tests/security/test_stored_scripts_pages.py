@@ -128,6 +128,7 @@ def settings(database_url: str) -> Settings:
     return make_settings(database_url, rate_limit_login="1000/minute")
 
 
+@pytest.mark.slow("it opens every page")
 async def test_script_in_any_field_is_text_on_every_page(
     app: FastAPI, root: Person, attempts: Counter[str]
 ) -> None:

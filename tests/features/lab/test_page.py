@@ -162,6 +162,7 @@ async def test_second_run_returns_409(
 
 @only("sqlite")
 @pytest.mark.usefixtures("nothing_is_left")
+@pytest.mark.slow("it starts a server for each step")
 async def test_progress_of_a_run_is_streamed(
     app: FastAPI, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +184,7 @@ async def test_progress_of_a_run_is_streamed(
 
 
 @pytest.mark.usefixtures("nothing_is_left")
+@pytest.mark.slow("it starts a server for each step")
 async def test_shutdown_ends_the_run(
     app: FastAPI, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

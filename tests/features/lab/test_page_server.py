@@ -17,6 +17,7 @@ SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 
 @only("sqlite")  # test_page.py tests the cleanup on PostgreSQL.
 @pytest.mark.usefixtures("nothing_is_left")
+@pytest.mark.slow("it starts a server for each step")
 def test_stopped_server_ends_the_run_and_the_streams(
     database_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ PLAN = Plan(seconds=0.1, clients=[2], query_ms=1)
 
 
 @pytest.mark.usefixtures("nothing_is_left")
+@pytest.mark.slow("it starts a server for each step")
 async def test_run_measures_all_steps(settings: Settings) -> None:
     events = [event async for event in runner.measure(settings, PLAN)]
     shown = [event for event in events if isinstance(event, Progress)]

@@ -29,7 +29,7 @@ from app.features.webhooks.service.webhooks import MAX_WEBHOOKS
 from tests.accounts.conftest import Outbox, verify_address
 from tests.accounts.test_emails import NEW, post
 from tests.accounts.test_notices import move
-from tests.conftest import Person, delete_account
+from tests.conftest import Person, delete_account, only
 from tests.features.webhooks.receiver import Receiver, receiving
 from tests.features.webhooks.steps import (
     DELETED,
@@ -382,7 +382,7 @@ async def test_webhook_of_a_thief_gets_nothing_once_the_owner_has_the_account_ba
     assert found.version == webhook["version"] + 1
 
 
-@pytest.mark.only("postgresql")  # SQLite locks no rows
+@only("postgresql")  # SQLite locks no rows
 async def test_revocation_locks_the_webhooks_in_the_order_in_which_events_do(
     app: FastAPI, ann: Person, receiver: Receiver
 ) -> None:
