@@ -11,14 +11,16 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import uvloop
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-MAX_ACCEPTS = 50  # in a turn of the event loop, beside the one of libuv
+MAX_ACCEPTS = 20  # in a turn of the event loop, beside the one of libuv
 
 
 class Listener:
@@ -102,6 +104,12 @@ class Workers(Multiprocess):
 
     As long as it listened, the kernel would complete connections that no worker accepts any more.
     """
+
+    def run(self) -> None:
+        """Serve until a signal, and exit with the status of a worker that could not start."""
+        super().run()
+        if any(each.exitcode == STARTUP_FAILURE for each in self.processes):
+            sys.exit(STARTUP_FAILURE)
 
     def terminate_all(self) -> None:
         for each in self.sockets:
