@@ -16,6 +16,7 @@ from bench.compare import compare
 from bench.contenders import PROJECT, ROOT
 from bench.errors import BenchError
 from bench.jobs import run as run_jobs
+from bench.overload import run as run_overload
 from bench.process import cores, pin
 from bench.results import Result
 from bench.rounds import run as run_rounds
@@ -87,6 +88,15 @@ def jobs(
     """Measure the queue of jobs, and what a job adds to a request."""
     redis_url = os.environ.get("BENCH_REDIS_URL")
     _show([*run_jobs(SERVER_URL, redis_url, rounds, seconds, count)], output, "jobs")
+
+
+@cli.command()
+def overload(seconds: Seconds = 8, only: Only = None, output: Output = None) -> None:
+    """Measure a server with many more requests than it can serve."""
+    workloads = select_workloads(only or ["one", "list", "create"])
+    with _progress() as progress:
+        table = run_overload(SERVER_URL, seconds, workloads, progress)
+    _show([table], output, "overload")
 
 
 @cli.command()

@@ -3,12 +3,15 @@ import json
 import re
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 from typer.testing import CliRunner
 from uvicorn import Config
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
 from app import cli
 from app.core.config import Settings, get_settings
@@ -140,6 +143,16 @@ def test_serve_starts_as_many_workers_as_set(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("WEB_CONCURRENCY", "3")
     run("serve")
     assert started == [3]
+
+
+def test_serve_fails_if_a_worker_could_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(workers: Multiprocess) -> None:
+        workers.processes = [SimpleNamespace(exitcode=code) for code in (0, STARTUP_FAILURE)]  # type: ignore[misc]
+
+    monkeypatch.setattr(Config, "bind_socket", lambda config: None)
+    monkeypatch.setattr(Multiprocess, "run", fail)
+    monkeypatch.setenv("WEB_CONCURRENCY", "2")
+    assert CliRunner().invoke(cli.cli, ["serve"]).exit_code == STARTUP_FAILURE
 
 
 def test_serve_in_production_prints_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,12 @@ async def delete_expired(
     session: Session,
     model: type[AuthSession] | type[ApiKey] | type[EmailToken] | type[SignInChallenge],
 ) -> int:
-    return await delete_some(session, model, model.expires_at <= utc_now())
+    """Delete what has expired by both clocks, so that a wrong one ends no session.
+
+    The clocks are compared when a process starts, if the database can be reached then.
+    """
+    expired = and_(model.expires_at <= utc_now(), model.expires_at <= func.now())
+    return await delete_some(session, model, expired)
 
 
 async def delete_some(session: Session, model: Any, condition: ColumnElement[bool]) -> int:

@@ -114,6 +114,7 @@ class Settings(BaseSettings):
     database_pool_timeout: float = Field(default=10, gt=0)
     database_prepared_statements: bool = True
     database_statement_timeout: float = Field(default=15, gt=0)
+    sqlite_synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
     lean_routes: bool = True
     session_cache: bool = True
     redis_url: SecretStr | None = None

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select, update
 from typer.testing import CliRunner, Result
 
-from app.accounts import jobs
+from app.accounts import jobs, repository
 from app.accounts.models import AuthSession
 from app.cli import cli
 from app.core.config import Settings
@@ -151,6 +151,15 @@ def test_cleanup_deletes_expired_sessions(database_url: str) -> None:
     assert "Deleted: 0" in run("auth", "cleanup")
     asyncio.run(expire())
     assert "Deleted: 1" in run("auth", "cleanup")
+
+
+def test_cleanup_with_a_fast_clock_deletes_no_session(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("users", "create", "ann@example.com")
+    assert sign_in(database_url, "ann@example.com", PASSWORD) == 200
+    monkeypatch.setattr(repository, "utc_now", lambda: utc_now() + timedelta(days=400))
+    assert "Deleted: 0" in run("auth", "cleanup")
 
 
 async def add_expired_record(settings: Settings) -> None:

@@ -165,7 +165,8 @@ async def test_challenge_expires(
     await authenticator.set_up(ann)
     challenge = await challenge_of(client, ann)
     async with app.state.resources.database.transaction() as session:
-        await session.execute(update(SignInChallenge).values(expires_at=utc_now()))
+        past = utc_now() - timedelta(seconds=1)
+        await session.execute(update(SignInChallenge).values(expires_at=past))
     assert "expired" in await refuse(client, challenge, authenticator.next_code())
     assert await app.state.resources.accounts.auth.clean_up() == 1
 

@@ -182,13 +182,18 @@ def timeout_statements(statement_timeout: float, command: str = "SET") -> str:
     return "; ".join(f"{command} {name} = {int(value * 1000)}" for name, value in seconds.items())
 
 
-def create_sqlite_engine(url: URL, **options: Any) -> AsyncEngine:
+def create_sqlite_engine(url: URL, synchronous: str = "NORMAL", **options: Any) -> AsyncEngine:
     """Create an engine for writing to SQLite.
 
     A transaction starts with BEGIN IMMEDIATE, which takes the write lock, so that what it reads
     cannot change before it writes.
     """
     engine = _create_sqlite_engine(url, **options)
+    event.listen(
+        engine.sync_engine,
+        "connect",
+        lambda connection, _: _set_pragmas(connection, f"synchronous={synchronous}"),
+    )
     event.listen(engine.sync_engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
 
@@ -217,7 +222,7 @@ def _create_sqlite_engine(url: URL, **options: Any) -> AsyncEngine:
 def _set_up_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # The driver does not begin transactions by itself.
     connection.create_function("simple_lower", 1, simple_lower, deterministic=True)
-    _set_pragmas(connection, "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON")
+    _set_pragmas(connection, "journal_mode=WAL", "foreign_keys=ON")
 
 
 def _set_pragmas(connection: Any, *settings: str) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.util import await_
 
 from app.core.errors import Overloaded
 
+SMOOTHING = 100  # The rate at which slots are released is that of about so many releases.
 SEMAPHORE_KEY = "semaphore"  # in the record_info of a connection that is checked out
 
 
@@ -27,12 +28,18 @@ class FairSemaphore:
         self._waiters = deque[asyncio.Future[bool]]()
         # The time since which somebody has waited and nobody has got a slot. None if nobody waits.
         self._stalled_at: float | None = None
+        self._release_seconds = 0.0  # between two releases while somebody waits, on average
 
     async def acquire(self, seconds: float) -> None:
-        """Wait for a slot. Raise Overloaded if none is free within the given time."""
+        """Wait for a slot. Raise Overloaded if none is free within the given time.
+
+        Raise it at once if too many others wait, at the rate at which slots are released.
+        """
         if self.free:
             self.free -= 1
             return
+        if self.waiting * self._release_seconds > seconds:
+            raise _overloaded() from TimeoutError(f"{self.waiting} others wait")
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
         self._waiters.append(waiter)
@@ -50,11 +57,12 @@ class FairSemaphore:
             self.waiting -= 1
             timer.cancel()
         if not is_free:
-            cause = TimeoutError(f"after {seconds} s")
-            detail = "All connections to the database are in use. Try again in a moment."
-            raise Overloaded(detail) from cause
+            raise _overloaded() from TimeoutError(f"after {seconds} s")
 
     def release(self) -> None:
+        if self._stalled_at is not None:
+            elapsed = self.stalled_seconds()
+            self._release_seconds += (elapsed - self._release_seconds) / SMOOTHING
         while self._waiters:
             waiter = self._waiters.popleft()
             # Waiters that have timed out are still in the queue, so that this is never left out.
@@ -69,6 +77,10 @@ class FairSemaphore:
         The time goes on when all waiters have timed out, until a slot is released.
         """
         return 0 if self._stalled_at is None else time.monotonic() - self._stalled_at
+
+
+def _overloaded() -> Overloaded:
+    return Overloaded("All connections to the database are in use. Try again in a moment.")
 
 
 def _resolve(waiter: asyncio.Future[bool], is_free: bool) -> bool:

@@ -70,7 +70,9 @@ class Database:
         if self.is_sqlite:
             # SQLite allows one writer at a time. With a pool of one, the others wait in order,
             # instead of for the lock of the file.
-            self.engine = create_sqlite_engine(url, **pool | {"pool_size": 1})
+            self.engine = create_sqlite_engine(
+                url, synchronous=settings.sqlite_synchronous, **pool | {"pool_size": 1}
+            )
             self.reader = create_sqlite_reader(url, **pool)
         else:
             engine = create_postgres_engine(

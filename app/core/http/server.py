@@ -39,6 +39,8 @@ MAX_PIPELINED = 20  # requests that wait for the response to an earlier one
 MAX_PIPELINED_BYTES = 524_288  # the body of the last of these
 MIN_BODY_BYTES = 10_000  # The client must send so much, or the rest, within REQUEST_TIMEOUT.
 LINGER_SECONDS = 2
+OVERFLOW = 100  # connections beyond MAX_CONNECTIONS that are kept until they send a request
+OVERFLOW_SECONDS = 2
 LAST_REQUEST_SECONDS = 1  # that a connection waits for one more request when the server stops
 LINGER_BYTES = 1_048_576
 CHECK_SECONDS = 0.5
@@ -197,6 +199,7 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
     """
 
     warned_at: ClassVar = float("-inf")
+    overflow: ClassVar = set["HttpProtocol"]()
 
     def __init__(
         self,
@@ -220,11 +223,28 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.max_connections = get_settings().max_connections
-        if len(self.connections) > self.max_connections:
-            self.close_idle_connections()
+        if len(self.connections) <= self.max_connections:
+            return
+        if len(self.overflow) < OVERFLOW:
+            self.connections.discard(self)
+            self.overflow.add(self)
+            self.seconds |= {Stage.IDLE: OVERFLOW_SECONDS, Stage.HEAD: OVERFLOW_SECONDS}
+        elif not self.close_idle_connections():
+            self.refuse_connection()
+            self.connections.discard(self)
+            self.transport.close()
 
-    def close_idle_connections(self) -> None:
-        """Close the connections that have waited longest for their clients, or else this one."""
+    def leave_overflow(self) -> None:
+        """Take the place of a connection that waits for its client, or refuse the request."""
+        self.overflow.discard(self)
+        if len(self.connections) >= self.max_connections and not self.close_idle_connections():
+            self.refuse_connection()
+            raise RequestRefused
+        self.connections.add(self)
+        self.seconds |= dict.fromkeys((Stage.IDLE, Stage.HEAD), get_settings().request_timeout)
+
+    def close_idle_connections(self) -> bool:
+        """Close the connections that have waited longest for their clients. Return if any has."""
         if self.loop.time() - HttpProtocol.warned_at > WARNING_SECONDS:
             HttpProtocol.warned_at = self.loop.time()
             logger.warning(
@@ -235,12 +255,10 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
         for connection in nsmallest(count, waiting, key=lambda connection: connection.since):
             self.connections.discard(connection)  # The next connection must not count it.
             connection.reset()
-        if not waiting:
-            self.refuse(
-                KINDS["overloaded"], "Too many connections are open. Try again in a moment."
-            )
-            self.connections.discard(self)
-            self.transport.close()
+        return bool(waiting)
+
+    def refuse_connection(self) -> None:
+        self.refuse(KINDS["overloaded"], "Too many connections are open. Try again in a moment.")
 
     def may_close(self, other: asyncio.Protocol) -> TypeGuard["HttpProtocol"]:
         if other is self or not isinstance(other, HttpProtocol):
@@ -271,12 +289,15 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
                 "Wait for the responses, or open another connection.",
             )
             raise RequestRefused
+        # An orchestrator would restart a process that refuses its health checks.
+        if self in self.overflow and not self.url.startswith(b"/health/"):
+            self.leave_overflow()
         previous = self.cycle
         super().on_headers_complete()
         if self.pipeline:
             cycles = (*self.earlier_cycles, previous)
             self.earlier_cycles = [cycle for cycle in cycles if not cycle.response_complete]
-        if self.is_stopping:
+        if self.cycle and (self.is_stopping or self in self.overflow):
             self.cycle.keep_alive = False
         self.scope["headers"] = self.headers[:]  # A copy, which trailers are not appended to.
         self.accounted_bytes = self.received_bytes
@@ -343,6 +364,7 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
                 cycle.message_event.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.overflow.discard(self)
         self.disconnect_application()  # uvicorn only disconnects the last request.
         super().connection_lost(exc)
 
@@ -383,6 +405,7 @@ class HttpProtocol(TimedProtocol, HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self.check_timer.cancel()  # The WebSocket's protocol has its own.
+        self.overflow.discard(self)
         super().handle_websocket_upgrade()
 
     def progress(self) -> tuple[Stage, int]:

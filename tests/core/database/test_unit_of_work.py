@@ -306,6 +306,18 @@ async def test_connection_cut_before_the_commit_returns_503(
 
 
 @only("sqlite")
+@pytest.mark.parametrize(("synchronous", "level"), [("NORMAL", 1), ("FULL", 2)])
+async def test_sqlite_commits_are_as_durable_as_the_setting_says(
+    database_url: str, synchronous: str, level: int
+) -> None:
+    settings = make_settings(database_url, sqlite_synchronous=synchronous)
+    database = await asyncio.to_thread(Database, settings)
+    async with database.transaction() as session:
+        assert await session.scalar(text("PRAGMA synchronous")) == level
+    await database.dispose()
+
+
+@only("sqlite")
 async def test_sqlite_enforces_foreign_keys_and_uses_wal(app: FastAPI) -> None:
     async with app.state.resources.database.transaction() as session:
         assert await session.scalar(text("PRAGMA foreign_keys")) == 1

@@ -4,7 +4,8 @@ import asyncio
 import json
 import logging
 import re
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -15,7 +16,12 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 
 from app.core.config import Settings, get_settings
-from app.core.http.server import LAST_REQUEST_SECONDS, LINGER_SECONDS, raise_open_file_limit
+from app.core.http.server import (
+    LAST_REQUEST_SECONDS,
+    LINGER_SECONDS,
+    OVERFLOW,
+    raise_open_file_limit,
+)
 from tests.protocols import (
     CONTINUATION,
     PING,
@@ -29,6 +35,7 @@ from tests.protocols import (
 from tests.waiting import Clock, run_pending_tasks
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
 SIZED = b"POST / HTTP/1.1\r\nContent-Length: 50000\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -368,14 +375,17 @@ async def test_idle_connection_is_closed_for_a_new_one(
                 assert await trickle(connection, b"", clock) == b""
 
 
-async def test_new_connection_returns_503_while_all_are_in_use(
+@asynccontextmanager
+async def with_all_connections_in_use(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> AsyncIterator[Callable[[], Awaitable[Connection]]]:
+    """Yield a function that connects beyond MAX_CONNECTIONS."""
     monkeypatch.setattr(settings, "max_connections", 2)
     release = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await release.wait()
+        if scope["path"] == "/":
+            await release.wait()
         await answer(send, b"done")
 
     async with listening(app) as connect:
@@ -383,12 +393,60 @@ async def test_new_connection_returns_503_while_all_are_in_use(
         for _, writer in in_use:
             writer.write(GET)
         await run_pending_tasks()
-        response = await (await connect())[0].read()
+        yield connect
         release.set()
         for reader, _ in in_use:
             await reader.readuntil(b"done")
+
+
+async def test_new_connection_returns_503_while_all_are_in_use(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with with_all_connections_in_use(settings, monkeypatch) as connect:
+        reader, writer = await connect()
+        writer.write(GET)
+        response = await reader.read()
     assert response.startswith(b"HTTP/1.1 503 ")
     assert b"retry-after: 5" in response
+
+
+async def test_health_is_answered_while_all_connections_are_in_use(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with with_all_connections_in_use(settings, monkeypatch) as connect:
+        for _ in range(OVERFLOW + 1):
+            reader, writer = await connect()
+            writer.write(LIVE)
+            response = await reader.read()
+            assert response.startswith(b"HTTP/1.1 200 ")
+            assert b"connection: close" in response.lower()
+
+
+async def test_silent_connections_are_closed_while_all_are_in_use(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    async with with_all_connections_in_use(settings, monkeypatch) as connect:
+        silent = [await connect() for _ in range(OVERFLOW)]
+        refused = await (await connect())[0].read()
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert {await trickle(connection, b"", clock) for connection in silent} == {b""}
+        reader, writer = await connect()
+        writer.write(LIVE)
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_health_checks_close_no_idle_connection(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "max_connections", 1)
+    async with listening(read_and_answer) as connect:
+        idle_reader, idle_writer = await connect()
+        for _ in range(2):
+            reader, writer = await connect()
+            writer.write(LIVE)
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        idle_writer.write(GET)
+        await idle_reader.readuntil(b"done")
 
 
 async def accept(scope: Scope, receive: Receive, send: Send) -> None:

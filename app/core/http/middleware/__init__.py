@@ -12,6 +12,7 @@ from app.core.config import Settings
 from app.core.http.middleware.body_limit import BodyLimit
 from app.core.http.middleware.compression import Compression
 from app.core.http.middleware.head import HeadAsGet
+from app.core.http.middleware.paced_starts import PacedStarts
 from app.core.http.middleware.plain_errors import PlainErrorsAsProblems
 from app.core.http.middleware.rate_limit_fields import RateLimitFields
 from app.core.http.middleware.request_context import RequestContext
@@ -53,6 +54,7 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
         )
+    app.add_middleware(PacedStarts)
     app.add_middleware(PlainErrorsAsProblems)
     app.add_middleware(RequestContext)
     app.add_middleware(PolicyHeaders, settings=settings)
