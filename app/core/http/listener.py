@@ -20,7 +20,7 @@ import uvloop
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-MAX_ACCEPTS = 20  # in a turn of the event loop, beside the one of libuv
+MAX_ACCEPTS = 4  # in a turn of the event loop, beside the one of libuv
 
 
 class Listener:

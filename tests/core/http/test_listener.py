@@ -33,17 +33,17 @@ async def count_accepted_in_a_burst() -> int:
     """Return how many of many connections are accepted in a few turns of the loop."""
     Recorder.made = 0
     server = await asyncio.get_running_loop().create_server(Recorder, "127.0.0.1", 0)
-    with clients(server.sockets[0].getsockname(), 2 * MAX_ACCEPTS):
+    with clients(server.sockets[0].getsockname(), 5 * MAX_ACCEPTS):
         for _ in range(10):
             await asyncio.sleep(0)
         made = Recorder.made
         server.close()
         await run_pending_tasks()
-        assert Recorder.made == 2 * MAX_ACCEPTS
+        assert Recorder.made == 5 * MAX_ACCEPTS
     await server.wait_closed()
     return made
 
 
 def test_burst_of_connections_is_accepted_in_a_few_turns() -> None:
     with asyncio.Runner(loop_factory=Loop) as runner:
-        assert runner.run(count_accepted_in_a_burst()) == 2 * MAX_ACCEPTS
+        assert runner.run(count_accepted_in_a_burst()) == 5 * MAX_ACCEPTS
