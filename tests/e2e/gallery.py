@@ -409,13 +409,15 @@ def put_on_sheets(paths: list[Path], folder: Path, name: str, width: int) -> Non
 
 
 def main(folder: Path) -> None:
-    with TemporaryDirectory() as temporary, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+    with TemporaryDirectory() as temporary:
         databases = Sqlite(Path(temporary))
         template_url = databases.create()
+        # Playwright runs an event loop in this thread, in which migrations cannot start another.
         alembic(template_url, "upgrade", "head")
-        with opened(databases, template_url, browser) as gallery:
-            take(gallery, folder)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM)
+            with opened(databases, template_url, browser) as gallery:
+                take(gallery, folder)
 
 
 if __name__ == "__main__":
