@@ -290,8 +290,8 @@ def of_webhooks(page: Page, records: Records) -> Iterator[str]:
     for index, href in enumerate(dict.fromkeys(hrefs)):
         page.goto(href)
         yield f"webhook {index}"
-        for name in ("replace", "delete", "deliveries"):
-            if link := page.query_selector(f"main a[href*='{path}'][href*='{name}']"):
+        for name in ("secret", "delete", "deliveries/"):
+            if link := page.query_selector(f"main a[href^='{path}/{name}']"):
                 page.goto(str(link.get_attribute("href")))
                 yield f"webhook {index}, {name}"
                 page.goto(href)
@@ -318,7 +318,8 @@ def of_accounts(gallery: Gallery, page: Page, email: str) -> Iterator[str]:
         "INSERT INTO linked_identities (id, user_id, issuer, subject, email, created_at) "
         f"SELECT '{uuid4().hex}', id, '{ISSUER}', '{email}', '{email}', {now} FROM ({user})"
     )
-    yield from visits(page, "/account", "/account/identities", "/account/passkeys/new")
+    paths = ("/account", "/account/identities", "/account/passkeys/new")
+    yield from visits(page, *paths, "/confirm?next=/account")
 
 
 def of_second_factors(gallery: Gallery, page: Page) -> Iterator[str]:
