@@ -7,8 +7,15 @@ const TYPING = 300; // milliseconds without a key, after which the search starts
 const list = document.querySelector("[data-list]");
 const form = document.querySelector("form[data-search]");
 const status = document.querySelector("[data-announce]");
-let shown = list.innerHTML;
+let shown = contentOf(list);
 let current = new AbortController(); // of the request whose answer may be shown
+
+// The times are left out: the other script shows them in the reader's variant of the language.
+function contentOf(list) {
+  const copy = list.cloneNode(true);
+  for (const time of copy.querySelectorAll("time")) time.replaceWith(time.dateTime);
+  return copy.innerHTML;
+}
 
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
@@ -19,11 +26,12 @@ async function load(announcement) {
   const response = await fetch(location.href, { headers: FETCHED, signal });
   if (response.redirected) return leave();
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const fresh = page.querySelector("[data-list]")?.innerHTML;
-  if (signal.aborted || fresh === undefined) return;
-  if (fresh !== shown) {
-    shown = fresh;
-    replace(fresh);
+  const fresh = page.querySelector("[data-list]");
+  if (signal.aborted || !fresh) return;
+  const content = contentOf(fresh);
+  if (content !== shown) {
+    shown = content;
+    replace(fresh.innerHTML);
     announce(announcement);
   } else if (!announcement) announce();
 }
