@@ -239,6 +239,10 @@ def of_items(gallery: Gallery, page: Page, email: str, records: Records) -> Iter
     page.locator("[name=price]").fill("19.99")
     send(page)
     yield "items with a message"
+    page.locator("tbody th a").first.click()
+    page.locator("[name=price]").fill("20")
+    send(page)
+    yield "items with an undo"
     page.goto(f"{path}/edit")
     page.locator("[name=price]").fill("7")
     page.context.clear_cookies()
