@@ -40,7 +40,7 @@ class ResourcePages:
     A subclass names the record as its templates do, the folder of its templates, the endpoint of
     its list, the field that messages call a record by, and the schemas of its list's query and of
     its form. `service` has the methods `list`, `get`, `create`, `update` and `delete`, as far as
-    the pages are used.
+    the pages are used. `update` returns the record as it is then.
 
     A form that fails is raised as a ResponseException, so that nothing is committed.
     """
