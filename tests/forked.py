@@ -12,6 +12,7 @@ from multiprocessing.reduction import DupFd
 from subprocess import TimeoutExpired
 from typing import Any
 
+from app.core.config import get_settings
 from app.discovery import discover, optional
 from tests.databases import ROOT
 
@@ -68,4 +69,7 @@ def _serve(folder: str, environment: dict[str, str], streams: list[Any]) -> None
     os.environ.update(environment)
     os.chdir(folder)
     sys.path.insert(0, str(ROOT))
+    # The fork imports the script that started it, which may have created the application.
+    get_settings.cache_clear()
+    sys.modules.pop("app.main", None)
     runpy.run_module("tests.serve", run_name="__main__", alter_sys=True)

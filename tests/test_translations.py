@@ -15,7 +15,7 @@ from app.core.about import DESCRIPTION
 from app.core.translation import CATALOG, FOLDER
 from app.translations.catalogs import extract, is_translated
 from tests.databases import ROOT
-from tests.slices import slices
+from tests.slices import needs, slices
 
 UNTRANSLATED = [
     name
@@ -159,3 +159,9 @@ def test_catalog_is_complete(path: Path, texts: Catalog) -> None:
                 f"{message.string!r} has HTML that {text.id!r} lacks"
             )
             assert used <= wanted, f"{message.string!r} has a placeholder that {text.id!r} lacks"
+
+
+@needs("admin.py", "attachments", "webhooks")
+def test_choices_that_the_admin_shows_are_texts(texts: Catalog) -> None:
+    """One is of a field that is computed, and one of a column without a type of its own."""
+    assert {"Too many pixels", "Succeeded"} <= {text.id for text in texts}

@@ -120,6 +120,6 @@ def show(request: Request, pages: ResourcePages, records: Sequence[Any], form: F
 
 
 def to_list(
-    request: Request, pages: ResourcePages, text: str = NOTHING_SELECTED, **values: object
+    request: Request, pages: ResourcePages, text: str = NOTHING_SELECTED, **values: Any
 ) -> Response:
     return flash(request, page_url(request, pages.list_page), text, **values)

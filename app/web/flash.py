@@ -1,11 +1,16 @@
 """Messages that a form leaves for the next page, which shows them once.
 
 They are in a signed cookie, so that nobody can make this site say something by a link.
+
+A message about a change can have the form that undoes it. It is sent as any other form, and so it
+needs no rules of its own: it is validated, and refused if the record has changed again.
 """
 
 import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -17,29 +22,49 @@ from app.core.security.keys import derive_key
 from app.core.translation import gettext
 
 SECONDS = 60
-MAX_VALUE = 80  # characters, since browsers limit the size of a cookie
+# Browsers limit the size of a cookie, and proxies that of all headers of a response.
+MAX_VALUE = 80  # characters
+MAX_UNDO = 1200  # bytes
 
 
-def flash(request: Request, url: str, text: str, **values: object) -> Response:
-    """Redirect to a page that shows a text, which is marked for translation, with its values."""
+class Undo(NamedTuple):
+    """The form that undoes a change: the URL that it is sent to, and its fields."""
+
+    url: str
+    fields: Mapping[str, str]
+
+
+class Notice(NamedTuple):
+    text: str
+    undo: Undo | None
+
+
+def flash(
+    request: Request, url: str, text: str, *, undo: Undo | None = None, **values: object
+) -> Response:
+    """Redirect to a page that shows a text, which is marked for translation, with its values.
+
+    The page offers to undo the change, if the form for that is small enough for a cookie.
+    """
     shortened = {name: shorten(str(value)) for name, value in values.items()}
     response, settings = RedirectResponse(url, 303), resources_of(request).settings
-    content = urlsafe_b64encode(json.dumps([text, shortened]).encode())
+    form = [undo] if undo and len(_dump(undo)) <= MAX_UNDO else []
+    content = urlsafe_b64encode(_dump([text, shortened, *form]))
     _cookie(settings).write(response, f"{content.decode()}.{_signature(settings, content)}")
     return response
 
 
-def read_flash(request: Request) -> str:
-    """Return the message for this page, or an empty text. A script that reloads gets none."""
+def read_flash(request: Request) -> Notice | None:
+    """Return the message for this page. A script that reloads gets none."""
     settings = resources_of(request).settings
     value = _cookie(settings).read(request)
     if not value or "X-Requested-With" in request.headers:
-        return ""
+        return None
     content, _, signature = value.partition(".")
     if not hmac.compare_digest(signature.encode(), _signature(settings, content.encode()).encode()):
-        return ""
-    text, values = json.loads(urlsafe_b64decode(content))
-    return gettext(text, **values)
+        return None
+    text, values, *form = json.loads(urlsafe_b64decode(content))
+    return Notice(gettext(text, **values), Undo(*form[0]) if form else None)
 
 
 def forget_flash(request: Request, response: Response) -> None:
@@ -48,6 +73,10 @@ def forget_flash(request: Request, response: Response) -> None:
 
 def shorten(text: str) -> str:
     return text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…"
+
+
+def _dump(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
 
 
 def _cookie(settings: Settings) -> Cookie:

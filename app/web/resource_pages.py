@@ -10,14 +10,15 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.core.context import route_path
 from app.core.database.pagination import PageQuery
 from app.core.errors import AppError, NotFound, Stale
 from app.core.resources import resources_of
 from app.core.security.principal import Principal
 from app.core.translation import gettext, mark
-from app.web.flash import flash
+from app.web.flash import Undo, flash
 from app.web.forms import FORM_ERRORS, Form, expected_version, translate_error, with_plain_numbers
-from app.web.links import page_url
+from app.web.links import page_url, site_url
 from app.web.navigation import ResponseException
 from app.web.once import SubmitOnce, new_form
 from app.web.paging import page_with_previous
@@ -39,7 +40,7 @@ class ResourcePages:
     A subclass names the record as its templates do, the folder of its templates, the endpoint of
     its list, the field that messages call a record by, and the schemas of its list's query and of
     its form. `service` has the methods `list`, `get`, `create`, `update` and `delete`, as far as
-    the pages are used.
+    the pages are used. `update` returns the record as it is then.
 
     A form that fails is raised as a ResponseException, so that nothing is committed.
     """
@@ -120,19 +121,23 @@ class ResourcePages:
 
     async def show_edit(self, id_: int) -> Response:
         record = await self.service.get(id_)
-        form = form_of(record, self.schema)
+        return self.render("edit", self.form_of(record), **{self.name: record})
+
+    def form_of(self, record: Any) -> Form:
+        """Return the form that edits a record, with its values and its version."""
+        form = Form(values_of(record, (*self.schema.model_fields, "version")))
         for name, row in self.rows.items():
             form.put_rows(
                 name, [values_of(each, row.model_fields) for each in getattr(record, name)]
             )
-        return self.render("edit", form, **{self.name: record})
+        return form
 
     async def edit(self, id_: int, form: Form) -> Response:
         """Update a record. A conflict shows the submitted values beside the current ones."""
         try:
             # It is read before the update, since an error of the database ends the transaction.
             record = await self.service.get(id_)
-            await self._update(id_, form)
+            saved = await self._update(id_, form)
         except NotFound as error:
             raise ResponseException(self._offer_new(form)) from error
         except Stale as error:
@@ -141,7 +146,14 @@ class ResourcePages:
         except FORM_ERRORS as error:
             form.add_error(error)
             raise ResponseException(self.render("edit", form, **{self.name: record})) from error
-        return self._flash_on_list(SAVED, form.get(self.title))
+        return self._flash_on_list(SAVED, form.get(self.title), self._undo(record, saved))
+
+    def _undo(self, before: Any, saved: Any) -> Undo | None:
+        """Return the form that saves a record as it was before, or None if nothing has changed."""
+        fields = self.form_of(before).values | {"version": str(saved.version)}
+        if fields == self.form_of(saved).values:
+            return None
+        return Undo(site_url(self._request, route_path(self._request.scope)), fields)
 
     def _offer_new(self, form: Form) -> Response:
         """Show the values of a form whose record is gone, to create another record with them."""
@@ -173,31 +185,29 @@ class ResourcePages:
         }
         return form.read(self.schema, **rows)
 
-    async def _update(self, id_: int, form: Form) -> None:
+    async def _update(self, id_: int, form: Form) -> Any:
         data = self._read(form)
         try:
-            await self.service.update(id_, data, expected_version(form))
+            return await self.service.update(id_, data, expected_version(form))
         except Stale:
             # A form that is submitted twice finds its own changes, which is no conflict.
             record = await self.service.get(id_)
             if self.schema.model_validate(record, from_attributes=True) != data:
                 raise
+            return record
 
-    def _flash_on_list(self, texts: tuple[str, str], title: object) -> Response:
+    def _flash_on_list(
+        self, texts: tuple[str, str], title: object, undo: Undo | None = None
+    ) -> Response:
         named, unnamed = texts
         url = page_url(self._request, self.list_page)
-        return flash(self._request, url, named if title else unnamed, title=title)
+        return flash(self._request, url, named if title else unnamed, undo=undo, title=title)
 
     def _list_url(self, form: Form, page: str = "", **params: str) -> str:
         names = [name for name in self.query.model_fields if name not in PageQuery.model_fields]
         values = {name: form.get(name) for name in names} | params
         query = {name: value for name, value in values.items() if value}
         return page_url(self._request, page or self.list_page, **query)
-
-
-def form_of(record: Any, schema: type[BaseModel]) -> Form:
-    """Return a form with the values of a record and its version."""
-    return Form(values_of(record, (*schema.model_fields, "version")))
 
 
 def values_of(record: Any, names: Iterable[str]) -> dict[str, str]:

@@ -239,6 +239,10 @@ def of_items(gallery: Gallery, page: Page, email: str, records: Records) -> Iter
     page.locator("[name=price]").fill("19.99")
     send(page)
     yield "items with a message"
+    page.locator("tbody th a").first.click()
+    page.locator("[name=price]").fill("20")
+    send(page)
+    yield "items with an undo"
     page.goto(f"{path}/edit")
     page.locator("[name=price]").fill("7")
     page.context.clear_cookies()
@@ -290,8 +294,8 @@ def of_webhooks(page: Page, records: Records) -> Iterator[str]:
     for index, href in enumerate(dict.fromkeys(hrefs)):
         page.goto(href)
         yield f"webhook {index}"
-        for name in ("replace", "delete", "deliveries"):
-            if link := page.query_selector(f"main a[href*='{path}'][href*='{name}']"):
+        for name in ("secret", "delete", "deliveries/"):
+            if link := page.query_selector(f"main a[href^='{path}/{name}']"):
                 page.goto(str(link.get_attribute("href")))
                 yield f"webhook {index}, {name}"
                 page.goto(href)
@@ -318,7 +322,8 @@ def of_accounts(gallery: Gallery, page: Page, email: str) -> Iterator[str]:
         "INSERT INTO linked_identities (id, user_id, issuer, subject, email, created_at) "
         f"SELECT '{uuid4().hex}', id, '{ISSUER}', '{email}', '{email}', {now} FROM ({user})"
     )
-    yield from visits(page, "/account", "/account/identities", "/account/passkeys/new")
+    paths = ("/account", "/account/identities", "/account/passkeys/new")
+    yield from visits(page, *paths, "/confirm?next=/account")
 
 
 def of_second_factors(gallery: Gallery, page: Page) -> Iterator[str]:
@@ -409,13 +414,15 @@ def put_on_sheets(paths: list[Path], folder: Path, name: str, width: int) -> Non
 
 
 def main(folder: Path) -> None:
-    with TemporaryDirectory() as temporary, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+    with TemporaryDirectory() as temporary:
         databases = Sqlite(Path(temporary))
         template_url = databases.create()
+        # Playwright runs an event loop in this thread, in which migrations cannot start another.
         alembic(template_url, "upgrade", "head")
-        with opened(databases, template_url, browser) as gallery:
-            take(gallery, folder)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM)
+            with opened(databases, template_url, browser) as gallery:
+                take(gallery, folder)
 
 
 if __name__ == "__main__":

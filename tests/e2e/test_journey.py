@@ -120,6 +120,9 @@ def edit_in_two_tabs(page: Page) -> None:
     expect(page.get_by_label("Name")).to_have_value("Lamp of this tab")
     page.get_by_role("button", name="Save your version").click()
     expect(page.get_by_text("“Lamp of this tab” saved.")).to_be_visible()
+    for name in ("Lamp of the other tab", "Lamp of this tab"):
+        page.get_by_role("button", name="Undo").click()
+        expect(page.get_by_text(f"“{name}” saved.")).to_be_visible()
 
 
 def search(page: Page) -> None:

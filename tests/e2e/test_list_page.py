@@ -91,6 +91,21 @@ def test_change_from_elsewhere_is_announced_and_keeps_the_selection(
 
 
 @needs("items/live.py")
+def test_list_that_has_not_changed_stays_when_its_live_feed_opens(
+    site: Site, open_page: OpenPage, member: str, items: list[int]
+) -> None:
+    page = open_page()
+    sign_in(page, member)
+    page.add_init_script("window.replaced = 0; addEventListener('list', () => replaced++)")
+    with page.expect_response(is_fetched):
+        page.reload()
+    with site.api(member) as api:
+        api.patch(f"/items/{items[23]}", json={"name": "Table"})
+    expect(page.get_by_role("link", name="Table")).to_be_visible()
+    assert page.evaluate("replaced") == 1
+
+
+@needs("items/live.py")
 def test_press_ends_on_the_list_on_which_it_began(
     site: Site, open_page: OpenPage, member: str, items: list[int]
 ) -> None:

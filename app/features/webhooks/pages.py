@@ -1,6 +1,6 @@
 """The pages of webhooks: their forms, their secrets and their deliveries."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
@@ -55,14 +55,13 @@ class WebhookPages(ResourcePages):
             raise ResponseException(self.render("new", form)) from error
         return self.render("secret", webhook=created, secret=created.secret, until=None)
 
-    async def show_edit(self, id_: int) -> Response:
-        webhook = await self.service.get(id_)
-        form = Form({"url": webhook.url, "description": webhook.description or ""})
-        form.values |= dict.fromkeys(webhook.event_types, "true")
-        form.values |= {"version": str(webhook.version)}
-        if webhook.is_enabled:
+    def form_of(self, record: Any) -> Form:
+        form = Form({"url": record.url, "description": record.description or ""})
+        form.values |= dict.fromkeys(record.event_types, "true")
+        form.values |= {"version": str(record.version)}
+        if record.is_enabled:
             form.values["is_enabled"] = "true"
-        return self.render("edit", form, webhook=webhook)
+        return form
 
     def _read(self, form: Form) -> WebhookCreate:
         chosen = [type_ for type_ in self.service.event_types() if form.get(type_)]

@@ -40,7 +40,6 @@ def choice_label(value: str) -> AdminText:
 def texts_of(view: Any) -> Iterator[str]:
     """Yield the texts of a view, for the catalogs."""
     yield from (view.name, view.name_plural, *view.column_labels.values())
-    for column in view.model.__table__.columns:
-        enum = getattr(column.type, "python_type", None)
-        if isinstance(enum, type) and issubclass(enum, StrEnum):
-            yield from map(choice_label, enum)
+    for field in view.read_schema.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, StrEnum):
+            yield from map(choice_label, field.annotation)

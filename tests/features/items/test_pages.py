@@ -16,6 +16,7 @@ from tests.accounts.test_pages import SCRIPT, focused
 from tests.conftest import Person, browser_of, counted_statements, sign_in
 from tests.features.items.feed import connecting, refused
 from tests.features.items.test_crud import LAMP, make
+from tests.forms import form_of
 from tests.slices import needs
 
 ITEMS = "/api/v1/items"
@@ -86,7 +87,7 @@ async def test_item_is_created_edited_and_deleted(browser: httpx.AsyncClient, an
     assert changed.items() >= (expected | {"version": 2}).items()
     asked = await browser.get(f"/items/{item['id']}/delete")
     assert "Desk" in asked.text
-    form = {"version": value(asked, "version")}
+    form = form_of(asked)
     deleted = await browser.post(f"/items/{item['id']}/delete", data=form)
     assert deleted.headers["Location"] == "/items"
     assert names(await browser.get("/items")) == []
@@ -206,6 +207,76 @@ async def test_form_saved_twice_is_no_conflict(browser: httpx.AsyncClient, ann: 
         saved = await browser.post(f"/items/{item['id']}/edit", data=form)
         assert saved.headers["Location"] == "/items"
     assert (await stored(ann, item["id"]))["version"] == 2
+
+
+async def test_change_is_undone_and_done_again(browser: httpx.AsyncClient, ann: Person) -> None:
+    item = await make(ann, description='Brass\nwith "green" shade', is_offer=True)
+    path = f"/items/{item['id']}/edit"
+    await browser.post(path, data={"name": "Mine", "price": "5", "version": "1"})
+    mine = await stored(ann, item["id"])
+    for version, expected in ((3, item), (4, mine)):
+        page = await browser.get("/items")
+        assert "Undo</button>" in page.text
+        undone = await browser.post(path, data=form_of(page))
+        assert (undone.status_code, undone.headers["Location"]) == (303, "/items")
+        changed = ("version", "updated_at")
+        assert await stored(ann, item["id"]) == expected | {
+            name: (await stored(ann, item["id"]))[name] for name in changed
+        }
+        assert (await stored(ann, item["id"]))["version"] == version
+
+
+async def test_undo_after_another_change_is_a_conflict(
+    browser: httpx.AsyncClient, ann: Person
+) -> None:
+    item = await make(ann)
+    path = f"/items/{item['id']}/edit"
+    await browser.post(path, data=FORM | {"name": "Mine", "version": "1"})
+    form = form_of(await browser.get("/items"))
+    await ann.client.patch(f"{ITEMS}/{item['id']}", json={"price": "7"})
+    refused = await browser.post(path, data=form)
+    assert (refused.status_code, value(refused, "name")) == (409, item["name"])
+    assert (await stored(ann, item["id"]))["name"] == "Mine"
+
+
+async def test_undo_sent_twice_at_once_is_done_once(
+    browser: httpx.AsyncClient, ann: Person
+) -> None:
+    item = await make(ann)
+    path = f"/items/{item['id']}/edit"
+    await browser.post(path, data=FORM | {"name": "Mine", "version": "1"})
+    form = form_of(await browser.get("/items"))
+    undone = await asyncio.gather(*(browser.post(path, data=form) for _ in range(2)))
+    assert [each.status_code for each in undone] == [303, 303]
+    assert (await stored(ann, item["id"])).items() >= {"name": item["name"], "version": 3}.items()
+
+
+async def test_undo_of_another_user_changes_nothing(
+    browser: httpx.AsyncClient, ann: Person, bob: Person
+) -> None:
+    item = await make(ann)
+    path = f"/items/{item['id']}/edit"
+    await browser.post(path, data=FORM | {"name": "Mine", "version": "1"})
+    form = form_of(await browser.get("/items"))
+    await sign_in(browser, bob)
+    assert (await browser.post(path, data=form)).status_code == 404
+    assert (await stored(ann, item["id"]))["name"] == "Mine"
+
+
+@pytest.mark.parametrize(
+    ("description", "changes"),
+    [("x" * 1200, {"name": "Mine"}), ("가" * 400, {"name": "Mine"}), ("Brass", {})],
+    ids=["long", "long in bytes", "unchanged"],
+)
+async def test_change_without_undo_is_saved(
+    browser: httpx.AsyncClient, ann: Person, description: str, changes: dict[str, str]
+) -> None:
+    item = await make(ann, description=description)
+    path = f"/items/{item['id']}/edit"
+    form = form_of(await browser.get(path)) | changes
+    assert (await browser.post(path, data=form)).status_code == 303
+    page = await browser.get("/items")
+    assert ("saved." in page.text, "Undo" in page.text) == (True, False)
 
 
 @pytest.mark.parametrize("version", [None, "", "0", "-1", "2", "1.0", "*", "9" * 30, "\x00"])
