@@ -44,7 +44,12 @@ def is_compared(name: str | None, kind: str, _: object) -> bool:
 
 def write_sql() -> None:
     """Write the migrations as SQL for PostgreSQL: `alembic upgrade FROM:TO --sql`."""
-    context.configure(dialect_name="postgresql", literal_binds=True, transactional_ddl=True)
+    context.configure(
+        dialect_name="postgresql",
+        dialect_opts={"paramstyle": "named"},  # The driver's own style doubles each percent sign.
+        literal_binds=True,
+        transactional_ddl=True,
+    )
     with context.begin_transaction():
         context.run_migrations()
 

@@ -231,7 +231,10 @@ def reset(
 
 
 @jobs.command("list")
-def list_jobs(context: typer.Context, limit: int = 50) -> None:
+def list_jobs(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="Number of jobs.")] = 50,
+) -> None:
     """Print the failed jobs, then those that are due next, and the schedules."""
 
     async def work(resources: Resources) -> tuple[Sequence[QueuedJob], Sequence[ScheduleStatus]]:

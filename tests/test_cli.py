@@ -80,12 +80,26 @@ def test_routes_name_the_router_that_serves_them(
     assert line.split()[-1] == router
 
 
-def test_completion_lists_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+def completions(monkeypatch: pytest.MonkeyPatch, words: str) -> list[str]:
+    """Return what bash offers at the Tab key after the words."""
     monkeypatch.setenv("_APP_COMPLETE", "complete_bash")
-    monkeypatch.setenv("COMP_WORDS", "app db ")
-    monkeypatch.setenv("COMP_CWORD", "2")
-    result = CliRunner().invoke(cli.cli, [], prog_name="app")
-    assert result.output.split() == ["upgrade", "check", "backup", "restore", "reset"]
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    return CliRunner().invoke(cli.cli, [], prog_name="app").output.split()
+
+
+def test_completion_lists_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = ["upgrade", "check", "backup", "restore", "reset"]
+    assert completions(monkeypatch, "app db ") == expected
+
+
+@needs("admin.py", "project/cli.py")
+def test_completion_lists_the_parts_to_remove(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert completions(monkeypatch, "app remove adm") == ["admin"]
+
+
+def test_limit_of_jobs_below_one_is_refused() -> None:
+    assert CliRunner().invoke(cli.cli, ["jobs", "list", "--limit", "0"]).exit_code == 2
 
 
 def test_upgrade_creates_the_folder_and_the_tables(tmp_path: Path) -> None:

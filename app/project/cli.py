@@ -14,6 +14,13 @@ cli.add_typer(new, name="new")
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask, where git cannot undo it.")]
 
 
+def complete_part(incomplete: str) -> list[str]:
+    """Return the parts that the shell offers at the Tab key."""
+    from app.project.parts import parts
+
+    return [part for part in (*parts(ROOT), "resource") if part.startswith(incomplete)]
+
+
 @cli.command()
 def rename(
     name: Annotated[str, typer.Argument(help='Such as "Acme Shop".')],
@@ -51,7 +58,8 @@ def remove(
         list[str],
         typer.Argument(
             help="items, orders, attachments, graphql, webhooks, identities, passkeys, lab, pages,"
-            " admin, live, fastpath... or resource NAME"
+            " admin, live, fastpath... or resource NAME",
+            autocompletion=complete_part,
         ),
     ],
     yes: Yes = False,
@@ -85,9 +93,11 @@ def resource(
 ) -> None:
     """Write the slice of a resource, with its migration and its tests.
 
-    Types: str(20) text int bigint money float bool date datetime uuid json enum(a,b) ref(users)
-    many(item:ref(items), quantity:int>=1). Then, in any order: ? for null, =default, >=1, <=100,
-    unique (for each owner, or of many for each record) and index.
+    Types: str(20), text, int, bigint, money, float, bool, date, datetime,
+    uuid, json, enum(a,b), ref(users), many(item:ref(items), quantity:int>=1).
+
+    After the type, in any order: ? for null, =default, >=1, <=100, index, and
+    unique, which is for each owner, or of many for each record.
     """
     from app.project.fields import FieldError
     from app.project.generation import new_resource

@@ -6,17 +6,22 @@ newest migration.
 
 import fcntl
 import os
+import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import sqlalchemy as sa
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from app.project.postgres_objects import creations, drops, objects_of, read_statements
 from app.project.processes import run
 
+BIND = re.compile(r"(?<![:\w\\]):(?=\w)")  # SQLAlchemy takes a colon for that of a parameter.
+LONG, LONGEST = "  # noqa: E501", 88
 RUFF = ("--quiet", "--no-respect-gitignore")
 LOCKED = (
     "Another run writes a migration at the moment. Wait until it has ended, and run this again."
@@ -72,14 +77,13 @@ def write_migration(root: Path, message: str) -> Path:
         return autogenerate(root, url, message)
 
 
-def write_drop_migration(
-    root: Path, message: str, tables: Sequence[str], functions: Sequence[str]
-) -> Path:
-    """Write the migration that drops tables and functions, while their models are still there.
+def write_drop_migration(root: Path, message: str, tables: Collection[sa.Table]) -> Path:
+    """Write the migration that drops tables, while their models are still there.
 
-    Its downgrade makes the tables as the models say. Written from the database, it would have to
-    guess their types: SQLite stores a price as a number. It makes no functions and no triggers.
+    Its downgrade creates the tables as the models say. Written from the database, it would have to
+    guess their types: SQLite stores a price as a number.
     """
+    objects = objects_of(read_statements(root), tables)
     with new_database(root) as (path, url):
         if run(root, url, "alembic", "check", check=False):
             raise SystemExit(
@@ -87,9 +91,11 @@ def write_drop_migration(
             )
         with closing(sqlite3.connect(path)) as connection:
             for table in tables:
-                connection.execute(f'DROP TABLE "{table}"')
+                connection.execute(f'DROP TABLE "{table.name}"')
         migration = autogenerate(root, url, message)
-    migration.write_text(reversed_migration(migration.read_text(), functions))
+        text = reversed_migration(migration.read_text(), drops(objects), creations(objects))
+        migration.write_text(text)
+        run(root, url, "ruff", "format", *RUFF, str(migration))
     return migration
 
 
@@ -103,15 +109,27 @@ def autogenerate(root: Path, database_url: str, message: str) -> Path:
     return migration
 
 
-def reversed_migration(text: str, functions: Sequence[str] = ()) -> str:
+def reversed_migration(
+    text: str, of_upgrade: Sequence[str] = (), of_downgrade: Sequence[str] = ()
+) -> str:
     """Return a migration whose upgrade is the downgrade of another one, and the reverse.
 
-    The upgrade drops the functions as well, which only PostgreSQL has.
+    Each ends with statements that only PostgreSQL runs.
     """
     head, _, body = text.partition(UPGRADE)
     upgrade, _, downgrade = body.rstrip("\n").partition(DOWNGRADE)
-    if functions:
-        downgrade += '\n    if op.get_context().dialect.name == "postgresql":'
-    for name in functions:
-        downgrade += f'\n        op.execute("DROP FUNCTION IF EXISTS {name}()")'
-    return f"{head}{UPGRADE}{downgrade}{DOWNGRADE}{upgrade}\n"
+    upgrade, downgrade = downgrade + on_postgres(of_upgrade), upgrade + on_postgres(of_downgrade)
+    return f"{head}{UPGRADE}{upgrade}{DOWNGRADE}{downgrade}\n"
+
+
+def on_postgres(statements: Sequence[str]) -> str:
+    if not statements:
+        return ""
+    executions = "".join(f"\n        op.execute({source_of(each)})" for each in statements)
+    return f'\n    if op.get_context().dialect.name == "postgresql":{executions}'
+
+
+def source_of(statement: str) -> str:
+    """Return a statement as Python code, one string for each line."""
+    lines = [repr(line) for line in BIND.sub(r"\\:", statement).splitlines(keepends=True)]
+    return "".join(f"\n{line}{LONG if len(line) > LONGEST else ''}" for line in lines) + "\n"

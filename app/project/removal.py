@@ -4,6 +4,8 @@ import subprocess
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from app.core.database.models import Base
 from app.discovery import FEATURES, discover
 from app.project.deletion import delete_parts, lines_of_dependents
@@ -17,10 +19,9 @@ def remove(parts: Sequence[str], root: Path) -> list[str]:
     created = []
     removed = slices_of(parts, root)
     if tables := tables_of(removed):
-        message, functions = f"remove {' '.join(parts)}", functions_of(removed)
         try:
             with exclusive_migrations(root):
-                migration = write_drop_migration(root, message, tables, functions)
+                migration = write_drop_migration(root, f"remove {' '.join(parts)}", tables)
         except subprocess.CalledProcessError as error:
             raise SystemExit(
                 f"{error.stderr}\nNothing was deleted: the migration could not be written."
@@ -35,16 +36,11 @@ def slices_of(parts: Sequence[str], root: Path) -> set[str]:
     return {f"{FEATURES}.{name}" for part in removed for name in with_dependents(part, root)}
 
 
-def tables_of(slices: Collection[str]) -> list[str]:
+def tables_of(slices: Collection[str]) -> list[sa.Table]:
     list(discover("models"))
     return [
-        str(mapper.local_table.description)
+        mapper.local_table
         for mapper in Base.registry.mappers
         if mapper.class_.__module__.removesuffix(".models") in slices
+        and isinstance(mapper.local_table, sa.Table)
     ]
-
-
-def functions_of(slices: Collection[str]) -> list[str]:
-    """Return the functions of the database that the slices declare in FUNCTIONS."""
-    models = [each for each in discover("models") if each.__name__.rpartition(".")[0] in slices]
-    return [name for each in models for name in getattr(each, "FUNCTIONS", ())]

@@ -190,3 +190,9 @@ def test_cleanup_job_deletes_expired_idempotency_records(database_url: str) -> N
                 return await session.scalar(select(func.count()).select_from(IdempotencyRecord))
 
     assert asyncio.run(clean_up()) == 0
+
+
+def test_short_password_is_refused_by_its_characters() -> None:
+    result = invoke("users", "create", "ann@example.com", password="too short")
+    assert result.exit_code == 1
+    assert "password: String should have at least 10 characters" in result.output

@@ -9,7 +9,7 @@ from app.project.history import delete_migrations
 from app.project.parts import features, features_of_resources, parts, patterns_of, removed_with
 from tests.accounts.test_session_cache_server import connect
 from tests.conftest import only
-from tests.databases import ROOT
+from tests.databases import ROOT, alembic
 from tests.project.conftest import Command, commit, git, run
 from tests.slices import needs
 
@@ -130,6 +130,37 @@ def test_removed_features_leave_nothing_in_the_database(
     delete_migrations(names, repository, ROOT)
     run(repository, "alembic", "upgrade", "head", DATABASE_URL=empty_database_url)
     assert left == objects_of(empty_database_url)
+
+
+DEFINITIONS = """
+SELECT pg_get_indexdef(indexrelid) FROM pg_index
+WHERE indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
+UNION SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+UNION SELECT pg_get_functiondef(oid) FROM pg_proc
+WHERE pronamespace = 'public'::regnamespace AND prorettype = 'trigger'::regtype
+"""
+
+
+def definitions_of(database_url: str) -> set[str]:
+    """Return what is beside the tables on PostgreSQL, of which the models declare only a part."""
+    if not database_url.startswith("postgresql"):
+        return set()
+    with connect(database_url) as connection:
+        return {str(definition) for (definition,) in connection.execute(DEFINITIONS)}
+
+
+@pytest.mark.slow("it runs all migrations")
+def test_removal_of_features_can_be_undone(repository: Path, empty_database_url: str) -> None:
+    url = empty_database_url
+    alembic(url, "upgrade", "head")
+    before = definitions_of(url)
+    run(repository, "app", "remove", *features(ROOT))
+    alembic(url, "upgrade", "head", folder=repository)
+    alembic(url, "downgrade", "-1", folder=repository)
+    assert "No new upgrade operations" in alembic(url, "check")
+    assert definitions_of(url) == before
+    for target in ("upgrade head", "downgrade base", "upgrade head"):
+        alembic(url, *target.split(), folder=repository)
 
 
 @needs("items", "orders", "lab", "admin.py")

@@ -69,6 +69,8 @@ def back_up(settings: Settings, file: Path) -> None:
     """
     if file.exists():
         raise BackupError(f"{file} exists already: choose another name.")
+    if not file.parent.is_dir():
+        raise BackupError(f"{file.parent} is not a folder.")
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         draft.touch(mode=0o600, exist_ok=False)

@@ -3,6 +3,7 @@
 Cursors are signed, so that clients cannot forge one.
 """
 
+import asyncio
 import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -10,15 +11,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pydantic import MISSING, Field, PrivateAttr
+from pydantic import MISSING, BaseModel, Field, PrivateAttr
 from pydantic_core import to_json
 
 from app.core.errors import Invalid
 from app.core.schemas import Input, Output
 
 ItemT = TypeVar("ItemT")
+ReadT = TypeVar("ReadT", bound=BaseModel)
+# The records of a page that are loaded and read at once, if each may have a hundred children.
+PARENTS_AT_ONCE = 25
 # The sort column's value and the id of a page's last row.
 Position = Sequence[Any]
+
+
+async def read_in_turns(schema: type[ReadT], parents: Sequence[object]) -> list[ReadT]:
+    """Return records with children as the schema, and let other requests run in between."""
+    reads = list[ReadT]()
+    for number, parent in enumerate(parents):
+        if number % PARENTS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        reads.append(schema.model_validate(parent))
+    return reads
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from app.features.items.service import ItemService
 from app.features.orders.dependencies import get_order_service
 from app.features.orders.service import OrderService
 
-ITEMS_PER_STATEMENT = 1000
+ITEMS_PER_STATEMENT = 250
 
 
 class GraphqlContext:
@@ -62,10 +62,10 @@ class GraphqlContext:
             yield self._orders
 
     async def let_others_run(self, size: int) -> None:
-        """Let the event loop run other requests before each thousand elements of nested lists.
+        """Let the event loop run other requests before each 250 elements of nested lists.
 
-        The lists of one thousand go on together, so that what their elements refer to is loaded
-        by one statement.
+        The lists of these go on together, so that what their elements refer to is loaded by one
+        statement.
         """
         self._listed += size
         for _ in range(self._listed // ITEMS_PER_STATEMENT):

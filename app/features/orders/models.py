@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, selectinload
 
 from app.accounts.ownership import Owned
 from app.core.database.models import Base, Id, Money, Timestamps, UtcDateTime
+from app.core.database.pagination import PARENTS_AT_ONCE
 from app.features.items.models import Item
 
 
@@ -106,5 +107,5 @@ class OrderLine(Owned, Base):
         return self.quantity * self.unit_price
 
 
-# Loads the lines and items of any number of orders with one more statement.
-WITH_LINES = selectinload(Order.lines).joinedload(OrderLine.item)
+# Loads the lines of a page of orders, and their items, with one more statement for each 25 orders.
+WITH_LINES = selectinload(Order.lines, chunksize=PARENTS_AT_ONCE).joinedload(OrderLine.item)

@@ -4,7 +4,7 @@ from pydantic import MISSING
 
 from app.core.database.events import Events
 from app.core.database.models import utc_now
-from app.core.database.pagination import Cursors, Page, Sort
+from app.core.database.pagination import Cursors, Page, Sort, read_in_turns
 from app.core.database.repository import UnitsOfWork, Versions
 from app.core.errors import Conflict, Forbidden, Invalid, WrongStatus
 from app.core.jobs.mail import Mailer
@@ -47,7 +47,8 @@ class OrderService:
         total = None
         if query.with_total:
             total = await self._orders.total(query.status, query.max_count)
-        return self._cursors.page(Page[OrderRead], orders, query.limit, sort, total)
+        reads = await read_in_turns(OrderRead, orders)
+        return self._cursors.page(Page[OrderRead], reads, query.limit, sort, total)
 
     async def get(self, order_id: int) -> OrderRead:
         return OrderRead.model_validate(await self._orders.get(order_id))

@@ -82,5 +82,3 @@ class WebhookDelivery(Base):
 
 # The migration's trigger, which notifies the processes of a user who gets an enabled webhook.
 NOTIFYING_TRIGGERS = [("webhooks", "notify_webhook_enabled")]
-# The trigger's function on PostgreSQL, which is not dropped with the table.
-FUNCTIONS = ["notify_webhook_enabled"]

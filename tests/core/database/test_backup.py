@@ -239,7 +239,8 @@ def test_backup_failure_is_one_line_and_leaves_no_file(tmp_path: Path) -> None:
     file = tmp_path / "there"
     file.touch()
     assert "exists already" in refusal("backup", str(file))
-    assert "No such file or directory" in refusal("backup", str(tmp_path / "none" / "file"))
+    folder = tmp_path / "none"
+    assert f"{folder} is not a folder." in refusal("backup", str(folder / "file"))
     assert "is not a file" in refusal("restore", str(tmp_path / "none"), "--yes")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
