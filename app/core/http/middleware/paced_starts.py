@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.context import route_path
 
-STARTS_PER_TURN = 10
+STARTS_PER_TURN = 4
 
 
 class PacedStarts:
