@@ -221,7 +221,9 @@ async def test_expired_mail_tokens_are_deleted_with_a_new_one(
     await post(client, "password-reset", email=ann.email)
     await outbox.token(ann.email, "reset")
     async with app.state.resources.database.transaction() as session:
-        await session.execute(update(EmailToken).values(expires_at=utc_now()))
+        await session.execute(
+            update(EmailToken).values(expires_at=utc_now() - timedelta(seconds=1))
+        )
     await post(client, "password-reset", email=bob.email)
     await outbox.token(bob.email, "reset")
     async with app.state.resources.database.reading() as session:

@@ -202,9 +202,10 @@ async def test_expired_session_is_deleted_at_a_sign_in(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
     await sign_in(client, ann)
+    past = utc_now() - timedelta(seconds=1)
     async with app.state.resources.database.transaction() as session:
         await session.execute(
-            update(AuthSession).values(expires_at=utc_now()).where(AuthSession.user_id == ann.id)
+            update(AuthSession).where(AuthSession.user_id == ann.id).values(expires_at=past)
         )
     await sign_in(client, bob)
     async with app.state.resources.database.reading() as session:
