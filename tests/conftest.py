@@ -136,8 +136,10 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # The base class h
             for shared in (SERVER, TWO_WORKERS):
                 if parameters.startswith((f"{backend}-{shared}", f"{shared}-{backend}")):
                     return f"{backend}-{shared}"
-        folder = nodeid.rpartition("/")[0]
-        return folder if folder in ("tests/e2e", "tests/faults") else nodeid
+        file = nodeid.partition("::")[0]
+        if file.startswith("tests/e2e/"):
+            return file
+        return "tests/faults" if file.startswith("tests/faults/") else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)
