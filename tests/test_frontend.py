@@ -303,7 +303,7 @@ async def test_confirmation_by_a_token_sets_no_cookie(
     assert (await script.get(ME)).status_code == 200
 
 
-@needs("webhooks")
+@needs("webhooks", "items")
 async def test_webhook_is_made_after_a_confirmation(
     app: FastAPI, script: httpx.AsyncClient, ann: Person
 ) -> None:
