@@ -11,6 +11,7 @@ from tests.accounts.test_api_keys import make_key
 from tests.accounts.test_refresh import sign_in
 from tests.accounts.test_security_events import facts
 from tests.conftest import PASSWORD, Person, client_of
+from tests.slices import needs
 
 
 async def confirmed(app: FastAPI) -> list[tuple[bool, bool]]:
@@ -64,6 +65,7 @@ async def test_confirmation_takes_either_the_password_or_a_code(
     assert [kind for kind, *_ in await facts(app) if kind == "password_check"] == []
 
 
+@needs("items")  # A key needs a scope, and those of accounts are not for keys.
 async def test_key_confirms_nothing(app: FastAPI, ann: Person) -> None:
     key = (await make_key(ann))["key"]
     async with client_of(app, key) as program:
