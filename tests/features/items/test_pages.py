@@ -226,13 +226,18 @@ async def test_change_is_undone_and_done_again(browser: httpx.AsyncClient, ann: 
         assert (await stored(ann, item["id"]))["version"] == version
 
 
+async def change(browser: httpx.AsyncClient, item_id: int) -> tuple[str, dict[str, str]]:
+    """Change a new item, and return the path and the fields of the form that undoes it."""
+    path = f"/items/{item_id}/edit"
+    await browser.post(path, data=FORM | {"name": "Mine", "version": "1"})
+    return path, form_of(await browser.get("/items"))
+
+
 async def test_undo_after_another_change_is_a_conflict(
     browser: httpx.AsyncClient, ann: Person
 ) -> None:
     item = await make(ann)
-    path = f"/items/{item['id']}/edit"
-    await browser.post(path, data=FORM | {"name": "Mine", "version": "1"})
-    form = form_of(await browser.get("/items"))
+    path, form = await change(browser, item["id"])
     await ann.client.patch(f"{ITEMS}/{item['id']}", json={"price": "7"})
     refused = await browser.post(path, data=form)
     assert (refused.status_code, value(refused, "name")) == (409, item["name"])
@@ -243,9 +248,7 @@ async def test_undo_sent_twice_at_once_is_done_once(
     browser: httpx.AsyncClient, ann: Person
 ) -> None:
     item = await make(ann)
-    path = f"/items/{item['id']}/edit"
-    await browser.post(path, data=FORM | {"name": "Mine", "version": "1"})
-    form = form_of(await browser.get("/items"))
+    path, form = await change(browser, item["id"])
     undone = await asyncio.gather(*(browser.post(path, data=form) for _ in range(2)))
     assert [each.status_code for each in undone] == [303, 303]
     assert (await stored(ann, item["id"])).items() >= {"name": item["name"], "version": 3}.items()
@@ -255,9 +258,7 @@ async def test_undo_of_another_user_changes_nothing(
     browser: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
     item = await make(ann)
-    path = f"/items/{item['id']}/edit"
-    await browser.post(path, data=FORM | {"name": "Mine", "version": "1"})
-    form = form_of(await browser.get("/items"))
+    path, form = await change(browser, item["id"])
     await sign_in(browser, bob)
     assert (await browser.post(path, data=form)).status_code == 404
     assert (await stored(ann, item["id"]))["name"] == "Mine"
