@@ -38,3 +38,7 @@ def route_path(scope: Scope) -> str:
     path: str = scope["path"]
     prefix = root_path(scope)
     return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
+
+
+def is_health_check(scope: Scope) -> bool:
+    return route_path(scope).startswith("/health/")

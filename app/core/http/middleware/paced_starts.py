@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.core.context import route_path
+from app.core.context import is_health_check
 
 STARTS_PER_TURN = 4
 
@@ -26,7 +26,7 @@ class PacedStarts:
         self._loop: asyncio.AbstractEventLoop | None = None  # that will call `_begin_turn`
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] != "http" or route_path(scope).startswith("/health/"):
+        if scope["type"] != "http" or is_health_check(scope):
             return self.app(scope, receive, send)
         loop = asyncio.get_running_loop()
         if self._loop is not loop:

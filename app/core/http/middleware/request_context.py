@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.context import request_id_var, route_path, scope_var
+from app.core.context import is_health_check, request_id_var, scope_var
 from app.core.http.disconnect import DisconnectWatches
 from app.core.http.middleware.plain_errors import RESPONSE_STARTS
 from app.core.http.scope import header, route_of
@@ -75,7 +75,7 @@ class RequestContext:
 
 def _log_access(scope: Scope, status: int, started: float) -> None:
     # Probes ask every few seconds: what an operator wants to read is that they fail.
-    is_probe = status < 400 and route_path(scope).startswith("/health/")
+    is_probe = status < 400 and is_health_check(scope)
     level = logging.DEBUG if is_probe else logging.INFO
     if not access_logger.isEnabledFor(level):
         return

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.core.context import route_path
+from app.core.context import is_health_check
 from app.core.http.scope import header
 
 PLAIN_NAME = re.compile(r"[a-z0-9.-]+")
@@ -26,7 +26,7 @@ class TrustedHosts:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         kind = scope["type"]
-        if kind == "lifespan" or (kind == "http" and route_path(scope).startswith("/health/")):
+        if kind == "lifespan" or (kind == "http" and is_health_check(scope)):
             return self.app(scope, receive, send)
         host = header(scope, b"host")
         name, _, port = host.rpartition(":")
