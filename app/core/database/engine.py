@@ -188,12 +188,7 @@ def create_sqlite_engine(url: URL, synchronous: str = "NORMAL", **options: Any) 
     A transaction starts with BEGIN IMMEDIATE, which takes the write lock, so that what it reads
     cannot change before it writes.
     """
-    engine = _create_sqlite_engine(url, **options)
-    event.listen(
-        engine.sync_engine,
-        "connect",
-        lambda connection, _: _set_pragmas(connection, f"synchronous={synchronous}"),
-    )
+    engine = _create_sqlite_engine(url, f"synchronous={synchronous}", **options)
     event.listen(engine.sync_engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
 
@@ -201,33 +196,25 @@ def create_sqlite_engine(url: URL, synchronous: str = "NORMAL", **options: Any) 
 def create_sqlite_reader(url: URL, **options: Any) -> AsyncEngine:
     """Create an engine whose connections refuse to write."""
     options |= {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
-    engine = _create_sqlite_engine(url, **options)
-    event.listen(
-        engine.sync_engine,
-        "connect",
-        lambda connection, _: _set_pragmas(connection, "query_only=ON"),
-    )
-    return engine
+    return _create_sqlite_engine(url, "query_only=ON", **options)
 
 
-def _create_sqlite_engine(url: URL, **options: Any) -> AsyncEngine:
+def _create_sqlite_engine(url: URL, pragma: str, **options: Any) -> AsyncEngine:
     options["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS}
     engine = create_async_engine(url, hide_parameters=True, **options)
     event.listen(engine.sync_engine, "do_connect", _connect)
-    event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+    event.listen(
+        engine.sync_engine, "connect", lambda connection, _: _set_up_sqlite(connection, pragma)
+    )
     event.listen(engine.sync_engine, "handle_error", _raise_if_unavailable)
     return engine
 
 
-def _set_up_sqlite(connection: Any, _: object) -> None:
+def _set_up_sqlite(connection: Any, pragma: str) -> None:
     connection.isolation_level = None  # The driver does not begin transactions by itself.
     connection.create_function("simple_lower", 1, simple_lower, deterministic=True)
-    _set_pragmas(connection, "journal_mode=WAL", "foreign_keys=ON")
-
-
-def _set_pragmas(connection: Any, *settings: str) -> None:
     cursor = connection.cursor()
-    for setting in settings:
+    for setting in ("journal_mode=WAL", "foreign_keys=ON", pragma):
         cursor.execute(f"PRAGMA {setting}")
     cursor.close()
 
