@@ -7,7 +7,10 @@ import pytest
 from fastapi import FastAPI
 
 from app.accounts.models import NO_PASSWORD
+from app.features.identities.models import LinkedIdentity
+from app.features.identities.schemas import Claims
 from app.features.identities.service import openid
+from app.features.identities.service.identities import IdentityService
 from tests.accounts.conftest import Authenticator, Outbox, set_age
 from tests.accounts.test_security_events import facts
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
@@ -283,5 +286,26 @@ async def test_two_callbacks_of_one_new_person_at_once_make_one_account(
         visits = [await visit(each, "/login/with/one", provider, NEW) for each in (one, other)]
         done = await asyncio.gather(one.get(visits[0].callback), other.get(visits[1].callback))
         assert [each.status_code for each in done] == [303, 303]
+        assert [await email_of(each) for each in (one, other)] == ["new@example.com"] * 2
+    assert len(await owners(app)) == 1
+
+
+async def test_an_account_that_is_made_in_another_window_meanwhile_is_signed_in(
+    app: FastAPI, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with browser_of(app) as one, browser_of(app) as other:
+        visits = [await visit(each, "/login/with/one", provider, NEW) for each in (one, other)]
+        find = IdentityService._find
+
+        async def find_before_the_other(
+            identities: IdentityService, claims: Claims
+        ) -> LinkedIdentity | None:
+            found = await find(identities, claims)
+            monkeypatch.setattr(IdentityService, "_find", find)
+            await other.get(visits[1].callback)
+            return found
+
+        monkeypatch.setattr(IdentityService, "_find", find_before_the_other)
+        await one.get(visits[0].callback)
         assert [await email_of(each) for each in (one, other)] == ["new@example.com"] * 2
     assert len(await owners(app)) == 1

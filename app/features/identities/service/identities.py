@@ -220,13 +220,15 @@ class IdentityService:
         async with self._units.reading() as unit:
             owner = await unit.users.get_by_email(email_key(claims.email))
         if owner is not None:
+            if identity := await self._find(claims):  # The same person, in another window.
+                return identity
             raise LinkRequired(self._seal(owner.id, flow, claims))
         if not self._signup_enabled:
             raise Forbidden("Sign-up is closed.")
         await self._attempts.sign_up(client.network)
         try:
             return await self._create(flow, claims, claims.email)
-        except AlreadyExists:  # The same person was faster, in another window.
+        except AlreadyExists:  # The same person again.
             if identity := await self._find(claims):
                 return identity
             raise
