@@ -2,6 +2,8 @@ import asyncio
 import json
 import re
 import socket
+import sys
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +16,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from app import cli
+from app.__main__ import main
 from app.core.config import Settings, get_settings
 from app.core.http.listener import Workers
 from app.core.http.server import require_free_port
@@ -34,6 +37,24 @@ def run(*arguments: str) -> str:
     result = CliRunner().invoke(cli.cli, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+class Interrupted(MetaPathFinder):
+    """An import in which Ctrl-C is pressed."""
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        if name == "app.cli":
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_the_command_is_imported_ends_it_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "app.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
 
 
 @needs("items")
