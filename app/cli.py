@@ -24,7 +24,7 @@ from app.core.database.backup import restore as restore_backup
 from app.core.database.errors import one_line
 from app.core.database.migrations import run_alembic
 from app.core.database.repository import UnitsOfWork
-from app.core.database.startup import check_connections
+from app.core.database.startup import check_clock, check_connections
 from app.core.errors import AppError
 from app.core.http.server import raise_open_file_limit, require_free_port, server_options
 from app.core.jobs.queue import JobRepository, QueuedJob
@@ -107,6 +107,7 @@ def worker() -> None:
 
     async def work() -> None:
         async with open_resources() as resources, serving_metrics(resources):
+            await check_clock(settings, resources.database)
             freeze_garbage()
             await resources.jobs.work()
 

@@ -17,7 +17,6 @@ from app.accounts.memory import Absences
 from app.accounts.session_cache import SessionCache, SessionLease, forget_changed
 from app.core.config import Settings
 from app.core.database.pagination import Cursors
-from app.core.database.startup import check_clock
 from app.core.database.unit_of_work import Database
 from app.core.jobs.mail import Mailer
 from app.core.jobs.runner import JobRunner
@@ -93,7 +92,6 @@ async def app_resources(settings: Settings) -> AsyncIterator[Resources]:
     if settings.session_cache and not resources.database.is_sqlite:
         resources.session_lease.start()
     try:
-        await check_clock(settings, resources.database)
         yield resources
     finally:
         await resources.session_lease.close()

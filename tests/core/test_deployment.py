@@ -1,5 +1,8 @@
 """Tests of `app check --deploy`."""
 
+import asyncio
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +11,7 @@ from typer.testing import CliRunner
 from app import cli
 from app.core import deployment
 from app.core.config import Settings
+from app.core.database import startup
 from app.core.database.unit_of_work import Database
 from app.core.jobs.mail import Mailer
 from app.core.security.rate_limit import RateLimiter
@@ -100,6 +104,17 @@ async def test_reachable_database_is_checked(settings: Settings) -> None:
     found = await levels_of_database(settings)
     assert (found["migrations"], found["clock"]) == ("ok", "ok")
     assert set(found) == {"migrations", "clock", "pool"}
+
+
+@only("postgresql")
+async def test_a_wrong_clock_is_one_of_the_findings(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, empty_working_directory: None
+) -> None:
+    for name, value in (GOOD | {"database_url": database_url}).items():
+        monkeypatch.setenv(name.upper(), value)
+    monkeypatch.setattr(startup, "time", SimpleNamespace(time=lambda: time.time() + 3600))
+    result = await asyncio.to_thread(CliRunner().invoke, cli.cli, ["check", "--deploy"])
+    assert "error    clock       The database's clock is 3600." in result.output
 
 
 @only("postgresql")
