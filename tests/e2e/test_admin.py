@@ -1,5 +1,6 @@
 """The admin in a browser: it works under its content security policy, without other hosts."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ def test_item_is_created_changed_and_deleted(admin: Page, browser_errors: Browse
     admin.locator("tbody .select-box").check()
     admin.get_by_role("button", name="Actions").click()
     admin.get_by_role("link", name="Delete selected").click()
+    expect(admin.get_by_role("dialog", name=re.compile(r"Delete Item \d+\?"))).to_be_visible()
     with admin.expect_navigation():
         admin.get_by_role("dialog").get_by_role("button", name="Delete").click()
     search(admin, HOSTILE)
