@@ -121,9 +121,14 @@ def test_back_after_sign_out_shows_nothing(admin: Page) -> None:
 def test_admin_is_accessible(open_page: OpenPage) -> None:
     page = open_page(viewport={"width": 390, "height": 844}, reduced_motion="reduce")
     sign_in(page, SUPERUSER)
-    for path in ("user/list", "item/create", "auth-session/list"):
+    for path in ("user/list", "item/create", "auth-session/list", "security-event/list"):
         page.goto(f"/admin/{path}")
         check_accessibility(page)
+    page.goto("/admin/user/details/1")
+    check_accessibility(page)
+    page.get_by_role("link", name="Delete").click()
+    expect(page.get_by_role("dialog", name="Delete User 1?")).to_be_visible()
+    check_accessibility(page)
 
 
 def save(page: Page) -> None:
