@@ -32,6 +32,7 @@ const REDOC_DARK = {
     },
   },
   codeBlock: { backgroundColor: "#0e1312" },
+  fab: { backgroundColor: "#1f2725", color: "#52d3b4" },
 };
 
 const redoc = document.querySelector("redoc");
