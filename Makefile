@@ -1,5 +1,5 @@
 # Each target is a line or two of what you could type yourself. `make run` and `make test` need
-# Python 3.11 or later, and nothing else.
+# Python 3.11 or later with pip, and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
 # Debian's Python makes no virtual environment with a pip in it, but its pip installs into one.
