@@ -238,7 +238,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         others = (None, self.principal.user_id)
         if values.get("owner_id") not in others and not self._sees_all:
             scope = f"{self.model.__tablename__}:all"
-            raise Forbidden("Another owner_id takes the scope {scope}.", scope=scope)
+            raise Forbidden("Another owner_id requires the scope {scope}.", scope=scope)
         return {
             name: self.filters[name].value(value)
             for name, value in values.items()

@@ -191,7 +191,9 @@ class SecondFactorService:
             user = await accounts.lock_user_of(principal)
             await self._confirmations.require_factor(accounts, principal)
             if await accounts.second_factors.has_app(user.id):
-                raise Conflict("This takes a code of your app. Go to the page “Second factor”.")
+                raise Conflict(
+                    "This requires a code from your app. Go to the page “Second factor”."
+                )
             return await self._renew(accounts, user)
 
     async def disable(self, principal: Principal, data: SecondFactorProof) -> None:

@@ -99,7 +99,7 @@ def _parse(header: str, value: str) -> Iterator[tuple[bool, int]]:
     while position < len(value):
         count += 1
         if count > MAX_VERSIONS:
-            raise TooManyTags(f"{header} takes at most {MAX_VERSIONS} entity tags.")
+            raise TooManyTags(f"{header} accepts at most {MAX_VERSIONS} entity tags.")
         element = ELEMENT.match(value, position)
         if element is None:
             raise Invalid('Send entity tags such as "1", or *.', "header", header)

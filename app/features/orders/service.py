@@ -93,7 +93,7 @@ class OrderService:
     async def ship(self, order_id: int, expected: Versions) -> OrderRead:
         """Ship a placed order. Raise Forbidden, NotFound, Stale or WrongStatus."""
         if not self._orders.principal.sees_all("orders"):
-            raise Forbidden("Shipping an order takes the scope orders:all.")
+            raise Forbidden("Shipping an order requires the scope orders:all.")
         order = await self._orders.lock(order_id, expected)
         require(order, OrderStatus.PLACED, SHIPPED)
         order.status = OrderStatus.SHIPPED
