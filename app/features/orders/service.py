@@ -23,10 +23,10 @@ from app.features.orders.schemas import (
 )
 
 MAX_MAILS_PER_HOUR = 1000
-CHANGED = mark('An order with the status "{status}" cannot be changed.')
-DELETED = mark('An order with the status "{status}" cannot be deleted.')
-PLACED = mark('An order with the status "{status}" cannot be placed.')
-SHIPPED = mark('An order with the status "{status}" cannot be shipped.')
+CANNOT_CHANGE = mark('An order with the status "{status}" cannot be changed.')
+CANNOT_DELETE = mark('An order with the status "{status}" cannot be deleted.')
+CANNOT_PLACE = mark('An order with the status "{status}" cannot be placed.')
+CANNOT_SHIP = mark('An order with the status "{status}" cannot be shipped.')
 
 
 class OrderService:
@@ -63,7 +63,7 @@ class OrderService:
     async def update(self, order_id: int, data: OrderUpdate, expected: Versions) -> OrderRead:
         """Change a draft. Raise NotFound, Stale, WrongStatus, or Invalid as `create` does."""
         order = await self._orders.lock(order_id, expected)
-        require(order, OrderStatus.DRAFT, CHANGED)
+        require(order, OrderStatus.DRAFT, CANNOT_CHANGE)
         if data.lines is not MISSING:
             await self._set_lines(order, data.lines)
         if data.note is not MISSING:  # After the query for the items, which would write it.
@@ -76,14 +76,14 @@ class OrderService:
     async def delete(self, order_id: int, expected: Versions) -> None:
         """Delete a draft. Raise NotFound, Stale or WrongStatus."""
         order = await self._orders.lock(order_id, expected)
-        require(order, OrderStatus.DRAFT, DELETED)
+        require(order, OrderStatus.DRAFT, CANNOT_DELETE)
         self._record("order.deleted", order)
         await self._orders.delete(order)
 
     async def place(self, order_id: int, expected: Versions) -> OrderRead:
         """Place a draft, and mail the owner. Raise NotFound, Stale or Conflict."""
         order = await self._orders.lock(order_id, expected)
-        require(order, OrderStatus.DRAFT, PLACED)
+        require(order, OrderStatus.DRAFT, CANNOT_PLACE)
         if not order.lines:
             raise Conflict("An order without lines cannot be placed.")
         order.status, order.placed_at = OrderStatus.PLACED, utc_now()
@@ -95,7 +95,7 @@ class OrderService:
         if not self._orders.principal.sees_all("orders"):
             raise Forbidden("Shipping an order requires the scope orders:all.")
         order = await self._orders.lock(order_id, expected)
-        require(order, OrderStatus.PLACED, SHIPPED)
+        require(order, OrderStatus.PLACED, CANNOT_SHIP)
         order.status = OrderStatus.SHIPPED
         return await self._save("order.shipped", order)
 
