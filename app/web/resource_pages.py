@@ -18,7 +18,7 @@ from app.core.security.principal import Principal
 from app.core.translation import gettext, mark
 from app.web.flash import Undo, flash
 from app.web.forms import FORM_ERRORS, Form, expected_version, translate_error, with_plain_numbers
-from app.web.links import page_url, site_url
+from app.web.links import page_url, site_path
 from app.web.navigation import ResponseException
 from app.web.once import SubmitOnce, new_form
 from app.web.paging import page_with_previous
@@ -153,7 +153,7 @@ class ResourcePages:
         fields = self.form_of(before).values | {"version": str(saved.version)}
         if fields == self.form_of(saved).values:
             return None
-        return Undo(site_url(self._request, route_path(self._request.scope)), fields)
+        return Undo(site_path(self._request, route_path(self._request.scope)), fields)
 
     def _offer_new(self, form: Form) -> Response:
         """Show the values of a form whose record is gone, to create another record with them."""
