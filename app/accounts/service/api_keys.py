@@ -15,7 +15,7 @@ from app.accounts.scopes import key_scopes
 from app.accounts.service.passwords import AccountPasswords, wrong_password
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from app.core.security.principal import Principal
 from app.core.security.rate_limit import RateLimiter

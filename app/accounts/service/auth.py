@@ -32,7 +32,7 @@ from app.accounts.service.devices import Devices
 from app.accounts.service.security_events import SecurityEventService
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import (
     InvalidTokenRequest,
     NotFound,

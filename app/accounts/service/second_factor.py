@@ -36,7 +36,7 @@ from app.accounts.service.passwords import (
     require_verified,
     wrong_password,
 )
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import Conflict, Invalid, WrongCode
 from app.core.security.principal import Principal
 from app.core.security.seals import InvalidSeal, Seals

@@ -5,7 +5,8 @@ from pydantic import MISSING
 from app.core.database.events import Events
 from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort, read_in_turns
-from app.core.database.repository import UnitsOfWork, Versions
+from app.core.database.repository import Versions
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import Conflict, Forbidden, Invalid, WrongStatus
 from app.core.jobs.mail import Mailer
 from app.core.jobs.queue import JobQueue

@@ -13,7 +13,7 @@ from app.accounts.memory import Absences
 from app.accounts.ownership import OwnedEvent
 from app.core.database.events import Event
 from app.core.database.models import utc_now
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.jobs.mail import Mailer
 from app.core.jobs.queue import Call, JobQueue
 from app.core.security.seals import InvalidSeal
