@@ -104,7 +104,7 @@ class ApiKeyService:
                 raise NotFound(f"API Key Not Found (id: {key_id})")
 
     async def _look_up(self, key: str, cached: bytes) -> Principal:
-        mark, found = self._cache.mark(), None
+        change_count, found = self._cache.change_count, None
         if len(key) == KEY_CHARACTERS:
             async with self._accounts.reading() as accounts:
                 found = await accounts.api_keys.get_valid(digest(key))
@@ -122,7 +122,7 @@ class ApiKeyService:
                 await self._touch(api_key)
         else:  # until its use has to be noted again
             until = min(api_key.expires_at, touch_at).timestamp()
-            self._cache.put(mark, cached, principal, until)
+            self._cache.put(change_count, cached, principal, until)
         return principal
 
     async def _touch(self, seen: ApiKey) -> None:

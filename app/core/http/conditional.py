@@ -23,7 +23,7 @@ VERSION = re.compile(r"[1-9][0-9]{0,17}")  # fits into 64 bits
 TAGS = {"pattern": r'^(\*|(W/)?"[^"]*"( *, *(W/)?"[^"]*")*)$'}
 
 
-class Versioned(Protocol):
+class VersionedRecord(Protocol):
     @property
     def version(self) -> Any: ...  # Any, since a model's version is typed as Mapped[int].
 
@@ -83,13 +83,13 @@ IfMatch = Annotated[Versions, Depends(if_match)]
 IfNoneMatch = Annotated[Versions, Depends(if_none_match)]
 
 
-def has_version(request: Request, record: Versioned) -> bool:
+def has_version(request: Request, record: VersionedRecord) -> bool:
     """Return whether the client already has this version of the record."""
     known: Versions = request.scope.get("known_versions", frozenset())
     return known is None or record.version in known
 
 
-def tag_of(record: Versioned) -> str:
+def tag_of(record: VersionedRecord) -> str:
     return f'"{record.version}"'
 
 
