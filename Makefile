@@ -1,5 +1,5 @@
 # Each target is a line or two of what you could type yourself. `make run` and `make test` need
-# Python 3.11 or later, and nothing else.
+# Python 3.11 or later with pip, and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
 # Debian's Python makes no virtual environment with a pip in it, but its pip installs into one.
@@ -20,10 +20,11 @@ run: install  ## Serve on 127.0.0.1:8000 with reload (PORT= moves it)
 install: .venv/installed  ## .venv from the lock; does nothing when it is up to date
 
 .venv/installed: requirements/dev.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.13")'
-	$(PYTHON) -m venv --without-pip .venv
-	$(PIP) --require-hashes -r requirements/dev.txt
-	$(PIP) --no-deps --no-build-isolation --editable .
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.13")'
+	@echo "Installing into .venv; this takes a minute or two."
+	@$(PYTHON) -m venv --without-pip .venv
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 test: install  ## On SQLite, and on PostgreSQL where TEST_POSTGRES_URL says

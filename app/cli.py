@@ -25,8 +25,8 @@ from app.core.database.backup import BackupError, back_up, drop_all, has_tables
 from app.core.database.backup import restore as restore_backup
 from app.core.database.errors import one_line
 from app.core.database.migrations import run_alembic
-from app.core.database.repository import UnitsOfWork
 from app.core.database.startup import check_clock, check_connections
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import AppError
 from app.core.http.server import raise_open_file_limit, require_free_port, server_options
 from app.core.jobs.queue import JobRepository, QueuedJob

@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from typer.testing import CliRunner, Result
@@ -18,6 +19,7 @@ from typer.testing import CliRunner, Result
 from app.cli import cli
 from app.core.config import get_settings
 from app.core.database.migrations import alembic_config
+from app.core.database.models import Base
 from app.core.database.unit_of_work import Database
 from tests.conftest import make_settings, only
 from tests.databases import ROOT, Databases, alembic, alembic_process
@@ -318,6 +320,29 @@ def test_unreachable_database_is_reported_in_one_line(url: str, line: str) -> No
     assert isinstance(result.exception, SystemExit)
     (printed,) = str(result.exception).splitlines()
     assert printed.startswith(line)
+
+
+def test_changes_of_models_without_a_migration_are_a_line_each(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = Base.metadata.tables["users"].c.full_name
+    monkeypatch.setattr(name, "nullable", not name.nullable)
+    monkeypatch.setattr(name, "type", sa.String(7))
+    examples = sa.Table("examples", Base.metadata, sa.Column("color", sa.String(7), index=True))
+    try:
+        result = run_app(empty_database_url, "db", "check")
+    finally:
+        Base.metadata.remove(examples)
+    assert isinstance(result.exception, SystemExit)
+    first, *differences, last = str(result.exception).splitlines()
+    assert first == "The models have changed without a migration:"
+    assert sorted(differences) == [
+        "- add index ix_examples_color",
+        "- add table examples",
+        "- modify nullable users.full_name",
+        "- modify type users.full_name",
+    ]
+    assert last == 'Write it: make migration m="..."'
 
 
 def run_app(url: str, *arguments: str) -> Result:

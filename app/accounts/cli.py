@@ -8,7 +8,8 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 
-from app.accounts.schemas import UserAdminUpdate, UserCreate, UserQuery
+from app.accounts.models import User
+from app.accounts.schemas import UserAdminUpdate, UserCreate, UserQuery, UserRead
 from app.core.commands import run
 from app.core.errors import NotFound
 from app.core.resources import Resources
@@ -148,19 +149,21 @@ async def seed_rows(
 
     `service` builds a service with `create_many`, whose changes are committed batch by batch.
     """
-    principal = Principal(await find_user_id(resources, email), NO_SESSION, frozenset(), False)
+    owner = await find_owner(resources, email)
+    principal = Principal(owner.id, NO_SESSION, frozenset(), False)
     with typer.progressbar(range(0, count, BATCH_SIZE), label="Rows") as starts:
         for start in starts:
             batch = range(start, min(start + BATCH_SIZE, count))
             async with service(principal, resources) as rows:
                 await rows.create_many([sample(number) for number in batch])
+    typer.echo(f"Created {count:,} {'row' if count == 1 else 'rows'} for {owner.email}.")
 
 
-async def find_user_id(resources: Resources, email: str | None) -> int:
+async def find_owner(resources: Resources, email: str | None) -> User | UserRead:
     if email is not None:
-        return (await resources.accounts.users.get_by_email(email)).id
+        return await resources.accounts.users.get_by_email(email)
     for user in (await resources.accounts.users.list(UserQuery(limit=1))).results:
-        return user.id
+        return user
     raise NotFound("There is no account yet. Create one with `app users create`.")
 
 

@@ -29,8 +29,7 @@ from app.accounts.session_cache import SessionCache
 from app.core.about import NAME
 from app.core.config import Settings
 from app.core.database.pagination import Cursors
-from app.core.database.repository import UnitsOfWork
-from app.core.database.unit_of_work import Database
+from app.core.database.unit_of_work import Database, UnitsOfWork
 from app.core.errors import (
     Forbidden,
     InvalidTokenRequest,

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from app.accounts.ownership import OwnedRepository
 from app.core.database.pagination import Page, Sort
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.resources import Resources
 from app.core.schemas import Output
 

@@ -12,13 +12,13 @@ MAX_USERS = 10_000
 class LeasedMemory(ABC):
     """A memory that may be used while this process holds a lease: while it hears of every change.
 
-    What was read from the database is put into it with a mark that was taken before the query. If
+    What was read from the database is put into it with the `change_count` from before the query. If
     anything was forgotten since then, what was read may be out of date, and is not remembered.
     """
 
     def __init__(self) -> None:
         self._held_until = float("-inf")  # monotonic
-        self._changes = 0
+        self._change_count = 0
 
     @property
     def is_held(self) -> bool:
@@ -35,19 +35,20 @@ class LeasedMemory(ABC):
         self._held_until = float("-inf")
         self.forget_all()
 
-    def mark(self) -> int:
-        """Return a mark to take before the database is asked."""
-        return self._changes
+    @property
+    def change_count(self) -> int:
+        """How often anything was forgotten. Read it before the database is asked."""
+        return self._change_count
 
-    def may_put(self, mark: int) -> bool:
-        return self.is_held and mark == self._changes
+    def may_put(self, change_count: int) -> bool:
+        return self.is_held and change_count == self._change_count
 
     def forget_user(self, user_id: int) -> None:
-        self._changes += 1
+        self._change_count += 1
         self._drop_user(user_id)
 
     def forget_all(self) -> None:
-        self._changes += 1
+        self._change_count += 1
         self._drop_all()
 
     @abstractmethod
@@ -71,12 +72,12 @@ class Absences(LeasedMemory):
     def has(self, user_id: int, kind: str) -> bool:
         return self.is_held and kind in self._kinds.get(user_id, ())
 
-    def put(self, mark: int, user_id: int, kind: str) -> None:
-        """Remember that the user has nothing of the kind, unless anything changed since the mark.
+    def put(self, change_count: int, user_id: int, kind: str) -> None:
+        """Remember that the user has nothing of the kind, unless anything changed since the count.
 
         Call it after the commit: a rollback may restore what the transaction has deleted.
         """
-        if not self.may_put(mark):
+        if not self.may_put(change_count):
             return
         if user_id not in self._kinds and len(self._kinds) >= MAX_USERS:
             del self._kinds[next(iter(self._kinds))]  # the oldest

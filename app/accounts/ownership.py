@@ -109,7 +109,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         self.principal = principal
 
     @property
-    def _class(self) -> Any:  # mypy does not find classes hashable
+    def _type(self) -> Any:  # mypy does not find classes hashable
         return type(self)
 
     @property
@@ -123,7 +123,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
 
     async def get(self, id_: int) -> ReadT:
         """Return the row. Raise NotFound when there is none that is visible."""
-        query = get_query(self._class, self._sees_all)
+        query = get_query(self._type, self._sees_all)
         row: ReadT | None = await self._session.fetch_one(query, self._params(id=id_))
         return self.require_found(row, id_)
 
@@ -142,9 +142,9 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
 
         Raise Forbidden when a filter on the owner names another user whose rows are not visible.
         """
-        given = self._given(filters)
+        given = self._filter_values(filters)
         query = page_query(
-            self._class,
+            self._type,
             self._sees_all,
             frozenset(given),
             sort,
@@ -155,8 +155,8 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
 
     async def total(self, filters: Input, limit: int | None = None) -> int:
         """Count the rows, up to a limit."""
-        given = self._given(filters)
-        conditions = matching(self._class, self._sees_all, frozenset(given))
+        given = self._filter_values(filters)
+        conditions = filter_conditions(self._type, self._sees_all, frozenset(given))
         statement: Select[Any] = select(self.model).where(*conditions)
         return await self.count(statement, self._params(**given), limit)
 
@@ -178,16 +178,16 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         return Counts(counted[0], counted[1:])
 
     async def create(self, values: Mapping[str, Any]) -> ReadT:
-        values = {**values, **self._new()}
+        values = {**values, **self._system_values()}
         with self._raise_conflicts():
-            query = create_query(self._class, frozenset(values))
+            query = create_query(self._type, frozenset(values))
             row: ReadT | None = await self._session.fetch_one(query, values)
         assert row  # noqa: S101 - for mypy: an INSERT returns its row
         return row
 
     async def create_many(self, values: Sequence[Mapping[str, Any]]) -> Sequence[ReadT]:
         """Create all of them or none, and return them in the order given."""
-        rows = await self.add_all({**each, **self._new()} for each in values)
+        rows = await self.add_all({**each, **self._system_values()} for each in values)
         return [self.schema.model_validate(row) for row in rows]
 
     async def update(self, id_: int, changes: Mapping[str, Any], expected: Versions) -> ReadT:
@@ -201,22 +201,24 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
             row = await self.get(id_)
             self.require_version(row, expected)
             return row
-        query = update_query(self._class, self._sees_all, frozenset(changes), count_of(expected))
-        return await self._changed(id_, query, changes, expected)
+        query = update_query(
+            self._type, self._sees_all, frozenset(changes), placeholder_count(expected)
+        )
+        return await self._change(id_, query, changes, expected)
 
     async def delete(self, id_: int, expected: Versions) -> ReadT:
         """Delete the row and return it as it was.
 
         Raise NotFound, Stale, Forbidden, or InUse when another table refers to the row.
         """
-        query = delete_query(self._class, self._sees_all, count_of(expected))
+        query = delete_query(self._type, self._sees_all, placeholder_count(expected))
         try:
-            return await self._changed(id_, query, {}, expected)
+            return await self._change(id_, query, {}, expected)
         except Conflict as error:
             name = words_of(self.model).lower()
             raise InUse("This {name} is in use and cannot be deleted.", name=name) from error
 
-    async def _changed(
+    async def _change(
         self, id_: int, query: Query[Any], changes: Mapping[str, Any], expected: Versions
     ) -> ReadT:
         params = self._params(id=id_, now=utc_now(), **changes, **version_params(expected))
@@ -228,17 +230,17 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
             raise Forbidden("This {name} cannot be changed any more.", name=name)
         return row
 
-    def _new(self) -> dict[str, Any]:
+    def _system_values(self) -> dict[str, Any]:
         now = utc_now()
         own = {"owner_id": self.principal.user_id, "version": 1}
         return own | {"created_at": now, "updated_at": now}
 
-    def _given(self, filters: Input) -> dict[str, Any]:
+    def _filter_values(self, filters: Input) -> dict[str, Any]:
         values = {name: getattr(filters, name) for name in self.filters}
         others = (None, self.principal.user_id)
         if values.get("owner_id") not in others and not self._sees_all:
             scope = f"{self.model.__tablename__}:all"
-            raise Forbidden("Another owner_id takes the scope {scope}.", scope=scope)
+            raise Forbidden("Another owner_id requires the scope {scope}.", scope=scope)
         return {
             name: self.filters[name].value(value)
             for name, value in values.items()
@@ -249,18 +251,21 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         return {"user_id": self.principal.user_id, **params}
 
 
-Owning = type[OwnedRepository[Any, Any]]
+RepositoryType = type[OwnedRepository[Any, Any]]
 
 
-def count_of(expected: Versions) -> int | None:
-    """Return one of few numbers: there is a statement for each."""
+def placeholder_count(expected: Versions) -> int | None:
+    """Return the number of versions that the statement compares with.
+
+    It is one of few numbers, since there is a statement for each.
+    """
     return None if expected is None else len(expected) if len(expected) <= 1 else MAX_VERSIONS
 
 
 def version_params(expected: Versions) -> dict[str, Any]:
-    given = [*(expected or ())]
-    given += given[:1] * ((count_of(expected) or 0) - len(given))  # the first one, again and again
-    return {f"expected_{n}": version for n, version in enumerate(given)}
+    versions, count = [*(expected or ())], placeholder_count(expected) or 0
+    versions += versions[:1] * (count - len(versions))  # the first one, again and again
+    return {f"expected_{n}": version for n, version in enumerate(versions)}
 
 
 def visible_to(model: Any, sees_all: bool) -> list[ColumnElement[bool]]:
@@ -269,7 +274,7 @@ def visible_to(model: Any, sees_all: bool) -> list[ColumnElement[bool]]:
     return [model.owner_id == bindparam("user_id", type_=model.owner_id.type)]
 
 
-def one_of(repository: Owning, sees_all: bool, expected: int | None) -> list[Any]:
+def row_conditions(repository: RepositoryType, sees_all: bool, expected: int | None) -> list[Any]:
     model: Any = repository.model
     conditions = [model.id == bindparam("id"), *visible_to(model, sees_all)]
     if expected == 0:
@@ -280,8 +285,8 @@ def one_of(repository: Owning, sees_all: bool, expected: int | None) -> list[Any
     return conditions
 
 
-def matching(
-    repository: Owning, sees_all: bool, filters: frozenset[str]
+def filter_conditions(
+    repository: RepositoryType, sees_all: bool, filters: frozenset[str]
 ) -> list[ColumnElement[bool]]:
     conditions = [repository.filters[name].on(name) for name in sorted(filters)]
     return [*conditions, *visible_to(repository.model, sees_all)]
@@ -292,25 +297,30 @@ def matching(
 
 
 @lru_cache(maxsize=256)
-def get_query(repository: Owning, sees_all: bool) -> Query[Any]:
+def get_query(repository: RepositoryType, sees_all: bool) -> Query[Any]:
     columns = columns_of(repository.model, repository.schema)
-    conditions = one_of(repository, sees_all, None)
+    conditions = row_conditions(repository, sees_all, None)
     return Query(select(*columns).where(*conditions), repository.schema)
 
 
 @lru_cache(maxsize=256)
 def page_query(
-    repository: Owning, sees_all: bool, filters: frozenset[str], sort: Sort, *, is_first: bool
+    repository: RepositoryType,
+    sees_all: bool,
+    filters: frozenset[str],
+    sort: Sort,
+    *,
+    is_first: bool,
 ) -> Query[Any]:
     columns = columns_of(repository.model, repository.schema)
-    statement = select(*columns).where(*matching(repository, sees_all, filters))
+    statement = select(*columns).where(*filter_conditions(repository, sees_all, filters))
     statement = page_statement(repository.model, statement, sort, is_first=is_first)
     custom_plan = any(repository.filters[name].custom_plan for name in filters)
     return Query(statement, repository.schema, custom_plan=custom_plan)
 
 
 @lru_cache(maxsize=256)
-def create_query(repository: Owning, names: frozenset[str]) -> Query[Any]:
+def create_query(repository: RepositoryType, names: frozenset[str]) -> Query[Any]:
     columns = columns_of(repository.model, repository.schema)
     values: dict[str, Any] = {name: bindparam(name) for name in sorted(names)}
     return Query(insert(repository.model).values(values).returning(*columns), repository.schema)
@@ -318,20 +328,20 @@ def create_query(repository: Owning, names: frozenset[str]) -> Query[Any]:
 
 @lru_cache(maxsize=256)
 def update_query(
-    repository: Owning, sees_all: bool, names: frozenset[str], expected: int | None
+    repository: RepositoryType, sees_all: bool, names: frozenset[str], expected: int | None
 ) -> Query[Any]:
     model: Any = repository.model
     values: dict[str, Any] = {name: bindparam(name) for name in sorted(names)}
     values |= {"updated_at": bindparam("now"), "version": model.version + 1}
-    conditions = [*one_of(repository, sees_all, expected), *repository.changeable]
+    conditions = [*row_conditions(repository, sees_all, expected), *repository.changeable]
     statement = update(model).where(*conditions).values(values)
     columns = columns_of(model, repository.schema)
     return Query(statement.returning(*columns), repository.schema)
 
 
 @lru_cache(maxsize=256)
-def delete_query(repository: Owning, sees_all: bool, expected: int | None) -> Query[Any]:
+def delete_query(repository: RepositoryType, sees_all: bool, expected: int | None) -> Query[Any]:
     columns = columns_of(repository.model, repository.schema)
-    conditions = [*one_of(repository, sees_all, expected), *repository.changeable]
+    conditions = [*row_conditions(repository, sees_all, expected), *repository.changeable]
     statement = delete(repository.model).where(*conditions)
     return Query(statement.returning(*columns), repository.schema)

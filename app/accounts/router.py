@@ -361,7 +361,7 @@ async def create_api_key(
     dependencies=[ConfirmedBrowser],
 )
 async def revoke_api_key(key_id: UUID, service: ApiKeyServiceDep, principal: AccountOwner) -> None:
-    """Revoke an API key. It ends at once. By a cookie it takes a recent confirmation."""
+    """Revoke an API key. It ends at once. By a cookie it requires a recent confirmation."""
     await service.revoke(principal, key_id)
 
 

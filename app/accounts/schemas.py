@@ -162,7 +162,7 @@ class PasswordConfirmation(Input):
 
 
 class SessionConfirmation(Input):
-    """Either the password or a code. A code confirms what takes the second factor, too."""
+    """Either the password or a code. A code confirms what requires the second factor, too."""
 
     current_password: CurrentPassword = SecretStr("")
     code: Code | MISSING = MISSING

@@ -81,12 +81,14 @@ class SessionCache(LeasedMemory):
             return None
         return entry.principal
 
-    def put(self, mark: int, digest: bytes, principal: Principal, expires_at: float) -> None:
-        """Remember the principal, unless any session has ended since the mark.
+    def put(
+        self, change_count: int, digest: bytes, principal: Principal, expires_at: float
+    ) -> None:
+        """Remember the principal, unless any session has ended since the count.
 
         It may be this one, after the database was read.
         """
-        if not self.may_put(mark):
+        if not self.may_put(change_count):
             return
         if len(self._entries) >= MAX_ENTRIES:
             self._forget(next(iter(self._entries)))  # the oldest
@@ -95,7 +97,7 @@ class SessionCache(LeasedMemory):
         self._by_user.setdefault(principal.user_id, set()).add(digest)
 
     def forget_session(self, session_id: UUID) -> None:
-        self._changes += 1
+        self._change_count += 1
         for digest in [*self._by_session.get(session_id, ())]:
             self._forget(digest)
 

@@ -363,27 +363,31 @@ class Settings(BaseSettings):
             _require_strong("SECRET_KEY_PREVIOUS", self.previous_signing_key)
         if "*" in self.forwarded_allow_ips:
             raise ValueError(
-                "FORWARDED_ALLOW_IPS: production takes the addresses of the proxies; with * any "
+                "FORWARDED_ALLOW_IPS: production requires the addresses of the proxies; with * any "
                 "client can give itself any address"
             )
         if "*" in self.allowed_hosts:
-            raise ValueError("ALLOWED_HOSTS: production takes the names of this site, and not *")
+            raise ValueError("ALLOWED_HOSTS: production requires the names of this site, and not *")
         password = self.database.password
         if password is not None and len(password) < MIN_DATABASE_PASSWORD_CHARACTERS:
             raise ValueError(
-                "POSTGRES_PASSWORD: production takes at least "
+                "POSTGRES_PASSWORD: production requires at least "
                 f"{MIN_DATABASE_PASSWORD_CHARACTERS} characters"
             )
         if not self.is_https:
-            raise ValueError("PUBLIC_URL: production takes https://, since sign-in is by cookie")
+            raise ValueError("PUBLIC_URL: production requires https://, since sign-in is by cookie")
         if plain := [each.name for each in self.oidc_providers if not each.is_https]:
-            raise ValueError(f"OIDC_PROVIDERS: production takes https:// for the issuer of {plain}")
+            raise ValueError(
+                f"OIDC_PROVIDERS: production requires https:// for the issuer of {plain}"
+            )
         return self
 
 
 def _require_strong(name: str, key: str) -> None:
     if lack := lack_of_strength(key):
-        raise ValueError(f"{name}: production takes {lack}; `openssl rand -base64 48` makes some")
+        raise ValueError(
+            f"{name}: production requires {lack}; `openssl rand -base64 48` makes some"
+        )
 
 
 def lack_of_strength(key: str) -> str | None:

@@ -14,7 +14,7 @@ AppError
  │    ├── PasswordRequired  the session was confirmed too long ago
  │    ├── FactorRequired   a second factor was used too long ago
  │    ├── WrongCode        a code of the second factor is wrong
- │    └── SecondFactorMissing  the role takes a second factor
+ │    └── SecondFactorMissing  the role requires a second factor
  ├── NotFound
  ├── Conflict
  │    ├── AlreadyExists
@@ -120,7 +120,7 @@ class FactorRequired(Forbidden):
     kind = "factor-required"
 
     def __init__(self) -> None:
-        super().__init__("This takes your second factor. Confirm with it, then try again.")
+        super().__init__("This requires your second factor. Confirm with it, then try again.")
 
 
 class WrongCode(Forbidden):

@@ -75,8 +75,8 @@ def remove(
     require_clean_tree(ROOT, yes)
     typer.echo("\n".join(removal.remove(parts, ROOT)))
     typer.echo(
-        "\nNext: read the new file in alembic/versions, if there is one, and shorten the README and"
-        " docs/. Then run `make check && make test`, and commit."
+        "\nNext: read the new file in alembic/versions, if there is one, and shorten AGENTS.md, the"
+        " README and docs/. Then run `make check && make test`, and commit."
     )
 
 

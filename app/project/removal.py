@@ -9,13 +9,18 @@ import sqlalchemy as sa
 from app.core.database.models import Base
 from app.discovery import FEATURES, discover
 from app.project.deletion import delete_parts, lines_of_dependents
+from app.project.mentions import dead_paths
 from app.project.migration import exclusive_migrations, write_drop_migration
-from app.project.parts import features, with_dependents
+from app.project.parts import features, files_of, with_dependents
 
 
 def remove(parts: Sequence[str], root: Path) -> list[str]:
-    """Delete the parts and return a line for each file or folder that has changed."""
+    """Delete the parts and return a line for each file or folder that has changed.
+
+    Lines of documents that still name what was deleted follow.
+    """
     lines = lines_of_dependents(parts, root)
+    files = [path for part in parts for path in files_of(part, root)]
     created = []
     removed = slices_of(parts, root)
     if tables := tables_of(removed):
@@ -27,7 +32,8 @@ def remove(parts: Sequence[str], root: Path) -> list[str]:
                 f"{error.stderr}\nNothing was deleted: the migration could not be written."
             ) from None
         created.append(f"created {migration.relative_to(root)}")
-    return [*lines, *delete_parts(parts, root), *created]
+    lines += [*delete_parts(parts, root), *created]
+    return [*lines, *dead_paths(files, root)]
 
 
 def slices_of(parts: Sequence[str], root: Path) -> set[str]:

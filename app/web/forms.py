@@ -248,7 +248,7 @@ async def get_form(request: Request) -> Form:
     return form
 
 
-def keep(form: Form) -> str:
+def serialize_form(form: Form) -> str:
     """Return the values of a form, without its passwords, for a field of the sign-in."""
     values = {name: value for name, value in form.values.items() if "password" not in name}
     return json.dumps(values | {OWNER: form.owner}, ensure_ascii=False)

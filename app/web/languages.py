@@ -7,7 +7,7 @@ from app.core.context import root_path
 from app.core.resources import resources_of
 from app.core.translation import COOKIE, languages
 from app.web.forms import FormDep
-from app.web.links import site_url
+from app.web.links import site_path
 from app.web.navigation import local_path, redirect
 
 YEAR = 365 * 24 * 3600
@@ -24,7 +24,7 @@ async def choose_language(request: Request, form: FormDep) -> Response:
             COOKIE,
             form.get("language"),
             max_age=YEAR,
-            path=site_url(request, "/"),
+            path=site_path(request, "/"),
             secure=resources_of(request).settings.is_https,
             httponly=True,
             samesite="lax",

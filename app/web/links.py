@@ -1,6 +1,6 @@
 """The URLs of the pages, below the path prefix of a proxy (ROOT_PATH).
 
-Templates have the functions `page_url`, `site_url` and `asset`.
+Templates have the functions `page_url`, `site_path` and `asset`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -51,27 +51,27 @@ class PagePaths:
 
 def page_url(request: Request, name: str, /, **values: Any) -> str:
     """Return the URL of a page by the name of its endpoint, such as `show_items`."""
-    return site_url(request, site_of(request).paths.fill(name, values))
+    return site_path(request, site_of(request).paths.fill(name, values))
 
 
-def site_url(request: Request, path: str) -> str:
-    """Return the URL of a path of this application, such as `/docs`."""
+def site_path(request: Request, path: str) -> str:
+    """Return a path of this application, such as `/docs`, below the prefix of the proxy."""
     return root_path(request.scope) + path
 
 
 def current_url(request: Request) -> str:
-    path = site_url(request, route_path(request.scope))
+    path = site_path(request, route_path(request.scope))
     return f"{path}?{request.url.query}" if request.url.query else path
 
 
 def current_page(request: Request) -> str:
     """Return the URL of a page that was opened, or of the front page after a form was sent."""
     is_page = request.method in ("GET", "HEAD")
-    return current_url(request) if is_page else site_url(request, "/")
+    return current_url(request) if is_page else site_path(request, "/")
 
 
 def asset_url(request: Request, name: str) -> str:
-    return site_url(request, site_of(request).assets.path(name))
+    return site_path(request, site_of(request).assets.path(name))
 
 
 @pass_context
@@ -80,8 +80,8 @@ def _page_url(context: Context, name: str, /, **values: Any) -> str:
 
 
 @pass_context
-def _site_url(context: Context, path: str) -> str:
-    return site_url(context["request"], path)
+def _site_path(context: Context, path: str) -> str:
+    return site_path(context["request"], path)
 
 
 @pass_context
@@ -89,4 +89,4 @@ def _asset(context: Context, name: str) -> str:
     return asset_url(context["request"], name)
 
 
-TEMPLATE_FUNCTIONS = {"page_url": _page_url, "site_url": _site_url, "asset": _asset}
+TEMPLATE_FUNCTIONS = {"page_url": _page_url, "site_path": _site_path, "asset": _asset}

@@ -18,7 +18,7 @@ from app.core.security.principal import Principal
 from app.core.translation import gettext, mark
 from app.web.flash import Undo, flash
 from app.web.forms import FORM_ERRORS, Form, expected_version, translate_error, with_plain_numbers
-from app.web.links import page_url, site_url
+from app.web.links import page_url, site_path
 from app.web.navigation import ResponseException
 from app.web.once import SubmitOnce, new_form
 from app.web.paging import page_with_previous
@@ -48,7 +48,7 @@ class ResourcePages:
     name: ClassVar[str]
     folder: ClassVar[str]
     list_page: ClassVar[str]
-    title: ClassVar[str] = ""
+    title_field: ClassVar[str] = ""
     query: ClassVar[type[PageQuery]]
     schema: ClassVar[type[BaseModel]]
     rows: ClassVar[Mapping[str, type[BaseModel]]] = {}
@@ -100,9 +100,9 @@ class ResourcePages:
 
     def title_of(self, record: Any) -> str:
         """Return the words by which a page names a record."""
-        if not self.title:
+        if not self.title_field:
             return f"#{record.id}"
-        title = str(getattr(record, self.title))
+        title = str(getattr(record, self.title_field))
         return title if title.strip() else gettext("No name")
 
     def show_new(self) -> Response:
@@ -117,7 +117,7 @@ class ResourcePages:
         except FORM_ERRORS as error:
             form.add_error(error)
             raise ResponseException(self.render("new", form)) from error
-        return self._flash_on_list(CREATED, form.get(self.title))
+        return self._flash_on_list(CREATED, form.get(self.title_field))
 
     async def show_edit(self, id_: int) -> Response:
         record = await self.service.get(id_)
@@ -146,14 +146,14 @@ class ResourcePages:
         except FORM_ERRORS as error:
             form.add_error(error)
             raise ResponseException(self.render("edit", form, **{self.name: record})) from error
-        return self._flash_on_list(SAVED, form.get(self.title), self._undo(record, saved))
+        return self._flash_on_list(SAVED, form.get(self.title_field), self._undo(record, saved))
 
     def _undo(self, before: Any, saved: Any) -> Undo | None:
         """Return the form that saves a record as it was before, or None if nothing has changed."""
         fields = self.form_of(before).values | {"version": str(saved.version)}
         if fields == self.form_of(saved).values:
             return None
-        return Undo(site_url(self._request, route_path(self._request.scope)), fields)
+        return Undo(site_path(self._request, route_path(self._request.scope)), fields)
 
     def _offer_new(self, form: Form) -> Response:
         """Show the values of a form whose record is gone, to create another record with them."""
@@ -165,7 +165,7 @@ class ResourcePages:
         record = await self.service.get(id_)
         async with self.show_conflicts("delete", id_, form):
             await self.service.delete(id_, expected_version(form))
-        return self._flash_on_list(DELETED, getattr(record, self.title, ""))
+        return self._flash_on_list(DELETED, getattr(record, self.title_field, ""))
 
     @asynccontextmanager
     async def show_conflicts(self, template: str, id_: int, form: Form) -> AsyncIterator[None]:

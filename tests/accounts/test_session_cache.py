@@ -170,11 +170,11 @@ async def test_end_between_the_look_up_and_its_answer_is_not_missed(
     app: FastAPI, ann: Person
 ) -> None:
     cache = await until_held(app)
-    mark = cache.mark()
+    change_count = cache.change_count
     assert await status_of(ann) == 200
     entry = next(iter(cache._entries.values()))
     cache.forget_session(entry.principal.session_id)
-    cache.put(mark, b"late", entry.principal, time.time() + 60)
+    cache.put(change_count, b"late", entry.principal, time.time() + 60)
     assert cache.get(b"late") is None
 
 
@@ -246,10 +246,10 @@ async def test_update_that_changes_nothing_is_not_told(
 ) -> None:
     cache = await until_held(app)
     assert await status_of(ann) == 200
-    changes = cache.mark()
+    changes = cache.change_count
     later = "SELECT pg_notify('auth_sessions', 'user:0')"
     await run_sql(database_url, "UPDATE users SET is_active = is_active", later)
-    await until(lambda: cache.mark() != changes)
+    await until(lambda: cache.change_count != changes)
     assert cache._by_user
 
 
@@ -283,7 +283,7 @@ async def test_memory_is_bounded(
     assert await status_of(ann) == 200
     principal = next(iter(cache._entries.values())).principal
     for n in range(10):
-        cache.put(cache.mark(), f"{n}".encode(), principal, time.time() + 60)
+        cache.put(cache.change_count, f"{n}".encode(), principal, time.time() + 60)
     assert [*cache._entries] == [b"7", b"8", b"9"]
     assert cache._by_session == {principal.session_id: {b"7", b"8", b"9"}}
 
@@ -292,5 +292,5 @@ async def test_entry_ends_with_its_token(app: FastAPI, ann: Person) -> None:
     cache = await until_held(app)
     assert await status_of(ann) == 200
     principal = next(iter(cache._entries.values())).principal
-    cache.put(cache.mark(), b"expired", principal, time.time() - 1)
+    cache.put(cache.change_count, b"expired", principal, time.time() - 1)
     assert cache.get(b"expired") is None

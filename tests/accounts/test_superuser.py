@@ -69,5 +69,5 @@ async def test_application_starts_with_a_schema_that_is_behind(
         assert (await client.get("/health/live")).status_code == 200
         response = await client.get("/health/ready")
     assert response.status_code == 503
-    assert "alembic upgrade head" in response.json()["detail"]
+    assert "run `app db upgrade`" in response.json()["detail"]
     assert "superuser could not be created" in caplog.text

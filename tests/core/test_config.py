@@ -348,7 +348,9 @@ def test_trailing_slash_of_the_public_url_is_removed() -> None:
 
 def test_production_requires_a_strong_secret_key() -> None:
     for weak in (None, "", "x" * 31):
-        with pytest.raises(ValidationError, match="SECRET_KEY: production takes at least 32 bytes"):
+        with pytest.raises(
+            ValidationError, match="SECRET_KEY: production requires at least 32 bytes"
+        ):
             production(secret_key=weak)
     assert production().signing_key == STRONG
     production(secret_key="üabcdefghijklmnopqrstuvwxyz12345")  # The length is in bytes.
@@ -356,9 +358,11 @@ def test_production_requires_a_strong_secret_key() -> None:
 
 @pytest.mark.parametrize("key", ["x" * 64, "changeme" * 8, "0123" * 16, "secret_key_" * 3])
 def test_secret_key_of_low_entropy_is_refused_in_production(key: str) -> None:
-    with pytest.raises(ValidationError, match="SECRET_KEY: production takes at least 9 diff"):
+    with pytest.raises(ValidationError, match="SECRET_KEY: production requires at least 9 diff"):
         production(secret_key=key)
-    with pytest.raises(ValidationError, match="SECRET_KEY_PREVIOUS: production takes at least 9"):
+    with pytest.raises(
+        ValidationError, match="SECRET_KEY_PREVIOUS: production requires at least 9"
+    ):
         production(secret_key_previous=key)
 
 
@@ -369,12 +373,12 @@ def test_random_secret_key_is_accepted_in_production(length: int) -> None:
 
 @pytest.mark.parametrize("value", ["*", " *, "])
 def test_wildcard_for_proxies_is_refused_in_production(value: str) -> None:
-    with pytest.raises(ValidationError, match="FORWARDED_ALLOW_IPS: production takes"):
+    with pytest.raises(ValidationError, match="FORWARDED_ALLOW_IPS: production requires"):
         production(forwarded_allow_ips=value)
 
 
 def test_wildcard_for_hosts_is_refused_in_production() -> None:
-    with pytest.raises(ValidationError, match="ALLOWED_HOSTS: production takes"):
+    with pytest.raises(ValidationError, match="ALLOWED_HOSTS: production requires"):
         production(allowed_hosts=["example.com", "*"])
     production(allowed_hosts=["*.example.com"])
 
@@ -395,13 +399,13 @@ def test_graphiql_is_off_in_production_unless_enabled() -> None:
 
 def test_production_requires_a_strong_database_password() -> None:
     for weak in ({"postgres_password": "app"}, {"database_url": "postgresql+asyncpg://a:b@db/a"}):
-        with pytest.raises(ValidationError, match="POSTGRES_PASSWORD: production takes"):
+        with pytest.raises(ValidationError, match="POSTGRES_PASSWORD: production requires"):
             production(**weak)
     production()  # Without a password, the server authenticates the client by other means.
 
 
 def test_production_requires_https() -> None:
-    with pytest.raises(ValidationError, match="PUBLIC_URL: production takes https://"):
+    with pytest.raises(ValidationError, match="PUBLIC_URL: production requires https://"):
         production(public_url="http://example.com")
     assert production().is_https
     assert not Settings().is_https
@@ -409,7 +413,7 @@ def test_production_requires_https() -> None:
 
 def test_production_requires_https_of_providers() -> None:
     providers = f"[{provider_json(issuer='http://accounts.example.com')}]"
-    with pytest.raises(ValidationError, match="OIDC_PROVIDERS: production takes https://"):
+    with pytest.raises(ValidationError, match="OIDC_PROVIDERS: production requires https://"):
         production(oidc_providers=providers)
 
 

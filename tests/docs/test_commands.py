@@ -9,7 +9,6 @@ import typer
 from app.cli import cli
 from tests.databases import ROOT
 from tests.docs.markdown import pages
-from tests.slices import needs
 
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
@@ -49,7 +48,6 @@ def test_unknown_command_is_reported() -> None:
     assert unknown_commands(text) == ["make none", "make gone", "app db gone", "app none"]
 
 
-@needs("items", "orders")
 def test_paths_in_agents_file_exist() -> None:
     paths = PATHS.findall((ROOT / "AGENTS.md").read_text())
     assert len(paths) > 10

@@ -52,10 +52,6 @@ EXAMPLE_LINES = {
         "        # PostgreSQL also has trigram indexes for searches, which the migration creates.",
     ],
     "pages.py": ['LINKS = [Link(mark("Items"), "/items", "members", order=1)]'],
-    "router.py": [
-        'IN_USE = problem_response(InUse, "The item is in use, for example in an order")',
-        '    """Delete an item. One that is in use, as in an order, stays."""',
-    ],
     "templates/conflict.html": ['        <dt>{{ _("On offer") }}</dt>'],
     "templates/fields.html": ['{{ checkbox(form, "is_offer", _("On offer")) }}'],
     "templates/list.html": [
@@ -71,10 +67,6 @@ GENERATED_LINES = {
         '    icon = "fa-solid fa-folder"',
     ],
     "pages.py": ['LINKS = [Link(mark("Items"), "/items", "members", order=3)]'],
-    "router.py": [
-        'IN_USE = problem_response(InUse, "The item is in use")',
-        '    """Delete an item. One that is in use stays."""',
-    ],
     "templates/conflict.html": ['        <dt>{{ _("Offer") }}</dt>'],
     "templates/fields.html": ['{{ checkbox(form, "is_offer", _("Offer")) }}'],
     "templates/list.html": [

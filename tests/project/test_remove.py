@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.project.history import delete_migrations
+from app.project.mentions import dead_paths
 from app.project.parts import features, features_of_resources, parts, patterns_of, removed_with
 from tests.accounts.test_session_cache_server import connect
 from tests.conftest import only
@@ -85,6 +86,30 @@ def test_uncommitted_changes_refuse_a_removal(repository: Path, command: Command
     assert result.exit_code == 1
     assert result.output == "There are uncommitted changes: commit them or stash them first.\n"
     assert (repository / "app/project").exists()
+
+
+def test_dead_paths_are_found_from_the_root_from_app_and_from_the_page(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/page.md").write_text(
+        "`app/features/items` and `features/items/models.py`\n"
+        "`app/features/items_of_others`, `app/features`\n"
+        "[a test](../tests/features/items/test_crud.py)\n"
+    )
+    deleted = [tmp_path / "app/features/items", tmp_path / "tests/features/items"]
+    assert [*dead_paths(deleted, tmp_path)] == [
+        "docs/page.md:1 names app/features/items, features/items/models.py",
+        "docs/page.md:3 names ../tests/features/items/test_crud.py",
+    ]
+
+
+def test_removal_names_the_lines_that_name_what_was_deleted(
+    repository: Path, command: Command
+) -> None:
+    (repository / "NOTES.md").write_text("# Notes\n\nSee `app/project/cli.py`.\n")
+    commit(repository)
+    result = command(repository, "remove", "project")
+    assert "\nNOTES.md:3 names app/project/cli.py\n" in result.output
+    assert "shorten AGENTS.md" in result.output
 
 
 def test_server_imports_no_development_command() -> None:

@@ -25,7 +25,7 @@ from app.core.resources import resources_of
 from app.core.translation import gettext, mark
 from app.web.error_pages import wants_page
 from app.web.flash import flash
-from app.web.forms import FORM_ERRORS, KEPT, RESUME, Form, FormDep, get_form, keep
+from app.web.forms import FORM_ERRORS, KEPT, RESUME, Form, FormDep, get_form, serialize_form
 from app.web.links import current_url, page_url
 from app.web.navigation import ResponseException, local_path, redirect
 from app.web.parts import page_parts
@@ -125,7 +125,7 @@ async def redirect_to_sign_in(request: Request, _: NotSignedIn) -> Response:
     sent = await get_form(request) if is_kept else Form()
     if not sent.owner:
         return redirect(page_url(request, "show_login"))
-    form = Form({"next": current_url(request), KEPT: keep(sent)})
+    form = Form({"next": current_url(request), KEPT: serialize_form(sent)})
     form.status, form.alert = 401, gettext(SESSION_ENDED)
     return await show(request, form)
 

@@ -15,7 +15,7 @@ from app.accounts.scopes import key_scopes
 from app.accounts.service.passwords import AccountPasswords, wrong_password
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from app.core.security.principal import Principal
 from app.core.security.rate_limit import RateLimiter
@@ -104,7 +104,7 @@ class ApiKeyService:
                 raise NotFound(f"API Key Not Found (id: {key_id})")
 
     async def _look_up(self, key: str, cached: bytes) -> Principal:
-        mark, found = self._cache.mark(), None
+        change_count, found = self._cache.change_count, None
         if len(key) == KEY_CHARACTERS:
             async with self._accounts.reading() as accounts:
                 found = await accounts.api_keys.get_valid(digest(key))
@@ -122,7 +122,7 @@ class ApiKeyService:
                 await self._touch(api_key)
         else:  # until its use has to be noted again
             until = min(api_key.expires_at, touch_at).timestamp()
-            self._cache.put(mark, cached, principal, until)
+            self._cache.put(change_count, cached, principal, until)
         return principal
 
     async def _touch(self, seen: ApiKey) -> None:

@@ -32,7 +32,7 @@ from app.accounts.service.devices import Devices
 from app.accounts.service.security_events import SecurityEventService
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import (
     InvalidTokenRequest,
     NotFound,
@@ -115,10 +115,10 @@ class AuthService:
         key = cache_key("token", token)
         principal = self._cache.get(key)
         if principal is None:
-            claims, mark = self._tokens.read(token), self._cache.mark()
+            claims, change_count = self._tokens.read(token), self._cache.change_count
             async with self._accounts.reading() as accounts:
                 principal, ends_at = await accounts.sessions.verify(claims)
-            self._cache.put(mark, key, principal, min(claims.exp, ends_at.timestamp()))
+            self._cache.put(change_count, key, principal, min(claims.exp, ends_at.timestamp()))
         return principal
 
     async def active_session_ids(self, session_ids: Collection[UUID]) -> set[UUID]:

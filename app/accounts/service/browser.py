@@ -24,7 +24,7 @@ from app.accounts.service.devices import Devices
 from app.accounts.service.second_factor import SecondFactorService
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import Unavailable
 from app.core.security.principal import Principal, Profile
 from app.core.security.tokens import digest
@@ -106,7 +106,7 @@ class BrowserService:
         key = cache_key("cookie", cookie)
         if principal := self._cache.get(key):
             return principal
-        mark = self._cache.mark()
+        change_count = self._cache.change_count
         async with self._accounts.reading() as accounts:
             owned = await accounts.sessions.get_by_cookie(digest(cookie))
         if owned is None:
@@ -121,7 +121,7 @@ class BrowserService:
                 await self._touch(session.id)
         else:  # until it has to be touched again
             until = min(session.expires_at, touch_at).timestamp()
-            self._cache.put(mark, key, principal, until)
+            self._cache.put(change_count, key, principal, until)
         return principal
 
     async def _touch(self, session_id: UUID) -> None:

@@ -14,7 +14,7 @@ from app.accounts.repository import Accounts
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.security_events import SecurityEventService
 from app.core.database.models import utc_now
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import WrongCode
 from app.core.security.seals import InvalidSeal, Seals
 from app.core.security.tokens import digest

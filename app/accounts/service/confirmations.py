@@ -14,7 +14,7 @@ from app.accounts.service.auth import Prove
 from app.accounts.service.codes import SecondFactorCodes
 from app.accounts.service.passwords import AccountPasswords, found, wrong_password
 from app.core.database.models import utc_now
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import FactorRequired, Forbidden, PasswordRequired
 from app.core.security.principal import Principal
 from app.core.security.tokens import digest

@@ -11,7 +11,7 @@ from app.accounts.schemas import ClientInfo, EmailUndo, EmailVerification, Passw
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.passwords import AccountPasswords
 from app.core.database.models import utc_now
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import Invalid
 from app.core.jobs.mail import Mailer
 from app.core.security.principal import Principal

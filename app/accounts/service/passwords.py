@@ -9,7 +9,7 @@ from app.accounts.models import EventKind, User
 from app.accounts.repository import Accounts
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.security_events import SecurityEventService
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import Forbidden, Invalid, NotFound
 from app.core.security.fair_queue import FairQueue
 from app.core.security.passwords import Passwords, is_one_of

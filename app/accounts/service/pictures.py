@@ -6,7 +6,7 @@ from io import BytesIO
 from app.accounts.repository import Accounts
 from app.accounts.service.passwords import found
 from app.core.database.models import utc_now
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import NotFound
 from app.core.security.principal import Principal
 from app.core.storage.images import THUMBNAIL_TYPE, UnusableImage, make_thumbnail

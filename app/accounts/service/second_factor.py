@@ -36,7 +36,7 @@ from app.accounts.service.passwords import (
     require_verified,
     wrong_password,
 )
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import Conflict, Invalid, WrongCode
 from app.core.security.principal import Principal
 from app.core.security.seals import InvalidSeal, Seals
@@ -191,7 +191,9 @@ class SecondFactorService:
             user = await accounts.lock_user_of(principal)
             await self._confirmations.require_factor(accounts, principal)
             if await accounts.second_factors.has_app(user.id):
-                raise Conflict("This takes a code of your app. Go to the page “Second factor”.")
+                raise Conflict(
+                    "This requires a code from your app. Go to the page “Second factor”."
+                )
             return await self._renew(accounts, user)
 
     async def disable(self, principal: Principal, data: SecondFactorProof) -> None:

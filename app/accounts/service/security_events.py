@@ -11,7 +11,7 @@ from app.accounts.repository import Accounts
 from app.accounts.schemas import SecurityEventQuery, SecurityEventRead
 from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import TooManyRequests, Unavailable
 from app.core.security.client import request_origin
 from app.core.security.principal import Principal

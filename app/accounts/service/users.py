@@ -23,7 +23,7 @@ from app.accounts.service.passwords import AccountPasswords, found, wrong_passwo
 from app.accounts.service.second_factor import SecondFactorService
 from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import AlreadyExists, Forbidden, LastSuperuser
 from app.core.security.principal import Principal
 from app.core.translation import current_language

@@ -16,8 +16,8 @@ Publish = Callable[[Sequence["Event"]], object]
 class Event(BaseModel):
     """A fact that was committed.
 
-    It contains IDs only, so that a listener reads the current state from the database. Listeners
-    get it as JSON.
+    Listeners get it as JSON, which names what has changed and not the new values, so that they read
+    the current state from the database.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -69,7 +69,7 @@ class PageQuery(Input):
         default=None, max_length=4096, description="The `next` value of the previous page."
     )
     with_total: bool = Field(
-        default=False, description="Also count all results, which takes another query."
+        default=False, description="Also count all results, which requires another query."
     )
     _max_total: int | None = PrivateAttr(default=None)
 

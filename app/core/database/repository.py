@@ -1,8 +1,8 @@
 """The base of all repositories. A subclass adds the queries that its slice needs."""
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -16,13 +16,11 @@ from app.core.database.models import Base
 from app.core.database.pagination import Position, Sort
 from app.core.database.queries import Params
 from app.core.database.session import Session
-from app.core.database.unit_of_work import Database
 from app.core.errors import Conflict, NotFound, Stale
 
 ModelT = TypeVar("ModelT", bound=Base)
 FoundT = TypeVar("FoundT")
 SelectT = TypeVar("SelectT", bound=Select[Any])
-RepositoriesT = TypeVar("RepositoriesT")
 MAX_ROWS_PER_INSERT = 100
 MAX_VERSIONS = 50
 MAX_COUNT = 10_000
@@ -146,26 +144,3 @@ class Repository(Generic[ModelT]):
         except IntegrityError as error:
             name = words_of(self.model).lower()
             raise Conflict("This {name} conflicts with the stored data.", name=name) from error
-
-
-class UnitsOfWork(Generic[RepositoriesT]):
-    """A factory of short units of work.
-
-    Services use it if they must not hold a connection while they await something else.
-    """
-
-    def __init__(
-        self, repositories: Callable[[Session], RepositoriesT], database: Database
-    ) -> None:
-        self._repositories = repositories
-        self._database = database
-
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[RepositoriesT]:
-        async with self._database.reading() as session:
-            yield self._repositories(session)
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[RepositoriesT]:
-        async with self._database.transaction() as session:
-            yield self._repositories(session)

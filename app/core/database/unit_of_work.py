@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 from anyio import to_thread
 from sqlalchemy import event, text
@@ -37,6 +37,7 @@ IS_WRITABLE = text(
     "SELECT NOT (pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool)"
 )
 
+RepositoriesT = TypeVar("RepositoriesT")
 BeforeCommit = Callable[[Session, Sequence[Event]], Awaitable[None]]
 
 
@@ -142,6 +143,29 @@ class Database:
     async def dispose(self) -> None:
         await self.reader.dispose()
         await self.engine.dispose()
+
+
+class UnitsOfWork(Generic[RepositoriesT]):
+    """A factory of short units of work.
+
+    Services use it if they must not hold a connection while they await something else.
+    """
+
+    def __init__(
+        self, repositories: Callable[[Session], RepositoriesT], database: Database
+    ) -> None:
+        self._repositories = repositories
+        self._database = database
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[RepositoriesT]:
+        async with self._database.reading() as session:
+            yield self._repositories(session)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[RepositoriesT]:
+        async with self._database.transaction() as session:
+            yield self._repositories(session)
 
 
 def _refuse_write(connection: Any, cursor: Any, statement: str, *_: Any) -> None:

@@ -23,7 +23,7 @@ VERSION = re.compile(r"[1-9][0-9]{0,17}")  # fits into 64 bits
 TAGS = {"pattern": r'^(\*|(W/)?"[^"]*"( *, *(W/)?"[^"]*")*)$'}
 
 
-class Versioned(Protocol):
+class VersionedRecord(Protocol):
     @property
     def version(self) -> Any: ...  # Any, since a model's version is typed as Mapped[int].
 
@@ -83,13 +83,13 @@ IfMatch = Annotated[Versions, Depends(if_match)]
 IfNoneMatch = Annotated[Versions, Depends(if_none_match)]
 
 
-def has_version(request: Request, record: Versioned) -> bool:
+def has_version(request: Request, record: VersionedRecord) -> bool:
     """Return whether the client already has this version of the record."""
     known: Versions = request.scope.get("known_versions", frozenset())
     return known is None or record.version in known
 
 
-def tag_of(record: Versioned) -> str:
+def tag_of(record: VersionedRecord) -> str:
     return f'"{record.version}"'
 
 
@@ -99,7 +99,7 @@ def _parse(header: str, value: str) -> Iterator[tuple[bool, int]]:
     while position < len(value):
         count += 1
         if count > MAX_VERSIONS:
-            raise TooManyTags(f"{header} takes at most {MAX_VERSIONS} entity tags.")
+            raise TooManyTags(f"{header} accepts at most {MAX_VERSIONS} entity tags.")
         element = ELEMENT.match(value, position)
         if element is None:
             raise Invalid('Send entity tags such as "1", or *.', "header", header)

@@ -79,7 +79,7 @@ async def read_readiness(
         raise DatabaseUnavailable("The database does not answer.") from error
     if backlog is None:
         raise DatabaseUnavailable(
-            "The schema of the database is behind the code: run `alembic upgrade head`."
+            "The schema of the database is behind the code: run `app db upgrade`."
         )
     waited = utc_now() - backlog.oldest_due_at if backlog.oldest_due_at else timedelta(0)
     return Readiness(

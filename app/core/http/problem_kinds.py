@@ -64,7 +64,7 @@ _TABLE = {
     "password-required": (
         403,
         mark("Password required"),
-        mark("What you asked for takes your password, and you entered it too long ago."),
+        mark("What you asked for requires your password, and you entered it too long ago."),
         mark(
             "Enter it on the page `/confirm`, or send it to `POST /api/v1/auth/confirm`, then "
             "repeat the request."
@@ -74,8 +74,8 @@ _TABLE = {
         403,
         mark("Second factor required"),
         mark(
-            "What you asked for takes your second factor, not the password alone, and you used it "
-            "too long ago."
+            "What you asked for requires your second factor, not the password alone, and you used "
+            "it too long ago."
         ),
         mark(
             "Use it on the page `/confirm`, or send a code to `POST /api/v1/auth/confirm`, then "

@@ -18,8 +18,7 @@ from random import uniform
 
 from app.core.context import request_id_var
 from app.core.database.models import utc_now
-from app.core.database.repository import UnitsOfWork
-from app.core.database.unit_of_work import Database
+from app.core.database.unit_of_work import Database, UnitsOfWork
 from app.core.errors import Unavailable
 from app.core.jobs.lanes import LaneMemory
 from app.core.jobs.queue import MAX_ERROR, QUEUED_TOPIC, Backlog, JobRepository, QueuedJob

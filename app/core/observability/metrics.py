@@ -21,7 +21,7 @@ from prometheus_client import (
     ProcessCollector,
 )
 
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.jobs.queue import JobCounts, JobRepository
 from app.core.observability.metrics_server import start_server
 from app.core.resources import Resources

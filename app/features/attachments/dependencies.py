@@ -4,7 +4,7 @@ from typing import Annotated
 from fastapi import Depends, Security
 
 from app.accounts.dependencies import Member, PrincipalDep
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.resources import Resources, ResourcesDep
 from app.core.security.principal import Principal
 from app.core.storage.uploads import UploadRules

@@ -3,7 +3,7 @@ from datetime import timedelta
 from io import BytesIO
 
 from app.core.database.models import utc_now
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import Conflict, NotFound
 from app.core.storage.images import THUMBNAIL_TYPE, UnusableImage, make_thumbnail
 from app.core.storage.storage import Download, Storage, new_key

@@ -20,8 +20,12 @@ router = APIRouter(prefix="/items", include_in_schema=False)
 
 
 class ItemPages(ResourcePages):
-    name, title, folder, list_page = "item", "name", "items", "show_items"
-    query, schema = ItemQuery, ItemCreate
+    name = "item"
+    title_field = "name"
+    folder = "items"
+    list_page = "show_items"
+    query = ItemQuery
+    schema = ItemCreate
 
 
 async def get_item_pages(request: Request, member: Member, items: MemberItems) -> ItemPages:

@@ -14,7 +14,7 @@ from app.core.http.routing import ApiRouter
 from app.features.items.dependencies import ReadItems, WriteItems
 from app.features.items.schemas import ItemCreate, ItemExportQuery, ItemQuery, ItemRead, ItemUpdate
 
-IN_USE = problem_response(InUse, "The item is in use, for example in an order")
+IN_USE = problem_response(InUse, "The item is in use")
 
 router = ApiRouter(prefix="/items", tags=["items"])  # adds ETag, Location, Link and 304
 
@@ -71,5 +71,5 @@ async def update_item(
 
 @router.delete("/{item_id}", status_code=204, response_class=Response, responses=IN_USE)
 async def delete_item(item_id: int, items: WriteItems, expected: IfMatch) -> None:
-    """Delete an item. One that is in use, as in an order, stays."""
+    """Delete an item. One that is in use stays."""
     await items.delete(item_id, expected)

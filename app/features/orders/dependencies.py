@@ -5,7 +5,7 @@ from fastapi import Depends, Security
 from app.accounts.dependencies import Member, PrincipalDep
 from app.core.database.dependencies import SessionDep
 from app.core.database.events import Events
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.jobs.queue import JobQueue
 from app.core.resources import Resources, ResourcesDep
 from app.features.orders.repository import OrderMailRepository, OrderRepository

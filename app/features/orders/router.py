@@ -24,7 +24,7 @@ async def create_order(data: OrderCreate, orders: WriteOrders) -> OrderRead:
 
 @router.get("")
 async def list_orders(query: Annotated[OrderQuery, Query()], orders: ReadOrders) -> Page[OrderRead]:
-    """List your orders, a page at a time. Superusers list everybody's."""
+    """List your orders, a page at a time. The scope `orders:all` lists those of all users."""
     return await orders.list(query)
 
 
@@ -50,7 +50,7 @@ async def place_order(order_id: int, orders: WriteOrders, expected: IfMatch) -> 
 
 @router.post("/{order_id}/ship", responses=WRONG_STATUS)
 async def ship_order(order_id: int, orders: WriteOrders, expected: IfMatch) -> OrderRead:
-    """Ship a placed order. For superusers."""
+    """Ship a placed order. This requires the scope `orders:all`."""
     return await orders.ship(order_id, expected)
 
 

@@ -5,7 +5,8 @@ from pydantic import MISSING
 from app.core.database.events import Events
 from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort, read_in_turns
-from app.core.database.repository import UnitsOfWork, Versions
+from app.core.database.repository import Versions
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import Conflict, Forbidden, Invalid, WrongStatus
 from app.core.jobs.mail import Mailer
 from app.core.jobs.queue import JobQueue
@@ -23,10 +24,10 @@ from app.features.orders.schemas import (
 )
 
 MAX_MAILS_PER_HOUR = 1000
-CHANGED = mark('An order with the status "{status}" cannot be changed.')
-DELETED = mark('An order with the status "{status}" cannot be deleted.')
-PLACED = mark('An order with the status "{status}" cannot be placed.')
-SHIPPED = mark('An order with the status "{status}" cannot be shipped.')
+CANNOT_CHANGE = mark('An order with the status "{status}" cannot be changed.')
+CANNOT_DELETE = mark('An order with the status "{status}" cannot be deleted.')
+CANNOT_PLACE = mark('An order with the status "{status}" cannot be placed.')
+CANNOT_SHIP = mark('An order with the status "{status}" cannot be shipped.')
 
 
 class OrderService:
@@ -63,7 +64,7 @@ class OrderService:
     async def update(self, order_id: int, data: OrderUpdate, expected: Versions) -> OrderRead:
         """Change a draft. Raise NotFound, Stale, WrongStatus, or Invalid as `create` does."""
         order = await self._orders.lock(order_id, expected)
-        require(order, OrderStatus.DRAFT, CHANGED)
+        require(order, OrderStatus.DRAFT, CANNOT_CHANGE)
         if data.lines is not MISSING:
             await self._set_lines(order, data.lines)
         if data.note is not MISSING:  # After the query for the items, which would write it.
@@ -76,14 +77,14 @@ class OrderService:
     async def delete(self, order_id: int, expected: Versions) -> None:
         """Delete a draft. Raise NotFound, Stale or WrongStatus."""
         order = await self._orders.lock(order_id, expected)
-        require(order, OrderStatus.DRAFT, DELETED)
+        require(order, OrderStatus.DRAFT, CANNOT_DELETE)
         self._record("order.deleted", order)
         await self._orders.delete(order)
 
     async def place(self, order_id: int, expected: Versions) -> OrderRead:
         """Place a draft, and mail the owner. Raise NotFound, Stale or Conflict."""
         order = await self._orders.lock(order_id, expected)
-        require(order, OrderStatus.DRAFT, PLACED)
+        require(order, OrderStatus.DRAFT, CANNOT_PLACE)
         if not order.lines:
             raise Conflict("An order without lines cannot be placed.")
         order.status, order.placed_at = OrderStatus.PLACED, utc_now()
@@ -93,9 +94,9 @@ class OrderService:
     async def ship(self, order_id: int, expected: Versions) -> OrderRead:
         """Ship a placed order. Raise Forbidden, NotFound, Stale or WrongStatus."""
         if not self._orders.principal.sees_all("orders"):
-            raise Forbidden("Shipping an order takes the scope orders:all.")
+            raise Forbidden("Shipping an order requires the scope orders:all.")
         order = await self._orders.lock(order_id, expected)
-        require(order, OrderStatus.PLACED, SHIPPED)
+        require(order, OrderStatus.PLACED, CANNOT_SHIP)
         order.status = OrderStatus.SHIPPED
         return await self._save("order.shipped", order)
 

@@ -5,7 +5,7 @@ from fastapi import Depends
 from app.accounts.service.attempts import Attempts
 from app.core.about import NAME
 from app.core.config import Settings
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.resources import Resources, ResourcesDep
 from app.core.security.seals import Seals
 from app.features.passkeys.repository import Passkeys

@@ -5,8 +5,8 @@ from fastapi import Depends, Security
 
 from app.accounts.dependencies import Member, PrincipalDep
 from app.core.config import Settings
-from app.core.database.repository import UnitsOfWork
 from app.core.database.session import Session
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.resources import Resources, ResourcesDep
 from app.core.security.principal import Principal
 from app.core.security.seals import Seals

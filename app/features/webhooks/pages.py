@@ -35,9 +35,12 @@ CONFIRMED = Depends(require_recent_password)
 
 
 class WebhookPages(ResourcePages):
-    name, folder, list_page = "webhook", "webhooks", "show_webhooks"
-    title = "url"
-    query, schema = WebhookQuery, WebhookCreate
+    name = "webhook"
+    title_field = "url"
+    folder = "webhooks"
+    list_page = "show_webhooks"
+    query = WebhookQuery
+    schema = WebhookCreate
     service: WebhookService
 
     def render(self, template: str, form: Form | None = None, **context: object) -> Response:

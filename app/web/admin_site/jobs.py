@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from starlette.requests import Request
 
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.jobs.queue import JobRepository, QueuedJob
 from app.core.jobs.schedule import Schedule
 from app.core.resources import resources_of

@@ -17,7 +17,7 @@ from app.web.admin_site.fields import build_fields
 from app.web.admin_site.texts import label_of
 from app.web.admin_site.view import AdminView, principal_of
 from app.web.forms import FORM_ERRORS, Form, get_form
-from app.web.links import site_url
+from app.web.links import site_path
 from app.web.navigation import redirect
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -61,7 +61,7 @@ class Admin(sqladmin.Admin):
         compile_templates(self.templates.env, lambda name: name.endswith(".html"))
 
     async def index(self, request: Request) -> Response:
-        return redirect(site_url(request, f"{self.base_url}/{self.views[0].identity}/list"))
+        return redirect(site_path(request, f"{self.base_url}/{self.views[0].identity}/list"))
 
     async def create(self, request: Request) -> Response:
         view, form = self._view(request, "create"), Form()

@@ -123,7 +123,7 @@ async def test_more_than_50_tags_return_431(ann: Person, field: str) -> None:
     for tags in (", ".join(f'"{n}"' for n in range(51)), ",," * 30_000):
         response = await ann.client.request(method, url, headers={field: tags})
         assert response.status_code == 431
-        assert response.json()["detail"] == f"{field} takes at most 50 entity tags."
+        assert response.json()["detail"] == f"{field} accepts at most 50 entity tags."
 
 
 async def test_statements_do_not_vary_with_the_number_of_tags(ann: Person) -> None:

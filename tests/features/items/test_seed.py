@@ -43,6 +43,7 @@ def test_seed_creates_the_number_of_items(database_url: str) -> None:
         assert invoke("users", "create", f"{name}@example.com").exit_code == 0
     result = invoke("items", "seed", "--count", "1003")
     assert result.exit_code == 0, result.output
+    assert "Created 1,003 rows for ann@example.com.\n" in result.output
     items = stored(database_url)
     assert len({item.name for item in items}) == len(items) == 1003
     assert {item.owner_id for item in items} == {1}  # The first account owns the items.
@@ -51,6 +52,7 @@ def test_seed_creates_the_number_of_items(database_url: str) -> None:
     assert {item.description is None for item in items} == {True, False}
     result = invoke("items", "seed", "--count", "1", "--owner", "BOB@example.com")
     assert result.exit_code == 0, result.output
+    assert "Created 1 row for bob@example.com.\n" in result.output
     assert stored(database_url)[-1].owner_id == 2
 
 

@@ -53,5 +53,5 @@ async def test_ordinary_owner_cannot_ship(ann: Person) -> None:
     placed = await change_order(ann, order["id"], "place")
     response = await attempt(ann, order["id"], "ship")
     assert response.status_code == 403
-    assert response.json()["detail"] == "Shipping an order takes the scope orders:all."
+    assert response.json()["detail"] == "Shipping an order requires the scope orders:all."
     assert await read_order(ann, order["id"]) == placed

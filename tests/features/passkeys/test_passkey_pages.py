@@ -288,7 +288,7 @@ async def test_recovery_codes_beside_an_app_are_not_renewed_by_the_password_alon
     await browser.post("/confirm", data={"confirm_code": authenticator.next_code()})
     refused = await browser.post(f"{PAGE}/recovery-codes")
     assert refused.status_code == 409
-    assert "takes a code of your app" in refused.text
+    assert "requires a code from your app" in refused.text
     form = {"current_password": PASSWORD, "code": authenticator.recovery_codes[0]}
     switched_off = await browser.post("/account/second-factor/disable", data=form)
     assert switched_off.status_code == 303  # by one of the old codes

@@ -35,7 +35,7 @@ class Connection(Generic[NodeT]):
     page_info: PageInfo
     count: strawberry.Private[Callable[[], Awaitable[int]]]
 
-    @strawberry.field(description="The number of nodes on all pages, which takes another query.")
+    @strawberry.field(description="The number of nodes on all pages, which requires another query.")
     async def total_count(self) -> int:
         return await self.count()
 

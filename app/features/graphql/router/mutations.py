@@ -91,7 +91,7 @@ class Mutation:
         async with info.context.orders("orders:write") as orders:
             return Order.of(await orders.place(id_of(id, "Order"), expecting(expected_version)))
 
-    @strawberry.mutation(description="Ship a placed order. For superusers.")
+    @strawberry.mutation(description="Ship a placed order. This requires the scope orders:all.")
     async def ship_order(
         self,
         info: Info,

@@ -17,7 +17,7 @@ from app.accounts.service.confirmations import ConfirmationService
 from app.accounts.service.passwords import found, require_verified
 from app.accounts.service.sign_in_methods import SignInMethods
 from app.core.database.models import utc_now
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import AlreadyExists, Conflict, Forbidden, InvalidTokenRequest, NotFound
 from app.core.provider_settings import OidcProvider
 from app.core.security.principal import Principal

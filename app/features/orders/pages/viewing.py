@@ -21,8 +21,10 @@ router = APIRouter(prefix="/orders")
 
 
 class OrderPages(ResourcePages):
-    name, folder, list_page = "order", "orders", "show_orders"
-    title = "number"
+    name = "order"
+    title_field = "number"
+    folder = "orders"
+    list_page = "show_orders"
     query = OrderQuery
     conflicts = (Stale, Conflict)
     recent_first = NEWEST_FIRST

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pydantic import SecretStr
 
 from app.core.database.models import utc_now
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import InvalidTokenRequest
 from app.core.security.seals import InvalidSeal, Seals
 from app.core.security.tokens import digest

@@ -20,7 +20,7 @@ from app.accounts.service.confirmations import ConfirmationService
 from app.accounts.service.passwords import AccountPasswords, found, require_verified
 from app.accounts.service.security_events import SecurityEventService
 from app.accounts.service.sign_in_methods import SignInMethods
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import Conflict, Invalid, InvalidTokenRequest, NotFound
 from app.core.security.principal import Principal
 from app.core.translation import current_language, mark

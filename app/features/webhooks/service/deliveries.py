@@ -13,7 +13,7 @@ from app.accounts.memory import Absences
 from app.accounts.ownership import OwnedEvent
 from app.core.database.events import Event
 from app.core.database.models import utc_now
-from app.core.database.repository import UnitsOfWork
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.jobs.mail import Mailer
 from app.core.jobs.queue import Call, JobQueue
 from app.core.security.seals import InvalidSeal
@@ -139,10 +139,10 @@ class EventOutbox:
     async def _subscriptions(self, owner_id: int) -> Sequence[Subscription]:
         if self._absences.has(owner_id, ENABLED_WEBHOOKS):
             return []
-        mark = self._absences.mark()
+        change_count = self._absences.change_count
         found = await self._unit.subscriptions(owner_id)
         if not found:
-            put = partial(self._absences.put, mark, owner_id, ENABLED_WEBHOOKS)
+            put = partial(self._absences.put, change_count, owner_id, ENABLED_WEBHOOKS)
             self._unit.after_commit(put)
         return found
 

@@ -11,7 +11,8 @@ from pydantic import HttpUrl, TypeAdapter
 from app.accounts.scopes import all_scopes
 from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort
-from app.core.database.repository import UnitsOfWork, Versions
+from app.core.database.repository import Versions
+from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import Conflict, Invalid, MissingScope
 from app.core.security.principal import Principal
 from app.core.security.rate_limit import RateLimiter
