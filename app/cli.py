@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import datetime
 from importlib import import_module
@@ -16,6 +17,7 @@ from typing import Annotated
 
 import typer
 import uvicorn
+from starlette.types import ASGIApp
 
 from app.core.commands import run, table
 from app.core.config import Settings, get_settings
@@ -83,14 +85,25 @@ def serve(
         return
     # When uvicorn has stopped, it raises the signal again.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    is_migrated_again = reload and migrate
     uvicorn.run(
-        "app.main:app",
+        "app.cli:create_migrated_app" if is_migrated_again else "app.main:app",
+        factory=is_migrated_again,
         reload=reload,
         reload_dirs=["app"] if reload else None,
         # The server reads templates, styles and scripts at the start.
         reload_includes=["*.html", "*.css", "*.js"] if reload else None,
         **options,
     )
+
+
+def create_migrated_app() -> ASGIApp:
+    """Create the application of a server that reloads: its new code may need new tables."""
+    from app.main import create_app
+
+    with ThreadPoolExecutor() as threads:  # Alembic runs an event loop of its own.
+        threads.submit(upgrade).result()
+    return create_app()
 
 
 @cli.command()

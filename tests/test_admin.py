@@ -241,3 +241,17 @@ async def test_names_of_the_owners_of_a_list_take_one_statement(
     exported = (await admin.get("/admin/item/export/csv")).text
     assert f",{ann.id}," in exported
     assert ann.email not in exported
+
+
+async def test_admin_is_translated_in_all_its_pages(
+    app: FastAPI, admin: httpx.AsyncClient, root: Person
+) -> None:
+    admin.headers["Accept-Language"] = "ko"
+    page = (await admin.get(f"/admin/user/details/{root.id}")).text
+    assert re.findall(r'card-title">\s*(\S+?): \d+</h3>', page) == ["ID"]
+    assert 'aria-label="닫기"' in page
+    assert "This will permanently delete" not in page
+    assert 'data-menu="메뉴"' in page
+    page = (await admin.get("/admin/security-event/list")).text
+    assert "<td>로그인 (sign_in)</td>" in page
+    assert "<td>성공</td>" in page

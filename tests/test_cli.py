@@ -20,7 +20,7 @@ from app.__main__ import main
 from app.core.config import Settings, get_settings
 from app.core.http.listener import Workers
 from app.core.http.server import require_free_port
-from app.core.jobs.queue import JobQueue, QueuedJob
+from app.core.jobs.queue import JobQueue, JobRepository, QueuedJob
 from app.resources import app_resources
 from tests.slices import needs
 
@@ -169,6 +169,26 @@ def test_serve_migrates_and_passes_the_settings_to_uvicorn(
     assert served["access_log"] is False
     assert served["log_level"] == "warning"  # The addresses stay the last lines of the output.
     assert [line for line in output.splitlines() if line][-1].startswith("  Sign in ")
+
+
+def test_server_that_reloads_migrates_at_each_start(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = dict[str, Any]()
+    monkeypatch.setattr("uvicorn.run", lambda app, **options: served.update(options, app=app))
+    run("serve", "--migrate", "--reload")
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    get_settings.cache_clear()
+
+    async def start() -> None:
+        Config(served["app"], factory=served["factory"]).load()
+        async with (
+            app_resources(get_settings()) as resources,
+            resources.database.reading() as session,
+        ):
+            assert await JobRepository(session).list(1) == []
+
+    asyncio.run(start())
 
 
 def test_serve_starts_as_many_workers_as_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,11 @@ from app.accounts.schemas import (
     UserAdminEdit,
     UserRead,
 )
+from app.accounts.service.event_titles import kind_title
 from app.core.errors import AlreadyExists
 from app.core.resources import resources_of
 from app.web.admin_site.filters import BooleanFilter, ValueFilter
+from app.web.admin_site.texts import choice_label
 from app.web.admin_site.view import AdminView
 from app.web.forms import Form
 
@@ -90,6 +92,12 @@ class ApiKeyAdmin(AdminView, model=ApiKey):
     column_filters: ClassVar = [ValueFilter(ApiKey.user_id, "User", int)]
 
 
+def describe_kind(event: SecurityEvent, _: str) -> str:
+    """Return the title of the kind, and the kind itself, which the list is searched by."""
+    title = kind_title(event.kind, event.outcome)
+    return event.kind if title == event.kind else f"{title} ({event.kind})"
+
+
 class SecurityEventAdmin(AdminView, model=SecurityEvent):
     name = "Security event"
     icon = "fa-solid fa-shield"
@@ -104,6 +112,11 @@ class SecurityEventAdmin(AdminView, model=SecurityEvent):
     column_sortable_list = ("id", "created_at", "kind", "outcome", "subject_id", "actor_id")
     column_default_sort = ("id", True)
     column_labels: ClassVar = {"user_agent": "Device"}
+    column_formatters: ClassVar = {
+        "kind": describe_kind,
+        "outcome": lambda event, _: choice_label(event.outcome),
+    }
+    column_formatters_detail: ClassVar = column_formatters
     column_filters: ClassVar = [ValueFilter(SecurityEvent.subject_id, "Subject", int)]
 
 

@@ -10,31 +10,23 @@ from app.core.database.pagination import Page, Sort
 from app.core.database.repository import UnitsOfWork
 from app.core.resources import Resources
 from app.core.schemas import Output
-from app.core.security.principal import Principal
 
 ReadT = TypeVar("ReadT", bound=Output)
 EXPORT_PAGE_SIZE = 1000
 
 
 class OwnedListing(Generic[ReadT]):
-    """Lists the rows that a principal can see.
+    """Lists the rows of a repository.
 
     The number of concurrent searches and exports of each user is limited, since they can read every
     row of the table.
     """
 
-    def __init__(
-        self,
-        repository: type[OwnedRepository[Any, ReadT]],
-        principal: Principal,
-        resources: Resources,
-    ) -> None:
-        # The rest is built when it is needed: most requests list nothing.
+    def __init__(self, repository: OwnedRepository[Any, ReadT], resources: Resources) -> None:
         self._repository = repository
-        self._principal = principal
         self._resources = resources
 
-    async def page(self, rows: OwnedRepository[Any, ReadT], query: Any) -> Page[ReadT]:
+    async def page(self, query: Any) -> Page[ReadT]:
         """Return the page of a query, which is a PageQuery with a sort and filters.
 
         No connection is held while a search waits for its turn.
@@ -45,30 +37,28 @@ class OwnedListing(Generic[ReadT]):
         async with self._search() if is_search else nullcontext():
             sort = Sort(query.sort)
             after = cursors.read(query.cursor, sort)
-            page = await rows.list(query, sort, after, query.limit + 1)
-            total = await self._total(rows, query, page) if query.with_total else None
+            page = await self._repository.list(query, sort, after, query.limit + 1)
+            total = await self._total(query, page) if query.with_total else None
         page_type: type[Page[ReadT]] = Page[self._repository.schema]  # type: ignore[name-defined]  # known when it runs
         return cursors.page(page_type, page, query.limit, sort, total)
 
     def _search(self) -> AbstractAsyncContextManager[None]:
         """Wait for the turn of a search of this user."""
-        return self._resources.searches.hold(self._principal.user_id)
+        return self._resources.searches.hold(self._repository.principal.user_id)
 
-    async def _total(
-        self, rows: OwnedRepository[Any, ReadT], query: Any, page: Sequence[ReadT]
-    ) -> int:
+    async def _total(self, query: Any, page: Sequence[ReadT]) -> int:
         """Count the rows, unless the first page has all of them."""
         if query.cursor is None and len(page) <= query.limit:
             return len(page)
-        return await rows.total(query, query.total_limit)
+        return await self._repository.total(query, query.total_limit)
 
-    async def pages(self, query: Any) -> AsyncIterator[Sequence[ReadT]]:
+    async def export(self, query: Any) -> AsyncIterator[Sequence[ReadT]]:
         """Yield all rows that match the filters of a query, a thousand at a time.
 
         No connection is held between two pages, so changes made meanwhile show from the next page
         on.
         """
-        build = partial(self._repository, principal=self._principal)
+        build = partial(type(self._repository), principal=self._repository.principal)
         units = UnitsOfWork(build, self._resources.database)
         sort, after, is_last = Sort(query.sort), None, False
         while not is_last:

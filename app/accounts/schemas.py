@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from app.accounts.models import EventKind, SecurityEvent
+from app.accounts.models import EventKind, Outcome, SecurityEvent
 from app.core.database.pagination import PageQuery, name_sorts
 from app.core.schemas import Input, Output, Text
 from app.core.security.passwords import (
@@ -309,7 +309,7 @@ class SecurityEventAdminRead(Output):
     id: int
     created_at: datetime
     kind: str
-    outcome: str
+    outcome: Outcome
     subject_id: int | None
     email_hash: str | None
     actor_id: int | None

@@ -322,6 +322,12 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _has_its_port_in_the_default_public_url(self) -> Self:
+        if "public_url" not in self.model_fields_set:
+            self.public_url = f"http://127.0.0.1:{self.port}"
+        return self
+
+    @model_validator(mode="after")
     def _has_a_recent_sqlite(self) -> Self:
         is_sqlite = self.database.get_backend_name() == "sqlite"
         if is_sqlite and sqlite3.sqlite_version_info < MIN_SQLITE:

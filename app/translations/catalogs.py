@@ -37,8 +37,7 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
 # The pages of sqladmin that the admin uses: their texts are translated by our catalogs.
 ADMIN = Path(sqladmin.__file__).parent / "templates/sqladmin"
 ADMIN_PAGES = (
-    "_macros", "layout", "list", "create", "edit", "details", "modals/delete",
-    "filters/lookup_filter",
+    "_macros", "layout", "list", "create", "edit", "details", "filters/lookup_filter",
 )  # fmt: skip
 ADMIN_METHODS = [(f"{name}.html", "jinja2") for name in ADMIN_PAGES]
 

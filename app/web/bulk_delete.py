@@ -113,6 +113,7 @@ def show(request: Request, pages: ResourcePages, records: Sequence[Any], form: F
         request,
         "web/delete_selected.html",
         form=form,
+        resource=pages.name,
         records=[(record, pages.title_of(record)) for record in records],
         delete_url=page_url(request, f"delete_{pages.folder}"),
         list_url=page_url(request, pages.list_page),

@@ -46,12 +46,14 @@ class RecordLink(NamedTuple):
 
     `resource` is named as its templates name it, such as "item". The page takes the record's ID.
     The resource "account" is the account page, which also shows `about`; its pages take no ID.
+    The pages that confirm the deletion of the resource show `on_delete`.
     """
 
     resource: str
     label: str
     page: str
     about: str = ""
+    on_delete: str = ""
 
 
 LINKS = [

@@ -1,7 +1,7 @@
 """Renders the templates of the shell and of the slices as HTML."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,12 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.globals |= TEMPLATE_FUNCTIONS | shared
-        self._environment.filters |= {"day": format_day, "time": time_tag, "isolate": isolate}
+        self._environment.filters |= {
+            "day": format_day,
+            "date": date_tag,
+            "time": time_tag,
+            "isolate": isolate,
+        }
         translate_templates(self._environment, currency)
 
     def compile(self) -> None:
@@ -96,6 +101,11 @@ def time_tag(value: datetime) -> Markup:
     utc = value.astimezone(UTC)
     text = f'<time datetime="{utc:%Y-%m-%dT%H:%M:%SZ}">{format_time(value)}</time>'
     return Markup(text)  # noqa: S704 - without a user's text
+
+
+def date_tag(day: date) -> Markup:
+    """Format a date as an HTML element, as `time_tag` does a time."""
+    return Markup('<time datetime="{}">{}</time>').format(day, format_day(day))
 
 
 def isolate(text: str) -> Markup:

@@ -335,6 +335,11 @@ def test_invalid_smtp_url_is_not_displayed(monkeypatch: pytest.MonkeyPatch) -> N
     assert "s3" not in str(stop.value)
 
 
+def test_links_begin_with_the_port_of_the_server_unless_they_are_told_another() -> None:
+    assert Settings(port=9000).site_url == "http://127.0.0.1:9000"
+    assert Settings(port=9000, public_url="https://example.com").site_url == "https://example.com"
+
+
 def test_trailing_slash_of_the_public_url_is_removed() -> None:
     assert Settings(public_url="https://example.com/").public_url == "https://example.com"
     assert Settings(public_url="http://[::1]:8000").public_url == "http://[::1]:8000"

@@ -1,5 +1,6 @@
 """The admin in a browser: it works under its content security policy, without other hosts."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ def test_item_is_created_changed_and_deleted(admin: Page, browser_errors: Browse
     admin.locator("tbody .select-box").check()
     admin.get_by_role("button", name="Actions").click()
     admin.get_by_role("link", name="Delete selected").click()
+    expect(admin.get_by_role("dialog", name=re.compile(r"Delete Item \d+\?"))).to_be_visible()
     with admin.expect_navigation():
         admin.get_by_role("dialog").get_by_role("button", name="Delete").click()
     search(admin, HOSTILE)
@@ -119,9 +121,14 @@ def test_back_after_sign_out_shows_nothing(admin: Page) -> None:
 def test_admin_is_accessible(open_page: OpenPage) -> None:
     page = open_page(viewport={"width": 390, "height": 844}, reduced_motion="reduce")
     sign_in(page, SUPERUSER)
-    for path in ("user/list", "item/create", "auth-session/list"):
+    for path in ("user/list", "item/create", "auth-session/list", "security-event/list"):
         page.goto(f"/admin/{path}")
         check_accessibility(page)
+    page.goto("/admin/user/details/1")
+    check_accessibility(page)
+    page.get_by_role("link", name="Delete").click()
+    expect(page.get_by_role("dialog", name="Delete User 1?")).to_be_visible()
+    check_accessibility(page)
 
 
 def save(page: Page) -> None:

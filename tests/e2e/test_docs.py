@@ -36,3 +36,25 @@ def test_redoc_shows_all_operations_and_searches(site: Site, open_page: OpenPage
     expect(page.locator("h2 a[href*='/operation/']")).to_have_count(sum(map(len, paths)))
     page.get_by_placeholder("Search").fill("batch")  # The search runs in a web worker.
     expect(page.get_by_role("search").get_by_text("Create Items")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("path", "heading", "light", "dark"),
+    [
+        ("/docs", ".info .title", "rgb(59, 65, 81)", "rgb(210, 214, 215)"),
+        ("/redoc", "h1", "rgb(51, 51, 51)", "rgb(232, 238, 236)"),
+    ],
+)
+def test_docs_follow_the_chosen_theme_and_the_system(
+    open_page: OpenPage, path: str, heading: str, light: str, dark: str
+) -> None:
+    page = open_page(color_scheme="dark")
+    page.goto(path)
+    expect(page.locator(heading)).to_have_css("color", dark)
+    page.emulate_media(color_scheme="light")
+    expect(page.locator(heading)).to_have_css("color", light)
+    page.goto("/")
+    page.locator(".menu summary").click()
+    page.get_by_role("button", name="Dark theme").click()
+    page.goto(path)
+    expect(page.locator(heading)).to_have_css("color", dark)

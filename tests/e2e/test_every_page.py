@@ -165,3 +165,24 @@ def test_pages_of_orders_are_accessible(
         page.get_by_role("button", name="Place order").click()
         expect(page.get_by_text("This has changed since you opened it.")).to_be_visible()
         check(page)
+
+
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+def test_long_prices_of_orders_are_shown_in_full_on_a_phone(
+    site: Site, open_page: OpenPage, member: str, locale: str
+) -> None:
+    with site.api(member) as api:
+        item = api.post("/items", json={"name": "Lamp", "price": "9999999999.99"}).json()
+        lines = [{"item_id": item["id"], "quantity": 1000}]
+        order = api.post("/orders", json={"lines": lines}).json()
+    page = open_page(viewport={"width": 390, "height": 844}, locale=locale)
+    sign_in(page, member)
+    for path in ("/orders", f"/orders/{order['id']}"):
+        page.goto(path)
+        expect(page.locator("td.price").first).to_contain_text("$9,999,999,999,990.00")
+        hidden = page.evaluate(
+            "[...document.querySelectorAll('.table, .table .small')].filter((each) =>"
+            " each.scrollWidth > each.clientWidth || each.scrollHeight > each.clientHeight)"
+            ".map((each) => each.textContent)"
+        )
+        assert hidden == []

@@ -1,5 +1,7 @@
 """A list as a tool: searched while typing, selected, sorted, and used by the keyboard alone."""
 
+import re
+from datetime import datetime
 from threading import Event
 
 import pytest
@@ -210,3 +212,15 @@ def test_rows_start_high_on_a_phone_below_the_reminder_to_confirm_the_address(
         box = page.locator("tbody tr").first.bounding_box()
         assert box
         assert box["y"] < 350, path
+
+
+def test_dates_of_the_chart_are_in_the_readers_variant_of_the_language(
+    open_page: OpenPage, member: str
+) -> None:
+    page = open_page(locale="en-GB", timezone_id="America/New_York")
+    sign_in(page, member)
+    page.goto("/dashboard")
+    for date in (page.locator(".ends time").first, page.locator(".chart th time").first):
+        day = datetime.fromisoformat(str(date.get_attribute("datetime")))
+        british = re.compile(rf"^{day.day} {day:%b}\w? {day.year}$")  # such as "3 Sept 2026"
+        expect(date).to_have_text(british)

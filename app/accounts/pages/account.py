@@ -18,8 +18,8 @@ from app.accounts.dependencies import (
     UserServiceDep,
 )
 from app.accounts.pages.devices import device_name
-from app.accounts.pages.events import event_title
 from app.accounts.schemas import AccountDeletion, PasswordChange, SecurityEventQuery, UserUpdate
+from app.accounts.service.event_titles import event_title
 from app.core.errors import Forbidden, NotFound
 from app.core.storage.images import MAX_PIXELS
 from app.core.translation import mark

@@ -30,6 +30,10 @@ NO_IMAGE = b"data:,"  # ReDoc hides an image that does not load.
 SWAGGER_PARAMETERS = {"validatorUrl": None, "tryItOutEnabled": True}
 # An earlier version of the page stored the password in localStorage.
 FORGET_AUTHORIZATION = b"<script>\n    localStorage.removeItem('authorized');"
+# In the head, so that the page is not shown in another theme first.
+THEME = b"""<link rel="stylesheet" href="static/docs/docs_theme.css">
+    <script src="static/docs/docs_theme.js"></script></head>"""
+REDOC_THEME = b'</redoc><script src="static/docs/redoc_theme.js"></script>'
 
 
 def add_docs(app: FastAPI) -> None:
@@ -45,13 +49,15 @@ def add_docs(app: FastAPI) -> None:
         swagger_ui_parameters=SWAGGER_PARAMETERS,
     )
     swagger_ui_html = bytes(swagger_ui.body).replace(b"<script>", FORGET_AUTHORIZATION)
-    redoc_html = get_redoc_html(
+    swagger_ui_html = swagger_ui_html.replace(b"</head>", THEME)
+    redoc_page = get_redoc_html(
         openapi_url=openapi_url,
         title=f"{app.title} - API reference",
         redoc_js_url=f"{assets}/{REDOC_JS}",
         redoc_favicon_url=icon,
         with_google_fonts=False,
-    ).body
+    )
+    redoc_html = bytes(redoc_page.body).replace(b"</head>", THEME).replace(b"</redoc>", REDOC_THEME)
     # Swagger UI has one inline script, which starts it, and images in its style sheet.
     swagger_ui_policy = content_security_policy(
         script_src=f"'self' {hash_of_inline_script(swagger_ui_html)}",
@@ -86,7 +92,8 @@ def add_docs(app: FastAPI) -> None:
     app.add_route("/redoc", redoc, include_in_schema=False)
     app.add_route(f"{ASSETS_URL}/{REDOC_JS}", redoc_js, include_in_schema=False)
     mimetypes.init()  # At the first request for a file it would block the event loop.
-    app.mount(ASSETS_URL, StaticFiles(directory=ASSETS))
+    files_of_docs = StaticFiles(directory=ASSETS, packages=[(__package__, "static")])
+    app.mount(ASSETS_URL, files_of_docs)
 
 
 def below_prefix(document: dict[str, Any], prefix: str) -> dict[str, Any]:

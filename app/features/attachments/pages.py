@@ -15,7 +15,14 @@ from app.web.links import page_url
 from app.web.navigation import RecordLink, ResponseException
 from app.web.rendering import render
 
-RECORD_LINKS = [RecordLink("item", mark("Attachments"), "show_attachments")]
+RECORD_LINKS = [
+    RecordLink(
+        "item",
+        mark("Attachments"),
+        "show_attachments",
+        on_delete=mark("Attachments are deleted too."),
+    )
+]
 
 router = APIRouter(prefix="/items/{item_id:int}/attachments", include_in_schema=False)
 

@@ -8,7 +8,7 @@ from app.core.schemas import Output
 from app.core.translation import mark
 from app.features.identities.models import LinkedIdentity
 
-# Titles of the security events for their owners, by the name of `app.accounts.pages.events`.
+# Titles of the security events, by the name of `app.accounts.service.event_titles`.
 EVENT_TITLES = {
     "identity_linked": mark("Linked an account of another provider"),
     "identity_unlinked": mark("Unlinked an account of another provider"),

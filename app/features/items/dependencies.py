@@ -18,8 +18,8 @@ async def get_item_service(
     session: SessionDep, principal: PrincipalDep, resources: ResourcesDep
 ) -> ItemService:
     """Build the service for a request of the API, with an access token."""
-    listing = OwnedListing(ItemRepository, principal, resources)
-    return ItemService(ItemRepository(session, principal), listing, Events(session))
+    items = ItemRepository(session, principal)
+    return ItemService(items, OwnedListing(items, resources), Events(session))
 
 
 async def get_member_items(

@@ -20,11 +20,11 @@ class ItemService:
         self._events = events
 
     async def list(self, query: ItemQuery) -> Page[ItemRead]:
-        return await self._listing.page(self._items, query)
+        return await self._listing.page(query)
 
     def export(self, query: ItemFilter) -> AsyncIterator[Sequence[ItemRead]]:
         """Return all items that match, a thousand at a time."""
-        return self._listing.pages(query)
+        return self._listing.export(query)
 
     async def count_created(self, times: Times) -> Counts:
         return await self._items.count_created(times)

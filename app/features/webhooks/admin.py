@@ -1,5 +1,6 @@
 from typing import ClassVar
 
+from app.core.translation import gettext
 from app.features.webhooks.models import DeliveryStatus, Webhook, WebhookDelivery
 from app.features.webhooks.schemas import DeliveryRead, WebhookRead
 from app.web.admin_site.filters import BooleanFilter, ChoiceFilter, ValueFilter
@@ -39,7 +40,10 @@ class WebhookDeliveryAdmin(AdminView, model=WebhookDelivery):
     column_searchable_list = ("event_type", "message_id")
     column_sortable_list = ("id", "webhook_id", "attempts", "last_attempt_at", "duration_ms")
     column_default_sort = ("id", True)
-    column_formatters: ClassVar = {"status": lambda delivery, _: choice_label(delivery.status)}
+    column_formatters: ClassVar = {
+        "status": lambda delivery, _: choice_label(delivery.status),
+        "error": lambda delivery, _: gettext(delivery.error) if delivery.error else "",
+    }
     column_formatters_detail: ClassVar = column_formatters
     column_filters: ClassVar = [
         ChoiceFilter(WebhookDelivery.status, "Status", DeliveryStatus),

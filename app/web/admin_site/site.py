@@ -14,6 +14,7 @@ from app.core.http.export import FORMATS, export
 from app.core.http.templates import MemoryBytecodeCache, compile_templates, translate_templates
 from app.core.translation import gettext
 from app.web.admin_site.fields import build_fields
+from app.web.admin_site.texts import label_of
 from app.web.admin_site.view import AdminView, principal_of
 from app.web.forms import FORM_ERRORS, Form, get_form
 from app.web.links import site_url
@@ -53,6 +54,7 @@ class Admin(sqladmin.Admin):
         environment.auto_reload = False
         environment.bytecode_cache = MemoryBytecodeCache()
         environment.globals |= shared
+        environment.filters["title"] = label_of  # The library writes "Id" above a record.
         translate_templates(environment, currency)
 
     def compile(self) -> None:

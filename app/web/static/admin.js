@@ -8,6 +8,18 @@ if (!root.dataset.bsTheme) {
   follow();
 }
 
+// Buttons without a text, or with an English one.
+const texts = document.currentScript.dataset;
 document.addEventListener("DOMContentLoaded", () => {
-  document.getElementById("search-reset")?.setAttribute("aria-label", "Clear the search");
+  document.getElementById("search-reset")?.setAttribute("aria-label", texts.clearSearch);
+  document.querySelector(".navbar-toggler")?.setAttribute("aria-label", texts.menu);
+});
+
+// The dialog that confirms a deletion names the records.
+document.addEventListener("shown.bs.modal", ({ target, relatedTarget }) => {
+  const question = target.querySelector("[data-question]");
+  if (!question) return;
+  const button = relatedTarget ?? document.getElementById("action-delete");
+  const { name, pk } = $(button).data();
+  question.textContent = question.dataset.question.replace("{}", () => `${name} ${[pk].flat().join(", ")}`);
 });

@@ -48,11 +48,13 @@ document.cookie = `time_zone=${Intl.DateTimeFormat().resolvedOptions().timeZone}
 // In the page's language, and in the visitor's variant of it, such as British English.
 const variant = navigator.languages.find((tag) => tag.split("-")[0] === root.lang.split("-")[0]);
 const format = new Intl.DateTimeFormat(variant ?? root.lang, { dateStyle: "medium", timeStyle: "short" });
+const dateFormat = new Intl.DateTimeFormat(variant ?? root.lang, { dateStyle: "medium", timeZone: "UTC" });
 
 function showTimes(within = document) {
   for (const time of within.querySelectorAll("time[datetime]")) {
     time.title = time.textContent;
-    time.textContent = format.format(new Date(time.dateTime));
+    const isDate = !time.dateTime.includes("T"); // which is midnight in UTC for `Date`
+    time.textContent = (isDate ? dateFormat : format).format(new Date(time.dateTime));
   }
 }
 

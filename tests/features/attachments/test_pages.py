@@ -42,6 +42,13 @@ async def test_file_is_uploaded_downloaded_and_deleted(
     assert "This item has no attachments." in page.text
 
 
+async def test_deletion_of_items_says_that_attachments_are_deleted(
+    browser: httpx.AsyncClient, item: dict[str, Any]
+) -> None:
+    for page in (f"/items/{item['id']}/delete", f"/items/delete?select-{item['id']}=1"):
+        assert "<p>Attachments are deleted too.</p>" in (await browser.get(page)).text
+
+
 async def test_thumbnail_of_an_image_is_shown(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person, item: dict[str, Any]
 ) -> None:

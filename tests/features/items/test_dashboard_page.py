@@ -31,7 +31,8 @@ def table(page: httpx.Response) -> dict[str, int]:
     """Return the rows of the chart's table of items that are not zero."""
     sections = re.findall("(?s)<section.*?</section>", page.text)
     (panel,) = [each for each in sections if '<a href="/items">' in each]
-    rows = re.findall(r'<th scope="row">(.*?)</th><td class="price">(\d+)</td>', panel)
+    row = r'<th scope="row"><time datetime="[\d-]+">(.*?)</time></th><td class="price">(\d+)</td>'
+    rows = re.findall(row, panel)
     assert len(rows) == dashboard.DAYS
     return {day: int(number) for day, number in rows if number != "0"}
 

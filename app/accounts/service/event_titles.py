@@ -1,4 +1,4 @@
-"""Titles of security events for their owners."""
+"""Titles of security events, for their owners and for the admin."""
 
 from app.accounts.schemas import SecurityEventRead
 from app.accounts.scopes import declared
@@ -39,10 +39,14 @@ FAILURES = {
 }
 
 
+def kind_title(kind: str, outcome: str) -> str:
+    """Return the title of a kind of events, or the kind if a later version has recorded it."""
+    titles = TITLES if outcome == "success" else FAILURES
+    return gettext(titles.get(kind, kind))
+
+
 def event_title(event: SecurityEventRead) -> str:
-    """Return the title of an event, or its kind if a later version has recorded it."""
-    titles = TITLES if event.outcome == "success" else FAILURES
-    title = gettext(titles.get(event.kind, event.kind))
+    title = kind_title(event.kind, event.outcome)
     if event.actor == "administrator":
         return gettext("{title} (an administrator)", title=title)
     return title
