@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.config import Config
+from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
+from uvicorn import Config
+from uvicorn.supervisors import ChangeReload
 
 from app.core.database.unit_of_work import Database
 from app.project import generation
@@ -305,7 +307,7 @@ WRITING = [NEW, pytest.param(("remove", "orders", "--yes"), marks=needs("orders"
 
 def add_migration(repository: Path, revision: str) -> None:
     """Add a migration that follows the newest one of the template."""
-    scripts = ScriptDirectory.from_config(Config(toml_file=ROOT / "pyproject.toml"))
+    scripts = ScriptDirectory.from_config(AlembicConfig(toml_file=ROOT / "pyproject.toml"))
     text = f'revision, down_revision = "{revision}", "{scripts.get_current_head()}"\n'
     text += "def upgrade(): ...\ndef downgrade(): ...\n"
     (repository / f"alembic/versions/{revision}.py").write_text(text)
@@ -401,6 +403,16 @@ def test_terminated_run_leaves_nothing(repository: Path) -> None:
     assert process.wait(DEADLINE_SECONDS) != 0
     assert git(repository, "status", "--porcelain") == ""
     assert [*(repository / "data").iterdir()] == []
+
+
+@pytest.mark.slow("it runs all migrations")
+def test_server_that_reloads_notices_a_new_resource(repository: Path) -> None:
+    config = Config("app.main:app", reload=True, reload_dirs=[str(repository / "app")])
+    reloader = ChangeReload(config, target=lambda *_: None, sockets=[])
+    assert reloader.should_restart() is None  # It watches from now on.
+    run(repository, "app", *NEW)
+    eventually(reloader.should_restart)
+    assert git(repository, "diff", "--name-only") == ""
 
 
 def test_error_of_the_migration_leaves_nothing(
