@@ -1,5 +1,6 @@
 """Every text can be translated, and every language is complete: see docs/translating.md."""
 
+import ast
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -13,7 +14,7 @@ from jinja2 import Environment, nodes
 
 from app.core.about import DESCRIPTION
 from app.core.translation import CATALOG, FOLDER
-from app.translations.catalogs import extract, is_translated
+from app.translations.catalogs import ERRORS, extract, is_translated
 from tests.databases import ROOT
 from tests.slices import needs, slices
 
@@ -113,6 +114,36 @@ def test_unmarked_words_are_found(source: str, words: list[str]) -> None:
 def test_unmarked_constants_are_found() -> None:
     source = '{{ field(form, "name", "Name") }}{{ field(form, "a", _("Name"), class="x") }}'
     assert [*unmarked_constants(environment.parse(source))] == ["Name"]
+
+
+def formatted_errors(source: str) -> list[str]:
+    """Return the errors that pages show whose text is an f-string, which has no translation."""
+    return [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name | ast.Attribute)
+        and (node.func.id if isinstance(node.func, ast.Name) else node.func.attr) in ERRORS
+        and any(isinstance(each, ast.JoinedStr) for each in node.args)
+    ]
+
+
+def test_texts_of_errors_are_not_formatted_before_their_translation() -> None:
+    files = sorted((ROOT / "app").rglob("*.py"))
+    assert [error for file in files for error in formatted_errors(file.read_text())] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "is_found"),
+    [
+        ('Invalid(f"There is no {name}.", "body")', True),
+        ('errors.Conflict(f"There is no {name}.")', True),
+        ('Invalid("There is no {name}.", name=f"{name}")', False),
+        ('NotFound(f"Item Not Found (id: {id_})")', False),  # Pages have their own text.
+    ],
+)
+def test_formatted_texts_of_errors_are_found(source: str, is_found: bool) -> None:
+    assert bool(formatted_errors(source)) == is_found
 
 
 def is_exempt(text: Message) -> bool:

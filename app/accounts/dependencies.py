@@ -338,7 +338,8 @@ def require_scopes(principal: Principal, *scopes: str) -> None:
                 raise SecondFactorMissing
             if principal.lacks_confirmation:
                 raise not_confirmed()
-        raise MissingScope(f"The access token lacks the scope {' '.join(sorted(missing))}.")
+        scope = " ".join(sorted(missing))
+        raise MissingScope("The access token lacks the scope {scope}.", scope=scope)
 
 
 async def get_session_cookie(connection: HTTPConnection) -> Cookie:

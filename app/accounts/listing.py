@@ -31,7 +31,7 @@ class OwnedListing(Generic[ReadT]):
 
         No connection is held while a search waits for its turn.
         """
-        is_count = query.with_total and query.max_count is None
+        is_count = query.with_total and query.total_limit is None
         is_search = is_count or getattr(query, "q", None) is not None
         cursors = self._resources.cursors
         async with self._search() if is_search else nullcontext():
@@ -50,7 +50,7 @@ class OwnedListing(Generic[ReadT]):
         """Count the rows, unless the first page has all of them."""
         if query.cursor is None and len(page) <= query.limit:
             return len(page)
-        return await self._repository.total(query, query.max_count)
+        return await self._repository.total(query, query.total_limit)
 
     async def export(self, query: Any) -> AsyncIterator[Sequence[ReadT]]:
         """Yield all rows that match the filters of a query, a thousand at a time.

@@ -98,6 +98,9 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
     Each method is one prepared statement. A subclass names its model, which is Owned and Versioned,
     the schema of what it returns, its filters by the names of their query parameters, and the
     conditions on which a row that is visible may be changed.
+
+    The statements' own parameters have names that start with an underscore, so that a column
+    `user_id`, or a filter by it, does not replace the user to whom the rows have to belong.
     """
 
     schema: type[ReadT]
@@ -118,13 +121,13 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
 
     @property
     def visible(self) -> list[ColumnElement[bool]]:
-        """The condition of a statement of one's own, which takes the parameter `user_id`."""
+        """The condition of a statement of one's own, which takes the parameter `_user_id`."""
         return visible_to(self.model, self._sees_all)
 
     async def get(self, id_: int) -> ReadT:
         """Return the row. Raise NotFound when there is none that is visible."""
         query = get_query(self._type, self._sees_all)
-        row: ReadT | None = await self._session.fetch_one(query, self._params(id=id_))
+        row: ReadT | None = await self._session.fetch_one(query, self._params(_id=id_))
         return self.require_found(row, id_)
 
     async def get_many(self, ids: Collection[int]) -> Sequence[ReadT]:
@@ -221,7 +224,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
     async def _change(
         self, id_: int, query: Query[Any], changes: Mapping[str, Any], expected: Versions
     ) -> ReadT:
-        params = self._params(id=id_, now=utc_now(), **changes, **version_params(expected))
+        params = self._params(_id=id_, _now=utc_now(), **changes, **version_params(expected))
         with self._raise_conflicts():
             row: ReadT | None = await self._session.fetch_one(query, params)
         if row is None:
@@ -248,7 +251,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         }
 
     def _params(self, **params: Any) -> dict[str, Any]:
-        return {"user_id": self.principal.user_id, **params}
+        return {"_user_id": self.principal.user_id, **params}
 
 
 RepositoryType = type[OwnedRepository[Any, Any]]
@@ -265,22 +268,22 @@ def placeholder_count(expected: Versions) -> int | None:
 def version_params(expected: Versions) -> dict[str, Any]:
     versions, count = [*(expected or ())], placeholder_count(expected) or 0
     versions += versions[:1] * (count - len(versions))  # the first one, again and again
-    return {f"expected_{n}": version for n, version in enumerate(versions)}
+    return {f"_expected_{n}": version for n, version in enumerate(versions)}
 
 
 def visible_to(model: Any, sees_all: bool) -> list[ColumnElement[bool]]:
     if sees_all:
         return []
-    return [model.owner_id == bindparam("user_id", type_=model.owner_id.type)]
+    return [model.owner_id == bindparam("_user_id", type_=model.owner_id.type)]
 
 
 def row_conditions(repository: RepositoryType, sees_all: bool, expected: int | None) -> list[Any]:
     model: Any = repository.model
-    conditions = [model.id == bindparam("id"), *visible_to(model, sees_all)]
+    conditions = [model.id == bindparam("_id"), *visible_to(model, sees_all)]
     if expected == 0:
         conditions.append(false())
     elif expected is not None:
-        versions: list[Any] = [bindparam(f"expected_{n}") for n in range(expected)]
+        versions: list[Any] = [bindparam(f"_expected_{n}") for n in range(expected)]
         conditions.append(model.version.in_(versions))
     return conditions
 
@@ -332,7 +335,7 @@ def update_query(
 ) -> Query[Any]:
     model: Any = repository.model
     values: dict[str, Any] = {name: bindparam(name) for name in sorted(names)}
-    values |= {"updated_at": bindparam("now"), "version": model.version + 1}
+    values |= {"updated_at": bindparam("_now"), "version": model.version + 1}
     conditions = [*row_conditions(repository, sees_all, expected), *repository.changeable]
     statement = update(model).where(*conditions).values(values)
     columns = columns_of(model, repository.schema)

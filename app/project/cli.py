@@ -113,7 +113,7 @@ def resource(
     typer.echo(report)
     if not dry_run:
         typer.echo(
-            f"Next: read the migration, and start the server again: `make run` applies it. The list"
-            f" is at {'' if pages else '/api/v1'}/{made.names}. Its tests: .venv/bin/pytest"
-            f" tests/features/{made.names}"
+            "Next: read the migration. `make run` applies it, and where it runs already, it does so"
+            f" now and restarts. The list is at {'' if pages else '/api/v1'}/{made.names}. Its"
+            f" tests: .venv/bin/pytest tests/features/{made.names}"
         )

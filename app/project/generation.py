@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, nodes
 
 from app.project import html, samples
 from app.project.deletion import delete
@@ -25,8 +25,13 @@ TEMPLATES = Path(__file__).parent / "templates/resource"
 SUFFIX = ".jinja"
 NO_DATABASE = "sqlite+aiosqlite://"
 LINE_LENGTH = 100
+SHELL = ("app/web/templates/base.html", "app/web/templates/owner.html")
+# Names that a record cannot have in the templates: those of Jinja, and the arguments of `render`.
+TEMPLATE_NAMES = {"caller", "context", "headers", "loop", "request", "status", "template"}
 CATALOGS = "app/translations/*/LC_MESSAGES/*.po"
+FEATURES = "app/features/__init__.py"
 COPIED = ("app", "alembic", "tests")
+TEMPLATE_PARSER = Environment(autoescape=True, extensions=["jinja2.ext.i18n"])
 DOCSTRING = re.compile(
     r'^(?P<indent> *)"""(?P<first>[^"\n]+?\.) (?P<rest>[^"\n]+)"""$', re.MULTILINE
 )
@@ -36,7 +41,7 @@ def new_resource(
     resource: Resource, root: Path, *, has_pages: bool, has_admin: bool, is_dry_run: bool
 ) -> str:
     """Write the files of the resource, and return what was written; a dry run keeps nothing."""
-    check_variables(resource, has_pages=has_pages, has_admin=has_admin)
+    check_variables(resource, root, has_pages=has_pages, has_admin=has_admin)
     (root / "data").mkdir(mode=0o700, exist_ok=True)  # Git ignores it.
     with (
         interruptible(),
@@ -51,7 +56,6 @@ def new_resource(
         )
         try:
             write(copy, files)
-            check_bindings(copy, files)
             migration = write_migration(copy, f"Create {resource.names_words}.")
         except subprocess.CalledProcessError as error:
             raise SystemExit(
@@ -62,7 +66,9 @@ def new_resource(
         word = "would create" if is_dry_run else "created"
         report = "\n".join([*(f"{word} {path}" for path in paths), "", migration.read_text()])
         if not is_dry_run:
-            move(copy, root, [*folders_of(resource), migration.relative_to(copy)])
+            move(copy, root, [migration.relative_to(copy), *folders_of(resource)])
+            # A server that reloads sees changes of files, and not a folder that was moved.
+            (root / FEATURES).touch()
         return report
 
 
@@ -133,6 +139,7 @@ def write(copy: Path, files: Mapping[str, str]) -> None:
     # It removes the imports that this resource does not need, and sorts the rest.
     run(copy, NO_DATABASE, "ruff", "check", "--fix", "--exit-zero", *options, *paths)
     run(copy, NO_DATABASE, "ruff", "format", *options, *paths)
+    check_bindings(copy, files)
     run(copy, NO_DATABASE, "ruff", "check", *options, *paths)
 
 
@@ -163,15 +170,38 @@ def check_bindings(copy: Path, files: Mapping[str, str]) -> None:
                         )
 
 
-def check_variables(resource: Resource, *, has_pages: bool, has_admin: bool) -> None:
-    """Refuse a name that the generated code gives to something else."""
+def check_variables(resource: Resource, root: Path, *, has_pages: bool, has_admin: bool) -> None:
+    """Refuse a name that generated code, or a template around it, gives to something else."""
     placeholder = resource.renamed("placeholder")
     files = render(placeholder, has_pages=has_pages, has_admin=has_admin)
+    taken = names_taken_in_shell(root) & {resource.name} if has_pages else set[str]()
     for path, text in files.items():
         if path.endswith(".py"):
-            taken = {*names_used_in(ast.parse(text))} & {resource.name, resource.names}
-            for name in sorted(taken):
-                raise FieldError(f"{name!r} is taken: generated code has a variable of this name.")
+            taken |= {*names_used_in(ast.parse(text))} & {resource.name, resource.names}
+        else:
+            taken |= {*names_shown_in(text)} & {resource.name}
+    for name in sorted(taken):
+        raise FieldError(f"{name!r} is taken: generated code has a variable of this name.")
+    for child in resource.children:
+        if child.name == "loop":  # The conflict page names a row so, and Jinja each of its loops.
+            raise FieldError(f"{child.names!r} is taken: templates have a variable {child.name!r}.")
+
+
+def names_taken_in_shell(root: Path) -> set[str]:
+    """Return the variables that the pages give to the templates around them."""
+    templates = [(root / file).read_text() for file in SHELL]
+    used = {name for text in templates for name in names_shown_in(text)}
+    own = {name for text in templates for name in names_shown_in(text, "store")}
+    return (used - own) | TEMPLATE_NAMES
+
+
+def names_shown_in(template: str, context: str = "load") -> Iterator[str]:
+    """Yield the variables of a template, without those of its macros, which see no record."""
+    found: list[nodes.Node] = [TEMPLATE_PARSER.parse(template)]
+    for node in found:  # which grows meanwhile
+        if isinstance(node, nodes.Name) and node.ctx == context:
+            yield node.name
+        found += [each for each in node.iter_child_nodes() if not isinstance(each, nodes.Macro)]
 
 
 def names_used_in(tree: ast.Module) -> Iterator[str]:

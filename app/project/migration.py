@@ -73,8 +73,9 @@ def new_database(root: Path) -> Iterator[tuple[Path, str]]:
 
 def write_migration(root: Path, message: str) -> Path:
     """Write the migration from a database with all migrations to the models."""
-    with new_database(root) as (_, url):
-        return autogenerate(root, url, message)
+    with TemporaryDirectory() as folder:
+        url = f"sqlite+aiosqlite:///{folder}/project.db"
+        return written_by(root, url, "python", "-m", "app.project.revision", message)
 
 
 def write_drop_migration(root: Path, message: str, tables: Collection[sa.Table]) -> Path:
@@ -100,9 +101,14 @@ def write_drop_migration(root: Path, message: str, tables: Collection[sa.Table])
 
 
 def autogenerate(root: Path, database_url: str, message: str) -> Path:
+    return written_by(root, database_url, "alembic", "revision", "--autogenerate", "-m", message)
+
+
+def written_by(root: Path, database_url: str, program: str, *arguments: str) -> Path:
+    """Return the migration that a program writes, formatted."""
     versions = root / "alembic/versions"
     before = {*versions.glob("*.py")}
-    run(root, database_url, "alembic", "revision", "--autogenerate", "-m", message)
+    run(root, database_url, program, *arguments)
     (migration,) = {*versions.glob("*.py")} - before
     run(root, database_url, "ruff", "check", "--fix", *RUFF, str(migration))
     run(root, database_url, "ruff", "format", *RUFF, str(migration))

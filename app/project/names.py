@@ -11,17 +11,20 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.dialects import postgresql, sqlite
 from starlette.routing import Match
 
 from app.accounts.models import User
 from app.accounts.ownership import Owned
 from app.core.database.models import Base, Id, Timestamps, Versioned
+from app.core.database.pagination import PageQuery
 from app.core.schemas import Input
 from app.discovery import discover, slices
 from app.main import create_app
 from app.project.fields import Field, FieldError, check_name, parse_field
-from app.project.resource import ROW_ORDER, Resource, Target, singular_of
+from app.project.resource import ROW_ORDER, Resource, Target, filters_of, singular_of
 
 MAX_IDENTIFIER = 63  # PostgreSQL's limit
 LONGEST_AFFIXES = 24  # What a constraint's name has beside those of the table and the column.
@@ -29,10 +32,18 @@ MAX_NAME_LENGTH = 20
 MAX_FIELDS = 40
 DIALECTS = (postgresql.dialect, sqlite.dialect)
 SQL_KEYWORDS = frozenset().union(*(each.preparer.reserved_words for each in DIALECTS))
+# Keywords that SQLAlchemy does not know, which a constraint cannot have as a name of a column.
+SQL_KEYWORDS |= {"collation", "concurrently", "lateral", "nothing", "tablesample"}
+SYSTEM_COLUMNS = {"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"}  # of PostgreSQL
 # A field of this name would hide the type of the fields that come after it in the class.
 TYPE_NAMES = {"bool", "date", "datetime", "dict", "float", "int", "list", "str"}
-# Each form or list has these fields already.
-FORM_NAMES = {"before", "cursor", "form_owner", "kept_form", "once"}
+# Each form or list has these fields already, or an element with this ID, or, as for "elements" and
+# "dataset", a script reads the property of the form that a field of this name would hide.
+FORM_NAMES = {"before", "cursor", "form_owner", "kept_form", "once", "save"}
+FORM_NAMES |= {"dataset", "elements", "mine", "selection", "theirs"}
+# The query parameters of each list, of its export and of the admin's list.
+LIST_NAMES = {"format", "page", "q", "search", "sort", *PageQuery.model_fields}
+LIST_NAMES |= {name for name in dir(PageQuery) if name[0] != "_"}
 SAMPLES: dict[type, str] = {
     bool: "False",
     int: "n",
@@ -146,6 +157,7 @@ def reason_against(column: str, base: Iterable[str]) -> str | None:
         "every resource has it already": column in base,
         "it is a keyword of Python": keyword.iskeyword(column),
         "it is a keyword of SQL": column in SQL_KEYWORDS,
+        "every table of PostgreSQL has it already": column in SYSTEM_COLUMNS,
         "it is the name of a type": column in TYPE_NAMES,
         "forms and lists use this name themselves": column in FORM_NAMES,
         "models and schemas use this name themselves": hasattr(Base, column)
@@ -203,6 +215,14 @@ def check_resource(resource: Resource, targets: Mapping[str, Target], root: Path
                 f"The name {constraint} of a constraint has more than {MAX_IDENTIFIER} characters:"
                 " choose shorter names."
             )
+    for field in resource.fields:
+        filters = {each.name for each in filters_of(field)}
+        filters |= {field.column} if field.admin_filter else set()
+        for parameter in filters & LIST_NAMES:
+            raise FieldError(
+                f"{field.name!r} cannot be a field of the type {field.type}: lists have a parameter"
+                f" {parameter!r} already."
+            )
     in_code = [each.referred for each in resource.all_references]
     in_forms = [each.choice_key for each in resource.all_references]
     for names_used in (in_code, in_forms):
@@ -213,13 +233,25 @@ def check_resource(resource: Resource, targets: Mapping[str, Target], root: Path
     for model in (resource.Name, *(child.Name for child in resource.children)):
         if model in models:
             raise FieldError(f"{model!r} is taken: there is a model of this name.")
-    for path in (f"/{names}", f"/api/v1/{names}"):
-        if is_served(path):
-            raise FieldError(f"{names!r} is taken: the application has a page {path}.")
-
-
-def is_served(path: str) -> bool:
     app = create_app()
+    for path in (f"/{names}", f"/api/v1/{names}"):
+        if is_served(app, path):
+            raise FieldError(f"{names!r} is taken: the application has a page {path}.")
+    for endpoint in sorted(
+        endpoints_of(resource) & {each.name for each in iter_route_contexts(app.routes)}
+    ):
+        raise FieldError(f"{name!r} is taken: the application has an endpoint {endpoint!r}.")
+
+
+def endpoints_of(resource: Resource) -> set[str]:
+    """Return the names of the endpoints of the API and of the pages."""
+    verbs = ("read", "replace", "update", "create", "show", "save", "delete", "show_new")
+    of_one = {f"{verb}_{resource.name}" for verb in (*verbs, "show_delete")}
+    of_all = ("list", "export", "watch", "create", "show", "delete", "show_delete")
+    return of_one | {f"{verb}_{resource.names}" for verb in of_all}
+
+
+def is_served(app: FastAPI, path: str) -> bool:
     scope: dict[str, Any] = {
         "type": "http",
         "method": "GET",

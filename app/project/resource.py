@@ -15,7 +15,6 @@ CELLS = ("money", "date", "datetime", "int", "bigint", "float")  # by importance
 SHOWN_FILTERS = ("money", "date", "bool", "enum")
 MAX_CELLS, MAX_FILTERS = 2, 6
 ROW_ORDER = "row_order"  # the column of children for which the name `position` is taken
-QUERY_PARAMETERS = ("sort", "q", "limit", "cursor", "with_total", "format", "before", "notice")
 PYTHON_TYPES = {
     "str": "str",
     "text": "str",
@@ -350,7 +349,7 @@ def filters_of(column: Column) -> list[ListFilter]:
             ListFilter(f"{name}_{column.column}", type_, function, column.column, column)
             for name, function in names
         ]
-    if column.type in EQUALS and column.column not in QUERY_PARAMETERS:
+    if column.type in EQUALS:
         return [ListFilter(column.column, column.input_type, "equals", column.column, column)]
     return []
 
@@ -509,7 +508,8 @@ class Resource:
             headings.append((each.label, class_, each.column, f"-{each.column}"))
         filters = [each for field in self.fields for each in filters_of(field)]
         shown_filters = [each for each in filters if each.field.type in SHOWN_FILTERS][:MAX_FILTERS]
-        controls = [*(["q"] if texts else []), *(each.name for each in shown_filters)]
+        is_searched = bool(texts and not self.children)
+        controls = [*(["q"] if is_searched else []), *(each.name for each in shown_filters)]
         number = f'_("{self.words.capitalize()} %(id)s", id={self.name}.id)'
         named = f"{self.name}.{title.column}" if title else ""
         return {

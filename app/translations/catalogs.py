@@ -25,7 +25,8 @@ OPTIONS = {TEMPLATES: {"trimmed": "true", "silent": "false"}}
 # Errors of `app.core.errors` that pages show. They do not show those that are left out.
 ERRORS = (
     "AlreadyExists", "Conflict", "Forbidden", "InUse", "InProgress", "Invalid", "KeyReused",
-    "LastSuperuser", "PasswordRequired", "Stale", "TooLarge", "TooManyAtOnce", "WrongStatus",
+    "LastSuperuser", "MissingScope", "PasswordRequired", "Stale", "TooLarge", "TooManyAtOnce",
+    "WrongStatus",
 )  # fmt: skip
 # The functions whose arguments are extracted: the first one, or those with these positions.
 KEYWORDS: dict[str, tuple[int, ...] | None] = {

@@ -1,3 +1,4 @@
+import ast
 import asyncio
 import os
 import re
@@ -9,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.config import Config
+from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
+from uvicorn import Config
+from uvicorn.supervisors import ChangeReload
 
 from app.core.database.unit_of_work import Database
 from app.project import generation
 from app.project.migration import LOCKED, exclusive_migrations, require_one_head
+from app.project.names import endpoints_of
+from app.project.resource import Resource
 from tests.conftest import make_settings
 from tests.databases import ROOT
 from tests.isolation import DEADLINE_SECONDS
@@ -88,6 +93,15 @@ WITH_CHILDREN = (
 )
 ONLY_CHILDREN = ("lines:many(item:ref(items), quantity:int>=1, price:money, position:int unique)",)
 CHILD_REFERENCE = re.compile(r"\w+:ref\(\w+\)[^,]*, ")
+# Names that other parts of a list, a form or a query have, too, and that do no harm.
+COMMON_NAMES = (
+    "name:str(20)", "user:ref(users)", "after:ref(users)?", "now:bool=false", "expected_0:int?",
+    "count:int", "content:text", "action:enum(buy,sell)", "method:enum(card,bank)=card",
+    "format:str(9)?", "sort:str(9)?", "page:str(9)?", "search:str(9)?", "q:text?", "type:str(9)",
+    "data:json?", "items:json?", "results:str(9)?", "next:str(9)?", "total:money", "status:str(9)?",
+    "form:str(9)?", "request:str(9)?", "principal:str(9)?", "choices:str(9)?", "path:str(9)?",
+    "value:float?", "position:int?", "number:int?", "label:str(9)?",
+)  # fmt: skip
 EVERY_TYPE = (
     "title:str(40) unique",
     "code:str(3)?",
@@ -190,6 +204,17 @@ def test_generated_code_has_no_unknown_name_and_no_unused_import(
         (["gadget", "import:str"], "it is a keyword of Python"),
         (["gadget", "order:int"], "it is a keyword of SQL"),
         (["gadget", "date:date"], "it is the name of a type"),
+        (["gadget", "xmin:int"], "every table of PostgreSQL has it already"),
+        (["gadget", "lateral:int"], "it is a keyword of SQL"),
+        (["gadget", "sort:enum(a,b)"], "lists have a parameter 'sort' already"),
+        (["gadget", "format:enum(a,b)"], "lists have a parameter 'format' already"),
+        (["gadget", "total_limit:bool"], "lists have a parameter 'total_limit' already"),
+        (["gadget", "page:int"], "lists have a parameter 'page' already"),
+        (["gadget", "save:bool"], "forms and lists use this name themselves"),
+        (["gadget", "elements:str"], "forms and lists use this name themselves"),
+        (["picture", "a:str"], "'picture' is taken: the application has an endpoint"),
+        (["page", "a:str"], "'page' is taken: generated code has a variable of this name"),
+        (["gadget", "loops:many(a:int)"], "'loops' is taken: templates have a variable 'loop'"),
         (["gadget", "json:json"], "models and schemas use this name themselves"),
         (["gadget", "metadata:json"], "models and schemas use this name themselves"),
         (["gadget", "once:str"], "forms and lists use this name themselves"),
@@ -227,12 +252,45 @@ def test_taken_folder_is_refused(repository: Path, command: Command) -> None:
     )
 
 
-def test_name_with_two_meanings_is_refused(repository: Path, command: Command) -> None:
-    fields = ("line_quantity:int", "lines:many(quantity:int)")
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        (("line_quantity:int", "lines:many(quantity:int)"), "LineQuantity"),
+        (("text:enum(a,b)", "note:text"), "Text"),
+    ],
+)
+def test_name_with_two_meanings_is_refused(
+    repository: Path, command: Command, fields: tuple[str, ...], name: str
+) -> None:
     result = command(repository, "new", "resource", "gadget", *fields)
     assert result.exit_code == 1
-    assert result.output.startswith("The name 'LineQuantity' would have two meanings in app/feat")
+    assert result.output.startswith(f"The name {name!r} would have two meanings in app/features/")
     assert git(repository, "status", "--porcelain") == ""
+
+
+@needs("pages.py")
+@pytest.mark.parametrize("name", ["status", "notice", "theme", "link"])
+def test_name_of_a_variable_of_the_pages_is_refused(
+    repository: Path, command: Command, name: str
+) -> None:
+    result = command(repository, "new", "resource", name, "a:str")
+    assert (result.exit_code, result.output) == (
+        1,
+        f"{name!r} is taken: generated code has a variable of this name.\n",
+    )
+    assert git(repository, "status", "--porcelain") == ""
+
+
+def test_endpoints_of_a_resource_are_those_that_are_refused(generated_items: Path) -> None:
+    files = [generated_items / f"{name}.py" for name in ("router", "pages", "live")]
+    functions = [each for file in files for each in ast.parse(file.read_text()).body]
+    names = {
+        each.name
+        for each in functions
+        if isinstance(each, ast.AsyncFunctionDef) and each.decorator_list
+    }
+    bulk = {"show_delete_items", "delete_items"}
+    assert endpoints_of(Resource("item", [], {})) == names | bulk
 
 
 # The commands that write a migration.
@@ -241,7 +299,7 @@ WRITING = [NEW, pytest.param(("remove", "orders", "--yes"), marks=needs("orders"
 
 def add_migration(repository: Path, revision: str) -> None:
     """Add a migration that follows the newest one of the template."""
-    scripts = ScriptDirectory.from_config(Config(toml_file=ROOT / "pyproject.toml"))
+    scripts = ScriptDirectory.from_config(AlembicConfig(toml_file=ROOT / "pyproject.toml"))
     text = f'revision, down_revision = "{revision}", "{scripts.get_current_head()}"\n'
     text += "def upgrade(): ...\ndef downgrade(): ...\n"
     (repository / f"alembic/versions/{revision}.py").write_text(text)
@@ -337,6 +395,16 @@ def test_terminated_run_leaves_nothing(repository: Path) -> None:
     assert process.wait(DEADLINE_SECONDS) != 0
     assert git(repository, "status", "--porcelain") == ""
     assert [*(repository / "data").iterdir()] == []
+
+
+@pytest.mark.slow("it runs all migrations")
+def test_server_that_reloads_notices_a_new_resource(repository: Path) -> None:
+    config = Config("app.main:app", reload=True, reload_dirs=[str(repository / "app")])
+    reloader = ChangeReload(config, target=lambda *_: None, sockets=[])
+    assert reloader.should_restart() is None  # It watches from now on.
+    run(repository, "app", *NEW)
+    eventually(reloader.should_restart)
+    assert git(repository, "diff", "--name-only") == ""
 
 
 def test_error_of_the_migration_leaves_nothing(
@@ -455,6 +523,7 @@ def test_removed_resource_leaves_its_migrations_only(
         ("specimens", ("specimen", *EVERY_TYPE)),
         ("purchase_plans", ("purchase_plan", *WITH_CHILDREN)),
         ("invoices", ("invoice", *ONLY_CHILDREN)),
+        ("samples", ("sample", *COMMON_NAMES)),
         ("gadgets", (*NEW[2:], "--no-pages", "--no-admin")),
         ("people", ("person", "age:int?", "--plural", "people")),
     ],

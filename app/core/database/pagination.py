@@ -74,7 +74,7 @@ class PageQuery(Input):
     _max_total: int | None = PrivateAttr(default=None)
 
     @property
-    def max_count(self) -> int | None:
+    def total_limit(self) -> int | None:
         """The number at which counting ends, or None to count all results."""
         return None if self._max_total is None else self._max_total + 1
 

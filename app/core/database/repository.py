@@ -49,24 +49,29 @@ def words_of(model: type[Base]) -> str:
 
 
 def page_statement(model: type[Base], statement: SelectT, sort: Sort, *, is_first: bool) -> SelectT:
-    """Return the statement of one page, whose start and length are given by `page_params`."""
+    """Return the statement of one page, whose start and length are given by `page_params`.
+
+    The names of its parameters start with an underscore: no column and no filter has such a name.
+    """
     columns = [getattr(model, name) for name in sort.names]
     if not is_first:
         key = tuple_(*columns)
-        after = tuple_(*(bindparam(f"after_{column.key}", type_=column.type) for column in columns))
+        after = tuple_(
+            *(bindparam(f"_after_{column.key}", type_=column.type) for column in columns)
+        )
         statement = statement.where(key < after if sort.descending else key > after)
     order = [column.desc() if sort.descending else column.asc() for column in columns]
-    return statement.order_by(*order).limit(bindparam("limit"))
+    return statement.order_by(*order).limit(bindparam("_limit"))
 
 
 def page_params(
     model: type[Base], sort: Sort, after: Position | None, limit: int
 ) -> dict[str, Any]:
     """Return the parameters of `page_statement`."""
-    params: dict[str, Any] = {"limit": limit}
+    params: dict[str, Any] = {"_limit": limit}
     for name, value in zip(sort.names, after or (), strict=after is not None):
         type_ = getattr(model, name).type.python_type
-        params[f"after_{name}"] = _adapter(type_).validate_python(value)
+        params[f"_after_{name}"] = _adapter(type_).validate_python(value)
     return params
 
 

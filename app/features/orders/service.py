@@ -47,7 +47,7 @@ class OrderService:
         orders = await self._orders.list(query.status, sort, after, query.limit + 1)
         total = None
         if query.with_total:
-            total = await self._orders.total(query.status, query.max_count)
+            total = await self._orders.total(query.status, query.total_limit)
         reads = await read_in_turns(OrderRead, orders)
         return self._cursors.page(Page[OrderRead], reads, query.limit, sort, total)
 

@@ -62,7 +62,7 @@ let typed;
 
 function search() {
   const fields = [...new FormData(form)].filter(([, value]) => value.trim());
-  const url = new URL(form.action);
+  const url = new URL(form.getAttribute("action"), location.href); // a field can be named "action"
   url.search = new URLSearchParams(fields);
   if (url.href === location.href) return;
   history.replaceState(null, "", url);

@@ -73,7 +73,7 @@ addEventListener("submit", (event) => {
   if (event.defaultPrevented) return;
   if (form.dataset.sent) return event.preventDefault();
   form.dataset.sent = "yes";
-  if (form.method === "post") waiting = setTimeout(showBusy, 150, event.submitter);
+  if (form.getAttribute("method") === "post") waiting = setTimeout(showBusy, 150, event.submitter);
 });
 
 function showBusy(pressed) {

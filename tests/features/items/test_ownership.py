@@ -6,7 +6,10 @@ from uuid import uuid4
 import pytest
 from fastapi import FastAPI
 
+from app.core.database.filters import equals
+from app.core.database.pagination import Sort
 from app.core.errors import Forbidden, NotFound, Stale
+from app.core.schemas import Input
 from app.core.security.principal import Principal
 from app.features.items.models import Item
 from app.features.items.repository import ItemRepository
@@ -17,6 +20,16 @@ class Offers(ItemRepository):
     """Items that can be changed only while they are on offer."""
 
     changeable: ClassVar = [Item.is_offer.is_(True)]
+
+
+class ItemsOfUser(ItemRepository):
+    """Items with a filter whose name a column that refers to a user has."""
+
+    filters: ClassVar = {"user_id": equals(Item.owner_id)}
+
+
+class UserQuery(Input):
+    user_id: int
 
 
 def principal_of(person: Person) -> Principal:
@@ -53,3 +66,16 @@ async def test_row_of_another_user_is_not_found(app: FastAPI, ann: Person, bob: 
         item = await Offers(session, anns).create({"name": "Lamp", "price": 1, "is_offer": True})
         with pytest.raises(NotFound):
             await Offers(session, bobs).update(item.id, {"name": "Desk"}, None)
+
+
+async def test_filter_by_another_user_shows_no_row_of_that_user(
+    app: FastAPI, ann: Person, bob: Person
+) -> None:
+    query, sort = UserQuery(user_id=bob.id), Sort("id")
+    async with app.state.resources.database.transaction() as session:
+        anns = ItemsOfUser(session, principal_of(ann))
+        bobs = ItemsOfUser(session, principal_of(bob))
+        item = await bobs.create({"name": "Lamp", "price": 1, "is_offer": True})
+        assert await bobs.list(query, sort, None, 10) == [item]
+        assert await anns.list(query, sort, None, 10) == []
+        assert await anns.total(query) == 0

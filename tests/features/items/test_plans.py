@@ -41,7 +41,7 @@ async def plan_of(
         await session.execute(text("ANALYZE items"))
         item = (await session.scalars(select(Item).order_by(Item.id).offset(2500).limit(1))).one()
         after = None if is_first else sort.position(item)
-        params = {"user_id": ann.id, **filters, **page_params(Item, sort, after, 21)}
+        params = {"_user_id": ann.id, **filters, **page_params(Item, sort, after, 21)}
         query = page_query(ItemRepository, False, frozenset(filters), sort, is_first=is_first)
         compiled = query.compiled(session.get_bind().dialect)
         connection = await session.connection()

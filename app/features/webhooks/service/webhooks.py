@@ -231,7 +231,7 @@ class WebhookService:
         scopes = {self._event_scopes[each] for each in types if each in self._event_scopes}
         for scope in sorted(scopes):
             if not self._has(scope):
-                raise MissingScope(f"The access token lacks the scope {scope}.")
+                raise MissingScope("The access token lacks the scope {scope}.", scope=scope)
 
     def _has(self, scope: str) -> bool:
         return scope in self._principal.scopes or scope not in all_scopes()
