@@ -112,9 +112,9 @@ class EmailService:
             user, used = await self._consume(accounts, token_hash, UNDO)
             user.email, user.email_key = used.email, email_key(used.email)
             user.email_verified_at = utc_now()
+            await accounts.users.add(user)  # conflicts when another has the address by now
             since = used.expires_at - LIFETIMES[UNDO] - NOTICE
             await accounts.users.discard_credentials(user, since)
-            await accounts.users.add(user)
             await accounts.second_factors.discard(user.id, since)
             await accounts.sessions.end_all(user.id, by=user.id)
             await accounts.api_keys.revoke_all(user.id, by=user.id)
