@@ -644,8 +644,8 @@ class Accounts:
     async def lock_user_of(self, principal: Principal) -> User:
         """Lock the user of a session. Raise Unauthenticated if it ended since the request began.
 
-        Otherwise a thief's request that waits for the owner's could add a way to sign in after the
-        owner has ended all of them.
+        Otherwise a thief's request that waits for the owner's could add a way to sign in, or delete
+        the account, after the owner has ended all of them.
         """
         user = await self.users.lock(principal.user_id)
         if user is None or not await self.sessions.active_ids([principal.session_id]):

@@ -14,7 +14,7 @@ from app.accounts.schemas import ClientInfo
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.browser import BrowserService, SignedIn
 from app.accounts.service.confirmations import ConfirmationService
-from app.accounts.service.passwords import found, require_verified
+from app.accounts.service.passwords import require_verified
 from app.accounts.service.sign_in_methods import SignInMethods
 from app.core.database.models import utc_now
 from app.core.database.repository import UnitsOfWork
@@ -198,7 +198,7 @@ class IdentityService:
     async def unlink(self, principal: Principal, identity_id: UUID) -> None:
         """Unlink an identity. Raise NotFound, or Conflict if it is the only way to sign in."""
         async with self._units.transaction() as unit:
-            user = found(await unit.users.lock(principal.user_id), principal.user_id)
+            user = await unit.lock_user_of(principal)
             if not await unit.identities.delete(identity_id, user.id):
                 raise NotFound(f"Linked Identity Not Found (id: {identity_id})")
             await self._methods.require_any(unit, user)

@@ -165,7 +165,7 @@ class PasskeyService:
         last factor, the other sessions and the recovery codes end.
         """
         async with self._units.transaction() as unit:
-            user = found(await unit.users.lock(principal.user_id), principal.user_id)
+            user = await unit.lock_user_of(principal)
             await self._confirmations.require_factor(unit, principal)
             if not await unit.passkeys.delete(passkey_id, user.id):
                 raise not_found(passkey_id)
