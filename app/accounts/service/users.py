@@ -24,7 +24,7 @@ from app.accounts.service.second_factor import SecondFactorService
 from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort
 from app.core.database.repository import UnitsOfWork
-from app.core.errors import AlreadyExists, Forbidden, LastSuperuser
+from app.core.errors import AlreadyExists, Forbidden, LastSuperuser, Stale
 from app.core.security.principal import Principal
 from app.core.translation import current_language
 
@@ -156,7 +156,11 @@ class UserService:
         """Set a password for a user, and end every session."""
         await self.update(user_id, UserAdminEdit(password=SecretStr(password)))
 
-    async def update(self, user_id: int, data: UserAdminUpdate) -> User:
+    async def update(self, user_id: int, data: UserAdminUpdate, seen_at: str | None = None) -> User:
+        """Change a user. Raise Stale if `seen_at` is given and is not the last change's time.
+
+        A form sends everything that it shows: an old one would undo what others have changed.
+        """
         changes = data.model_dump()
         password = changes.pop("password", None)
         removes_factor = changes.pop("remove_second_factor", False)
@@ -167,6 +171,8 @@ class UserService:
             if False in (changes.get("is_active"), changes.get("is_superuser")):
                 await self._keep_a_superuser(accounts, user_id)
             user = found(await accounts.users.lock(user_id), user_id)
+            if seen_at not in (None, str(user.updated_at)):
+                raise Stale("The user has changed since you opened the form. Open it again.")
             name, role, was_active = user.full_name, user.is_superuser, user.is_active
             changed(user, user_id, changes)
             accounts.users.tell_change(user_id)
