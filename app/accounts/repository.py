@@ -128,12 +128,8 @@ class UserRepository(Repository[User]):
         return await self.one_or_none(select(User).where(User.id == user_id))
 
     async def lock(self, user_id: int) -> User | None:
-        """Lock a user, before anything else of theirs, so that there is no deadlock.
-
-        Items may be added meanwhile.
-        """
-        statement = select(User).where(User.id == user_id)
-        return await self.one_or_none(statement.with_for_update(key_share=True))
+        """Lock a user, before anything else of theirs, so that there is no deadlock."""
+        return await self._lock(select(User).where(User.id == user_id))
 
     async def get_by_email(self, email_key: str) -> User | None:
         if "\x00" in email_key:  # nobody's, and PostgreSQL cannot be asked
@@ -144,8 +140,7 @@ class UserRepository(Repository[User]):
         """Lock a user, and return None if the password has changed or the user is deactivated."""
         statement = select(User).where(User.id == seen.id, User.is_active)
         statement = statement.where(User.password_hash == seen.password_hash)
-        # key_share: items may be added meanwhile.
-        return await self.one_or_none(statement.with_for_update(key_share=True))
+        return await self._lock(statement)
 
     async def list(
         self, is_active: bool | None, sort: Sort, after: Position | None, limit: int
@@ -188,6 +183,14 @@ class UserRepository(Repository[User]):
         """Discard the password, and every other way to sign in that was added since a time."""
         user.password_hash = NO_PASSWORD
         await delete_since(self._session, sign_in_models(), user.id, since)
+
+    async def _lock(self, statement: Select[User]) -> User | None:
+        """Lock a user, and refresh what the session has read before another transaction's change.
+
+        With key_share, items may be added meanwhile.
+        """
+        statement = statement.with_for_update(key_share=True)
+        return await self.one_or_none(statement.execution_options(populate_existing=True))
 
 
 def with_access(verified_only: bool) -> list[ColumnElement[bool]]:

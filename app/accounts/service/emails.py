@@ -152,10 +152,13 @@ class EmailService:
 
     async def start(self, purpose: str, email: str) -> None:
         """Mail a link, if the address has an account. A background job calls it."""
+        key = email_key(email)
         async with self._accounts.transaction() as accounts:
-            found = await accounts.users.get_by_email(email_key(email))
+            found = await accounts.users.get_by_email(key)
             user = await accounts.users.lock(found.id) if found else None
-            if user is None or not user.is_active or (purpose == VERIFY and user.is_verified):
+            if user is None or not user.is_active or user.email_key != key:
+                return  # The address may have become another while this waited.
+            if purpose == VERIFY and user.is_verified:
                 return
             # The same link again: a stranger who asks does not make the first one worthless.
             until = utc_now() + LIFETIMES[purpose] / 2
