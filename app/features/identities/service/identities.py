@@ -190,6 +190,9 @@ class IdentityService:
             user = await unit.lock_user_of(principal)
             require_verified(user)
             await self._confirmations.require_factor(unit, principal)
+            existing = await unit.identities.find(pending.issuer, pending.subject)
+            if existing is not None and existing.user_id == user.id:
+                return  # The form was sent again, since its response was lost.
             if len(await unit.identities.list(user.id)) >= MAX_PER_USER:
                 raise Conflict("At most {limit} sign-ins can be linked.", limit=MAX_PER_USER)
             await self._add(unit, user, pending)
@@ -217,21 +220,31 @@ class IdentityService:
                 "with your password and link {provider} on your account page.",
                 provider=self._client_of(flow.provider).provider.title,
             )
-        async with self._units.reading() as unit:
-            owner = await unit.users.get_by_email(email_key(claims.email))
-        if owner is not None:
-            if identity := await self._find(claims):  # The same person, in another window.
-                return identity
-            raise LinkRequired(self._seal(owner.id, flow, claims))
+        if identity := await self._find_or_require_link(flow, claims, claims.email):
+            return identity
         if not self._signup_enabled:
             raise Forbidden("Sign-up is closed.")
         await self._attempts.sign_up(client.network)
         try:
             return await self._create(flow, claims, claims.email)
-        except AlreadyExists:  # The same person again.
-            if identity := await self._find(claims):
+        except AlreadyExists:
+            if identity := await self._find_or_require_link(flow, claims, claims.email):
                 return identity
             raise
+
+    async def _find_or_require_link(
+        self, flow: Flow, claims: Claims, email: str
+    ) -> LinkedIdentity | None:
+        """Return the identity if the same person has signed up meanwhile, in another window.
+
+        Raise LinkRequired if the address has an account otherwise.
+        """
+        async with self._units.reading() as unit:
+            owner = await unit.users.get_by_email(email_key(email))
+        identity = await self._find(claims)
+        if owner is not None and identity is None:
+            raise LinkRequired(self._seal(owner.id, flow, claims))
+        return identity
 
     async def _create(self, flow: Flow, claims: Claims, email: str) -> LinkedIdentity:
         async with self._units.transaction() as unit:
