@@ -441,11 +441,11 @@ class ApiKeyRepository(CredentialRepository[ApiKey]):
         return touched is not None
 
     async def list(self, user_id: int) -> Sequence[ApiKey]:
-        statement = select(ApiKey).where(ApiKey.user_id == user_id, ApiKey.expires_at > utc_now())
-        return (await self._session.scalars(statement.order_by(ApiKey.created_at.desc()))).all()
+        statement = self._valid_of(user_id).order_by(ApiKey.created_at.desc())
+        return (await self._session.scalars(statement)).all()
 
     async def count_of(self, user_id: int) -> int:
-        return await self.count(select(ApiKey).where(ApiKey.user_id == user_id))
+        return await self.count(self._valid_of(user_id))
 
     async def revoke(self, key_id: UUID, user_id: int) -> bool:
         statement = delete(ApiKey).where(ApiKey.id == key_id, ApiKey.user_id == user_id)
@@ -454,6 +454,9 @@ class ApiKeyRepository(CredentialRepository[ApiKey]):
     async def revoke_all(self, user_id: int, *, by: int | None = None) -> None:
         await self._end(delete(ApiKey).where(ApiKey.user_id == user_id), by)
         self._events.record(KeysRevoked(user_id=user_id))
+
+    def _valid_of(self, user_id: int) -> Select[ApiKey]:
+        return select(ApiKey).where(ApiKey.user_id == user_id, ApiKey.expires_at > utc_now())
 
 
 class EmailTokenRepository(Repository[EmailToken]):
