@@ -130,7 +130,10 @@ class PasskeyService:
             user = await unit.lock_user_of(principal)
             require_verified(user)
             await self._confirmations.require_factor(unit, principal)
-            if len(await unit.passkeys.list(user.id)) >= MAX_PER_USER:
+            existing = await unit.passkeys.list(user.id)
+            if existing and existing[0].user_handle != passkey.user_handle:
+                raise Conflict("Another passkey was added meanwhile. Try again.")
+            if len(existing) >= MAX_PER_USER:
                 raise Conflict("An account has at most {limit} passkeys.", limit=MAX_PER_USER)
             codes = None
             if not await unit.second_factors.is_enabled(user.id):
