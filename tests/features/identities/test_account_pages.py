@@ -17,7 +17,6 @@ from tests.features.identities.conftest import (
     visit,
 )
 from tests.features.identities.provider import Provider
-from tests.forms import form_of
 
 PAGE = "/account/identities"
 
@@ -44,22 +43,6 @@ async def test_last_way_to_sign_in_stays(
     await confirm_pending(browser)
     assert (await browser.post(path)).status_code == 303
     assert await owners(app) == [("ann-there", "new@example.com")]
-
-
-async def test_link_that_is_sent_again_succeeds(
-    app: FastAPI, browser: httpx.AsyncClient, provider: Provider, confirmed_ann: Person
-) -> None:
-    """A browser sends the form again if the first response was lost."""
-    await sign_in(browser, confirmed_ann)
-    visited = await visit(browser, f"{PAGE}/link/one", provider, ANN)
-    await browser.get(visited.callback)
-    form, cookies = form_of(await browser.get(PENDING)), dict(browser.cookies)
-    for _ in range(2):
-        async with browser_of(app) as same:
-            same.cookies.update(cookies)
-            done = await same.post(PENDING, data=form)
-            assert (done.status_code, done.headers["Location"]) == (303, PAGE)
-    assert await owners(app) == [("ann-there", confirmed_ann.email)]
 
 
 async def test_two_that_unlink_the_last_two_at_once_leave_one(
