@@ -323,6 +323,23 @@ async def test_link_is_not_made_by_a_request_that_outlives_its_session(
     assert await owners(app) == []
 
 
+async def test_identity_is_not_unlinked_by_a_request_that_outlives_its_session(
+    app: FastAPI, browser: httpx.AsyncClient, provider: Provider, confirmed_ann: Person
+) -> None:
+    await sign_in(browser, confirmed_ann)
+    visited = await visit(browser, "/account/identities/link/one", provider, ANN)
+    await browser.get(visited.callback)
+    await confirm_pending(browser)
+    resources = app.state.resources
+    principal = await resources.accounts.browsers.authenticate(browser.cookies["auth_session"])
+    service = await get_identity_service(resources)
+    (identity,) = await service.list(principal)
+    await resources.accounts.auth.end_sessions([principal.session_id])
+    with pytest.raises(Unauthenticated):
+        await service.unlink(principal, identity.id)
+    assert len(await owners(app)) == 1
+
+
 async def test_deactivated_user_does_not_sign_in(
     app: FastAPI, browser: httpx.AsyncClient, provider: Provider, root: Person
 ) -> None:
