@@ -1,11 +1,13 @@
 """Helpers for the tests of the admin."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
 
 from tests.conftest import Person
+from tests.forms import form_of
 
 LAMP = {"name": "Lamp", "price": "19.99", "description": "Brass"}
 
@@ -14,6 +16,15 @@ async def make_item(person: Person, **values: Any) -> Any:
     response = await person.client.post("/api/v1/items", json=LAMP | values)
     assert response.status_code == 201
     return response.json()
+
+
+async def edit_user(
+    admin: httpx.AsyncClient, user_id: int, values: Mapping[str, str]
+) -> httpx.Response:
+    """Open the form of a user, and send other values."""
+    url = f"/admin/user/edit/{user_id}"
+    opened = form_of(await admin.get(url))
+    return await admin.post(url, data={"updated_at": opened["updated_at"], **values})
 
 
 def alert(page: httpx.Response) -> str:

@@ -27,6 +27,7 @@ class UserAdmin(AdminView, model=User):
     read_schema = UserRead
     create_schema = UserAdminCreate
     edit_schema = UserAdminEdit
+    hidden = ("updated_at",)
     create_error_fields: ClassVar = {AlreadyExists: "email"}
     column_list = ("id", "email", "full_name", "is_active", "is_superuser", "created_at")
     column_searchable_list = ("email", "full_name")
@@ -53,7 +54,7 @@ class UserAdmin(AdminView, model=User):
             is_superuser=form.get("is_superuser") or False,
             remove_second_factor=form.get("remove_second_factor") or False,
         )
-        return await resources_of(request).accounts.users.update(pk, sent)
+        return await resources_of(request).accounts.users.update(pk, sent, form.get("updated_at"))
 
     async def delete(self, request: Request, pks: Sequence[int]) -> None:
         await resources_of(request).accounts.users.delete(*pks)

@@ -128,12 +128,8 @@ class UserRepository(Repository[User]):
         return await self.one_or_none(select(User).where(User.id == user_id))
 
     async def lock(self, user_id: int) -> User | None:
-        """Lock a user, before anything else of theirs, so that there is no deadlock.
-
-        Items may be added meanwhile.
-        """
-        statement = select(User).where(User.id == user_id)
-        return await self.one_or_none(statement.with_for_update(key_share=True))
+        """Lock a user, before anything else of theirs, so that there is no deadlock."""
+        return await self._lock(select(User).where(User.id == user_id))
 
     async def get_by_email(self, email_key: str) -> User | None:
         if "\x00" in email_key:  # nobody's, and PostgreSQL cannot be asked
@@ -144,8 +140,7 @@ class UserRepository(Repository[User]):
         """Lock a user, and return None if the password has changed or the user is deactivated."""
         statement = select(User).where(User.id == seen.id, User.is_active)
         statement = statement.where(User.password_hash == seen.password_hash)
-        # key_share: items may be added meanwhile.
-        return await self.one_or_none(statement.with_for_update(key_share=True))
+        return await self._lock(statement)
 
     async def list(
         self, is_active: bool | None, sort: Sort, after: Position | None, limit: int
@@ -188,6 +183,14 @@ class UserRepository(Repository[User]):
         """Discard the password, and every other way to sign in that was added since a time."""
         user.password_hash = NO_PASSWORD
         await delete_since(self._session, sign_in_models(), user.id, since)
+
+    async def _lock(self, statement: Select[User]) -> User | None:
+        """Lock a user, and refresh what the session has read before another transaction's change.
+
+        With key_share, items may be added meanwhile.
+        """
+        statement = statement.with_for_update(key_share=True)
+        return await self.one_or_none(statement.execution_options(populate_existing=True))
 
 
 def with_access(verified_only: bool) -> list[ColumnElement[bool]]:
@@ -438,11 +441,11 @@ class ApiKeyRepository(CredentialRepository[ApiKey]):
         return touched is not None
 
     async def list(self, user_id: int) -> Sequence[ApiKey]:
-        statement = select(ApiKey).where(ApiKey.user_id == user_id, ApiKey.expires_at > utc_now())
-        return (await self._session.scalars(statement.order_by(ApiKey.created_at.desc()))).all()
+        statement = self._valid_of(user_id).order_by(ApiKey.created_at.desc())
+        return (await self._session.scalars(statement)).all()
 
     async def count_of(self, user_id: int) -> int:
-        return await self.count(select(ApiKey).where(ApiKey.user_id == user_id))
+        return await self.count(self._valid_of(user_id))
 
     async def revoke(self, key_id: UUID, user_id: int) -> bool:
         statement = delete(ApiKey).where(ApiKey.id == key_id, ApiKey.user_id == user_id)
@@ -451,6 +454,9 @@ class ApiKeyRepository(CredentialRepository[ApiKey]):
     async def revoke_all(self, user_id: int, *, by: int | None = None) -> None:
         await self._end(delete(ApiKey).where(ApiKey.user_id == user_id), by)
         self._events.record(KeysRevoked(user_id=user_id))
+
+    def _valid_of(self, user_id: int) -> Select[ApiKey]:
+        return select(ApiKey).where(ApiKey.user_id == user_id, ApiKey.expires_at > utc_now())
 
 
 class EmailTokenRepository(Repository[EmailToken]):
@@ -644,8 +650,8 @@ class Accounts:
     async def lock_user_of(self, principal: Principal) -> User:
         """Lock the user of a session. Raise Unauthenticated if it ended since the request began.
 
-        Otherwise a thief's request that waits for the owner's could add a way to sign in after the
-        owner has ended all of them.
+        Otherwise a thief's request that waits for the owner's could add a way to sign in, or delete
+        the account, after the owner has ended all of them.
         """
         user = await self.users.lock(principal.user_id)
         if user is None or not await self.sessions.active_ids([principal.session_id]):

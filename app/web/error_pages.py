@@ -25,8 +25,11 @@ TEXTS = {
     408: mark("Your request did not arrive in time."),
     413: mark("You sent more than the server accepts."),
     422: mark("The address of this page has a part that is not valid."),
-    500: mark("Something went wrong on our side, and nothing was saved."),
-    503: mark("This does not work at the moment, and nothing was saved. Try again in a moment."),
+    500: mark("Something went wrong on our side. What you sent may not have been saved."),
+    503: mark(
+        "This does not work at the moment. What you sent may not have been saved. Try again in a "
+        "moment."
+    ),
 }
 # What is tried again may succeed then.
 TEMPORARY = {408, 429, 500, 503}

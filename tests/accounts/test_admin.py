@@ -8,8 +8,9 @@ from fastapi import FastAPI
 
 from tests.accounts.conftest import FACTOR, Authenticator, Outbox, set_age, verify_address
 from tests.accounts.test_security_events import facts
-from tests.admin import alert, field_errors, make_item
+from tests.admin import alert, edit_user, field_errors, make_item
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
+from tests.forms import form_of
 from tests.slices import needs
 
 
@@ -63,15 +64,14 @@ async def test_administrator_switches_a_second_factor_off(
     authenticator: Authenticator,
     outbox: Outbox,
 ) -> None:
-    url = f"/admin/user/edit/{ann.id}"
     form = {"full_name": "Ann", "is_active": "y"}
-    refused = await admin.post(url, data=form | {"remove_second_factor": "y"})
+    refused = await edit_user(admin, ann.id, form | {"remove_second_factor": "y"})
     assert (refused.status_code, alert(refused)) == (422, "There is no second factor.")
     await verify_address(app, ann)
     await authenticator.set_up(ann)
-    assert (await admin.post(url, data=form)).status_code == 303
+    assert (await edit_user(admin, ann.id, form)).status_code == 303
     assert (await ann.client.get(FACTOR)).json()["is_enabled"]
-    done = await admin.post(url, data=form | {"remove_second_factor": "y"})
+    done = await edit_user(admin, ann.id, form | {"remove_second_factor": "y"})
     assert done.status_code == 303, alert(done)
     assert (await ann.client.get(FACTOR)).status_code == 401  # Every session has ended.
     async with browser_of(app) as anns:
@@ -99,7 +99,7 @@ async def test_new_password_ends_every_session(
     async with browser_of(app) as anns:
         await sign_in(anns, ann)
         with caplog.at_level(logging.DEBUG):
-            saved = await admin.post(f"/admin/user/edit/{ann.id}", data=form)
+            saved = await edit_user(admin, ann.id, form)
         assert saved.status_code == 303
         assert (await anns.get("/account")).status_code == 303
         assert (await ann.client.get("/api/v1/users/me")).status_code == 401
@@ -111,11 +111,28 @@ async def test_new_password_ends_every_session(
 
 async def test_empty_password_leaves_it_unchanged(admin: httpx.AsyncClient, ann: Person) -> None:
     form = {"full_name": "", "is_active": "y", "password": ""}
-    assert (await admin.post(f"/admin/user/edit/{ann.id}", data=form)).status_code == 303
+    assert (await edit_user(admin, ann.id, form)).status_code == 303
     me = (await ann.client.get("/api/v1/users/me")).json()
     assert (me["full_name"], me["is_active"], me["is_superuser"]) == (None, True, False)
-    assert (await admin.post(f"/admin/user/edit/{ann.id}", data={})).status_code == 303
+    assert (await edit_user(admin, ann.id, {})).status_code == 303
     assert (await ann.client.get("/api/v1/users/me")).status_code == 401  # deactivated
+
+
+async def test_old_form_does_not_activate_a_user_again(
+    admin: httpx.AsyncClient, app: FastAPI, ann: Person, root: Person
+) -> None:
+    """Another administrator has deactivated the user since the form was opened."""
+    url = f"/admin/user/edit/{ann.id}"
+    form = form_of(await admin.get(url)) | {"full_name": "Ann"}
+    await root.client.patch(f"/api/v1/users/{ann.id}", json={"is_active": False})
+    page = await admin.post(url, data=form)
+    assert page.status_code == 422
+    assert alert(page) == "The user has changed since you opened the form. Open it again."
+    user = await app.state.resources.accounts.users.get(ann.id)
+    assert (user.full_name, user.is_active) == (None, False)
+    await root.client.patch(f"/api/v1/users/{ann.id}", json={"is_active": True})
+    form = form_of(await admin.get(url)) | {"full_name": "Ann"}
+    assert (await admin.post(url, data=form)).status_code == 303
 
 
 async def test_last_superuser_cannot_be_removed(
@@ -123,7 +140,7 @@ async def test_last_superuser_cannot_be_removed(
 ) -> None:
     words = "This is the last active superuser. Create another one first."
     for form in ({"is_active": "y"}, {"is_superuser": "y"}):
-        page = await admin.post(f"/admin/user/edit/{root.id}", data=form)
+        page = await edit_user(admin, root.id, form)
         assert page.status_code == 422
         assert alert(page) == words
     refused = await admin.delete(f"/admin/user/delete?pks={ann.id},{root.id}")
@@ -168,7 +185,7 @@ async def test_name_of_the_user_as_a_password_is_refused(
     admin: httpx.AsyncClient, ann: Person
 ) -> None:
     form = {"is_active": "y", "password": f"{ann.email}1"}
-    page = await admin.post(f"/admin/user/edit/{ann.id}", data=form)
+    page = await edit_user(admin, ann.id, form)
     assert (page.status_code, "name of this site" in page.text) == (422, True)
 
 

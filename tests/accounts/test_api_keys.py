@@ -333,7 +333,7 @@ async def test_key_works_while_its_use_cannot_be_noted(
 
 
 async def test_number_of_keys_of_a_user_is_limited(
-    ann: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, ann: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api_keys, "MAX_KEYS_OF_A_USER", 2)
     body = {"name": "Import", "scopes": SCOPES, "current_password": PASSWORD}
@@ -341,6 +341,9 @@ async def test_number_of_keys_of_a_user_is_limited(
     statuses = [response.status_code for response in await asyncio.gather(*calls)]
     assert sorted(statuses) == [201, 201, 409, 409]
     assert (await bob.client.post(KEYS, json=body)).status_code == 201
+    async with app.state.resources.database.transaction() as session:
+        await session.execute(update(ApiKey).values(expires_at=utc_now()))
+    assert (await ann.client.post(KEYS, json=body)).status_code == 201  # Expired keys do not count.
 
 
 async def test_requests_of_a_key_are_limited_by_the_setting(app: FastAPI, ann: Person) -> None:

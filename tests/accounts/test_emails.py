@@ -10,6 +10,7 @@ from jose import jwt
 from sqlalchemy import func, select, update
 
 from app.accounts.models import EmailToken, User
+from app.accounts.repository import UserRepository
 from app.core.database.models import utc_now
 from tests.accounts.conftest import Outbox, queued_jobs
 from tests.accounts.test_refresh import refresh, sign_in, works
@@ -21,6 +22,7 @@ from tests.conftest import (
     delete_account,
     make_person,
     make_settings,
+    only,
     running,
 )
 from tests.conftest import sign_in as sign_in_browser
@@ -267,6 +269,25 @@ async def test_second_request_keeps_the_first_link_valid(
     await post(client, "password-reset", email=ann.email)
     assert await outbox.token(ann.email, "reset") == first
     assert await post(client, "password-reset/confirm", token=first, password=NEW) == 204
+
+
+@only("postgresql")  # On SQLite, the job's transaction would keep the other from writing.
+@pytest.mark.parametrize("purpose", ["reset", "verify"])
+async def test_link_is_not_mailed_to_an_address_that_changes_while_the_job_waits(
+    app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch, purpose: str
+) -> None:
+    database, lock = app.state.resources.database, UserRepository.lock
+
+    async def change_and_lock(self: UserRepository, user_id: int) -> User | None:
+        async with database.transaction() as session:
+            new = update(User).values(email="new@example.com", email_key="new@example.com")
+            await session.execute(new)
+        return await lock(self, user_id)
+
+    monkeypatch.setattr(UserRepository, "lock", change_and_lock)
+    await app.state.resources.accounts.emails.start(purpose, ann.email)
+    async with database.reading() as session:
+        assert (await session.scalars(select(EmailToken))).all() == []
 
 
 async def test_change_notice_goes_to_the_old_address(

@@ -173,6 +173,21 @@ async def test_page_that_undoes_a_change_leads_to_a_new_password(
     assert (again.status_code, "is invalid or has expired" in again.text) == (422, True)
 
 
+@needs("pages.py")
+async def test_undo_of_a_change_is_refused_when_the_old_address_has_another_account(
+    app: FastAPI, client: httpx.AsyncClient, browser: httpx.AsyncClient, ann: Person, outbox: Outbox
+) -> None:
+    await verify_address(app, ann)
+    await move(client, outbox, ann, "ann@example.org")
+    token = await outbox.token(ann.email, "undo")
+    account = {"email": ann.email, "password": PASSWORD}
+    assert (await client.post("/api/v1/users", json=account)).status_code == 201
+    assert await post(client, "undo-email", token=token) == 409
+    page = await browser.post("/undo-email", data={"token": token})
+    assert (page.status_code, "An account with this email" in page.text) == (422, True)
+    assert (await ann.client.get(ME)).json()["email"] == "ann@example.org"
+
+
 async def test_every_notice_can_be_written(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
     emails = app.state.resources.accounts.emails
     for kind in (

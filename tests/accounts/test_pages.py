@@ -5,7 +5,9 @@ import re
 import httpx
 import pytest
 
+from app.accounts.service.browser import BrowserService
 from app.core.about import NAME
+from app.core.errors import Unavailable
 from tests.accounts.conftest import Outbox, described
 from tests.accounts.test_emails import NEW
 from tests.conftest import PASSWORD, Person, browser_of, make_settings, running, sign_in
@@ -16,6 +18,20 @@ SCRIPT = '"><script>alert(1)</script>'
 
 def focused(html: str) -> list[str]:
     return re.findall(r'name="([^"]+)"[^>]* autofocus', html)
+
+
+async def test_account_that_was_created_is_told_when_the_sign_in_is_unavailable(
+    browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*given: object) -> None:
+        raise Unavailable("Too many passwords are waiting to be checked. Try again in a moment.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BrowserService, "sign_in", fail)
+        done = await browser.post("/signup", data=ACCOUNT | {"next": "/account"})
+    assert (done.status_code, done.headers["Location"]) == (303, "/login?next=/account")
+    assert "Account created." in (await browser.get(done.headers["Location"])).text
+    assert (await browser.post("/login", data=ACCOUNT)).status_code == 303
 
 
 async def test_sign_up_confirmation_and_sign_in_succeed(

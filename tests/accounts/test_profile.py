@@ -1,10 +1,13 @@
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.accounts.models import User
+from app.accounts.service.passwords import AccountPasswords
 from tests.accounts.test_refresh import refresh, sign_in, works
 from tests.conftest import PASSWORD, Person, client_of, delete_account
 from tests.slices import needs
@@ -52,6 +55,61 @@ async def test_password_change_ends_every_other_session(
     url = "/api/v1/auth/token"
     assert (await client.post(url, data=form | {"password": PASSWORD})).status_code == 400
     assert (await client.post(url, data=form | {"password": NEW})).status_code == 200
+
+
+def after_check(monkeypatch: pytest.MonkeyPatch, change: Callable[[], Awaitable[Any]]) -> None:
+    """Let something change when the next password has been checked."""
+    check = AccountPasswords.check
+
+    async def check_and_change(self: AccountPasswords, *given: Any) -> User:
+        seen = await check(self, *given)
+        monkeypatch.setattr(AccountPasswords, "check", check)
+        await change()
+        return seen
+
+    monkeypatch.setattr(AccountPasswords, "check", check_and_change)
+
+
+async def test_account_is_not_deleted_by_a_password_that_has_changed_meanwhile(
+    ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"current_password": PASSWORD, "new_password": NEW}
+    after_check(monkeypatch, lambda: ann.client.post(f"{ME}/password", json=body))
+    refused = await delete_account(ann)
+    assert (refused.status_code, refused.json()["detail"]) == (
+        403,
+        "The current password is wrong.",
+    )
+    assert (await ann.client.get(ME)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("DELETE", ME, {}),
+        ("PATCH", ME, {"email": "thief@example.com"}),
+        ("POST", f"{ME}/password", {"new_password": NEW}),
+        pytest.param(
+            "POST", f"{ME}/api-keys", {"name": "x", "scopes": ["items:read"]}, marks=needs("items")
+        ),
+    ],
+)
+async def test_request_that_outlives_its_session_changes_nothing(
+    app: FastAPI,
+    ann: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    path: str,
+    body: dict[str, Any],
+) -> None:
+    """The owner may have signed a thief out while the thief's request was under way."""
+    accounts = app.state.resources.accounts
+    session_id = (await accounts.authenticate(ann.token)).session_id
+    after_check(monkeypatch, lambda: accounts.auth.end_sessions([session_id]))
+    body = {"current_password": PASSWORD} | body
+    assert (await ann.client.request(method, path, json=body)).status_code == 401
+    async with client_of(app) as client:
+        await sign_in(client, ann)
 
 
 async def test_password_change_without_the_current_one_is_refused(ann: Person) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import delete, select, text, update
 
 from app.accounts.models import AuthSession, User
 from app.accounts.scopes import allowed_scopes
+from app.accounts.service.auth import AuthService
 from app.core.database.models import utc_now
 from tests.conftest import (
     PASSWORD,
@@ -64,6 +65,25 @@ async def test_requested_scopes_are_granted(
     assert await scope_of(ann, "  ") == " ".join(sorted(allowed_scopes(False)))
     assert await scope_of(root, "") == " ".join(sorted(allowed_scopes(True)))
     assert await scope_of(root, "users:admin account") == "account users:admin"
+
+
+async def test_superuser_who_is_demoted_while_the_password_is_checked_gets_no_more_scopes(
+    client: httpx.AsyncClient,
+    ann: Person,
+    root: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check, url = AuthService._check_password, f"/api/v1/users/{ann.id}"
+
+    async def check_and_demote(self: AuthService, *given: Any) -> tuple[User, str | None]:
+        checked = await check(self, *given)
+        await root.client.patch(url, json={"is_superuser": False})
+        return checked
+
+    await root.client.patch(url, json={"is_superuser": True})
+    monkeypatch.setattr(AuthService, "_check_password", check_and_demote)
+    response = await client.post(URL, data=form_of(ann))
+    assert response.json()["scope"] == " ".join(sorted(allowed_scopes(False)))
 
 
 @pytest.mark.parametrize(

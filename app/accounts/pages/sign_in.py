@@ -20,6 +20,7 @@ from app.core.errors import (
     InvalidTokenRequest,
     NotSignedIn,
     SecondFactorRequired,
+    Unavailable,
 )
 from app.core.resources import resources_of
 from app.core.translation import gettext, mark
@@ -68,7 +69,8 @@ async def sign_up(
     try:
         credentials = SignIn(email=data.email, password=data.password)
         signed_in = await browsers.sign_in(credentials, client, cookie.read(request))
-    except FORM_ERRORS:  # REQUIRE_VERIFIED_EMAIL is set, or too many have signed in
+    except (*FORM_ERRORS, Unavailable):
+        # REQUIRE_VERIFIED_EMAIL is set, or too many sign in at the moment. The account is there.
         login = page_url(request, "show_login", next=form.get("next") or None)
         return flash(request, login, CHECK_EMAIL)
     response = flash(request, next_page(request, form), mark("Account created."))

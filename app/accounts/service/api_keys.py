@@ -12,7 +12,7 @@ from app.accounts.models import ApiKey, EventKind
 from app.accounts.repository import Accounts
 from app.accounts.schemas import ApiKeyCreate, ApiKeyCreated, ApiKeyRead
 from app.accounts.scopes import key_scopes
-from app.accounts.service.passwords import AccountPasswords, wrong_password
+from app.accounts.service.passwords import AccountPasswords, lock_checked
 from app.accounts.session_cache import SessionCache, cache_key
 from app.core.database.models import utc_now
 from app.core.database.unit_of_work import UnitsOfWork
@@ -67,9 +67,7 @@ class ApiKeyService:
         seen = await self._passwords.check(principal.user_id, data.current_password)
         key = KEY_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
         async with self._accounts.transaction() as accounts:
-            user = await accounts.users.get_unchanged(seen)
-            if user is None:  # a change of the password was faster
-                raise wrong_password()
+            user = await lock_checked(accounts, principal, seen)
             allowed = principal.scopes & key_scopes(user.is_superuser)
             if excess := set(data.scopes) - allowed:
                 names = " ".join(sorted(excess))

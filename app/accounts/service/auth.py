@@ -313,17 +313,17 @@ class AuthService:
             async with self._accounts.reading() as accounts:
                 seen = await accounts.users.get_by_email(key)
             check = partial(self._check_password, seen, key, password, client)
-            user, new_hash = await self._hashing.run(client.network, check)
+            checked, new_hash = await self._hashing.run(client.network, check)
             async with self._accounts.transaction() as accounts:
-                unchanged = await accounts.users.get_unchanged(user)
-                if unchanged is None:
+                user = await accounts.users.get_unchanged(checked)
+                if user is None:
                     continue
                 if new_hash:
-                    unchanged.password_hash = new_hash
+                    user.password_hash = new_hash
                 scopes = requested_scopes(scope, allowed_scopes(user.is_superuser))
                 await self._tell_new_device(accounts, user, client)
                 if not await accounts.second_factors.is_enabled(user.id):
-                    return await open_session(accounts, unchanged, scopes, False)
+                    return await open_session(accounts, user, scopes, False)
                 challenge = await self._add_challenge(accounts, user.id, scopes)
             raise SecondFactorRequired(challenge)  # after the commit
         raise wrong_password()

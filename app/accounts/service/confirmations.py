@@ -12,7 +12,7 @@ from app.accounts.schemas import SessionConfirmation
 from app.accounts.scopes import allowed_scopes
 from app.accounts.service.auth import Prove
 from app.accounts.service.codes import SecondFactorCodes
-from app.accounts.service.passwords import AccountPasswords, found, wrong_password
+from app.accounts.service.passwords import AccountPasswords, found, lock_checked
 from app.core.database.models import utc_now
 from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import FactorRequired, Forbidden, PasswordRequired
@@ -91,8 +91,7 @@ class ConfirmationService:
         """
         seen = await self._passwords.check(principal.user_id, password)
         async with self._accounts.transaction() as accounts:
-            if await accounts.users.get_unchanged(seen) is None:  # a change was faster
-                raise wrong_password()
+            await lock_checked(accounts, principal, seen)
             return await self._note(accounts, principal, EventKind.PASSWORD_CHECK)
 
     async def confirm_by_code(self, principal: Principal, code: SecretStr) -> str:

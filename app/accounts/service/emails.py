@@ -112,9 +112,9 @@ class EmailService:
             user, used = await self._consume(accounts, token_hash, UNDO)
             user.email, user.email_key = used.email, email_key(used.email)
             user.email_verified_at = utc_now()
+            await accounts.users.add(user)  # conflicts when another has the address by now
             since = used.expires_at - LIFETIMES[UNDO] - NOTICE
             await accounts.users.discard_credentials(user, since)
-            await accounts.users.add(user)
             await accounts.second_factors.discard(user.id, since)
             await accounts.sessions.end_all(user.id, by=user.id)
             await accounts.api_keys.revoke_all(user.id, by=user.id)
@@ -152,10 +152,13 @@ class EmailService:
 
     async def start(self, purpose: str, email: str) -> None:
         """Mail a link, if the address has an account. A background job calls it."""
+        key = email_key(email)
         async with self._accounts.transaction() as accounts:
-            found = await accounts.users.get_by_email(email_key(email))
+            found = await accounts.users.get_by_email(key)
             user = await accounts.users.lock(found.id) if found else None
-            if user is None or not user.is_active or (purpose == VERIFY and user.is_verified):
+            if user is None or not user.is_active or user.email_key != key:
+                return  # The address may have become another while this waited.
+            if purpose == VERIFY and user.is_verified:
                 return
             # The same link again: a stranger who asks does not make the first one worthless.
             until = utc_now() + LIFETIMES[purpose] / 2

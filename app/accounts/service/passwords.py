@@ -13,6 +13,7 @@ from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import Forbidden, Invalid, NotFound
 from app.core.security.fair_queue import FairQueue
 from app.core.security.passwords import Passwords, is_one_of
+from app.core.security.principal import Principal
 
 
 class AccountPasswords:
@@ -65,6 +66,18 @@ class AccountPasswords:
 
 def wrong_password() -> Forbidden:
     return Forbidden("The current password is wrong.")
+
+
+async def lock_checked(accounts: Accounts, principal: Principal, seen: User) -> User:
+    """Lock the user of a session, after `check` has returned them.
+
+    Raise Forbidden if another request has changed the password meanwhile, or Unauthenticated if
+    one has ended the session.
+    """
+    user = await accounts.lock_user_of(principal)
+    if user.password_hash != seen.password_hash:
+        raise wrong_password()
+    return user
 
 
 def found(user: User | None, who: int | str) -> User:

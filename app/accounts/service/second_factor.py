@@ -33,8 +33,8 @@ from app.accounts.service.confirmations import ConfirmationService
 from app.accounts.service.passwords import (
     AccountPasswords,
     found,
+    lock_checked,
     require_verified,
-    wrong_password,
 )
 from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import Conflict, Invalid, WrongCode
@@ -176,9 +176,7 @@ class SecondFactorService:
         """Replace the recovery codes. Raise Forbidden when the password or the code is wrong."""
         seen = await self._prove(principal, data)
         async with self._accounts.transaction() as accounts:
-            user = await accounts.users.get_unchanged(seen)
-            if user is None:  # a change was faster
-                raise wrong_password()
+            user = await lock_checked(accounts, principal, seen)
             return await self._renew(accounts, user)
 
     async def renew_confirmed_recovery_codes(self, principal: Principal) -> RecoveryCodes:
@@ -200,9 +198,7 @@ class SecondFactorService:
         """Disable the second factor. Raise Forbidden when the password or the code is wrong."""
         seen = await self._prove(principal, data)
         async with self._accounts.transaction() as accounts:
-            user = await accounts.users.get_unchanged(seen)
-            if user is None:  # a change was faster
-                raise wrong_password()
+            user = await lock_checked(accounts, principal, seen)
             if not await accounts.second_factors.delete_app(user.id):
                 raise not_enabled()
             await self._end(accounts, user, keep=principal.session_id)

@@ -19,12 +19,12 @@ from app.accounts.schemas import (
 )
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.emails import EmailService
-from app.accounts.service.passwords import AccountPasswords, found, wrong_password
+from app.accounts.service.passwords import AccountPasswords, found, lock_checked, wrong_password
 from app.accounts.service.second_factor import SecondFactorService
 from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort
 from app.core.database.unit_of_work import UnitsOfWork
-from app.core.errors import AlreadyExists, Forbidden, LastSuperuser
+from app.core.errors import AlreadyExists, Forbidden, LastSuperuser, Stale
 from app.core.security.principal import Principal
 from app.core.translation import current_language
 
@@ -121,7 +121,7 @@ class UserService:
             await self._passwords.check(principal.user_id, password) if email is not None else None
         )
         async with self._accounts.transaction() as accounts:
-            user = changed(await accounts.users.lock(principal.user_id), principal.user_id, sent)
+            user = changed(await accounts.lock_user_of(principal), principal.user_id, sent)
             accounts.users.tell_change(user.id)
             if email is None or seen is None:
                 return user
@@ -143,9 +143,7 @@ class UserService:
             data.new_password, seen.email, f"user {seen.id}", field="new_password"
         )
         async with self._accounts.transaction() as accounts:
-            user = await accounts.users.get_unchanged(seen)
-            if user is None:  # another change was faster
-                raise wrong_password()
+            user = await lock_checked(accounts, principal, seen)
             user.password_hash = password_hash
             await accounts.sessions.end_all(user.id, keep=principal.session_id)
             accounts.security_events.record(EventKind.PASSWORD_CHANGED, user.id)
@@ -158,7 +156,11 @@ class UserService:
         """Set a password for a user, and end every session."""
         await self.update(user_id, UserAdminEdit(password=SecretStr(password)))
 
-    async def update(self, user_id: int, data: UserAdminUpdate) -> User:
+    async def update(self, user_id: int, data: UserAdminUpdate, seen_at: str | None = None) -> User:
+        """Change a user. Raise Stale if `seen_at` is given and is not the last change's time.
+
+        A form sends everything that it shows: an old one would undo what others have changed.
+        """
         changes = data.model_dump()
         password = changes.pop("password", None)
         removes_factor = changes.pop("remove_second_factor", False)
@@ -169,6 +171,8 @@ class UserService:
             if False in (changes.get("is_active"), changes.get("is_superuser")):
                 await self._keep_a_superuser(accounts, user_id)
             user = found(await accounts.users.lock(user_id), user_id)
+            if seen_at not in (None, str(user.updated_at)):
+                raise Stale("The user has changed since you opened the form. Open it again.")
             name, role, was_active = user.full_name, user.is_superuser, user.is_active
             changed(user, user_id, changes)
             accounts.users.tell_change(user_id)
@@ -201,17 +205,22 @@ class UserService:
             for user_id in sorted(user_ids):  # two that delete the same wait, and do not deadlock
                 await self._keep_a_superuser(accounts, user_id)
                 user = found(await accounts.users.lock(user_id), user_id)
-                for key in (user.picture_key, user.picture_upload_key):
-                    if key is not None:
-                        await accounts.jobs.enqueue("delete_picture_file", key)
-                await accounts.sessions.end_all(user_id)
-                await accounts.api_keys.revoke_all(user_id)
-                await accounts.users.delete(user_id)
-                accounts.security_events.record(EventKind.USER_DELETED, user_id)
+                await self._delete(accounts, user)
 
     async def delete_own(self, principal: Principal, password: SecretStr) -> None:
-        await self._passwords.check(principal.user_id, password)
-        await self.delete(principal.user_id)
+        seen = await self._passwords.check(principal.user_id, password)
+        async with self._accounts.transaction() as accounts:
+            await self._keep_a_superuser(accounts, seen.id)
+            await self._delete(accounts, await lock_checked(accounts, principal, seen))
+
+    async def _delete(self, accounts: Accounts, user: User) -> None:
+        for key in (user.picture_key, user.picture_upload_key):
+            if key is not None:
+                await accounts.jobs.enqueue("delete_picture_file", key)
+        await accounts.sessions.end_all(user.id)
+        await accounts.api_keys.revoke_all(user.id)
+        await accounts.users.delete(user.id)
+        accounts.security_events.record(EventKind.USER_DELETED, user.id)
 
     async def _keep_a_superuser(self, accounts: Accounts, leaving: int) -> None:
         if await accounts.users.lock_superusers() == {leaving}:

@@ -20,6 +20,7 @@ from app.features.identities.dependencies import get_identity_service
 from app.features.identities.models import LinkedIdentity
 from app.features.identities.service import identities, openid
 from tests.accounts.conftest import Outbox
+from tests.accounts.test_security_events import facts
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
 from tests.features.identities.conftest import (
     ANN,
@@ -293,14 +294,17 @@ async def test_identity_of_another_account_is_not_linked(
 async def test_link_that_is_confirmed_twice_is_made_once(
     app: FastAPI, browser: httpx.AsyncClient, provider: Provider, confirmed_ann: Person
 ) -> None:
+    """A browser sends the form again if the first response was lost."""
     await sign_in(browser, confirmed_ann)
     visited = await visit(browser, "/account/identities/link/one", provider, ANN)
     await browser.get(visited.callback)
     cookie = browser.cookies["provider_link"]
     assert (await confirm_pending(browser)).status_code == 303
     browser.cookies["provider_link"] = cookie
-    assert (await confirm_pending(browser)).status_code == 409
+    assert (await confirm_pending(browser)).status_code == 303
     assert len(await owners(app)) == 1
+    kinds = [kind for kind, *_ in await facts(app)]
+    assert kinds.count("identity_linked") == 1
 
 
 async def test_link_is_not_made_by_a_request_that_outlives_its_session(
@@ -317,6 +321,23 @@ async def test_link_is_not_made_by_a_request_that_outlives_its_session(
     with pytest.raises(Unauthenticated):
         await service.link(principal, browser.cookies["provider_link"])
     assert await owners(app) == []
+
+
+async def test_identity_is_not_unlinked_by_a_request_that_outlives_its_session(
+    app: FastAPI, browser: httpx.AsyncClient, provider: Provider, confirmed_ann: Person
+) -> None:
+    await sign_in(browser, confirmed_ann)
+    visited = await visit(browser, "/account/identities/link/one", provider, ANN)
+    await browser.get(visited.callback)
+    await confirm_pending(browser)
+    resources = app.state.resources
+    principal = await resources.accounts.browsers.authenticate(browser.cookies["auth_session"])
+    service = await get_identity_service(resources)
+    (identity,) = await service.list(principal)
+    await resources.accounts.auth.end_sessions([principal.session_id])
+    with pytest.raises(Unauthenticated):
+        await service.unlink(principal, identity.id)
+    assert len(await owners(app)) == 1
 
 
 async def test_deactivated_user_does_not_sign_in(

@@ -1,6 +1,7 @@
 """Sign-in with a provider, on the pages."""
 
 import asyncio
+from typing import Any
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from app.features.identities.service import openid
 from app.features.identities.service.identities import IdentityService
 from tests.accounts.conftest import Authenticator, Outbox, set_age
 from tests.accounts.test_security_events import facts
-from tests.conftest import PASSWORD, Person, browser_of, sign_in
+from tests.conftest import PASSWORD, Person, browser_of, client_of, sign_in
 from tests.features.identities.conftest import (
     ANN,
     NEW,
@@ -288,6 +289,23 @@ async def test_two_callbacks_of_one_new_person_at_once_make_one_account(
         assert [each.status_code for each in done] == [303, 303]
         assert [await email_of(each) for each in (one, other)] == ["new@example.com"] * 2
     assert len(await owners(app)) == 1
+
+
+async def test_account_that_is_made_with_a_password_meanwhile_can_be_linked(
+    app: FastAPI, browser: httpx.AsyncClient, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = IdentityService._create
+
+    async def create_after_the_other(self: IdentityService, *given: Any) -> LinkedIdentity:
+        account = {"email": "new@example.com", "password": PASSWORD}
+        async with client_of(app) as client:
+            assert (await client.post("/api/v1/users", json=account)).status_code == 201
+        return await create(self, *given)
+
+    monkeypatch.setattr(IdentityService, "_create", create_after_the_other)
+    asked = await sign_in_with(browser, provider, NEW)
+    assert asked.headers["Location"] == f"/login?next={PENDING}"
+    assert await owners(app) == []
 
 
 async def test_an_account_that_is_made_in_another_window_meanwhile_is_signed_in(

@@ -253,9 +253,17 @@ async def test_administrator_removes_passkeys_with_the_second_factor(
     assert (await client.post("/api/v1/auth/token", data=GRANT)).status_code == 200
 
 
-async def test_two_first_passkeys_at_once_have_one_set_of_recovery_codes(ann: Person) -> None:
-    made = await asyncio.gather(add(ann, Device()), add(ann, Device(), "Key"))
-    assert sorted(each["recovery_codes"] is None for each in made) == [False, True]
+async def test_two_first_passkeys_at_once_make_one(app: FastAPI, ann: Person) -> None:
+    """Each has a handle of its own, and all passkeys of a user have one handle."""
+    bodies = [
+        {"token": begun["token"], "credential": Device().make(begun["options"]), "name": "Phone"}
+        for begun in (await begin(ann), await begin(ann))
+    ]
+    made = await asyncio.gather(*(ann.client.post(PASSKEYS, json=body) for body in bodies))
+    assert sorted(each.status_code for each in made) == [201, 409]
+    assert (await add(ann, Device()))["recovery_codes"] is None
+    handles = [each.user_handle for each in await stored(app)]
+    assert handles == handles[:1] * 2
 
 
 async def test_passkey_of_another_site_or_user_is_not_added_twice(

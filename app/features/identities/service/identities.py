@@ -14,7 +14,7 @@ from app.accounts.schemas import ClientInfo
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.browser import BrowserService, SignedIn
 from app.accounts.service.confirmations import ConfirmationService
-from app.accounts.service.passwords import found, require_verified
+from app.accounts.service.passwords import require_verified
 from app.accounts.service.sign_in_methods import SignInMethods
 from app.core.database.models import utc_now
 from app.core.database.unit_of_work import UnitsOfWork
@@ -190,6 +190,9 @@ class IdentityService:
             user = await unit.lock_user_of(principal)
             require_verified(user)
             await self._confirmations.require_factor(unit, principal)
+            existing = await unit.identities.find(pending.issuer, pending.subject)
+            if existing is not None and existing.user_id == user.id:
+                return  # The form was sent again, since its response was lost.
             if len(await unit.identities.list(user.id)) >= MAX_PER_USER:
                 raise Conflict("At most {limit} sign-ins can be linked.", limit=MAX_PER_USER)
             await self._add(unit, user, pending)
@@ -198,7 +201,7 @@ class IdentityService:
     async def unlink(self, principal: Principal, identity_id: UUID) -> None:
         """Unlink an identity. Raise NotFound, or Conflict if it is the only way to sign in."""
         async with self._units.transaction() as unit:
-            user = found(await unit.users.lock(principal.user_id), principal.user_id)
+            user = await unit.lock_user_of(principal)
             if not await unit.identities.delete(identity_id, user.id):
                 raise NotFound(f"Linked Identity Not Found (id: {identity_id})")
             await self._methods.require_any(unit, user)
@@ -217,21 +220,31 @@ class IdentityService:
                 "with your password and link {provider} on your account page.",
                 provider=self._client_of(flow.provider).provider.title,
             )
-        async with self._units.reading() as unit:
-            owner = await unit.users.get_by_email(email_key(claims.email))
-        if owner is not None:
-            if identity := await self._find(claims):  # The same person, in another window.
-                return identity
-            raise LinkRequired(self._seal(owner.id, flow, claims))
+        if identity := await self._find_or_require_link(flow, claims, claims.email):
+            return identity
         if not self._signup_enabled:
             raise Forbidden("Sign-up is closed.")
         await self._attempts.sign_up(client.network)
         try:
             return await self._create(flow, claims, claims.email)
-        except AlreadyExists:  # The same person again.
-            if identity := await self._find(claims):
+        except AlreadyExists:
+            if identity := await self._find_or_require_link(flow, claims, claims.email):
                 return identity
             raise
+
+    async def _find_or_require_link(
+        self, flow: Flow, claims: Claims, email: str
+    ) -> LinkedIdentity | None:
+        """Return the identity if the same person has signed up meanwhile, in another window.
+
+        Raise LinkRequired if the address has an account otherwise.
+        """
+        async with self._units.reading() as unit:
+            owner = await unit.users.get_by_email(email_key(email))
+        identity = await self._find(claims)
+        if owner is not None and identity is None:
+            raise LinkRequired(self._seal(owner.id, flow, claims))
+        return identity
 
     async def _create(self, flow: Flow, claims: Claims, email: str) -> LinkedIdentity:
         async with self._units.transaction() as unit:

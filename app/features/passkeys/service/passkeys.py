@@ -130,7 +130,10 @@ class PasskeyService:
             user = await unit.lock_user_of(principal)
             require_verified(user)
             await self._confirmations.require_factor(unit, principal)
-            if len(await unit.passkeys.list(user.id)) >= MAX_PER_USER:
+            existing = await unit.passkeys.list(user.id)
+            if existing and existing[0].user_handle != passkey.user_handle:
+                raise Conflict("Another passkey was added meanwhile. Try again.")
+            if len(existing) >= MAX_PER_USER:
                 raise Conflict("An account has at most {limit} passkeys.", limit=MAX_PER_USER)
             codes = None
             if not await unit.second_factors.is_enabled(user.id):
@@ -165,7 +168,7 @@ class PasskeyService:
         last factor, the other sessions and the recovery codes end.
         """
         async with self._units.transaction() as unit:
-            user = found(await unit.users.lock(principal.user_id), principal.user_id)
+            user = await unit.lock_user_of(principal)
             await self._confirmations.require_factor(unit, principal)
             if not await unit.passkeys.delete(passkey_id, user.id):
                 raise not_found(passkey_id)
