@@ -121,8 +121,6 @@ class WebhookService:
         Raise NotFound, Stale, Invalid or MissingScope.
         """
         changes = data.model_dump()  # omits the fields that are MISSING
-        # Whoever changes where events go has to be able to read them.
-        self._require_scopes((await self.get(webhook_id)).event_types)
         await self._check(changes)
         if "is_enabled" in changes:
             changes["disabled_reason"] = None
@@ -131,6 +129,9 @@ class WebhookService:
             changes |= {"failing_since": None, "dropped_events": 0}
         async with self._units.transaction() as unit:
             await unit.webhooks.lock_owner()
+            # A principal that changes where events go has to be able to read them. The types are
+            # read under the lock: the owner may have added some while the host was looked up.
+            self._require_scopes((await unit.webhooks.get(webhook_id)).event_types)
             updated = await unit.webhooks.update(webhook_id, changes, expected)
             if changes.get("is_enabled"):
                 unit.tell_change()
