@@ -30,7 +30,7 @@ from tests.accounts.conftest import Outbox, verify_address
 from tests.accounts.test_emails import NEW, post
 from tests.accounts.test_notices import move
 from tests.conftest import Person, delete_account, only
-from tests.features.webhooks.receiver import Receiver, receiving
+from tests.features.webhooks.receiver import Receiver, receiving, status
 from tests.features.webhooks.steps import (
     DELETED,
     WEBHOOKS,
@@ -211,6 +211,28 @@ async def test_response_410_disables_the_webhook_with_a_mail(
     assert (await ann.client.post(f"{url}/deliveries/{first['id']}/send")).status_code == 202
     await outbox.settle()
     assert len(receiver.requests) == 2
+
+
+async def test_failure_at_an_address_that_is_replaced_during_the_attempt_disables_nothing(
+    app: FastAPI, outbox: Outbox, ann: Person, receiver: Receiver
+) -> None:
+    webhook = await make(ann, receiver.url)
+    new = {"url": f"{receiver.url}/new"}
+
+    async def replace_the_address(writer: Any) -> None:
+        replaced = await ann.client.patch(f"{WEBHOOKS}/{webhook['id']}", json=new)
+        assert replaced.status_code == 200
+        await status(410)(writer)
+
+    receiver.responses = [replace_the_address]
+    await record(app, thing_event(ann.id))
+    assert await outbox.to() == []
+    found = await read(ann, webhook)
+    assert (found["is_enabled"], found["failing_since"]) == (True, None)
+    (delivery,) = await list_deliveries(ann, webhook)
+    assert (delivery["status"], delivery["response_status"]) == ("pending", 410)
+    await send(app)
+    assert [request.path for request in receiver.requests] == ["/hook", "/hook/new"]
 
 
 async def test_webhook_that_failed_for_days_is_disabled_with_a_mail(
@@ -466,8 +488,8 @@ async def test_secret_of_an_unknown_key_is_a_failed_attempt(
 
 
 def test_outcome_is_a_success_for_2xx_only() -> None:
-    for status in (200, 204, 299):
-        assert Outcome(status).is_success
+    for code in (200, 204, 299):
+        assert Outcome(code).is_success
     for other in (None, 100, 199, 300, 302, 404, client.GONE, 500):
         assert not Outcome(other).is_success
 
