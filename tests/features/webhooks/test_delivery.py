@@ -25,6 +25,7 @@ from app.features.webhooks.repository import SUBSCRIPTIONS, DeliveryUnit
 from app.features.webhooks.schemas import WebhookCreate, WebhookUpdate
 from app.features.webhooks.service import client, deliveries
 from app.features.webhooks.service.client import Outcome
+from app.features.webhooks.service.secrets import MAX_PREVIOUS_SECRETS
 from app.features.webhooks.service.webhooks import MAX_WEBHOOKS
 from tests.accounts.conftest import Outbox, verify_address
 from tests.accounts.test_emails import NEW, post
@@ -317,6 +318,31 @@ async def test_replaced_secret_signs_beside_the_new_one_for_a_day(
         request.verified(webhook["secret"])
 
 
+async def test_secrets_before_several_replacements_sign_for_a_day(
+    app: FastAPI, ann: Person, receiver: Receiver
+) -> None:
+    """A client that gets no response replaces the secret again, and the receiver has the first."""
+    secrets = [(await make(ann, receiver.url))["secret"]]
+    for _ in range(MAX_PREVIOUS_SECRETS + 1):
+        response = await ann.client.post(f"{WEBHOOKS}/1/secret")
+        secrets.append(response.json()["secret"])
+    await record(app, thing_event(ann.id))
+    await resources_of(app).jobs.drain()
+    request = receiver.requests[0]
+    for secret in secrets[1:]:
+        request.verified(secret)
+    with pytest.raises(WebhookVerificationError):
+        request.verified(secrets[0])
+    await change_webhooks(app, secret_replaced_at=utc_now() - timedelta(hours=24))
+    replaced = (await ann.client.post(f"{WEBHOOKS}/1/secret")).json()
+    await record(app, thing_event(ann.id))
+    await resources_of(app).jobs.drain()
+    for secret in (secrets[-1], replaced["secret"]):
+        receiver.requests[1].verified(secret)
+    with pytest.raises(WebhookVerificationError):
+        receiver.requests[1].verified(secrets[-2])
+
+
 async def test_test_event_is_sent(app: FastAPI, ann: Person, receiver: Receiver) -> None:
     webhook = await make(ann, receiver.url)
     response = await ann.client.post(f"{WEBHOOKS}/{webhook['id']}/test")
@@ -485,6 +511,9 @@ async def test_secret_of_an_unknown_key_is_a_failed_attempt(
     assert (delivery["status"], delivery["attempts"]) == ("pending", 1)
     assert delivery["error"] == deliveries.NO_SECRET
     assert receiver.requests == []
+    replaced = (await ann.client.post(f"{WEBHOOKS}/{webhook['id']}/secret")).json()
+    await send(app)
+    receiver.requests[0].verified(replaced["secret"])
 
 
 def test_outcome_is_a_success_for_2xx_only() -> None:

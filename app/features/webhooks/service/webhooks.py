@@ -144,13 +144,11 @@ class WebhookService:
             await unit.webhooks.delete(webhook_id, expected)
 
     async def replace_secret(self, webhook_id: int) -> WebhookSecret:
-        """Replace the secret, and sign with the previous one as well for a day. Raise NotFound."""
+        """Replace the secret, and sign with those before as well for a day. Raise NotFound."""
         secret, now = new_secret(), utc_now()
         async with self._units.transaction() as unit:
             webhook = await unit.webhooks.lock(webhook_id)
-            webhook.sealed_previous_secret = webhook.sealed_secret
-            webhook.sealed_secret = self._secrets.seal(webhook.owner_id, secret)
-            webhook.secret_replaced_at = now
+            self._secrets.replace(webhook, secret, now)
             webhook.version += 1
         return WebhookSecret(secret=secret, previous_secret_until=now + OVERLAP)
 
