@@ -240,7 +240,8 @@ class DeliveryService:
         """Mail the owner that events are dropped, unless the webhook is disabled or deleted."""
         async with self._units.reading() as unit:
             found = await unit.get_with_email(webhook_id)
-        if found is not None and found[0].is_enabled:
+        # SQLite gives the id of a deleted webhook to the next one, which has dropped nothing.
+        if found is not None and found[0].is_enabled and found[0].last_dropped_at is not None:
             webhook, email = found
             page = f"{self._site_url}/webhooks/{webhook.id}"
             await self._mailer.send(
