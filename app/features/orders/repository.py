@@ -67,9 +67,13 @@ class OrderRepository(Repository[Order]):
         return (await self._session.scalar(last) or 0) + 1
 
     async def items_by_id(self, owner_id: int, item_ids: Collection[int]) -> Mapping[int, Item]:
-        """Return the items with the ids, as far as they are the owner's."""
+        """Return the items with the ids, as far as they are the owner's.
+
+        They cannot be deleted before the commit, so that lines can refer to them.
+        """
         statement = select(Item).where(Item.owner_id == owner_id, Item.id.in_(item_ids))
-        return {item.id: item for item in await self._session.scalars(statement)}
+        locked = statement.order_by(Item.id).with_for_update(read=True, key_share=True)
+        return {item.id: item for item in await self._session.scalars(locked)}
 
     async def newest_items(self, limit: int) -> Sequence[Item]:
         statement = select(Item).where(Item.owner_id == self.principal.user_id)
