@@ -17,6 +17,7 @@ from app.core.jobs.runner import JobRunner
 from app.resources import Resources
 from tests.conftest import counted_statements
 from tests.core.jobs.test_runner import queued, runner_of
+from tests.isolation import DEADLINE_SECONDS
 from tests.waiting import run_pending_tasks
 
 
@@ -50,6 +51,12 @@ class Lanes:
         while await self.runner._start_due_jobs():
             await run_pending_tasks()
         return self.started
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no job be slow because the machine is busy."""
+    monkeypatch.setattr(lanes, "QUICK_SECONDS", DEADLINE_SECONDS)
 
 
 @pytest.fixture

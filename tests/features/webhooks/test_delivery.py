@@ -45,6 +45,7 @@ from tests.features.webhooks.steps import (
     thing_event,
 )
 from tests.features.webhooks.steps import deliveries as list_deliveries
+from tests.isolation import DEADLINE_SECONDS
 from tests.waiting import eventually_async, run_pending_tasks
 
 
@@ -545,7 +546,7 @@ async def test_many_slow_receivers_hold_up_no_quick_one(
     async def wait(writer: Any) -> None:
         await released.wait()
 
-    async with receiving() as slow:
+    async with asyncio.timeout(DEADLINE_SECONDS), receiving() as slow:
         await make(root, receiver.url)
         await record(app, thing_event(root.id))
         await resources_of(app).jobs.drain()
@@ -554,13 +555,15 @@ async def test_many_slow_receivers_hold_up_no_quick_one(
         slow.responses.extend([wait] * MAX_WEBHOOKS * 2)
         await record(app, thing_event(ann.id), thing_event(bob.id))
         draining = asyncio.create_task(resources_of(app).jobs.drain())
-        while len(slow.requests) < MAX_SLOW_LANES:
-            await run_pending_tasks()
-        await record(app, thing_event(root.id))
-        receiver.arrived.clear()
-        await resources_of(app).jobs._start_due_jobs()
-        await receiver.arrived.wait()
-        assert len(slow.requests) == MAX_SLOW_LANES
-        released.set()
-        await draining
+        try:
+            while len(slow.requests) < MAX_SLOW_LANES:
+                await run_pending_tasks()
+            await record(app, thing_event(root.id))
+            receiver.arrived.clear()
+            await resources_of(app).jobs._start_due_jobs()
+            await receiver.arrived.wait()
+            assert len(slow.requests) == MAX_SLOW_LANES
+        finally:
+            released.set()
+            await draining
         assert len(slow.requests) == MAX_WEBHOOKS * 2
