@@ -21,6 +21,7 @@ from app.core.errors import LockTimeout, Unavailable
 from app.core.http import health
 from tests.conftest import client_of, make_settings, only, running
 from tests.databases import Databases
+from tests.isolation import DEADLINE_SECONDS
 from tests.relay import relaying
 from tests.server import serving, sign_up
 
@@ -41,6 +42,12 @@ class Size(BaseModel):
 
 SLEEP = select(func.length(cast(func.pg_sleep(60), Text)).label("size"))
 RAISING = select(func.__getattr__("raise")(bindparam("code", type_=Text)).label("size"))
+
+
+@pytest.fixture
+def _patient_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server end a statement, and not the driver, however busy the machine is."""
+    monkeypatch.setattr(engines, "DRIVER_GRACE_SECONDS", DEADLINE_SECONDS)
 
 
 @asynccontextmanager
@@ -141,6 +148,7 @@ async def test_wait_for_a_lock_times_out(
 @only("postgresql")
 @pytest.mark.parametrize("way", ["reading", "transaction"])
 @pytest.mark.parametrize("prepared", [True, False])
+@pytest.mark.usefixtures("_patient_driver")
 async def test_statement_times_out_and_keeps_its_connection(
     database_url: str, way: str, prepared: bool
 ) -> None:
@@ -174,10 +182,11 @@ async def test_transient_database_error_raises_unavailable(
 
 
 @only("postgresql")
+@pytest.mark.usefixtures("_patient_driver")
 async def test_timed_out_readiness_check_does_not_report_an_old_schema(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "READY_SECONDS", 60)
+    monkeypatch.setattr(health, "READY_SECONDS", DEADLINE_SECONDS)
     settings = make_settings(database_url, database_statement_timeout=0.2)
     async with running(settings) as app, client_of(app) as client:
         async with lock_on("alembic_version", database_url):

@@ -1,5 +1,6 @@
 """Downloads of stored files, whole or in part (RFC 9110, section 14)."""
 
+import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from app.core.errors import NotFound
 from app.core.http.openapi import header_fields
 from app.core.http.problem_kinds import MEDIA_TYPE, example_of
 from app.core.storage.storage import Download, Storage
@@ -42,10 +44,14 @@ FILE_RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {MEDIA_TYPE: {"examples": example_of("range-not-satisfiable")}},
     },
 }
+logger = logging.getLogger("app.storage")
 
 
 async def send_file(request: Request, storage: Storage, file: Download) -> Response:
-    """Return a response that streams the file, or the part that the request asks for."""
+    """Return a response that streams the file, or the part that the request asks for.
+
+    Raise NotFound if the file was deleted.
+    """
     etag = f'"{file.tag}"'
     headers = HEADERS | {"ETag": etag, "Content-Disposition": disposition(file.name)}
     known = request.headers.get("If-None-Match", "")
@@ -57,7 +63,11 @@ async def send_file(request: Request, storage: Storage, file: Download) -> Respo
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{file.size}"
     headers["Content-Length"] = str(stop - start)
     chunks = storage.read(file.key, start, stop)
-    first = await anext(chunks)  # An error in it gets an ordinary error response.
+    try:
+        first = await anext(chunks)  # An error in it gets an ordinary error response.
+    except FileNotFoundError as error:  # It was deleted after its row was read.
+        logger.warning("There is no file %s", file.key)
+        raise NotFound("The file does not exist any more.") from error
     return FileResponse(first, chunks, status, headers, file.media_type)
 
 

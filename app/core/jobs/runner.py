@@ -167,19 +167,20 @@ class JobRunner:
             logger.warning("Job %s was interrupted and will run again", label)
             await self._update(label, lambda queue: queue.postpone(job, timedelta(0), None))
         except TRANSIENT_ERRORS as error:
-            await self._retry_later(label, job, reason_of(error))
             await self._note_run(job, started, reason_of(error))
+            await self._retry_later(label, job, reason_of(error))
         except Exception as error:
             logger.exception("Job %s failed", label)
             reason = reason_of(error)
-            await self._update(label, lambda queue: queue.fail(job, reason))
             await self._note_run(job, started, reason)
+            await self._update(label, lambda queue: queue.fail(job, reason))
         else:
             logger.info("Job %s succeeded", label)
-            await self._update(label, lambda queue: queue.finish(job))
             await self._note_run(job, started, None)
+            await self._update(label, lambda queue: queue.finish(job))
 
     async def _note_run(self, job: QueuedJob, started: float, error: str | None) -> None:
+        """Note the duration of a run, before the queue is changed, which takes time as well."""
         seconds = time.monotonic() - started
         if job.lane is not None:
             self._lanes.note(job.lane, seconds)

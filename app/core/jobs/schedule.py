@@ -6,11 +6,11 @@ are made up for by a single run.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from cronsim import CronSim
-from sqlalchemy import BigInteger, String, Text, insert, select, update
+from sqlalchemy import BigInteger, String, Text, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -19,6 +19,9 @@ from app.core.database.session import Session
 from app.core.database.unit_of_work import Database
 from app.core.jobs.queue import JobQueue
 
+# The clocks of two processes may differ by this much. A time that is further ahead was stored by a
+# process whose clock was wrong.
+CLOCK_TOLERANCE = timedelta(minutes=5)
 JobT = TypeVar("JobT", bound=Callable[..., Any])
 
 
@@ -70,6 +73,7 @@ class Schedules:
         self._database = database
         # The next time to check each job: at first now, since a run may have been missed.
         self._next = dict.fromkeys(crons, datetime.min.replace(tzinfo=utc_now().tzinfo))
+        self._checked_at = utc_now()
 
     async def list(self) -> list[ScheduleStatus]:
         async with self._database.reading() as session:
@@ -90,10 +94,13 @@ class Schedules:
 
     async def enqueue_due(self) -> None:
         now = utc_now()
+        if now < self._checked_at:  # The clock was set back.
+            self._next = dict.fromkeys(self._crons, now)
+        self._checked_at = now
         for name, cron in self._crons.items():
             if self._next[name] <= now:
                 async with self._database.transaction() as session:
-                    if await reserve_run(session, name, last_due(cron, now)):
+                    if await reserve_run(session, name, last_due(cron, now), now):
                         await JobQueue(session).enqueue(name)
                 self._next[name] = next(CronSim(cron, now))
 
@@ -103,7 +110,7 @@ def last_due(cron: str, now: datetime) -> datetime:
     return next(CronSim(cron, now, reverse=True))
 
 
-async def reserve_run(session: Session, name: str, due: datetime) -> bool:
+async def reserve_run(session: Session, name: str, due: datetime, now: datetime) -> bool:
     """Store that a run is queued, and return whether no other runner has done so.
 
     A new schedule starts with the next run.
@@ -116,9 +123,10 @@ async def reserve_run(session: Session, name: str, due: datetime) -> bool:
         except IntegrityError:
             pass  # Another runner was first.
         return False
+    is_ahead = Schedule.last_due_at > now + CLOCK_TOLERANCE
     reservation = (
         update(Schedule)
-        .where(Schedule.name == name, Schedule.last_due_at < due)
+        .where(Schedule.name == name, or_(Schedule.last_due_at < due, is_ahead))
         .values(last_due_at=due)
         .returning(Schedule.name)
     )

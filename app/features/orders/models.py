@@ -11,7 +11,7 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
 )
-from sqlalchemy.orm import Mapped, mapped_column, relationship, selectinload
+from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship, selectinload
 
 from app.accounts.ownership import Owned
 from app.core.database.models import Base, Id, Money, Timestamps, UtcDateTime
@@ -107,5 +107,8 @@ class OrderLine(Owned, Base):
         return self.quantity * self.unit_price
 
 
+# Loads an order with its lines in one statement. Between two, another request could change them,
+# and the order would have one version and the lines another.
+WITH_LINES_AT_ONCE = joinedload(Order.lines).joinedload(OrderLine.item)
 # Loads the lines of a page of orders, and their items, with one more statement for each 25 orders.
 WITH_LINES = selectinload(Order.lines, chunksize=PARENTS_AT_ONCE).joinedload(OrderLine.item)

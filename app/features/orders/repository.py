@@ -1,6 +1,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Select, func, select
+from sqlalchemy.sql.base import ExecutableOption
 
 from app.accounts.models import User
 from app.accounts.ownership import lock_owner
@@ -9,7 +10,7 @@ from app.core.database.repository import Repository, Versions
 from app.core.database.session import Session
 from app.core.security.principal import Principal
 from app.features.items.models import Item
-from app.features.orders.models import WITH_LINES, Order, OrderStatus
+from app.features.orders.models import WITH_LINES, WITH_LINES_AT_ONCE, Order, OrderStatus
 
 
 class OrderRepository(Repository[Order]):
@@ -23,9 +24,9 @@ class OrderRepository(Repository[Order]):
 
     async def get(self, order_id: int) -> Order:
         """Return the order with its lines. Raise NotFound if the principal cannot see it."""
-        return self.require_found(
-            await self.one_or_none(self._visible().where(Order.id == order_id)), order_id
-        )
+        statement = self._visible(lines=WITH_LINES_AT_ONCE).where(Order.id == order_id)
+        found = (await self._session.scalars(statement)).unique().one_or_none()
+        return self.require_found(found, order_id)
 
     async def lock(self, order_id: int, expected: Versions) -> Order:
         """Return the order, locked until the commit.
@@ -40,7 +41,10 @@ class OrderRepository(Repository[Order]):
     async def list(
         self, status: OrderStatus | None, sort: Sort, after: Position | None, limit: int
     ) -> Sequence[Order]:
-        """Return the orders after a position, or the first orders, with their lines."""
+        """Return the orders after a position, or the first orders, with their lines.
+
+        The lines are read after the orders, and can be newer.
+        """
         return await self.page(self._visible(status), sort, after, limit)
 
     async def total(self, status: OrderStatus | None, limit: int | None = None) -> int:
@@ -63,17 +67,23 @@ class OrderRepository(Repository[Order]):
         return (await self._session.scalar(last) or 0) + 1
 
     async def items_by_id(self, owner_id: int, item_ids: Collection[int]) -> Mapping[int, Item]:
-        """Return the items with the ids, as far as they are the owner's."""
+        """Return the items with the ids, as far as they are the owner's.
+
+        They cannot be deleted before the commit, so that lines can refer to them.
+        """
         statement = select(Item).where(Item.owner_id == owner_id, Item.id.in_(item_ids))
-        return {item.id: item for item in await self._session.scalars(statement)}
+        locked = statement.order_by(Item.id).with_for_update(read=True, key_share=True)
+        return {item.id: item for item in await self._session.scalars(locked)}
 
     async def newest_items(self, limit: int) -> Sequence[Item]:
         statement = select(Item).where(Item.owner_id == self.principal.user_id)
         statement = statement.order_by(Item.id.desc()).limit(limit)
         return (await self._session.scalars(statement)).all()
 
-    def _visible(self, status: OrderStatus | None = None) -> Select[Order]:
-        statement = select(Order).options(WITH_LINES)
+    def _visible(
+        self, status: OrderStatus | None = None, lines: ExecutableOption = WITH_LINES
+    ) -> Select[Order]:
+        statement = select(Order).options(lines)
         if not self.principal.sees_all("orders"):
             statement = statement.where(Order.owner_id == self.principal.user_id)
         if status is not None:

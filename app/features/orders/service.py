@@ -152,7 +152,8 @@ class OrderMails:
         """Send the owner a mail that the order is placed, unless the order has been deleted."""
         async with self._orders.reading() as orders:
             found = await orders.get_with_email(order_id)
-        if found is not None:
+        # SQLite gives the id of a deleted order to the next one, such as the draft of another user.
+        if found is not None and found[0].placed_at is not None:
             order, email = found
             link = f"{self._site_url}/orders/{order.id}"
             order_read = OrderRead.model_validate(order)

@@ -45,7 +45,8 @@ class Webhook(Owned, Timestamps, Versioned, Base):
     dropped_events: Mapped[int] = mapped_column(BigInteger, server_default="0")
     last_dropped_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     sealed_secret: Mapped[str] = mapped_column(Text)
-    # The secret before, whose signatures are sent as well for a while after its replacement.
+    # The secrets before, separated by spaces. Their signatures are sent as well for a while after
+    # the last replacement.
     sealed_previous_secret: Mapped[str | None] = mapped_column(Text)
     secret_replaced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # Of the request that created it, for the mail that it is disabled.

@@ -3,19 +3,21 @@
 import asyncio
 from collections.abc import Iterable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 
 from app.core.database.models import utc_now
-from app.core.jobs import lanes
+from app.core.jobs import lanes, runner
 from app.core.jobs.lanes import MAX_RUNNING_LANES, MAX_SLOW_LANES, LaneMemory
 from app.core.jobs.queue import Call, JobQueue, QueuedJob
 from app.core.jobs.runner import JobRunner
 from app.resources import Resources
 from tests.conftest import counted_statements
 from tests.core.jobs.test_runner import queued, runner_of
+from tests.isolation import DEADLINE_SECONDS
 from tests.waiting import run_pending_tasks
 
 
@@ -49,6 +51,12 @@ class Lanes:
         while await self.runner._start_due_jobs():
             await run_pending_tasks()
         return self.started
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no job be slow because the machine is busy."""
+    monkeypatch.setattr(lanes, "QUICK_SECONDS", DEADLINE_SECONDS)
 
 
 @pytest.fixture
@@ -102,6 +110,23 @@ async def test_lane_is_slow_after_a_job_that_was_not_quick(
     await jobs.enqueue(named("slow", MAX_RUNNING_LANES))
     assert len(await jobs.start()) == MAX_SLOW_LANES
     await end(jobs)
+
+
+async def test_lane_is_quick_if_its_jobs_are_although_the_queue_is_slow(
+    jobs: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, change = 0, JobRunner._update
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: seconds))
+
+    async def change_slowly(*arguments: Any) -> None:
+        nonlocal seconds
+        seconds += lanes.QUICK_SECONDS
+        await change(*arguments)
+
+    monkeypatch.setattr(JobRunner, "_update", change_slowly)
+    await jobs.run_all(["quick"])
+    assert seconds > 0
+    assert jobs.runner._lanes.free([]).quick == ["quick"]
 
 
 async def test_statements_are_the_same_for_any_number_of_known_lanes(

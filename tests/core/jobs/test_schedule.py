@@ -6,7 +6,9 @@ from cronsim import CronSimError
 from fastapi import FastAPI
 from sqlalchemy import delete, select, update
 
+from app.core.database.models import utc_now
 from app.core.errors import Unavailable
+from app.core.jobs import schedule
 from app.core.jobs.queue import JobQueue, QueuedJob
 from app.core.jobs.runner import JobRunner
 from app.core.jobs.schedule import Schedule, Schedules, last_due, schedule_of, scheduled
@@ -69,6 +71,34 @@ async def test_scheduled_run_is_queued_by_one_process(resources: Resources) -> N
     assert await queued_names(resources) == []
     await set_last_due(resources, AGES_AGO)
     await asyncio.gather(*(schedules_of(resources).enqueue_due() for _ in range(5)))
+    assert await queued_names(resources) == ["tidy"]
+
+
+async def test_schedule_goes_on_once_a_clock_that_was_ahead_is_corrected(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedules = schedules_of(resources)
+    await schedules.enqueue_due()
+    monkeypatch.setattr(schedule, "utc_now", lambda: utc_now() + timedelta(days=365))
+    await schedules.enqueue_due()
+    assert await queued_names(resources) == ["tidy"]
+    monkeypatch.undo()
+    for each in (schedules, schedules, schedules_of(resources)):
+        await each.enqueue_due()
+        assert await queued_names(resources) == ["tidy", "tidy"]
+    monkeypatch.setattr(schedule, "utc_now", lambda: utc_now() + timedelta(days=1))
+    await schedules.enqueue_due()
+    assert await queued_names(resources) == ["tidy", "tidy", "tidy"]
+
+
+async def test_run_of_a_process_whose_clock_is_a_little_ahead_is_not_repeated(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = datetime(2026, 11, 27, 3, tzinfo=UTC)
+    for minutes in (-2, 1, -1, 1):
+        now = three + timedelta(minutes=minutes)
+        monkeypatch.setattr(schedule, "utc_now", lambda now=now: now)
+        await schedules_of(resources).enqueue_due()
     assert await queued_names(resources) == ["tidy"]
 
 

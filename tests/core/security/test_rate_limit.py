@@ -49,6 +49,12 @@ async def make_limiter() -> AsyncIterator[Limiters]:
         await each.close()
 
 
+@pytest.fixture
+def _stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = float(round(time.time()))  # Redis would round fractions.
+    monkeypatch.setattr(time, "time", lambda: now)
+
+
 async def count_admitted(limiter: RateLimiter, count: int, key: str = "ann") -> int:
     """Return how many of `count` concurrent requests are admitted."""
     hits = (limiter.hit("test", TEN, key) for _ in range(count))
@@ -136,6 +142,7 @@ async def test_policies_and_keys_are_counted_separately(
         await limiter.hit("a", once, "x", "y")
 
 
+@pytest.mark.usefixtures("_stopped_clock")
 async def test_status_reports_the_remaining_requests(
     make_limiter: Limiters, url: str | None
 ) -> None:
@@ -258,6 +265,7 @@ def status_and_limit(response: httpx.Response) -> tuple[int, str | None]:
 
 
 @needs("items")
+@pytest.mark.usefixtures("_stopped_clock")
 async def test_default_limit_counts_by_address(database_url: str, url: str | None) -> None:
     settings = make_settings(
         database_url, redis_url=url, rate_limit_default="3/minute", secret_key=secrets.token_hex()
@@ -282,6 +290,7 @@ async def test_default_limit_counts_by_address(database_url: str, url: str | Non
         assert read["responses"]["429"]["description"] == "Too many requests from this address"
 
 
+@pytest.mark.usefixtures("_stopped_clock")
 async def test_errors_and_successes_have_rate_limit_fields(database_url: str) -> None:
     settings = make_settings(database_url, rate_limit_default="9/minute")
     async with running(settings) as app, client_of(app) as client:

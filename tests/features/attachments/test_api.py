@@ -60,6 +60,17 @@ async def test_attachment_is_uploaded_listed_downloaded_and_deleted(
     assert await stored_keys(app) == set()
 
 
+async def test_file_that_is_deleted_before_it_is_read_returns_404(
+    app: FastAPI, ann: Person
+) -> None:
+    """A deletion can come between a download's look at the row and at the file."""
+    item = await make_item(ann)
+    path = path_of(item, await attach(ann, item))
+    await resources_of(app).storage.delete([*await stored_keys(app)])
+    response = await ann.client.get(f"{path}/file")
+    assert (response.status_code, response.json()["type"]) == (404, "/problems/not-found")
+
+
 async def test_image_gets_its_size_and_a_thumbnail(app: FastAPI, ann: Person) -> None:
     item = await make_item(ann)
     attachment = await attach(ann, item, "lamp.png", png(640, 320))

@@ -4,7 +4,9 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from tests.conftest import Person
+from fastapi import FastAPI
+
+from tests.conftest import Person, counted_statements
 from tests.features.orders.steps import ORDERS, make_item, make_order, read_order
 
 
@@ -31,6 +33,15 @@ async def test_etag_is_the_version_of_the_order(ann: Person, root: Person) -> No
 
 def order_lines(order: Any) -> list[dict[str, int]]:
     return [{"item_id": line["item_id"], "quantity": 9} for line in order["lines"]]
+
+
+async def test_order_and_its_lines_are_read_by_one_statement(app: FastAPI, ann: Person) -> None:
+    """A change between two statements would mix two versions under one ETag."""
+    items = [await make_item(ann, name=f"Lamp {number}") for number in range(3)]
+    order = await make_order(ann, *((item, 2) for item in items))
+    async with counted_statements(app) as statements:
+        assert await read_order(ann, order["id"]) == order
+    assert len(statements) == 1
 
 
 async def test_known_version_returns_304(ann: Person) -> None:

@@ -44,6 +44,16 @@ async def test_mail_about_an_order_of_a_deleted_account_is_not_sent(
     assert await outbox.to() == []
 
 
+async def test_draft_with_the_id_of_a_deleted_order_is_not_mailed(
+    app: FastAPI, outbox: Outbox, ann: Person
+) -> None:
+    """The job of the deleted order may run after SQLite has given its id to another one."""
+    draft = await make_order(ann, (await make_item(ann), 2))
+    async with app.state.resources.database.transaction() as session:
+        await JobQueue(session).enqueue("send_order_mail", draft["id"])
+    assert await outbox.to() == []
+
+
 async def test_mail_names_the_lines_and_the_total(
     app: FastAPI, outbox: Outbox, ann: Person
 ) -> None:

@@ -17,6 +17,7 @@ from app.features.webhooks.events import event_scopes
 from app.features.webhooks.models import Webhook
 from app.features.webhooks.schemas import WebhookCreate
 from app.features.webhooks.service import addresses, webhooks
+from app.features.webhooks.service.addresses import AddressRules
 from tests.accounts.conftest import CONFIRM, set_age
 from tests.accounts.test_api_keys import make_key
 from tests.accounts.test_refresh import sign_in
@@ -244,6 +245,29 @@ async def test_token_cannot_redirect_or_read_events_of_records_that_it_cannot_re
     assert "payload" not in delivery
     webhook.pop("secret")
     assert await read(ann, webhook) == webhook
+
+
+async def test_token_cannot_redirect_events_that_are_added_during_the_look_up_of_the_host(
+    app: FastAPI, ann: Person, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scopes = {CREATED: "webhooks:read", DELETED: "account"}
+    monkeypatch.setattr(dependencies, "EVENT_SCOPES", scopes)
+    webhook = await make(ann, receiver.url, event_types=[CREATED])
+    path = f"{WEBHOOKS}/{webhook['id']}"
+    look_up = AddressRules.addresses_of
+
+    async def look_up_slowly(*arguments: Any) -> Any:
+        added = await ann.client.patch(path, json={"event_types": [CREATED, DELETED]})
+        assert added.status_code == 200
+        return await look_up(*arguments)
+
+    monkeypatch.setattr(AddressRules, "addresses_of", look_up_slowly)
+    key = await token_with(ann, app, "webhooks:read webhooks:write")
+    async with client_of(app, key) as program:
+        response = await program.patch(path, json={"url": f"{receiver.url}/other"})
+    assert response.status_code == 403
+    found = await read(ann, webhook)
+    assert (found["url"], found["event_types"]) == (receiver.url, [CREATED, DELETED])
 
 
 async def test_deliveries_are_listed_in_pages_and_by_status(

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from sqlalchemy import update
 
 from app.core.database.models import utc_now
-from app.core.jobs.queue import QueuedJob
+from app.core.jobs.queue import JobQueue, QueuedJob
 from app.features.webhooks.models import WebhookDelivery
 from app.features.webhooks.service import deliveries, webhooks
 from tests.accounts.conftest import Outbox
@@ -150,6 +150,16 @@ async def test_owner_gets_one_mail_when_events_are_dropped(
     await change_webhooks(app, last_dropped_at=utc_now() - timedelta(days=1))
     await record(app, *events)
     assert await outbox.to() == [(ann.email, "webhook_full")] * 2
+
+
+async def test_webhook_with_the_id_of_a_deleted_one_that_was_full_is_not_mailed(
+    app: FastAPI, outbox: Outbox, ann: Person, receiver: Receiver
+) -> None:
+    """The job of the deleted webhook may run after SQLite has given its id to another one."""
+    webhook = await make(ann, receiver.url)
+    async with resources_of(app).database.transaction() as session:
+        await JobQueue(session).enqueue("send_webhook_full_mail", webhook["id"])
+    assert await outbox.to() == []
 
 
 async def test_full_webhook_refuses_to_send_on_demand(

@@ -217,9 +217,9 @@ async def test_response_that_does_not_end_or_is_none_ends_the_attempt(
     respond: Callable[[asyncio.StreamWriter], object],
     expected: tuple[int | None, str | None],
 ) -> None:
-    if expected[0] or expected[1] == client.TIMED_OUT:
-        monkeypatch.setattr(client, "CONNECT_SECONDS", 0.2)
-        monkeypatch.setattr(client, "TOTAL_SECONDS", 0.4)
+    if respond in (write_nothing, write_head):
+        limit = "TOTAL_SECONDS" if respond is write_nothing else "BODY_SECONDS"
+        monkeypatch.setattr(client, limit, 0.2)
     receiver.responses = [respond]  # type: ignore[list-item]  # Each is awaited.
     outcome = await post(receiver)
     assert (outcome.status, outcome.error) == expected

@@ -25,12 +25,13 @@ from app.features.webhooks.repository import SUBSCRIPTIONS, DeliveryUnit
 from app.features.webhooks.schemas import WebhookCreate, WebhookUpdate
 from app.features.webhooks.service import client, deliveries
 from app.features.webhooks.service.client import Outcome
+from app.features.webhooks.service.secrets import MAX_PREVIOUS_SECRETS
 from app.features.webhooks.service.webhooks import MAX_WEBHOOKS
 from tests.accounts.conftest import Outbox, verify_address
 from tests.accounts.test_emails import NEW, post
 from tests.accounts.test_notices import move
 from tests.conftest import Person, delete_account, only
-from tests.features.webhooks.receiver import Receiver, receiving
+from tests.features.webhooks.receiver import Receiver, receiving, status
 from tests.features.webhooks.steps import (
     DELETED,
     WEBHOOKS,
@@ -44,6 +45,7 @@ from tests.features.webhooks.steps import (
     thing_event,
 )
 from tests.features.webhooks.steps import deliveries as list_deliveries
+from tests.isolation import DEADLINE_SECONDS
 from tests.waiting import eventually_async, run_pending_tasks
 
 
@@ -213,6 +215,28 @@ async def test_response_410_disables_the_webhook_with_a_mail(
     assert len(receiver.requests) == 2
 
 
+async def test_failure_at_an_address_that_is_replaced_during_the_attempt_disables_nothing(
+    app: FastAPI, outbox: Outbox, ann: Person, receiver: Receiver
+) -> None:
+    webhook = await make(ann, receiver.url)
+    new = {"url": f"{receiver.url}/new"}
+
+    async def replace_the_address(writer: Any) -> None:
+        replaced = await ann.client.patch(f"{WEBHOOKS}/{webhook['id']}", json=new)
+        assert replaced.status_code == 200
+        await status(410)(writer)
+
+    receiver.responses = [replace_the_address]
+    await record(app, thing_event(ann.id))
+    assert await outbox.to() == []
+    found = await read(ann, webhook)
+    assert (found["is_enabled"], found["failing_since"]) == (True, None)
+    (delivery,) = await list_deliveries(ann, webhook)
+    assert (delivery["status"], delivery["response_status"]) == ("pending", 410)
+    await send(app)
+    assert [request.path for request in receiver.requests] == ["/hook", "/hook/new"]
+
+
 async def test_webhook_that_failed_for_days_is_disabled_with_a_mail(
     app: FastAPI, outbox: Outbox, ann: Person, receiver: Receiver
 ) -> None:
@@ -293,6 +317,31 @@ async def test_replaced_secret_signs_beside_the_new_one_for_a_day(
     request.verified(replaced["secret"])
     with pytest.raises(WebhookVerificationError):
         request.verified(webhook["secret"])
+
+
+async def test_secrets_before_several_replacements_sign_for_a_day(
+    app: FastAPI, ann: Person, receiver: Receiver
+) -> None:
+    """A client that gets no response replaces the secret again, and the receiver has the first."""
+    secrets = [(await make(ann, receiver.url))["secret"]]
+    for _ in range(MAX_PREVIOUS_SECRETS + 1):
+        response = await ann.client.post(f"{WEBHOOKS}/1/secret")
+        secrets.append(response.json()["secret"])
+    await record(app, thing_event(ann.id))
+    await resources_of(app).jobs.drain()
+    request = receiver.requests[0]
+    for secret in secrets[1:]:
+        request.verified(secret)
+    with pytest.raises(WebhookVerificationError):
+        request.verified(secrets[0])
+    await change_webhooks(app, secret_replaced_at=utc_now() - timedelta(hours=24))
+    replaced = (await ann.client.post(f"{WEBHOOKS}/1/secret")).json()
+    await record(app, thing_event(ann.id))
+    await resources_of(app).jobs.drain()
+    for secret in (secrets[-1], replaced["secret"]):
+        receiver.requests[1].verified(secret)
+    with pytest.raises(WebhookVerificationError):
+        receiver.requests[1].verified(secrets[-2])
 
 
 async def test_test_event_is_sent(app: FastAPI, ann: Person, receiver: Receiver) -> None:
@@ -463,11 +512,14 @@ async def test_secret_of_an_unknown_key_is_a_failed_attempt(
     assert (delivery["status"], delivery["attempts"]) == ("pending", 1)
     assert delivery["error"] == deliveries.NO_SECRET
     assert receiver.requests == []
+    replaced = (await ann.client.post(f"{WEBHOOKS}/{webhook['id']}/secret")).json()
+    await send(app)
+    receiver.requests[0].verified(replaced["secret"])
 
 
 def test_outcome_is_a_success_for_2xx_only() -> None:
-    for status in (200, 204, 299):
-        assert Outcome(status).is_success
+    for code in (200, 204, 299):
+        assert Outcome(code).is_success
     for other in (None, 100, 199, 300, 302, 404, client.GONE, 500):
         assert not Outcome(other).is_success
 
@@ -494,7 +546,7 @@ async def test_many_slow_receivers_hold_up_no_quick_one(
     async def wait(writer: Any) -> None:
         await released.wait()
 
-    async with receiving() as slow:
+    async with asyncio.timeout(DEADLINE_SECONDS), receiving() as slow:
         await make(root, receiver.url)
         await record(app, thing_event(root.id))
         await resources_of(app).jobs.drain()
@@ -503,13 +555,15 @@ async def test_many_slow_receivers_hold_up_no_quick_one(
         slow.responses.extend([wait] * MAX_WEBHOOKS * 2)
         await record(app, thing_event(ann.id), thing_event(bob.id))
         draining = asyncio.create_task(resources_of(app).jobs.drain())
-        while len(slow.requests) < MAX_SLOW_LANES:
-            await run_pending_tasks()
-        await record(app, thing_event(root.id))
-        receiver.arrived.clear()
-        await resources_of(app).jobs._start_due_jobs()
-        await receiver.arrived.wait()
-        assert len(slow.requests) == MAX_SLOW_LANES
-        released.set()
-        await draining
+        try:
+            while len(slow.requests) < MAX_SLOW_LANES:
+                await run_pending_tasks()
+            await record(app, thing_event(root.id))
+            receiver.arrived.clear()
+            await resources_of(app).jobs._start_due_jobs()
+            await receiver.arrived.wait()
+            assert len(slow.requests) == MAX_SLOW_LANES
+        finally:
+            released.set()
+            await draining
         assert len(slow.requests) == MAX_WEBHOOKS * 2

@@ -20,6 +20,7 @@ from app.core.translation import mark
 from app.features.webhooks.service.addresses import AddressRules, ForbiddenAddress, UnknownHost
 
 CONNECT_SECONDS = 5
+BODY_SECONDS = 5
 TOTAL_SECONDS = 15
 MAX_RESPONSE_BYTES = 8192
 MAX_RECEIVED_BYTES = 65_536  # with the head, and interim responses (1xx) before it
@@ -95,7 +96,7 @@ class WebhookClient:
 async def skip_body(response: httpcore2.Response) -> None:
     """Read a short body, since to close the connection before its end may look like a failure."""
     length = 0
-    async with asyncio.timeout(CONNECT_SECONDS):
+    async with asyncio.timeout(BODY_SECONDS):
         async for chunk in response.aiter_stream():
             length += len(chunk)
             if length > MAX_RESPONSE_BYTES:

@@ -177,7 +177,7 @@ class DeliveryService:
         async with self._units.transaction() as unit:
             locked = await unit.lock(found.webhook.id, found.row.id)
             if locked is not None and locked[1].turn == turn:
-                await self._note(unit, *locked, outcome)
+                await self._note(unit, *locked, outcome, found.webhook.url)
 
     async def _attempt(self, found: Delivery) -> Outcome:
         if not found.webhook.is_enabled or not found.is_owner_active:
@@ -191,8 +191,14 @@ class DeliveryService:
         return await self._client.post(found.webhook.url, fields | headers, payload.encode())
 
     async def _note(
-        self, unit: DeliveryUnit, webhook: Webhook, delivery: WebhookDelivery, outcome: Outcome
+        self,
+        unit: DeliveryUnit,
+        webhook: Webhook,
+        delivery: WebhookDelivery,
+        outcome: Outcome,
+        url: str,
     ) -> None:
+        """Store the outcome of an attempt at an address, and queue the next one if it failed."""
         delivery.attempts += 1
         delivery.last_attempt_at, delivery.next_attempt_at = utc_now(), None
         delivery.response_status, delivery.duration_ms = outcome.status, outcome.duration_ms
@@ -206,8 +212,11 @@ class DeliveryService:
         delivery.status = DeliveryStatus.FAILED
         if outcome.error == DISABLED:
             return
-        webhook.failing_since = webhook.failing_since or utc_now()
-        if webhook.is_enabled and (reason := reason_to_disable(webhook, outcome)):
+        reason = None
+        if webhook.url == url:  # Otherwise the owner has replaced the address that failed.
+            webhook.failing_since = webhook.failing_since or utc_now()
+            reason = reason_to_disable(webhook, outcome)
+        if webhook.is_enabled and reason:
             webhook.is_enabled, webhook.disabled_reason = False, reason
             webhook.version += 1
             await unit.jobs.enqueue("send_webhook_disabled_mail", webhook.id, webhook.language)
@@ -231,7 +240,8 @@ class DeliveryService:
         """Mail the owner that events are dropped, unless the webhook is disabled or deleted."""
         async with self._units.reading() as unit:
             found = await unit.get_with_email(webhook_id)
-        if found is not None and found[0].is_enabled:
+        # SQLite gives the id of a deleted webhook to the next one, which has dropped nothing.
+        if found is not None and found[0].is_enabled and found[0].last_dropped_at is not None:
             webhook, email = found
             page = f"{self._site_url}/webhooks/{webhook.id}"
             await self._mailer.send(

@@ -2,6 +2,8 @@
 
 import secrets
 from base64 import b64encode
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from standardwebhooks import Webhook as Signer
@@ -12,16 +14,19 @@ from app.features.webhooks.models import Webhook
 
 SECRET_BYTES = 32
 OVERLAP = timedelta(hours=24)
+MAX_PREVIOUS_SECRETS = 5
 
 
 def new_secret() -> str:
     return f"whsec_{b64encode(secrets.token_bytes(SECRET_BYTES)).decode()}"
 
 
-def previous_secret_until(webhook: Webhook) -> datetime | None:
-    """Return the time up to which there are signatures by the previous secret as well."""
+def sealed_previous_secrets(webhook: Webhook, now: datetime) -> Sequence[str]:
+    """Return the secrets whose signatures are sent as well, the newest first."""
     replaced_at = webhook.secret_replaced_at
-    return replaced_at + OVERLAP if replaced_at and webhook.sealed_previous_secret else None
+    if replaced_at is None or now >= replaced_at + OVERLAP:
+        return []
+    return (webhook.sealed_previous_secret or "").split()
 
 
 class WebhookSecrets:
@@ -33,14 +38,24 @@ class WebhookSecrets:
     def seal(self, owner_id: int, secret: str) -> str:
         return self._seals.seal(owner_id, secret)
 
+    def replace(self, webhook: Webhook, secret: str, now: datetime) -> None:
+        """Set a new secret, and keep those before it for OVERLAP.
+
+        The receiver may have an earlier one than the last: if the response with a new secret is
+        lost, its owner replaces it again.
+        """
+        previous = [webhook.sealed_secret, *sealed_previous_secrets(webhook, now)]
+        webhook.sealed_previous_secret = " ".join(previous[:MAX_PREVIOUS_SECRETS])
+        webhook.sealed_secret = self.seal(webhook.owner_id, secret)
+        webhook.secret_replaced_at = now
+
     def headers(self, webhook: Webhook, message_id: str, payload: str) -> dict[str, str]:
         """Return the header fields of an attempt that is made now. Raise InvalidSeal."""
         now = utc_now()
-        sealed = [webhook.sealed_secret]
-        until = previous_secret_until(webhook)
-        if webhook.sealed_previous_secret and until and now < until:
-            sealed.append(webhook.sealed_previous_secret)
-        keys = [self._seals.unseal(webhook.owner_id, each) for each in sealed]
+        keys = [self._seals.unseal(webhook.owner_id, webhook.sealed_secret)]
+        for sealed in sealed_previous_secrets(webhook, now):
+            with suppress(InvalidSeal):  # It may have been replaced because its key was lost.
+                keys.append(self._seals.unseal(webhook.owner_id, sealed))
         return {
             "webhook-id": message_id,
             "webhook-timestamp": str(int(now.timestamp())),
@@ -53,8 +68,8 @@ class WebhookSecrets:
         """Encrypt the secrets with the current SECRET_KEY. Return False if they are unreadable."""
         try:
             webhook.sealed_secret = self._seals.renew(webhook.sealed_secret)
-            if webhook.sealed_previous_secret:
-                webhook.sealed_previous_secret = self._seals.renew(webhook.sealed_previous_secret)
+            previous = (webhook.sealed_previous_secret or "").split()
+            webhook.sealed_previous_secret = " ".join(map(self._seals.renew, previous)) or None
         except InvalidSeal:
             return False
         return True

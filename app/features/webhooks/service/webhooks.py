@@ -122,8 +122,6 @@ class WebhookService:
         Raise NotFound, Stale, Invalid or MissingScope.
         """
         changes = data.model_dump()  # omits the fields that are MISSING
-        # Whoever changes where events go has to be able to read them.
-        self._require_scopes((await self.get(webhook_id)).event_types)
         await self._check(changes)
         if "is_enabled" in changes:
             changes["disabled_reason"] = None
@@ -132,6 +130,9 @@ class WebhookService:
             changes |= {"failing_since": None, "dropped_events": 0}
         async with self._units.transaction() as unit:
             await unit.webhooks.lock_owner()
+            # A principal that changes where events go has to be able to read them. The types are
+            # read under the lock: the owner may have added some while the host was looked up.
+            self._require_scopes((await unit.webhooks.get(webhook_id)).event_types)
             updated = await unit.webhooks.update(webhook_id, changes, expected)
             if changes.get("is_enabled"):
                 unit.tell_change()
@@ -144,13 +145,11 @@ class WebhookService:
             await unit.webhooks.delete(webhook_id, expected)
 
     async def replace_secret(self, webhook_id: int) -> WebhookSecret:
-        """Replace the secret, and sign with the previous one as well for a day. Raise NotFound."""
+        """Replace the secret, and sign with those before as well for a day. Raise NotFound."""
         secret, now = new_secret(), utc_now()
         async with self._units.transaction() as unit:
             webhook = await unit.webhooks.lock(webhook_id)
-            webhook.sealed_previous_secret = webhook.sealed_secret
-            webhook.sealed_secret = self._secrets.seal(webhook.owner_id, secret)
-            webhook.secret_replaced_at = now
+            self._secrets.replace(webhook, secret, now)
             webhook.version += 1
         return WebhookSecret(secret=secret, previous_secret_until=now + OVERLAP)
 
