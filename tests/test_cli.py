@@ -181,7 +181,7 @@ def test_server_that_reloads_migrates_at_each_start(
     get_settings.cache_clear()
 
     async def start() -> None:
-        Config(served["app"], factory=served["factory"]).load()
+        Config(served["app"], factory=served["factory"], log_config=None).load()
         async with (
             app_resources(get_settings()) as resources,
             resources.database.reading() as session,
