@@ -77,13 +77,17 @@ class API(FastAPI):
                 name: {"description": text, "schema": {"type": "string"}, "example": example}
                 for name, (text, example) in HEADERS.items()
             }
+            tags = set[str]()
             for path in document["paths"].values():
                 for operation in path.values():
+                    tags.update(operation.get("tags", []))
                     for parameter in operation.get("parameters", []):
                         _remove_null(parameter["schema"])
                     _describe_errors(operation)
                     for response in operation["responses"].values():
                         response.setdefault("headers", {}).update(header_fields("X-Request-ID"))
+            # The pages show them in this order: that of the routes is the order of matching.
+            document["tags"] = [{"name": tag} for tag in sorted(tags, key=str.lower)]
         return document
 
 

@@ -164,5 +164,11 @@ def test_security_scheme_lists_the_scopes(
     assert operations["update_item"]["security"] == [{"OAuth2": ["items:write"]}]
 
 
+def test_tags_are_in_alphabetical_order(document: dict[str, Any]) -> None:
+    tags = [tag["name"] for tag in document["tags"]]
+    assert {"auth", "health", "users"} <= {*tags}
+    assert tags == sorted(tags, key=str.lower)
+
+
 def test_document_is_generated_once(unstarted_app: FastAPI) -> None:
     assert unstarted_app.openapi() is unstarted_app.openapi()
