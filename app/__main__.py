@@ -1,5 +1,6 @@
 """The entry point of the command `app`, and of `python -m app`."""
 
+import signal
 import sys
 
 
@@ -7,7 +8,7 @@ def main() -> None:
     try:
         from app.cli import cli  # takes a second, in which Ctrl-C may come
     except KeyboardInterrupt:
-        sys.exit(128 + 2)  # As a shell says of a program that SIGINT has ended.
+        sys.exit(128 + signal.SIGINT)  # the status of a program that SIGINT has ended
     cli()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import datetime
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +26,7 @@ from app.core.database.backup import BackupError, back_up, drop_all, has_tables
 from app.core.database.backup import restore as restore_backup
 from app.core.database.errors import one_line
 from app.core.database.migrations import run_alembic
-from app.core.database.startup import check_clock, check_connections
+from app.core.database.startup import check_connections
 from app.core.database.unit_of_work import UnitsOfWork
 from app.core.errors import AppError
 from app.core.http.server import raise_open_file_limit, require_free_port, server_options
@@ -36,11 +37,11 @@ from app.core.resources import Resources
 from app.discovery import discover
 
 
-def open_resources() -> AbstractAsyncContextManager[Resources]:
+def open_resources(*, checks_clock: bool = True) -> AbstractAsyncContextManager[Resources]:
     """Open the resources that the slices' commands need."""
     from app.resources import app_resources  # The other commands start faster without it.
 
-    return app_resources(get_settings())
+    return app_resources(get_settings(), checks_clock=checks_clock)
 
 
 cli = typer.Typer(no_args_is_help=True, help="Run and manage the application.")
@@ -85,10 +86,10 @@ def serve(
         return
     # When uvicorn has stopped, it raises the signal again.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    is_migrated_again = reload and migrate
+    migrates_at_reload = reload and migrate
     uvicorn.run(
-        "app.cli:create_migrated_app" if is_migrated_again else "app.main:app",
-        factory=is_migrated_again,
+        "app.cli:create_migrated_app" if migrates_at_reload else "app.main:app",
+        factory=migrates_at_reload,
         reload=reload,
         reload_dirs=["app"] if reload else None,
         # The server reads templates, styles and scripts at the start.
@@ -98,12 +99,12 @@ def serve(
 
 
 def create_migrated_app() -> ASGIApp:
-    """Create the application of a server that reloads: its new code may need new tables."""
-    from app.main import create_app
-
+    """Return the application of a server that reloads: its new code may need new tables."""
     with ThreadPoolExecutor() as threads:  # Alembic runs an event loop of its own.
         threads.submit(upgrade).result()
-    return create_app()
+    from app.main import app
+
+    return app
 
 
 @cli.command()
@@ -120,7 +121,6 @@ def worker() -> None:
 
     async def work() -> None:
         async with open_resources() as resources, serving_metrics(resources):
-            await check_clock(settings, resources.database)
             freeze_garbage()
             await resources.jobs.work()
 
@@ -146,6 +146,7 @@ def check_deployment(
             *[each async for each in deployment.check_database(settings, resources.database)],
         ]
 
+    context.obj = partial(open_resources, checks_clock=False)  # It is one of the findings.
     findings = run(context, work)
     typer.echo("\n".join(map(str, findings)))
     raise typer.Exit(any(finding.level == "error" for finding in findings))

@@ -16,7 +16,6 @@ from sqlalchemy.exc import DBAPIError
 
 from app.core.about import DESCRIPTION, NAME
 from app.core.config import Settings, get_settings
-from app.core.database.startup import check_clock
 from app.core.errors import Invalid, TooManyRequests, Unavailable
 from app.core.http import health, problem_list
 from app.core.http.docs import add_docs
@@ -114,7 +113,6 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         serving_metrics(resources, getattr(app.state, "request_metrics", None)),
     ):
         app.state.resources = resources
-        await check_clock(resources.settings, resources.database)
         await ensure_first_superuser(resources)
         if resources.settings.redis is None:  # Otherwise `app worker` runs them.
             resources.jobs.start()

@@ -17,6 +17,7 @@ from app.accounts.memory import Absences
 from app.accounts.session_cache import SessionCache, SessionLease, forget_changed
 from app.core.config import Settings
 from app.core.database.pagination import Cursors
+from app.core.database.startup import check_clock
 from app.core.database.unit_of_work import Database
 from app.core.jobs.mail import Mailer
 from app.core.jobs.runner import JobRunner
@@ -82,7 +83,9 @@ class Resources:
 
 
 @asynccontextmanager
-async def app_resources(settings: Settings) -> AsyncIterator[Resources]:
+async def app_resources(
+    settings: Settings, *, checks_clock: bool = True
+) -> AsyncIterator[Resources]:
     """Open the resources, and close them at the end of the block, those that use others first."""
     configure_logging(settings)
     to_thread.current_default_thread_limiter().total_tokens = settings.thread_limit
@@ -92,6 +95,8 @@ async def app_resources(settings: Settings) -> AsyncIterator[Resources]:
     if settings.session_cache and not resources.database.is_sqlite:
         resources.session_lease.start()
     try:
+        if checks_clock:
+            await check_clock(settings, resources.database)
         yield resources
     finally:
         await resources.session_lease.close()

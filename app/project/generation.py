@@ -179,7 +179,7 @@ def check_variables(resource: Resource, root: Path, *, has_pages: bool, has_admi
         if path.endswith(".py"):
             taken |= {*names_used_in(ast.parse(text))} & {resource.name, resource.names}
         else:
-            taken |= {*names_shown_in(text)} & {resource.name}
+            taken |= {*template_variables(text)} & {resource.name}
     for name in sorted(taken):
         raise FieldError(f"{name!r} is taken: generated code has a variable of this name.")
     for child in resource.children:
@@ -190,12 +190,12 @@ def check_variables(resource: Resource, root: Path, *, has_pages: bool, has_admi
 def names_taken_in_shell(root: Path) -> set[str]:
     """Return the variables that the pages give to the templates around them."""
     templates = [(root / file).read_text() for file in SHELL]
-    used = {name for text in templates for name in names_shown_in(text)}
-    own = {name for text in templates for name in names_shown_in(text, "store")}
+    used = {name for text in templates for name in template_variables(text)}
+    own = {name for text in templates for name in template_variables(text, "store")}
     return (used - own) | TEMPLATE_NAMES
 
 
-def names_shown_in(template: str, context: str = "load") -> Iterator[str]:
+def template_variables(template: str, context: str = "load") -> Iterator[str]:
     """Yield the variables of a template, without those of its macros, which see no record."""
     found: list[nodes.Node] = [TEMPLATE_PARSER.parse(template)]
     for node in found:  # which grows meanwhile

@@ -7,7 +7,7 @@ from pathlib import Path
 
 DOCUMENTS = ("*.md", "docs/*.md", "bench/*.md")
 HISTORY = "CHANGELOG.md"
-PATH = re.compile(r"[\w.-]+(?:/[\w.-]+)+")
+PATH = re.compile(r"[\w.-]+(?:/[\w.-]*\w)+")
 
 
 def dead_paths(deleted: Collection[Path], root: Path) -> Iterator[str]:

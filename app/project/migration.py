@@ -75,7 +75,7 @@ def write_migration(root: Path, message: str) -> Path:
     """Write the migration from a database with all migrations to the models."""
     with TemporaryDirectory() as folder:
         url = f"sqlite+aiosqlite:///{folder}/project.db"
-        return written_by(root, url, "python", "-m", "app.project.revision", message)
+        return generate_migration(root, url, "python", "-m", "app.project.revision", message)
 
 
 def write_drop_migration(root: Path, message: str, tables: Collection[sa.Table]) -> Path:
@@ -101,10 +101,12 @@ def write_drop_migration(root: Path, message: str, tables: Collection[sa.Table])
 
 
 def autogenerate(root: Path, database_url: str, message: str) -> Path:
-    return written_by(root, database_url, "alembic", "revision", "--autogenerate", "-m", message)
+    return generate_migration(
+        root, database_url, "alembic", "revision", "--autogenerate", "-m", message
+    )
 
 
-def written_by(root: Path, database_url: str, program: str, *arguments: str) -> Path:
+def generate_migration(root: Path, database_url: str, program: str, *arguments: str) -> Path:
     """Return the migration that a program writes, formatted."""
     versions = root / "alembic/versions"
     before = {*versions.glob("*.py")}

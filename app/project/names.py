@@ -41,7 +41,8 @@ TYPE_NAMES = {"bool", "date", "datetime", "dict", "float", "int", "list", "str"}
 # "dataset", a script reads the property of the form that a field of this name would hide.
 FORM_NAMES = {"before", "cursor", "form_owner", "kept_form", "once", "save"}
 FORM_NAMES |= {"dataset", "elements", "mine", "selection", "theirs"}
-# The query parameters of each list, of its export and of the admin's list.
+# The query parameters of each list, of its export and of the admin's list, and what a query has as
+# attributes, which a filter of this name would hide.
 LIST_NAMES = {"format", "page", "q", "search", "sort", *PageQuery.model_fields}
 LIST_NAMES |= {name for name in dir(PageQuery) if name[0] != "_"}
 SAMPLES: dict[type, str] = {
@@ -218,7 +219,7 @@ def check_resource(resource: Resource, targets: Mapping[str, Target], root: Path
     for field in resource.fields:
         filters = {each.name for each in filters_of(field)}
         filters |= {field.column} if field.admin_filter else set()
-        for parameter in filters & LIST_NAMES:
+        for parameter in sorted(filters & LIST_NAMES):
             raise FieldError(
                 f"{field.name!r} cannot be a field of the type {field.type}: lists have a parameter"
                 f" {parameter!r} already."
@@ -237,18 +238,21 @@ def check_resource(resource: Resource, targets: Mapping[str, Target], root: Path
     for path in (f"/{names}", f"/api/v1/{names}"):
         if is_served(app, path):
             raise FieldError(f"{names!r} is taken: the application has a page {path}.")
-    for endpoint in sorted(
-        endpoints_of(resource) & {each.name for each in iter_route_contexts(app.routes)}
-    ):
+    taken = endpoints_of(resource) & {route.name for route in iter_route_contexts(app.routes)}
+    for endpoint in sorted(taken):
         raise FieldError(f"{name!r} is taken: the application has an endpoint {endpoint!r}.")
 
 
 def endpoints_of(resource: Resource) -> set[str]:
     """Return the names of the endpoints of the API and of the pages."""
-    verbs = ("read", "replace", "update", "create", "show", "save", "delete", "show_new")
-    of_one = {f"{verb}_{resource.name}" for verb in (*verbs, "show_delete")}
+    of_one = (
+        *("read", "replace", "update", "create", "delete"),
+        *("show", "show_new", "save", "show_delete"),
+    )
     of_all = ("list", "export", "watch", "create", "show", "delete", "show_delete")
-    return of_one | {f"{verb}_{resource.names}" for verb in of_all}
+    return {f"{verb}_{resource.name}" for verb in of_one} | {
+        f"{verb}_{resource.names}" for verb in of_all
+    }
 
 
 def is_served(app: FastAPI, path: str) -> bool:

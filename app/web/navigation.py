@@ -46,7 +46,7 @@ class RecordLink(NamedTuple):
 
     `resource` is named as its templates name it, such as "item". The page takes the record's ID.
     The resource "account" is the account page, which also shows `about`; its pages take no ID.
-    The pages that confirm the deletion of the resource show `on_delete`.
+    The pages that confirm the deletion of records show `on_delete`.
     """
 
     resource: str

@@ -19,7 +19,7 @@ from app.accounts.schemas import (
 )
 from app.accounts.service.attempts import Attempts
 from app.accounts.service.emails import EmailService
-from app.accounts.service.passwords import AccountPasswords, found, lock_checked, wrong_password
+from app.accounts.service.passwords import AccountPasswords, found, lock_checked
 from app.accounts.service.second_factor import SecondFactorService
 from app.core.database.models import utc_now
 from app.core.database.pagination import Cursors, Page, Sort
@@ -121,12 +121,15 @@ class UserService:
             await self._passwords.check(principal.user_id, password) if email is not None else None
         )
         async with self._accounts.transaction() as accounts:
-            user = changed(await accounts.lock_user_of(principal), principal.user_id, sent)
+            user = await (
+                lock_checked(accounts, principal, seen)
+                if seen
+                else accounts.lock_user_of(principal)
+            )
+            changed(user, user.id, sent)
             accounts.users.tell_change(user.id)
-            if email is None or seen is None:
+            if email is None:
                 return user
-            if user.password_hash != seen.password_hash:  # a change was faster
-                raise wrong_password()
             await self._emails.request_confirmation(accounts, user.id, email)
             accounts.security_events.record(EventKind.EMAIL_CHANGE_REQUESTED, user.id)
             # To the address as it is: by the time of the mail it may be another.

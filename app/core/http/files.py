@@ -65,8 +65,9 @@ async def send_file(request: Request, storage: Storage, file: Download) -> Respo
     chunks = storage.read(file.key, start, stop)
     try:
         first = await anext(chunks)  # An error in it gets an ordinary error response.
-    except FileNotFoundError as error:  # It was deleted after its row was read.
-        logger.warning("There is no file %s", file.key)
+    except FileNotFoundError as error:
+        # It was deleted after its row was read, or the storage has lost it.
+        logger.error("There is no file %s", file.key)
         raise NotFound("The file does not exist any more.") from error
     return FileResponse(first, chunks, status, headers, file.media_type)
 

@@ -162,26 +162,27 @@ class JobRunner:
         label = f"{job.name} ({job.id})"  # without the arguments, which may be personal data
         started = time.monotonic()
         try:
-            await self._jobs[job.name](self.resources, *job.arguments)
+            try:
+                await self._jobs[job.name](self.resources, *job.arguments)
+            finally:  # The changes of the queue that follow take time as well.
+                seconds = time.monotonic() - started
         except asyncio.CancelledError:  # by `close`
             logger.warning("Job %s was interrupted and will run again", label)
             await self._update(label, lambda queue: queue.postpone(job, timedelta(0), None))
         except TRANSIENT_ERRORS as error:
-            await self._note_run(job, started, reason_of(error))
             await self._retry_later(label, job, reason_of(error))
+            await self._note_run(job, seconds, reason_of(error))
         except Exception as error:
             logger.exception("Job %s failed", label)
             reason = reason_of(error)
-            await self._note_run(job, started, reason)
             await self._update(label, lambda queue: queue.fail(job, reason))
+            await self._note_run(job, seconds, reason)
         else:
             logger.info("Job %s succeeded", label)
-            await self._note_run(job, started, None)
             await self._update(label, lambda queue: queue.finish(job))
+            await self._note_run(job, seconds, None)
 
-    async def _note_run(self, job: QueuedJob, started: float, error: str | None) -> None:
-        """Note the duration of a run, before the queue is changed, which takes time as well."""
-        seconds = time.monotonic() - started
+    async def _note_run(self, job: QueuedJob, seconds: float, error: str | None) -> None:
         if job.lane is not None:
             self._lanes.note(job.lane, seconds)
         try:

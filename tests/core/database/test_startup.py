@@ -14,7 +14,8 @@ from app.core.config import Settings, get_settings
 from app.core.database import startup
 from app.core.database.startup import check_clock, required_connections
 from app.core.database.unit_of_work import Database
-from tests.conftest import make_settings, only, running
+from app.resources import app_resources
+from tests.conftest import make_settings, only
 from tests.server import free_port
 
 DAYS = 24 * 60 * 60
@@ -47,7 +48,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_equal_clocks_log_nothing(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with running(settings):
+    async with app_resources(settings):
         pass
     assert warnings(caplog) == []
 
@@ -58,7 +59,7 @@ async def test_different_clocks_log_a_warning(
     settings: Settings, set_clock: SetClock, caplog: pytest.LogCaptureFixture, seconds: float
 ) -> None:
     set_clock(seconds)
-    async with running(settings):
+    async with app_resources(settings):
         pass
     (message,) = warnings(caplog)
     assert f"differ by {abs(seconds):,} seconds" in message
@@ -71,7 +72,7 @@ async def test_production_does_not_start_with_a_wrong_clock(
 ) -> None:
     set_clock(seconds)
     with pytest.raises(SystemExit, match="differ by"):
-        async with running(production(settings)):
+        async with app_resources(production(settings)):
             pytest.fail("It has started.")
 
 
@@ -80,14 +81,14 @@ async def test_production_starts_with_a_slightly_wrong_clock(
     settings: Settings, set_clock: SetClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     set_clock(30)
-    async with running(production(settings)):
+    async with app_resources(production(settings)):
         assert len(warnings(caplog)) == 1
 
 
 @only("sqlite")
 async def test_clock_is_not_checked_on_sqlite(settings: Settings, set_clock: SetClock) -> None:
     set_clock(40 * DAYS)
-    async with running(production(settings)):
+    async with app_resources(production(settings)):
         pass
 
 

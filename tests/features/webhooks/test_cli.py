@@ -44,3 +44,20 @@ async def test_secret_of_another_key_is_counted_and_kept(
     assert await renew_webhook_secrets(resources_of(app)) == (0, 1)
     (webhook,) = await stored(app, Webhook)
     assert webhook.sealed_secret == foreign
+
+
+async def test_replaced_secret_of_another_key_is_dropped(
+    app: FastAPI, ann: Person, receiver: Receiver
+) -> None:
+    secret = (await make(ann, receiver.url))["secret"]
+    await ann.client.post(f"{WEBHOOKS}/1/secret")
+    (webhook,) = await stored(app, Webhook)
+    foreign = Seals("webhook", SECRET_KEY + "x").seal(ann.id, "whsec_AAAA")
+    previous = f"{foreign} {webhook.sealed_previous_secret}"
+    await change_webhooks(app, sealed_previous_secret=previous)
+    assert await renew_webhook_secrets(resources_of(app)) == (1, 0)
+    (webhook,) = await stored(app, Webhook)
+    assert len((webhook.sealed_previous_secret or "").split()) == 1
+    await record(app, thing_event(ann.id))
+    await resources_of(app).jobs.drain()
+    assert receiver.requests[0].verified(secret)

@@ -65,11 +65,14 @@ class WebhookSecrets:
         }
 
     def renew(self, webhook: Webhook) -> bool:
-        """Encrypt the secrets with the current SECRET_KEY. Return False if they are unreadable."""
+        """Encrypt the secrets with the current SECRET_KEY. Return False if it is unreadable."""
         try:
             webhook.sealed_secret = self._seals.renew(webhook.sealed_secret)
-            previous = (webhook.sealed_previous_secret or "").split()
-            webhook.sealed_previous_secret = " ".join(map(self._seals.renew, previous)) or None
         except InvalidSeal:
             return False
+        previous = list[str]()
+        for sealed in sealed_previous_secrets(webhook, utc_now()):
+            with suppress(InvalidSeal):  # It may have been replaced because its key was lost.
+                previous.append(self._seals.renew(sealed))
+        webhook.sealed_previous_secret = " ".join(previous) or None
         return True
