@@ -33,5 +33,11 @@ def alert(page: httpx.Response) -> str:
     )
 
 
+def listed_ids(page: httpx.Response) -> list[int]:
+    """Return the ids of the rows of a list."""
+    assert page.status_code == 200
+    return [int(each) for each in re.findall(r'<input type="hidden" value="(\d+)">', page.text)]
+
+
 def field_errors(page: httpx.Response) -> str:
     return "".join(re.findall('<div class="invalid-feedback">(.*?)</div>', page.text))

@@ -31,6 +31,9 @@ from sqlalchemy import event
 from uvicorn.loops.auto import auto_loop_factory
 from xdist.scheduler import LoadScopeScheduling
 
+# Steps explain their failed assertions, as test modules do.
+pytest.register_assert_rewrite("tests.accounts", "tests.core", "tests.features")
+
 from tests.coverage import measure_coverage, save_coverage
 
 measure_coverage()  # before the application is imported

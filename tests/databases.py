@@ -12,6 +12,7 @@ from typing import Protocol
 from unittest.mock import patch
 from uuid import uuid4
 
+import asyncpg
 import psycopg
 from alembic.config import CommandLine, Config
 from psycopg.rows import TupleRow
@@ -108,6 +109,19 @@ class Postgres:
         """Return a connection that waits for locks until the deadline."""
         options = f"-c lock_timeout={DEADLINE_SECONDS}s"
         return psycopg.connect(url.replace("+asyncpg", ""), autocommit=True, options=options)
+
+
+def connect(database_url: str) -> "psycopg.Connection[TupleRow]":
+    """Return a connection to PostgreSQL."""
+    return psycopg.connect(database_url.replace("+asyncpg", ""))
+
+
+async def run_sql(database_url: str, *statements: str) -> None:
+    """Run statements on PostgreSQL, as another program does."""
+    connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+    for statement in statements:
+        await connection.execute(statement)
+    await connection.close()
 
 
 def alembic(database_url: str, *arguments: str, folder: Path = ROOT) -> str:

@@ -207,6 +207,18 @@ def test_undeclared_import_between_features_is_reported(copy: Path, file: str, l
     assert found.startswith(f"app/features/{file}:{number} imports app.features.")
 
 
+def test_test_modules_are_not_imported() -> None:
+    """The deletion or renaming of a test must not break others."""
+    found = [
+        f"{file.relative_to(ROOT)}:{line} imports {name}"
+        for folder in ("app", "bench", "tests")
+        for file in sorted((ROOT / folder).rglob("*.py"))
+        for line, name in imported_modules(file, ROOT)
+        if name.startswith("tests.") and ".test_" in name
+    ]
+    assert found == []
+
+
 def test_import_of_the_application_creates_no_file_and_loads_no_metrics(tmp_path: Path) -> None:
     script = (
         "import app.main, pathlib, sys; assert not list(pathlib.Path().iterdir()); "

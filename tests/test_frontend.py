@@ -12,7 +12,7 @@ from limits import parse
 from app.core.config import Settings, get_settings
 from app.discovery import optional
 from tests.accounts.conftest import CONFIRM, Authenticator, authenticator, set_age, verify_address
-from tests.accounts.test_api_keys import make_key
+from tests.accounts.steps import make_api_key
 from tests.conftest import PASSWORD, Person, browser_of, client_of, make_settings, running
 from tests.slices import needs
 
@@ -322,7 +322,7 @@ async def test_key_is_revoked_by_cookie_after_a_recent_confirmation_only(
 ) -> None:
     """Pages ask for one as well. An access token is short-lived, and needs none."""
     await sign_in(script, ann)
-    keys = [(await make_key(ann))["id"] for _ in range(2)]
+    keys = [(await make_api_key(ann))["id"] for _ in range(2)]
     await set_age(app, 16)
     path = "/api/v1/users/me/api-keys/{}"
     refused = await script.delete(path.format(keys[0]))

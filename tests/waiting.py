@@ -25,6 +25,15 @@ async def eventually_async(condition: Callable[[], Awaitable[Any]]) -> None:
             await asyncio.sleep(POLL_SECONDS)
 
 
+async def eventually_true(condition: Callable[[], bool]) -> None:
+    """Wait for a condition that awaits nothing, and let the event loop run meanwhile."""
+
+    async def holds() -> bool:
+        return condition()
+
+    await eventually_async(holds)
+
+
 async def run_pending_tasks() -> None:
     """Run all tasks of the event loop until each of them waits for something."""
     for _ in range(100):

@@ -43,6 +43,7 @@ OPTIONAL: Mapping[str, Sequence[str]] = {
         "app/features/lab/dependencies.py",
         "tests/web",
         "tests/**/test_*page*.py",
+        "tests/**/pages.py",
         "tests/accounts/test_browser_sessions.py",
         "tests/e2e/screenshots.py",
         "tests/e2e/gallery.py",

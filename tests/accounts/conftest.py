@@ -1,5 +1,7 @@
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from shutil import rmtree
 from typing import Any
 
 import pyotp
@@ -9,6 +11,7 @@ from sqlalchemy import select, update
 
 from app.accounts.models import AuthSession, User
 from app.accounts.service import codes
+from app.core.config import Settings
 from app.core.database.models import utc_now
 from app.core.jobs.queue import QueuedJob
 from tests.conftest import PASSWORD, Person
@@ -105,6 +108,13 @@ def authenticator(monkeypatch: pytest.MonkeyPatch) -> Authenticator:
     authenticator = Authenticator()
     monkeypatch.setattr(codes, "utc_now", authenticator.now)
     return authenticator
+
+
+@pytest.fixture
+def _no_files(settings: Settings) -> Iterator[None]:
+    """Delete the files after the test, as the rows of the database are."""
+    yield
+    rmtree(settings.storage_folder, ignore_errors=True)
 
 
 async def set_age(app: FastAPI, minutes: float | None) -> None:

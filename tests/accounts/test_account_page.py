@@ -6,10 +6,10 @@ from fastapi import FastAPI
 
 from app.accounts.pages.devices import device_name
 from tests.accounts.conftest import Outbox, described
-from tests.accounts.test_browser_sessions import is_signed_in
-from tests.accounts.test_emails import NEW
-from tests.accounts.test_pages import SCRIPT, focused
+from tests.accounts.pages import is_signed_in
+from tests.accounts.steps import NEW_PASSWORD
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
+from tests.pages import SCRIPT, focused_fields
 
 ME = "/api/v1/users/me"
 
@@ -53,7 +53,7 @@ async def test_email_form_takes_the_password_and_a_confirmation(
     assert refused.status_code == 422
     assert described(refused.text, "current_password") == "The current password is wrong."
     assert 'value="new@example.com"' in refused.text
-    assert focused(refused.text) == ["current_password"]
+    assert focused_fields(refused.text) == ["current_password"]
     empty = await browser.post("/account/email", data={"email": "", "current_password": PASSWORD})
     assert (empty.status_code, bool(described(empty.text, "email"))) == (422, True)
     done = await browser.post("/account/email", data=form | {"current_password": PASSWORD})
@@ -72,7 +72,7 @@ async def test_password_form_signs_out_other_devices(
         form = {"current_password": PASSWORD, "new_password": "short"}
         refused = await browser.post("/account/password", data=form)
         assert described(refused.text, "new_password") == "At least 10 characters."
-        form = {"current_password": PASSWORD, "new_password": NEW}
+        form = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
         done = await browser.post("/account/password", data=form)
         assert done.headers["Location"] == "/account"
         assert await is_signed_in(browser)

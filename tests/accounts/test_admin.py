@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.accounts.conftest import FACTOR, Authenticator, Outbox, set_age, verify_address
-from tests.accounts.test_security_events import facts
+from tests.accounts.steps import event_facts
 from tests.admin import alert, edit_user, field_errors, make_item
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
 from tests.forms import form_of
@@ -76,7 +76,7 @@ async def test_administrator_switches_a_second_factor_off(
     assert (await ann.client.get(FACTOR)).status_code == 401  # Every session has ended.
     async with browser_of(app) as anns:
         await sign_in(anns, ann)
-    events = await facts(app)
+    events = await event_facts(app)
     assert ("second_factor_disabled", "success", ann.id, root.id) in events
     assert (ann.email, "second_factor_disabled") in await outbox.to()
 

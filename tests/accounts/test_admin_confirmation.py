@@ -11,10 +11,9 @@ from fastapi import FastAPI
 
 from app.accounts.session_cache import SessionCache
 from tests.accounts.conftest import Authenticator, described, set_age, verify_address
-from tests.accounts.test_second_factor_pages import PAGE as FACTOR_PAGE
-from tests.accounts.test_second_factor_pages import SET_UP, read_set_up
-from tests.accounts.test_security_events import facts
-from tests.accounts.test_session_cache import until_held
+from tests.accounts.pages import FACTOR_PAGE, SET_UP_PAGE, read_factor_set_up
+from tests.accounts.session_cache import until_cache_is_held
+from tests.accounts.steps import event_facts
 from tests.conftest import (
     PASSWORD,
     Person,
@@ -64,7 +63,7 @@ async def test_confirmation_leads_back_to_the_page(
     done = await admin.post(CONFIRM, data=form | {"current_password": PASSWORD})
     assert (done.status_code, done.headers["Location"]) == (303, page)
     assert (await admin.get(page)).status_code == 200
-    assert (await facts(app))[-2:] == [
+    assert (await event_facts(app))[-2:] == [
         ("password_check", "failure", root.id, root.id),
         ("password_check", "success", root.id, root.id),
     ]
@@ -136,7 +135,7 @@ async def test_confirmation_replaces_the_cookie(
         thief.cookies.update(admin.cookies)
         assert (await thief.get("/account")).status_code == 200
         if not app.state.resources.database.is_sqlite:
-            await until_held(app)
+            await until_cache_is_held(app)
             async with asyncio.timeout(DEADLINE_SECONDS):
                 while not cache._entries:
                     await thief.get("/account")
@@ -145,7 +144,7 @@ async def test_confirmation_replaces_the_cookie(
         await admin.post(CONFIRM, data={"current_password": PASSWORD})
         assert (await thief.get("/account")).status_code == 303
     assert (await admin.get(LIST)).status_code == 200
-    assert "session_ended" not in [kind for kind, *_ in await facts(app)]
+    assert "session_ended" not in [kind for kind, *_ in await event_facts(app)]
 
 
 async def test_confirmation_does_not_lead_to_another_site(admin: httpx.AsyncClient) -> None:
@@ -186,8 +185,8 @@ async def test_required_second_factor_is_set_up_before_the_admin_is_used(
             async with browser_of(app) as other:
                 await sign_in(other, root)
                 await verify_address(app, root)
-                form = form_of(await read_set_up(browser, authenticator))
-                await browser.post(SET_UP, data=form | {"code": authenticator.code()})
+                form = form_of(await read_factor_set_up(browser, authenticator))
+                await browser.post(SET_UP_PAGE, data=form | {"code": authenticator.code()})
                 assert (await browser.get("/admin/user/list")).status_code == 200
                 # The password alone had opened this session.
                 refused = await other.get("/admin/user/list")

@@ -13,6 +13,7 @@ from sqlalchemy import select, update
 from app.accounts.models import AuthSession, User
 from app.core.database.models import utc_now
 from tests.accounts.conftest import Outbox
+from tests.accounts.pages import is_signed_in
 from tests.conftest import (
     PASSWORD,
     Person,
@@ -34,12 +35,6 @@ def cookie_of(response: httpx.Response) -> Morsel[str]:
         morsel for each in cookies for morsel in each.values() if "auth_session" in morsel.key
     )
     return morsel
-
-
-async def is_signed_in(browser: httpx.AsyncClient) -> bool:
-    response = await browser.get("/account")
-    assert response.status_code in (200, 303)
-    return response.status_code == 200
 
 
 async def row_of(app: FastAPI, browser: httpx.AsyncClient, person: Person) -> AuthSession:

@@ -7,9 +7,7 @@ from sqlalchemy import select
 
 from app.accounts.models import AuthSession
 from tests.accounts.conftest import CONFIRM, Authenticator, verify_address
-from tests.accounts.test_api_keys import make_key
-from tests.accounts.test_refresh import sign_in
-from tests.accounts.test_security_events import facts
+from tests.accounts.steps import event_facts, make_api_key, sign_in_to_api
 from tests.conftest import PASSWORD, Person, client_of
 from tests.slices import needs
 
@@ -26,7 +24,7 @@ async def confirmed(app: FastAPI) -> list[tuple[bool, bool]]:
 async def test_sign_in_of_a_client_confirms_nothing_and_the_password_does(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    token = (await sign_in(client, ann))["access_token"]
+    token = (await sign_in_to_api(client, ann))["access_token"]
     assert await confirmed(app) == [(True, False), (False, False)]
     async with client_of(app, token) as signed_in:
         wrong = await signed_in.post(CONFIRM, json={"current_password": "wrong"})
@@ -39,7 +37,7 @@ async def test_sign_in_of_a_client_confirms_nothing_and_the_password_does(
         assert right.status_code == 204
         assert (await signed_in.get("/api/v1/users/me")).status_code == 200
     assert (await confirmed(app))[1] == (True, False)
-    kinds = [(kind, outcome) for kind, outcome, *_ in await facts(app)]
+    kinds = [(kind, outcome) for kind, outcome, *_ in await event_facts(app)]
     assert kinds[-2:] == [("password_check", "failure"), ("password_check", "success")]
 
 
@@ -62,12 +60,12 @@ async def test_confirmation_takes_either_the_password_or_a_code(
     app: FastAPI, ann: Person, proof: dict[str, str]
 ) -> None:
     assert (await ann.client.post(CONFIRM, json=proof)).status_code == 422
-    assert [kind for kind, *_ in await facts(app) if kind == "password_check"] == []
+    assert [kind for kind, *_ in await event_facts(app) if kind == "password_check"] == []
 
 
 @needs("items")  # A key needs a scope, and those of accounts are not for keys.
 async def test_key_confirms_nothing(app: FastAPI, ann: Person) -> None:
-    key = (await make_key(ann))["key"]
+    key = (await make_api_key(ann))["key"]
     async with client_of(app, key) as program:
         refused = await program.post(CONFIRM, json={"current_password": PASSWORD})
     assert (refused.status_code, "API key" in refused.json()["detail"]) == (403, True)

@@ -1,6 +1,5 @@
 import asyncio
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 import httpx
@@ -13,7 +12,16 @@ from app.accounts.models import EmailToken, User
 from app.accounts.repository import UserRepository
 from app.core.database.models import utc_now
 from tests.accounts.conftest import Outbox, queued_jobs
-from tests.accounts.test_refresh import refresh, sign_in, works
+from tests.accounts.steps import (
+    AUTH,
+    NEW_PASSWORD,
+    change_email,
+    is_accepted,
+    post_to_auth,
+    refresh,
+    reset_password,
+    sign_in_to_api,
+)
 from tests.conftest import (
     PASSWORD,
     Person,
@@ -24,16 +32,9 @@ from tests.conftest import (
     make_settings,
     only,
     running,
+    sign_in,
 )
-from tests.conftest import sign_in as sign_in_browser
 from tests.slices import needs
-
-AUTH = "/api/v1/auth"
-NEW = "a better horse battery"
-
-
-async def post(client: httpx.AsyncClient, path: str, **body: Any) -> int:
-    return (await client.post(f"{AUTH}/{path}", json=body)).status_code
 
 
 async def test_confirmed_address_is_verified(client: httpx.AsyncClient, outbox: Outbox) -> None:
@@ -41,8 +42,8 @@ async def test_confirmed_address_is_verified(client: httpx.AsyncClient, outbox: 
     user = (await client.post("/api/v1/users", json=account)).json()
     assert user["is_verified"] is False
     token = await outbox.token("eve@example.com", "verify")
-    assert await post(client, "verify-email", token=token, current_password=PASSWORD) == 204
-    assert await post(client, "verify-email", token=token) == 422  # once
+    assert await post_to_auth(client, "verify-email", token=token, current_password=PASSWORD) == 204
+    assert await post_to_auth(client, "verify-email", token=token) == 422  # once
     form = {"grant_type": "password", "username": "eve@example.com", "password": PASSWORD}
     access = (await client.post(f"{AUTH}/token", data=form)).json()["access_token"]
     headers = {"Authorization": f"Bearer {access}"}
@@ -64,69 +65,67 @@ async def test_mailed_token_is_neither_stored_nor_queued(
 async def test_password_reset_sets_the_password_and_ends_sessions(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
-    assert await post(client, "password-reset", email="ANN@example.com") == 202
+    assert await post_to_auth(client, "password-reset", email="ANN@example.com") == 202
     token = await outbox.token(ann.email, "reset")
-    assert await post(client, "password-reset/confirm", token=token, password="short") == 422
-    assert await post(client, "password-reset/confirm", token=token, password=NEW) == 204
-    assert await post(client, "password-reset/confirm", token=token, password=NEW) == 422
-    assert not await works(app, ann.token)
-    form = {"grant_type": "password", "username": ann.email, "password": NEW}
+    assert await reset_password(client, token, "short") == 422
+    assert await reset_password(client, token) == 204
+    assert await reset_password(client, token) == 422
+    assert not await is_accepted(app, ann.token)
+    form = {"grant_type": "password", "username": ann.email, "password": NEW_PASSWORD}
     assert (await client.post(f"{AUTH}/token", data=form)).status_code == 200
 
 
 async def test_reset_token_used_concurrently_works_once(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
-    await post(client, "password-reset", email=ann.email)
+    await post_to_auth(client, "password-reset", email=ann.email)
     token = await outbox.token(ann.email, "reset")
-    statuses = await asyncio.gather(
-        *(post(client, "password-reset/confirm", token=token, password=NEW) for _ in range(4))
-    )
+    statuses = await asyncio.gather(*(reset_password(client, token) for _ in range(4)))
     assert sorted(statuses) == [204, 422, 422, 422]
 
 
 async def test_newer_mail_replaces_one_that_expires_soon(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
-    await post(client, "password-reset", email=ann.email)
+    await post_to_auth(client, "password-reset", email=ann.email)
     old = await outbox.token(ann.email, "reset")
     async with app.state.resources.database.transaction() as session:
         soon = utc_now() + timedelta(minutes=10)
         await session.execute(update(EmailToken).values(expires_at=soon))
-    await post(client, "password-reset", email=ann.email)
+    await post_to_auth(client, "password-reset", email=ann.email)
     new = await outbox.token(ann.email, "reset")
-    assert await post(client, "password-reset/confirm", token=old, password=NEW) == 422
-    assert await post(client, "password-reset/confirm", token=new, password=NEW) == 204
+    assert await reset_password(client, old) == 422
+    assert await reset_password(client, new) == 204
 
 
 async def test_reset_token_expires(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
-    await post(client, "password-reset", email=ann.email)
+    await post_to_auth(client, "password-reset", email=ann.email)
     token = await outbox.token(ann.email, "reset")
     async with app.state.resources.database.transaction() as session:
         expires_at = await session.scalar(select(EmailToken.expires_at))
         assert timedelta(minutes=29) < expires_at - utc_now() <= timedelta(minutes=30)
         await session.execute(update(EmailToken).values(expires_at=utc_now()))
-    assert await post(client, "password-reset/confirm", token=token, password=NEW) == 422
+    assert await reset_password(client, token) == 422
 
 
 async def test_reset_token_does_not_confirm_an_address(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
-    await post(client, "password-reset", email=ann.email)
+    await post_to_auth(client, "password-reset", email=ann.email)
     token = await outbox.token(ann.email, "reset")
-    assert await post(client, "verify-email", token=token) == 422
+    assert await post_to_auth(client, "verify-email", token=token) == 422
 
 
 async def test_password_change_invalidates_the_reset_link(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
-    await post(client, "password-reset", email=ann.email)
+    await post_to_auth(client, "password-reset", email=ann.email)
     token = await outbox.token(ann.email, "reset")
-    body = {"current_password": PASSWORD, "new_password": NEW}
+    body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
     await ann.client.post("/api/v1/users/me/password", json=body)
-    assert await post(client, "password-reset/confirm", token=token, password=NEW) == 422
+    assert await reset_password(client, token) == 422
 
 
 @pytest.mark.parametrize("path", ["password-reset", "verify-email/resend"])
@@ -144,19 +143,14 @@ async def test_confirmed_user_gets_no_second_mail(
 ) -> None:
     async with app.state.resources.database.transaction() as session:
         await session.execute(update(User).values(email_verified_at=utc_now()))
-    assert await post(client, "verify-email/resend", email=ann.email) == 202
+    assert await post_to_auth(client, "verify-email/resend", email=ann.email) == 202
     assert await outbox.to() == []
 
 
 @pytest.mark.parametrize("token", ["", "x", "\x00", "x" * 128])
 async def test_forged_mail_token_returns_422(client: httpx.AsyncClient, token: str) -> None:
-    assert await post(client, "verify-email", token=token) == 422
-    assert await post(client, "password-reset/confirm", token=token, password=NEW) == 422
-
-
-async def change_email(person: Person, email: str) -> None:
-    body = {"email": email, "current_password": PASSWORD}
-    assert (await person.client.patch("/api/v1/users/me", json=body)).status_code == 200
+    assert await post_to_auth(client, "verify-email", token=token) == 422
+    assert await reset_password(client, token) == 422
 
 
 async def test_new_address_takes_effect_when_it_is_confirmed(
@@ -165,7 +159,7 @@ async def test_new_address_takes_effect_when_it_is_confirmed(
     await change_email(ann, "new@example.com")
     assert set(await outbox.to()) == {("new@example.com", "verify"), (ann.email, "change")}
     token = await outbox.token("new@example.com", "verify")
-    assert await post(client, "verify-email", token=token, current_password=PASSWORD) == 204
+    assert await post_to_auth(client, "verify-email", token=token, current_password=PASSWORD) == 204
     me = (await ann.client.get("/api/v1/users/me")).json()
     assert (me["email"], me["is_verified"]) == ("new@example.com", True)
     form = {"grant_type": "password", "username": ann.email, "password": PASSWORD}
@@ -179,7 +173,7 @@ async def test_address_of_another_account_cannot_be_confirmed(
 ) -> None:
     await change_email(ann, "BOB@example.com")
     token = await outbox.token("BOB@example.com", "verify")
-    assert await post(client, "verify-email", token=token, current_password=PASSWORD) == 409
+    assert await post_to_auth(client, "verify-email", token=token, current_password=PASSWORD) == 409
     assert (await ann.client.get("/api/v1/users/me")).json()["email"] == ann.email
 
 
@@ -192,7 +186,7 @@ async def test_address_confirmed_concurrently_by_two_goes_to_one(
     second = await outbox.token("New@example.com", "verify")
     statuses = await asyncio.gather(
         *(
-            post(client, "verify-email", token=token, current_password=PASSWORD)
+            post_to_auth(client, "verify-email", token=token, current_password=PASSWORD)
             for token in (first, second)
         )
     )
@@ -213,24 +207,24 @@ async def test_unconfirmed_user_cannot_sign_in_when_verification_is_required(
         wrong = await client.post(f"{AUTH}/token", data=form | {"password": "wrong"})
         assert wrong.json()["detail"] != response.json()["detail"]
         token = await outbox.token("eve@example.com", "verify")
-        await post(client, "verify-email", token=token, current_password=PASSWORD)
+        await post_to_auth(client, "verify-email", token=token, current_password=PASSWORD)
         assert (await client.post(f"{AUTH}/token", data=form)).status_code == 200
 
 
 async def test_expired_mail_tokens_are_deleted_with_a_new_one(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, bob: Person, outbox: Outbox
 ) -> None:
-    await post(client, "password-reset", email=ann.email)
+    await post_to_auth(client, "password-reset", email=ann.email)
     await outbox.token(ann.email, "reset")
     async with app.state.resources.database.transaction() as session:
         await session.execute(
             update(EmailToken).values(expires_at=utc_now() - timedelta(seconds=1))
         )
-    await post(client, "password-reset", email=bob.email)
+    await post_to_auth(client, "password-reset", email=bob.email)
     await outbox.token(bob.email, "reset")
     async with app.state.resources.database.reading() as session:
         assert await session.scalar(select(func.count()).select_from(EmailToken)) == 1
-    await sign_in(client, ann)
+    await sign_in_to_api(client, ann)
 
 
 @pytest.mark.parametrize("how", ["change", "reset"])
@@ -241,34 +235,34 @@ async def test_password_change_invalidates_a_pending_address(
     await change_email(ann, "thief@example.com")
     stolen = await outbox.token("thief@example.com", "verify")
     if how == "change":
-        body = {"current_password": PASSWORD, "new_password": NEW}
+        body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
         await ann.client.post("/api/v1/users/me/password", json=body)
     else:
-        await post(client, "password-reset", email=ann.email)
+        await post_to_auth(client, "password-reset", email=ann.email)
         token = await outbox.token(ann.email, "reset")
-        assert await post(client, "password-reset/confirm", token=token, password=NEW) == 204
-    assert await post(client, "verify-email", token=stolen) == 422
+        assert await reset_password(client, token) == 204
+    assert await post_to_auth(client, "verify-email", token=stolen) == 422
 
 
 async def test_reset_link_to_an_old_address_is_refused(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
-    await post(client, "password-reset", email=ann.email)
+    await post_to_auth(client, "password-reset", email=ann.email)
     old = await outbox.token(ann.email, "reset")
     await change_email(ann, "new@example.com")
     token = await outbox.token("new@example.com", "verify")
-    assert await post(client, "verify-email", token=token, current_password=PASSWORD) == 204
-    assert await post(client, "password-reset/confirm", token=old, password=NEW) == 422
+    assert await post_to_auth(client, "verify-email", token=token, current_password=PASSWORD) == 204
+    assert await reset_password(client, old) == 422
 
 
 async def test_second_request_keeps_the_first_link_valid(
     client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
-    await post(client, "password-reset", email=ann.email)
+    await post_to_auth(client, "password-reset", email=ann.email)
     first = await outbox.token(ann.email, "reset")
-    await post(client, "password-reset", email=ann.email)
+    await post_to_auth(client, "password-reset", email=ann.email)
     assert await outbox.token(ann.email, "reset") == first
-    assert await post(client, "password-reset/confirm", token=first, password=NEW) == 204
+    assert await reset_password(client, first) == 204
 
 
 @only("postgresql")  # On SQLite, the job's transaction would keep the other from writing.
@@ -301,16 +295,18 @@ async def test_concurrent_changes_of_one_account_do_not_deadlock(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, root: Person, outbox: Outbox
 ) -> None:
     """The changes are serialized, and none updates a row that another has deleted."""
-    await post(client, "password-reset", email=ann.email)
+    await post_to_auth(client, "password-reset", email=ann.email)
     reset = await outbox.token(ann.email, "reset")
     await change_email(ann, "new@example.com")
     verify = await outbox.token("new@example.com", "verify")
     me = "/api/v1/users/me"
-    body = {"current_password": PASSWORD, "new_password": NEW}
+    body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
     calls = [ann.client.patch(me, json={"full_name": str(n)}) for n in range(6)]
     calls += [
         ann.client.post(f"{me}/password", json=body),
-        client.post(f"{AUTH}/password-reset/confirm", json={"token": reset, "password": NEW}),
+        client.post(
+            f"{AUTH}/password-reset/confirm", json={"token": reset, "password": NEW_PASSWORD}
+        ),
         client.post(f"{AUTH}/verify-email", json={"token": verify, "current_password": PASSWORD}),
         root.client.patch(f"/api/v1/users/{ann.id}", json={"full_name": "x"}),
         delete_account(ann),
@@ -326,8 +322,8 @@ async def test_address_confirmation_without_the_password_is_refused(
     account = {"email": "eve@example.com", "password": "a stranger's password"}
     await client.post("/api/v1/users", json=account)
     token = await outbox.token("eve@example.com", "verify")
-    assert await post(client, "verify-email", token=token) == 403
-    assert await post(client, "verify-email", token=token, current_password=PASSWORD) == 403
+    assert await post_to_auth(client, "verify-email", token=token) == 403
+    assert await post_to_auth(client, "verify-email", token=token, current_password=PASSWORD) == 403
     form = {
         "grant_type": "password",
         "username": "eve@example.com",
@@ -336,9 +332,9 @@ async def test_address_confirmation_without_the_password_is_refused(
     access = (await client.post(f"{AUTH}/token", data=form)).json()["access_token"]
     headers = {"Authorization": f"Bearer {access}"}
     assert not (await client.get("/api/v1/users/me", headers=headers)).json()["is_verified"]
-    await post(client, "password-reset", email="eve@example.com")
+    await post_to_auth(client, "password-reset", email="eve@example.com")
     reset = await outbox.token("eve@example.com", "reset")
-    assert await post(client, "password-reset/confirm", token=reset, password=NEW) == 204
+    assert await reset_password(client, reset) == 204
     assert (await client.post(f"{AUTH}/token", data=form)).status_code == 400
     assert (await client.get("/api/v1/users/me", headers=headers)).status_code == 401
 
@@ -350,9 +346,9 @@ async def test_address_confirmation_by_another_users_browser_takes_the_password(
     await change_email(ann, "new@example.com")
     token = await outbox.token("new@example.com", "verify")
     async with browser_of(app) as browser:
-        await sign_in_browser(browser, bob)
+        await sign_in(browser, bob)
         assert (await browser.post("/verify-email", data={"token": token})).status_code == 422
-        await sign_in_browser(browser, ann)
+        await sign_in(browser, ann)
         assert (await browser.post("/verify-email", data={"token": token})).status_code == 303
     assert (await ann.client.get("/api/v1/users/me")).json()["email"] == "new@example.com"
 
@@ -366,9 +362,9 @@ async def test_unverified_user_loses_access_when_verification_is_required(
     async with running(make_settings(database_url)) as app, browser_of(app) as browser:
         ann = await make_person(app, password_hash, "ann")
         async with client_of(app) as client:
-            token = await sign_in(client, ann)
+            token = await sign_in_to_api(client, ann)
         if kind == "cookie":
-            await sign_in_browser(browser, ann)
+            await sign_in(browser, ann)
         cookies = browser.cookies
         session_id = jwt.get_unverified_claims(ann.token)["sid"]
     settings = make_settings(database_url, require_verified_email=True)
@@ -377,7 +373,7 @@ async def test_unverified_user_loses_access_when_verification_is_required(
         async def has_access() -> bool:
             match kind:
                 case "access":
-                    return await works(app, ann.token)
+                    return await is_accepted(app, ann.token)
                 case "refresh":
                     return (await refresh(client, token["refresh_token"])).status_code == 200
                 case "cookie":
@@ -397,8 +393,8 @@ async def test_unverified_user_loses_access_when_verification_is_required(
 async def test_reset_link_from_before_a_deactivation_is_refused(
     client: httpx.AsyncClient, ann: Person, root: Person, outbox: Outbox
 ) -> None:
-    await post(client, "password-reset", email=ann.email)
+    await post_to_auth(client, "password-reset", email=ann.email)
     token = await outbox.token(ann.email, "reset")
     for is_active in (False, True):
         await root.client.patch(f"/api/v1/users/{ann.id}", json={"is_active": is_active})
-        assert await post(client, "password-reset/confirm", token=token, password=NEW) == 422
+        assert await reset_password(client, token) == 422

@@ -1,7 +1,5 @@
 """The pages that mails link to, and sign-up."""
 
-import re
-
 import httpx
 import pytest
 
@@ -9,15 +7,11 @@ from app.accounts.service.browser import BrowserService
 from app.core.about import NAME
 from app.core.errors import Unavailable
 from tests.accounts.conftest import Outbox, described
-from tests.accounts.test_emails import NEW
+from tests.accounts.steps import NEW_PASSWORD
 from tests.conftest import PASSWORD, Person, browser_of, make_settings, running, sign_in
+from tests.pages import SCRIPT, focused_fields
 
 ACCOUNT = {"email": "eve@example.com", "password": PASSWORD}
-SCRIPT = '"><script>alert(1)</script>'
-
-
-def focused(html: str) -> list[str]:
-    return re.findall(r'name="([^"]+)"[^>]* autofocus', html)
 
 
 async def test_account_that_was_created_is_told_when_the_sign_in_is_unavailable(
@@ -73,7 +67,7 @@ async def test_refused_form_shows_its_errors(browser: httpx.AsyncClient, ann: Pe
     assert 'value="eve"' in refused.text
     assert 'value="Eve \N{SNOWMAN}"' in refused.text
     assert "short" not in refused.text
-    assert focused(refused.text) == ["email"]
+    assert focused_fields(refused.text) == ["email"]
     taken = await browser.post("/signup", data={"email": ann.email.upper(), "password": PASSWORD})
     assert taken.status_code == 422
     assert "already exists" in described(taken.text, "email")
@@ -126,11 +120,11 @@ async def test_forgotten_password_is_reset_by_mail(
     refused = await browser.post("/reset-password", data=form)
     assert (refused.status_code, token in refused.text) == (422, True)
     assert described(refused.text, "password") == "At least 10 characters."
-    done = await browser.post("/reset-password", data=form | {"password": NEW})
+    done = await browser.post("/reset-password", data=form | {"password": NEW_PASSWORD})
     assert (done.status_code, done.headers["Location"]) == (303, "/login")
     assert (await ann.client.get("/api/v1/users/me")).status_code == 401
     assert (await browser.get("/account")).headers["Location"] == "/login?next=/account"
-    used = await browser.post("/reset-password", data=form | {"password": NEW})
+    used = await browser.post("/reset-password", data=form | {"password": NEW_PASSWORD})
     assert (used.status_code, "/forgot-password" in used.text) == (422, True)
 
 

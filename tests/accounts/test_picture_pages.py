@@ -5,13 +5,12 @@ import pytest
 from fastapi import FastAPI
 
 from app.core.storage import images
-from tests.accounts.test_pictures import _no_files, image, settle
+from tests.accounts.steps import make_image, run_queued_jobs
 from tests.conftest import Person, browser_of, sign_in
-
-__all__ = ["_no_files"]
 
 MENU = '<img class="portrait" src="/account/picture?v='
 INITIALS = '<b translate="no" aria-hidden="true">A</b>'
+pytestmark = pytest.mark.usefixtures("_no_files")
 
 
 @pytest.fixture(autouse=True)
@@ -23,13 +22,13 @@ async def test_picture_replaces_the_initials_in_the_menu(
     app: FastAPI, browser: httpx.AsyncClient
 ) -> None:
     assert INITIALS in (await browser.get("/account")).text
-    uploaded = await browser.post("/account/picture", files={"file": ("ann.png", image())})
+    uploaded = await browser.post("/account/picture", files={"file": ("ann.png", make_image())})
     assert uploaded.status_code == 303, uploaded.text
     page = await browser.get("/account")
     assert "Picture uploaded." in page.text
     assert "Your new picture appears in a moment." in page.text
     assert INITIALS in page.text
-    await settle(app)
+    await run_queued_jobs(app)
     page = await browser.get("/account")
     assert INITIALS not in page.text
     source = page.text.partition(MENU)[2].partition('"')[0]
@@ -56,17 +55,19 @@ async def test_image_that_cannot_be_used_shows_the_reason_until_the_next_upload(
 ) -> None:
     async def upload(content: bytes) -> str:
         await browser.post("/account/picture", files={"file": ("ann.png", content)})
-        await settle(app)
+        await run_queued_jobs(app)
         return (await browser.get("/account")).text
 
-    assert "The last image was not taken: the file cannot be read" in await upload(image()[:100])
-    assert "The last image was not taken" not in await upload(image())
+    assert "The last image was not taken: the file cannot be read" in await upload(
+        make_image()[:100]
+    )
+    assert "The last image was not taken" not in await upload(make_image())
     monkeypatch.setattr(images, "MAX_PIXELS", 640 * 320 - 1)
-    assert "The last image was not taken: it has more than" in await upload(image())
+    assert "The last image was not taken: it has more than" in await upload(make_image())
 
 
 async def test_picture_of_a_guest_is_not_read(app: FastAPI) -> None:
     async with browser_of(app) as guest:
         assert (await guest.get("/account/picture")).status_code == 303
-        posted = await guest.post("/account/picture", files={"file": ("ann.png", image())})
+        posted = await guest.post("/account/picture", files={"file": ("ann.png", make_image())})
         assert (posted.status_code, posted.headers["Location"]) == (303, "/login")

@@ -1,9 +1,7 @@
 """The picture of an account: uploaded, made small by a job, shown to its owner, deleted."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from io import BytesIO
-from shutil import rmtree
 from typing import Any
 
 import httpx
@@ -15,33 +13,18 @@ from sqlalchemy import select
 from app.accounts.jobs import create_picture, delete_orphaned_picture_files
 from app.accounts.models import User
 from app.accounts.service import pictures
-from app.core.config import Settings
 from app.core.jobs.queue import QueuedJob
 from app.core.storage import images
 from app.core.storage.images import make_thumbnail
+from tests.accounts.steps import make_image, run_queued_jobs
 from tests.conftest import Person, delete_account
 
 PICTURE = "/api/v1/users/me/picture"
-
-
-@pytest.fixture(autouse=True)
-def _no_files(settings: Settings) -> Iterator[None]:
-    yield
-    rmtree(settings.storage_folder, ignore_errors=True)
-
-
-def image(color: str = "teal", format_: str = "PNG", width: int = 640) -> bytes:
-    file = BytesIO()
-    Image.new("RGB", (width, 320), color).save(file, format_)
-    return file.getvalue()
+pytestmark = pytest.mark.usefixtures("_no_files")
 
 
 async def upload(person: Person, content: bytes, name: str = "ann.png") -> httpx.Response:
     return await person.client.put(PICTURE, files={"file": (name, content)})
-
-
-async def settle(app: FastAPI) -> None:
-    await app.state.resources.jobs.drain()
 
 
 async def stored_keys(app: FastAPI) -> set[str]:
@@ -63,10 +46,10 @@ def color_of(content: bytes) -> tuple[Any, ...]:
 
 async def test_picture_is_uploaded_made_small_and_removed(app: FastAPI, ann: Person) -> None:
     assert (await ann.client.get(PICTURE)).status_code == 404
-    response = await upload(ann, image())
+    response = await upload(ann, make_image())
     assert (response.status_code, response.content) == (202, b"")
     assert (await ann.client.get(PICTURE)).status_code == 404
-    await settle(app)
+    await run_queued_jobs(app)
     picture = await ann.client.get(PICTURE)
     assert picture.headers["Content-Type"] == "image/webp"
     with Image.open(BytesIO(picture.content)) as small:
@@ -77,7 +60,7 @@ async def test_picture_is_uploaded_made_small_and_removed(app: FastAPI, ann: Per
     for _ in range(2):
         assert (await ann.client.delete(PICTURE)).status_code == 204
     assert (await ann.client.get(PICTURE)).status_code == 404
-    await settle(app)
+    await run_queued_jobs(app)
     assert await stored_keys(app) == set()
 
 
@@ -87,18 +70,18 @@ async def test_metadata_of_a_photo_is_not_kept(app: FastAPI, ann: Person) -> Non
     Image.new("RGB", (64, 64)).save(file, "JPEG", exif=exif)
     assert b"At home" in file.getvalue()
     await upload(ann, file.getvalue(), "ann.jpg")
-    await settle(app)
+    await run_queued_jobs(app)
     assert b"At home" not in (await ann.client.get(PICTURE)).content
 
 
 async def test_last_of_several_uploads_becomes_the_picture(app: FastAPI, ann: Person) -> None:
     for color in ("red", "lime", "blue"):
-        await upload(ann, image(color))
-    await settle(app)
+        await upload(ann, make_image(color))
+    await run_queued_jobs(app)
     red, green, blue = color_of((await ann.client.get(PICTURE)).content)
     assert (red < 50, green < 50, blue > 200) == (True, True, True)
-    await upload(ann, image("red"))
-    await settle(app)
+    await upload(ann, make_image("red"))
+    await run_queued_jobs(app)
     assert color_of((await ann.client.get(PICTURE)).content)[0] > 200
     assert len(await stored_keys(app)) == 1
 
@@ -106,9 +89,9 @@ async def test_last_of_several_uploads_becomes_the_picture(app: FastAPI, ann: Pe
 async def test_upload_that_was_removed_does_not_become_the_picture(
     app: FastAPI, ann: Person
 ) -> None:
-    await upload(ann, image())
+    await upload(ann, make_image())
     await ann.client.delete(PICTURE)
-    await settle(app)
+    await run_queued_jobs(app)
     assert (await ann.client.get(PICTURE)).status_code == 404
     assert await stored_keys(app) == set()
 
@@ -122,8 +105,8 @@ async def test_removal_during_the_job_wins(
         return thumbnail
 
     monkeypatch.setattr(pictures, "make_thumbnail", make_and_remove)
-    await upload(ann, image())
-    await settle(app)
+    await upload(ann, make_image())
+    await run_queued_jobs(app)
     assert (await ann.client.get(PICTURE)).status_code == 404
     assert await stored_keys(app) == set()
 
@@ -137,25 +120,25 @@ async def test_status_of_a_picture_follows_the_last_upload(
     app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await picture_status(ann) == "none"
-    for content, expected in ((image()[:100], "broken"), (image(), "ready")):
+    for content, expected in ((make_image()[:100], "broken"), (make_image(), "ready")):
         await upload(ann, content)
         assert await picture_status(ann) == "pending"
-        await settle(app)
+        await run_queued_jobs(app)
         assert await picture_status(ann) == expected
     monkeypatch.setattr(images, "MAX_PIXELS", 640 * 320 - 1)
-    await upload(ann, image())
-    await settle(app)
+    await upload(ann, make_image())
+    await run_queued_jobs(app)
     assert await picture_status(ann) == "too_many_pixels"
     await ann.client.delete(PICTURE)
     assert await picture_status(ann) == "none"
 
 
 async def test_broken_image_changes_nothing(app: FastAPI, ann: Person) -> None:
-    await upload(ann, image())
-    await settle(app)
+    await upload(ann, make_image())
+    await run_queued_jobs(app)
     before = (await ann.client.get(PICTURE)).content
-    assert (await upload(ann, image("red")[:100])).status_code == 202
-    await settle(app)
+    assert (await upload(ann, make_image("red")[:100])).status_code == 202
+    await run_queued_jobs(app)
     assert (await ann.client.get(PICTURE)).content == before
     assert (await stored_user(app, ann)).picture_upload_key is None
     assert len(await stored_keys(app)) == 1
@@ -174,9 +157,9 @@ async def test_other_file_is_refused(
 
 
 async def test_job_that_runs_again_changes_nothing(app: FastAPI, ann: Person) -> None:
-    await upload(ann, image())
+    await upload(ann, make_image())
     key = (await stored_user(app, ann)).picture_upload_key
-    await settle(app)
+    await run_queued_jobs(app)
     picture = await ann.client.get(PICTURE)
     await create_picture(app.state.resources, ann.id, key, 1000)
     await create_picture(app.state.resources, 999, key, 1000)
@@ -187,13 +170,13 @@ async def test_picture_is_deleted_with_the_account(
     app: FastAPI, ann: Person, bob: Person, root: Person
 ) -> None:
     for person in (ann, bob):
-        await upload(person, image())
-    await settle(app)
-    await upload(bob, image("red"))
+        await upload(person, make_image())
+    await run_queued_jobs(app)
+    await upload(bob, make_image("red"))
     assert len(await stored_keys(app)) == 3
     assert (await delete_account(ann)).status_code == 204
     assert (await root.client.delete(f"/api/v1/users/{bob.id}")).status_code == 204
-    await settle(app)
+    await run_queued_jobs(app)
     assert await stored_keys(app) == set()
     async with app.state.resources.database.reading() as session:
         assert (await session.scalars(select(QueuedJob))).all() == []
@@ -203,9 +186,9 @@ async def test_file_without_an_account_is_deleted_after_a_day(
     app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resources = app.state.resources
-    await upload(ann, image())
-    await settle(app)
-    await upload(ann, image("red"))
+    await upload(ann, make_image())
+    await run_queued_jobs(app)
+    await upload(ann, make_image("red"))
     await resources.storage.put("pictures/lost", BytesIO(b"x"))
     await delete_orphaned_picture_files(resources)
     assert len(await stored_keys(app)) == 3
@@ -220,7 +203,7 @@ async def test_picture_needs_the_scope_of_the_account(
 ) -> None:
     for response in (
         await client.get(PICTURE),
-        await client.put(PICTURE, files={"file": ("ann.png", image())}),
+        await client.put(PICTURE, files={"file": ("ann.png", make_image())}),
         await client.delete(PICTURE),
     ):
         assert response.status_code == 401

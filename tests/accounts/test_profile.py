@@ -8,12 +8,11 @@ from fastapi import FastAPI
 
 from app.accounts.models import User
 from app.accounts.service.passwords import AccountPasswords
-from tests.accounts.test_refresh import refresh, sign_in, works
+from tests.accounts.steps import NEW_PASSWORD, is_accepted, refresh, sign_in_to_api
 from tests.conftest import PASSWORD, Person, client_of, delete_account
 from tests.slices import needs
 
 ME = "/api/v1/users/me"
-NEW = "a better horse battery"
 
 
 async def test_name_can_be_changed_and_removed(ann: Person) -> None:
@@ -44,17 +43,17 @@ async def test_new_address_without_the_password_returns_403(ann: Person) -> None
 async def test_password_change_ends_every_other_session(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    other = await sign_in(client, ann)
-    body = {"current_password": PASSWORD, "new_password": NEW}
+    other = await sign_in_to_api(client, ann)
+    body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
     response = await ann.client.post(f"{ME}/password", json=body)
     assert (response.status_code, response.content) == (204, b"")
-    assert await works(app, ann.token)
-    assert not await works(app, other["access_token"])
+    assert await is_accepted(app, ann.token)
+    assert not await is_accepted(app, other["access_token"])
     assert (await refresh(client, other["refresh_token"])).status_code == 400
     form = {"grant_type": "password", "username": ann.email}
     url = "/api/v1/auth/token"
     assert (await client.post(url, data=form | {"password": PASSWORD})).status_code == 400
-    assert (await client.post(url, data=form | {"password": NEW})).status_code == 200
+    assert (await client.post(url, data=form | {"password": NEW_PASSWORD})).status_code == 200
 
 
 def after_check(monkeypatch: pytest.MonkeyPatch, change: Callable[[], Awaitable[Any]]) -> None:
@@ -73,7 +72,7 @@ def after_check(monkeypatch: pytest.MonkeyPatch, change: Callable[[], Awaitable[
 async def test_account_is_not_deleted_by_a_password_that_has_changed_meanwhile(
     ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = {"current_password": PASSWORD, "new_password": NEW}
+    body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
     after_check(monkeypatch, lambda: ann.client.post(f"{ME}/password", json=body))
     refused = await delete_account(ann)
     assert (refused.status_code, refused.json()["detail"]) == (
@@ -88,7 +87,7 @@ async def test_account_is_not_deleted_by_a_password_that_has_changed_meanwhile(
     [
         ("DELETE", ME, {}),
         ("PATCH", ME, {"email": "thief@example.com"}),
-        ("POST", f"{ME}/password", {"new_password": NEW}),
+        ("POST", f"{ME}/password", {"new_password": NEW_PASSWORD}),
         pytest.param(
             "POST", f"{ME}/api-keys", {"name": "x", "scopes": ["items:read"]}, marks=needs("items")
         ),
@@ -109,11 +108,11 @@ async def test_request_that_outlives_its_session_changes_nothing(
     body = {"current_password": PASSWORD} | body
     assert (await ann.client.request(method, path, json=body)).status_code == 401
     async with client_of(app) as client:
-        await sign_in(client, ann)
+        await sign_in_to_api(client, ann)
 
 
 async def test_password_change_without_the_current_one_is_refused(ann: Person) -> None:
-    body = {"current_password": "wrong", "new_password": NEW}
+    body = {"current_password": "wrong", "new_password": NEW_PASSWORD}
     assert (await ann.client.post(f"{ME}/password", json=body)).status_code == 403
     body = {"current_password": PASSWORD, "new_password": "short"}
     assert (await ann.client.post(f"{ME}/password", json=body)).status_code == 422
@@ -123,7 +122,8 @@ async def test_concurrent_password_changes_have_one_winner(ann: Person) -> None:
     responses = await asyncio.gather(
         *(
             ann.client.post(
-                f"{ME}/password", json={"current_password": PASSWORD, "new_password": NEW + str(n)}
+                f"{ME}/password",
+                json={"current_password": PASSWORD, "new_password": NEW_PASSWORD + str(n)},
             )
             for n in range(2)
         )
@@ -160,7 +160,7 @@ async def test_superusers_leaving_concurrently_leave_one(
 ) -> None:
     await root.client.patch(f"/api/v1/users/{ann.id}", json={"is_superuser": True})
     async with client_of(app) as client:
-        token = (await sign_in(client, ann))["access_token"]
+        token = (await sign_in_to_api(client, ann))["access_token"]
     ann.client.headers["Authorization"] = f"Bearer {token}"
     responses = await asyncio.gather(delete_account(ann), delete_account(root))
     assert sorted(response.status_code for response in responses) == [204, 409]
@@ -183,7 +183,7 @@ async def test_demoted_superuser_is_signed_out_at_the_next_request(
 ) -> None:
     await root.client.patch(f"/api/v1/users/{ann.id}", json={"is_superuser": True})
     async with client_of(app) as client:
-        token = await sign_in(client, ann)
+        token = await sign_in_to_api(client, ann)
     async with client_of(app, token["access_token"]) as admin:
         assert (await admin.get("/api/v1/users")).status_code == 200
         await root.client.patch(f"/api/v1/users/{ann.id}", json={"is_superuser": False})
@@ -209,12 +209,12 @@ async def test_deactivated_sessions_stay_ended_after_activation(
     url = f"/api/v1/users/{ann.id}"
     response = await root.client.patch(url, json={"is_active": False})
     assert response.json()["is_active"] is False
-    assert not await works(app, ann.token)
+    assert not await is_accepted(app, ann.token)
     params = {"is_active": False}
     found = (await root.client.get("/api/v1/users", params=params)).json()["results"]
     assert [user["id"] for user in found] == [ann.id]
     await root.client.patch(url, json={"is_active": True})
-    assert not await works(app, ann.token)
+    assert not await is_accepted(app, ann.token)
 
 
 @pytest.mark.parametrize("user_id", [-1, 0, 999, 2**63, 10**39])
@@ -229,5 +229,5 @@ async def test_user_deleted_by_a_superuser_is_signed_out(
     app: FastAPI, ann: Person, root: Person
 ) -> None:
     assert (await root.client.delete(f"/api/v1/users/{ann.id}")).status_code == 204
-    assert not await works(app, ann.token)
+    assert not await is_accepted(app, ann.token)
     assert (await root.client.get(f"/api/v1/users/{ann.id}")).status_code == 404

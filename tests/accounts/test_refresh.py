@@ -1,6 +1,5 @@
 import asyncio
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 import httpx
@@ -12,51 +11,22 @@ from sqlalchemy import func, select, update
 from app.accounts.models import AuthSession, RefreshToken, User
 from app.core.database.models import utc_now
 from app.core.security.tokens import AccessTokens
-from tests.conftest import PASSWORD, SECRET_KEY, Person, client_of
-from tests.conftest import sign_in as sign_in_browser
+from tests.accounts.steps import backdate_refresh_tokens, is_accepted, refresh, sign_in_to_api
+from tests.conftest import SECRET_KEY, Person, client_of, sign_in
 from tests.slices import needs
 
 URL = "/api/v1/auth/token"
 ME = "/api/v1/users/me"
 
 
-async def sign_in(client: httpx.AsyncClient, person: Person, **more: Any) -> dict[str, Any]:
-    form = {"grant_type": "password", "username": person.email, "password": PASSWORD}
-    response = await client.post(URL, data=form | more)
-    assert response.status_code == 200, response.text
-    token: dict[str, Any] = response.json()
-    return token
-
-
-async def refresh(client: httpx.AsyncClient, token: Any, **more: Any) -> httpx.Response:
-    form = {"grant_type": "refresh_token", "refresh_token": token}
-    return await client.post(URL, data=form | more)
-
-
-async def works(app: FastAPI, access_token: Any) -> bool:
-    """Return whether the access token is accepted on a new connection."""
-    async with client_of(app, access_token) as client:
-        return (await client.get(ME)).status_code == 200
-
-
-async def age(app: FastAPI, seconds: float) -> None:
-    """Change the refresh tokens as if they had been used so many seconds earlier."""
-    async with app.state.resources.database.transaction() as session:
-        await session.execute(
-            update(RefreshToken)
-            .values(used_at=utc_now() - timedelta(seconds=seconds))
-            .where(RefreshToken.used_at.is_not(None))
-        )
-
-
 async def test_refresh_returns_a_new_refresh_token(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    first = await sign_in(client, ann)
+    first = await sign_in_to_api(client, ann)
     second = (await refresh(client, first["refresh_token"])).json()
     assert set(second) == set(first)
     assert second["refresh_token"] != first["refresh_token"]
-    assert await works(app, second["access_token"])
+    assert await is_accepted(app, second["access_token"])
     third = await refresh(client, second["refresh_token"])
     assert third.status_code == 200
     assert third.headers["Cache-Control"] == "no-store"
@@ -65,7 +35,7 @@ async def test_refresh_returns_a_new_refresh_token(
 async def test_refresh_token_is_stored_as_a_hash(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    token = await sign_in(client, ann)
+    token = await sign_in_to_api(client, ann)
     async with app.state.resources.database.reading() as session:
         stored = (await session.scalars(select(RefreshToken.token_hash))).all()
     assert token["refresh_token"] not in stored
@@ -75,7 +45,7 @@ async def test_refresh_token_is_stored_as_a_hash(
 async def test_refresh_token_used_twice_within_the_grace_succeeds(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    token = await sign_in(client, ann)
+    token = await sign_in_to_api(client, ann)
     first = await refresh(client, token["refresh_token"])
     again = await refresh(client, token["refresh_token"])
     assert (first.status_code, again.status_code) == (200, 200)
@@ -85,19 +55,19 @@ async def test_refresh_token_used_twice_within_the_grace_succeeds(
 async def test_reuse_after_the_grace_ends_the_session(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    token = await sign_in(client, ann)
+    token = await sign_in_to_api(client, ann)
     successor = (await refresh(client, token["refresh_token"])).json()
-    await age(app, 11)
+    await backdate_refresh_tokens(app, 11)
     response = await refresh(client, token["refresh_token"])
     assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
-    assert not await works(app, successor["access_token"])
+    assert not await is_accepted(app, successor["access_token"])
     assert (await refresh(client, successor["refresh_token"])).status_code == 400
 
 
 async def test_16_refreshes_at_once_get_three_successors_in_one_session(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    token = await sign_in(client, ann)
+    token = await sign_in_to_api(client, ann)
     responses = await asyncio.gather(*(refresh(client, token["refresh_token"]) for _ in range(16)))
     refreshed = [response.json() for response in responses if response.status_code == 200]
     assert len(refreshed) == 3
@@ -105,7 +75,7 @@ async def test_16_refreshes_at_once_get_three_successors_in_one_session(
     async with app.state.resources.database.reading() as session:
         statement = select(func.count(RefreshToken.session_id.distinct()))
         assert await session.scalar(statement) == 1
-    assert await works(app, refreshed[0]["access_token"])
+    assert await is_accepted(app, refreshed[0]["access_token"])
     assert (await refresh(client, refreshed[1]["refresh_token"])).status_code == 200
 
 
@@ -113,34 +83,34 @@ async def test_two_used_successors_of_one_refresh_token_end_the_session(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     """A thief who is as fast as the owner would keep a chain of their own."""
-    token = await sign_in(client, ann)
+    token = await sign_in_to_api(client, ann)
     owners = (await refresh(client, token["refresh_token"])).json()
     thiefs = (await refresh(client, token["refresh_token"])).json()
     successor = (await refresh(client, owners["refresh_token"])).json()
     refused = await refresh(client, thiefs["refresh_token"])
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
-    assert not await works(app, successor["access_token"])
+    assert not await is_accepted(app, successor["access_token"])
     assert (await refresh(client, successor["refresh_token"])).status_code == 400
 
 
 async def test_reuse_within_the_grace_of_a_token_whose_successor_is_used_ends_the_session(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    token = await sign_in(client, ann)
+    token = await sign_in_to_api(client, ann)
     successor = (await refresh(client, token["refresh_token"])).json()
     last = (await refresh(client, successor["refresh_token"])).json()
     assert (await refresh(client, token["refresh_token"])).status_code == 400
-    assert not await works(app, last["access_token"])
+    assert not await is_accepted(app, last["access_token"])
 
 
 async def test_client_that_loses_two_responses_in_a_row_goes_on(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    token = await sign_in(client, ann)
+    token = await sign_in_to_api(client, ann)
     for _ in range(3):
         assert (await refresh(client, token["refresh_token"])).status_code == 200
         token = (await refresh(client, token["refresh_token"])).json()
-    assert await works(app, token["access_token"])
+    assert await is_accepted(app, token["access_token"])
 
 
 async def test_refresh_concurrent_with_revocation_does_not_deadlock(
@@ -148,23 +118,23 @@ async def test_refresh_concurrent_with_revocation_does_not_deadlock(
 ) -> None:
     """Both lock in the same order, so that one waits for the other and neither gets a 5xx."""
     for _ in range(5):
-        token = await sign_in(client, ann)
+        token = await sign_in_to_api(client, ann)
         calls = [refresh(client, token["refresh_token"]) for _ in range(4)]
         calls += [client.post("/api/v1/auth/revoke", data={"token": token["refresh_token"]})]
         responses = await asyncio.gather(*calls)
         assert {response.status_code for response in responses} <= {200, 400}
-        assert not await works(app, token["access_token"])
+        assert not await is_accepted(app, token["access_token"])
 
 
 async def test_refresh_narrows_the_scope_and_never_widens_it(
     client: httpx.AsyncClient, root: Person
 ) -> None:
-    token = await sign_in(client, root, scope="account")
+    token = await sign_in_to_api(client, root, scope="account")
     wider = await refresh(client, token["refresh_token"], scope="account users:admin")
     assert (wider.status_code, wider.json()["error"]) == (400, "invalid_scope")
     same = await refresh(client, token["refresh_token"])  # the error did not use it up
     assert same.json()["scope"] == "account"
-    both = await sign_in(client, root, scope="account users:admin")
+    both = await sign_in_to_api(client, root, scope="account users:admin")
     narrow = (await refresh(client, both["refresh_token"], scope="account")).json()
     assert narrow["scope"] == "account"
     again = (await refresh(client, narrow["refresh_token"])).json()
@@ -174,12 +144,12 @@ async def test_refresh_narrows_the_scope_and_never_widens_it(
 async def test_refresh_after_the_end_of_the_session_is_refused(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    token = await sign_in(client, ann)
+    token = await sign_in_to_api(client, ann)
     token = (await refresh(client, token["refresh_token"])).json()
     async with app.state.resources.database.transaction() as session:
         await session.execute(update(AuthSession).values(expires_at=utc_now()))
     assert (await refresh(client, token["refresh_token"])).status_code == 400
-    assert not await works(app, token["access_token"])
+    assert not await is_accepted(app, token["access_token"])
 
 
 @pytest.mark.parametrize("token", ["", "x", "\x00", "é" * 5000])
@@ -192,7 +162,7 @@ async def test_unknown_refresh_token_returns_400(client: httpx.AsyncClient, toke
 async def test_refresh_of_a_deactivated_user_is_refused(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    token = await sign_in(client, ann)
+    token = await sign_in_to_api(client, ann)
     async with app.state.resources.database.transaction() as session:
         await session.execute(update(User).values(is_active=False))
     assert (await refresh(client, token["refresh_token"])).status_code == 400
@@ -201,13 +171,13 @@ async def test_refresh_of_a_deactivated_user_is_refused(
 async def test_expired_session_is_deleted_at_a_sign_in(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
-    await sign_in(client, ann)
+    await sign_in_to_api(client, ann)
     past = utc_now() - timedelta(seconds=1)
     async with app.state.resources.database.transaction() as session:
         await session.execute(
             update(AuthSession).where(AuthSession.user_id == ann.id).values(expires_at=past)
         )
-    await sign_in(client, bob)
+    await sign_in_to_api(client, bob)
     async with app.state.resources.database.reading() as session:
         assert set(await session.scalars(select(AuthSession.user_id))) == {bob.id}
         statement = select(func.count()).select_from(RefreshToken)
@@ -218,13 +188,13 @@ async def test_expired_session_is_deleted_at_a_sign_in(
 async def test_revocation_ends_the_whole_session(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, kind: str
 ) -> None:
-    token, other = await sign_in(client, ann), await sign_in(client, ann)
+    token, other = await sign_in_to_api(client, ann), await sign_in_to_api(client, ann)
     form = {"token": token[kind], "token_type_hint": kind}
     response = await client.post("/api/v1/auth/revoke", data=form)
     assert (response.status_code, response.content) == (200, b"")
-    assert not await works(app, token["access_token"])
+    assert not await is_accepted(app, token["access_token"])
     assert (await refresh(client, token["refresh_token"])).status_code == 400
-    assert await works(app, other["access_token"])
+    assert await is_accepted(app, other["access_token"])
     assert (await client.post("/api/v1/auth/revoke", data=form)).status_code == 200
 
 
@@ -236,13 +206,13 @@ async def test_expired_access_token_revokes_nothing(
     expired = tokens.issue(ann.id, UUID(claims["sid"]), frozenset({"account"}))
     response = await client.post("/api/v1/auth/revoke", data={"token": expired})
     assert response.status_code == 200
-    assert await works(app, ann.token)
+    assert await is_accepted(app, ann.token)
 
 
 async def test_session_that_is_not_used_ends_after_the_idle_time(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    token = await sign_in(client, ann)
+    token = await sign_in_to_api(client, ann)
     async with app.state.resources.database.transaction() as session:
         row = (await session.scalars(select(AuthSession).order_by(AuthSession.created_at))).all()[1]
         assert timedelta(days=13) < row.expires_at - row.created_at <= timedelta(days=14)
@@ -270,14 +240,14 @@ async def test_oldest_session_ends_when_a_user_has_too_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("app.accounts.repository.MAX_SESSIONS_OF_A_USER", 2)
-    first = await sign_in(client, ann)
-    assert await works(app, ann.token)
-    await sign_in_browser(browser, ann)
-    assert not await works(app, ann.token)
-    await sign_in(client, ann)
-    assert not await works(app, first["access_token"])
+    first = await sign_in_to_api(client, ann)
+    assert await is_accepted(app, ann.token)
+    await sign_in(browser, ann)
+    assert not await is_accepted(app, ann.token)
+    await sign_in_to_api(client, ann)
+    assert not await is_accepted(app, first["access_token"])
     assert (await browser.get("/account")).status_code == 200
-    assert await works(app, bob.token)
+    assert await is_accepted(app, bob.token)
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "\x00", "x" * 10_000])
@@ -292,7 +262,7 @@ async def test_sessions_are_listed_and_can_be_ended(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     client.headers["User-Agent"] = "Browser/1.0 " + "x" * 300
-    token = await sign_in(client, ann)
+    token = await sign_in_to_api(client, ann)
     await refresh(client, token["refresh_token"])
     async with client_of(app, token["access_token"]) as device:
         sessions = (await device.get("/api/v1/auth/sessions")).json()
@@ -303,7 +273,7 @@ async def test_sessions_are_listed_and_can_be_ended(
         assert second["last_used_at"] > second["created_at"]
         response = await device.delete(f"/api/v1/auth/sessions/{first['id']}")
         assert response.status_code == 204
-        assert not await works(app, ann.token)
+        assert not await is_accepted(app, ann.token)
         response = await device.delete(f"/api/v1/auth/sessions/{first['id']}")
         assert response.status_code == 404
 
@@ -312,4 +282,4 @@ async def test_other_users_session_returns_404(app: FastAPI, ann: Person, bob: P
     (session,) = (await ann.client.get("/api/v1/auth/sessions")).json()
     response = await bob.client.delete(f"/api/v1/auth/sessions/{session['id']}")
     assert response.status_code == 404
-    assert await works(app, ann.token)
+    assert await is_accepted(app, ann.token)

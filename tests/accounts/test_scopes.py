@@ -6,9 +6,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.accounts.test_refresh import sign_in, works
-from tests.conftest import PASSWORD, Person, browser_of, client_of
-from tests.conftest import sign_in as sign_in_browser
+from tests.accounts.steps import is_accepted, sign_in_to_api
+from tests.conftest import PASSWORD, Person, browser_of, client_of, sign_in
 from tests.slices import needs
 
 ME = "/api/v1/users/me"
@@ -17,7 +16,7 @@ LAMP = {"name": "Lamp", "price": "19.99"}
 
 
 async def token_with(client: httpx.AsyncClient, person: Person, scope: str) -> str:
-    return str((await sign_in(client, person, scope=scope))["access_token"])
+    return str((await sign_in_to_api(client, person, scope=scope))["access_token"])
 
 
 @needs("items")
@@ -57,14 +56,14 @@ async def test_role_change_ends_every_session_of_the_user(
     url = f"/api/v1/users/{ann.id}"
     if not promoted:
         await root.client.patch(url, json={"is_superuser": True})
-    token = (await sign_in(client, ann))["access_token"]
+    token = (await sign_in_to_api(client, ann))["access_token"]
     async with browser_of(app) as browser:
-        await sign_in_browser(browser, ann)
+        await sign_in(browser, ann)
         same = {"is_superuser": not promoted}
         assert (await root.client.patch(url, json=same)).status_code == 200
-        assert await works(app, token)
+        assert await is_accepted(app, token)
         assert (await root.client.patch(url, json={"is_superuser": promoted})).status_code == 200
-        assert not await works(app, token)
+        assert not await is_accepted(app, token)
         assert (await browser.get("/account")).status_code == 303
 
 

@@ -15,10 +15,15 @@ from app.accounts.service import attempts, second_factor
 from app.core.database.models import utc_now
 from app.core.security.seals import InvalidSeal, Seals
 from tests.accounts.conftest import FACTOR, Authenticator, Outbox, verify_address
-from tests.accounts.test_api_keys import make_key
-from tests.accounts.test_emails import post
-from tests.accounts.test_refresh import refresh, sign_in, works
-from tests.accounts.test_security_events import facts
+from tests.accounts.steps import (
+    event_facts,
+    is_accepted,
+    make_api_key,
+    post_to_auth,
+    refresh,
+    reset_password,
+    sign_in_to_api,
+)
 from tests.conftest import (
     PASSWORD,
     SECRET_KEY,
@@ -83,7 +88,7 @@ async def test_sign_in_takes_a_code_after_the_password(
     assert (state["is_enabled"], state["recovery_codes_left"]) == (True, 10)
     assert (await refresh(client, response.json()["refresh_token"])).status_code == 200
     assert "Sign in again" in await refuse(client, challenge, authenticator.next_code())
-    assert await facts(app) == [
+    assert await event_facts(app) == [
         ("second_factor_enabled", "success", ann.id, ann.id),
         ("second_factor_requested", "success", ann.id, ann.id),
         ("sign_in", "success", ann.id, ann.id),
@@ -145,7 +150,7 @@ async def test_challenge_admits_five_codes(
     for _ in range(5):
         await refuse(client, challenge, authenticator.wrong_code())
     assert "Sign in again" in await refuse(client, challenge, authenticator.next_code())
-    assert (await facts(app))[2:] == [("second_factor_check", "failure", ann.id, None)] * 5
+    assert (await event_facts(app))[2:] == [("second_factor_check", "failure", ann.id, None)] * 5
 
 
 async def test_password_without_a_code_on_a_new_device_is_told_to_the_owner(
@@ -206,7 +211,7 @@ async def test_recovery_code_works_once_and_however_it_is_written(
     code, other = authenticator.recovery_codes[:2]
     challenge = await challenge_of(client, ann)
     assert (await complete(client, challenge, code.lower())).status_code == 200
-    assert ("recovery_code_used", "success", ann.id, ann.id) in await facts(app)
+    assert ("recovery_code_used", "success", ann.id, ann.id) in await event_facts(app)
     challenge = await challenge_of(client, ann)
     await refuse(client, challenge, code)
     assert (await complete(client, challenge, other.replace("-", " "))).status_code == 200
@@ -294,7 +299,7 @@ async def test_renewed_recovery_codes_replace_the_old_ones(
     challenge = await challenge_of(client, ann)
     await refuse(client, challenge, authenticator.recovery_codes[1])
     assert (await complete(client, challenge, renewed["recovery_codes"][0])).status_code == 200
-    assert ("recovery_codes_renewed", "success", ann.id, ann.id) in await facts(app)
+    assert ("recovery_codes_renewed", "success", ann.id, ann.id) in await event_facts(app)
 
 
 async def test_disabled_second_factor_is_not_asked_for_and_told_by_mail(
@@ -312,16 +317,16 @@ async def test_disabled_second_factor_is_not_asked_for_and_told_by_mail(
     assert (await enter_password(client, ann)).status_code == 200
     mails = [template for _, template in await outbox.to()]
     assert {"second_factor_enabled", "second_factor_disabled"} <= set(mails)
-    assert ("second_factor_disabled", "success", ann.id, ann.id) in await facts(app)
+    assert ("second_factor_disabled", "success", ann.id, ann.id) in await event_facts(app)
 
 
 async def test_password_reset_keeps_the_second_factor(
     client: httpx.AsyncClient, outbox: Outbox, ann: Person, authenticator: Authenticator
 ) -> None:
     await authenticator.set_up(ann)
-    await post(client, "password-reset", email=ann.email)
+    await post_to_auth(client, "password-reset", email=ann.email)
     token = await outbox.token(ann.email, "reset")
-    await post(client, "password-reset/confirm", token=token, password=PASSWORD + "!")
+    await reset_password(client, token, PASSWORD + "!")
     challenge = await challenge_of(client, ann, password=PASSWORD + "!")
     assert (await complete(client, challenge, authenticator.next_code())).status_code == 200
 
@@ -387,12 +392,12 @@ async def test_superuser_without_the_required_second_factor_has_no_more_rights_t
             assert refused.json()["type"] == "/problems/second-factor-missing"
             other = await ann.client.get("/api/v1/users")
             assert other.json()["type"] == "/problems/missing-scope"
-            stolen = (await sign_in(root.client, root))["access_token"]
+            stolen = (await sign_in_to_api(root.client, root))["access_token"]
             await verify_address(app, root)
             await authenticator.set_up(root)
             assert (await root.client.get("/api/v1/users")).status_code == 200
             # Its session was opened by the password alone.
-            assert not await works(app, stolen)
+            assert not await is_accepted(app, stolen)
 
 
 @needs("items")
@@ -405,7 +410,7 @@ async def test_key_of_a_superuser_without_the_required_second_factor_sees_own_it
         async with ann.client, root.client:
             lamp = {"name": "Lamp", "price": 1}
             assert (await ann.client.post("/api/v1/items", json=lamp)).status_code == 201
-            key = (await make_key(root, scopes=["items:read", "items:all"]))["key"]
+            key = (await make_api_key(root, scopes=["items:read", "items:all"]))["key"]
     settings = make_settings(database_url, require_second_factor="superusers")
     async with running(settings) as app, client_of(app, key) as client:
         assert (await client.get("/api/v1/items")).json()["results"] == []
@@ -415,17 +420,17 @@ async def test_key_of_a_superuser_without_the_required_second_factor_sees_own_it
 async def test_enabling_ends_other_sessions_and_keys_and_disabling_ends_other_sessions(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, authenticator: Authenticator
 ) -> None:
-    key = (await make_key(ann))["key"]
-    tokens = await sign_in(client, ann)
+    key = (await make_api_key(ann))["key"]
+    tokens = await sign_in_to_api(client, ann)
     await authenticator.set_up(ann)
-    assert not await works(app, tokens["access_token"])
-    assert not await works(app, key)
+    assert not await is_accepted(app, tokens["access_token"])
+    assert not await is_accepted(app, key)
     assert (await refresh(client, tokens["refresh_token"])).status_code == 400
-    key = (await make_key(ann))["key"]
+    key = (await make_api_key(ann))["key"]
     challenge = await challenge_of(client, ann)
     response = await complete(client, challenge, authenticator.next_code())
     body = {"current_password": PASSWORD, "code": authenticator.next_code()}
     assert (await ann.client.request("DELETE", FACTOR, json=body)).status_code == 204
-    assert not await works(app, response.json()["access_token"])
-    assert await works(app, key)
+    assert not await is_accepted(app, response.json()["access_token"])
+    assert await is_accepted(app, key)
     assert (await ann.client.get(ME)).status_code == 200

@@ -1,7 +1,6 @@
 """The record of what happens to accounts."""
 
 import logging
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -9,7 +8,7 @@ from uuid import UUID
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from app.accounts.models import AuthSession, SecurityEvent
 from app.accounts.repository import SecurityEventRepository
@@ -17,9 +16,17 @@ from app.accounts.service import security_events
 from app.core.database.models import utc_now
 from app.core.errors import DatabaseUnavailable
 from tests.accounts.conftest import Outbox, verify_address
-from tests.accounts.test_emails import NEW, change_email, post
-from tests.accounts.test_refresh import age, refresh
-from tests.accounts.test_refresh import sign_in as sign_in_api
+from tests.accounts.steps import (
+    NEW_PASSWORD,
+    backdate_refresh_tokens,
+    change_email,
+    event_facts,
+    post_to_auth,
+    recorded_events,
+    refresh,
+    reset_password,
+    sign_in_to_api,
+)
 from tests.conftest import PASSWORD, Person, browser_of, client_of, delete_account, sign_in
 from tests.slices import needs
 from tests.smtp import receiving
@@ -28,19 +35,6 @@ TOKEN = "/api/v1/auth/token"
 ME = "/api/v1/users/me"
 EVENTS = f"{ME}/security-events"
 SESSIONS = "/api/v1/auth/sessions"
-
-
-async def events(app: FastAPI) -> Sequence[SecurityEvent]:
-    async with app.state.resources.database.reading() as session:
-        found: Sequence[SecurityEvent] = (
-            await session.scalars(select(SecurityEvent).order_by(SecurityEvent.id))
-        ).all()
-    return found
-
-
-async def facts(app: FastAPI) -> list[tuple[str, str, int | None, int | None]]:
-    """Return the kind, the outcome, the subject and the actor of each event."""
-    return [(each.kind, each.outcome, each.subject_id, each.actor_id) for each in await events(app)]
 
 
 async def fail_to_sign_in(
@@ -53,8 +47,8 @@ async def fail_to_sign_in(
 async def test_sign_in_is_recorded_with_its_session_and_device(app: FastAPI, ann: Person) -> None:
     async with client_of(app, address="192.0.2.7") as client:
         client.headers["User-Agent"] = "Lynx/1"
-        await sign_in_api(client, ann)
-    (event,) = await events(app)
+        await sign_in_to_api(client, ann)
+    (event,) = await recorded_events(app)
     assert (event.kind, event.outcome) == ("sign_in", "success")
     assert (event.subject_id, event.actor_id, event.email_hash) == (ann.id, ann.id, None)
     assert (event.address, event.user_agent) == ("192.0.2.7", "Lynx/1")
@@ -66,7 +60,7 @@ async def test_failed_sign_in_is_recorded_for_its_account(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
     assert (await fail_to_sign_in(client, ann.email.upper())).status_code == 400
-    (event,) = await events(app)
+    (event,) = await recorded_events(app)
     assert (event.kind, event.outcome, event.subject_id) == ("sign_in", "failure", ann.id)
     assert (event.actor_id, event.session_id, event.email_hash) == (None, None, None)
 
@@ -76,7 +70,7 @@ async def test_failed_sign_in_with_an_unknown_address_is_recorded_by_its_keyed_h
 ) -> None:
     for email in ("eve@example.com", "Eve@Example.com", "eva@example.com", "\x00", "x" * 400):
         assert (await fail_to_sign_in(client, email)).status_code == 400
-    first, again, other, *_ = found = await events(app)
+    first, again, other, *_ = found = await recorded_events(app)
     assert first.email_hash == again.email_hash != other.email_hash
     for event in found:
         assert len(event.email_hash or "") == 64
@@ -90,7 +84,7 @@ async def test_sign_in_in_the_browser_of_another_user_is_recorded_for_the_new_on
 ) -> None:
     await sign_in(browser, bob)
     await sign_in(browser, ann)
-    assert await facts(app) == [
+    assert await event_facts(app) == [
         ("sign_in", "success", bob.id, bob.id),
         ("session_ended", "success", bob.id, bob.id),
         ("sign_in", "success", ann.id, ann.id),
@@ -103,28 +97,28 @@ async def test_refused_scope_is_no_event(
     form = {"grant_type": "password", "username": ann.email, "password": PASSWORD}
     response = await client.post(TOKEN, data=form | {"scope": "everything"})
     assert response.json()["error"] == "invalid_scope"
-    assert await events(app) == []
+    assert await recorded_events(app) == []
 
 
 async def test_reuse_of_a_refresh_token_is_recorded_with_the_end_of_its_session(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    first = await sign_in_api(client, ann)
+    first = await sign_in_to_api(client, ann)
     await refresh(client, first["refresh_token"])
-    await age(app, 11)
+    await backdate_refresh_tokens(app, 11)
     assert (await refresh(client, first["refresh_token"])).status_code == 400
-    assert (await facts(app))[1:] == [
+    assert (await event_facts(app))[1:] == [
         ("refresh_token_reused", "failure", ann.id, None),
         ("session_ended", "success", ann.id, None),
     ]
-    assert len({event.session_id for event in await events(app)}) == 1
+    assert len({event.session_id for event in await recorded_events(app)}) == 1
 
 
 async def test_end_of_a_session_is_recorded_once(app: FastAPI, ann: Person) -> None:
     (session,) = (await ann.client.get(SESSIONS)).json()
     for _ in range(2):
         await ann.client.post("/api/v1/auth/revoke", data={"token": ann.token})
-    (event,) = await events(app)
+    (event,) = await recorded_events(app)
     assert (event.kind, event.actor_id) == ("session_ended", ann.id)
     assert event.session_id == UUID(session["id"])
 
@@ -135,22 +129,22 @@ async def test_session_that_is_ended_by_an_administrator_is_recorded_for_its_use
 ) -> None:
     (session,) = (await ann.client.get(SESSIONS)).json()
     await admin.delete(f"/admin/auth-session/delete?pks={session['id']}")
-    assert (await facts(app))[1:] == [("session_ended", "success", ann.id, root.id)]
-    assert (await events(app))[1].session_id == UUID(session["id"])
+    assert (await event_facts(app))[1:] == [("session_ended", "success", ann.id, root.id)]
+    assert (await recorded_events(app))[1].session_id == UUID(session["id"])
 
 
 async def test_changes_of_the_own_account_are_recorded(
     app: FastAPI, client: httpx.AsyncClient, ann: Person, outbox: Outbox
 ) -> None:
     await verify_address(app, ann)
-    body = {"current_password": "wrong", "new_password": NEW}
+    body = {"current_password": "wrong", "new_password": NEW_PASSWORD}
     await ann.client.post(f"{ME}/password", json=body)
     await ann.client.post(f"{ME}/password", json=body | {"current_password": PASSWORD})
-    await post(client, "password-reset", email=ann.email)
+    await post_to_auth(client, "password-reset", email=ann.email)
     token = await outbox.token(ann.email, "reset")
-    await post(client, "password-reset/confirm", token=token, password=PASSWORD)
-    await sign_in_api(client, ann)
-    assert await facts(app) == [
+    await reset_password(client, token, PASSWORD)
+    await sign_in_to_api(client, ann)
+    assert await event_facts(app) == [
         ("password_check", "failure", ann.id, ann.id),
         ("password_changed", "success", ann.id, ann.id),
         ("session_ended", "success", ann.id, ann.id),
@@ -165,9 +159,9 @@ async def test_change_of_the_address_and_its_undo_are_recorded(
     await verify_address(app, ann)
     await change_email(ann, "new@example.com")
     token = await outbox.token("new@example.com", "verify")
-    await post(client, "verify-email", token=token, current_password=PASSWORD)
-    await post(client, "undo-email", token=await outbox.token(ann.email, "undo"))
-    assert [kind for kind, *_ in await facts(app)] == [
+    await post_to_auth(client, "verify-email", token=token, current_password=PASSWORD)
+    await post_to_auth(client, "undo-email", token=await outbox.token(ann.email, "undo"))
+    assert [kind for kind, *_ in await event_facts(app)] == [
         "email_change_requested",
         "email_changed",
         "session_ended",
@@ -182,8 +176,8 @@ async def test_new_account_and_its_confirmation_are_recorded(
     user_id = (await client.post("/api/v1/users", json=account)).json()["id"]
     assert (await client.post("/api/v1/users", json=account)).status_code == 409
     token = await outbox.token("eve@example.com", "verify")
-    await post(client, "verify-email", token=token, current_password=PASSWORD)
-    assert await facts(app) == [
+    await post_to_auth(client, "verify-email", token=token, current_password=PASSWORD)
+    assert await event_facts(app) == [
         ("user_created", "success", user_id, user_id),
         ("email_confirmed", "success", user_id, user_id),
     ]
@@ -199,17 +193,17 @@ async def test_changes_by_an_administrator_are_recorded_with_the_actor(
     assert (await root.client.delete(url)).status_code == 204
     kinds = ["user_changed", "session_ended", "role_changed", "user_deactivated"]
     kinds += ["user_activated", "user_deleted"]
-    assert await facts(app) == [(kind, "success", ann.id, root.id) for kind in kinds]
+    assert await event_facts(app) == [(kind, "success", ann.id, root.id) for kind in kinds]
 
 
 @needs("admin.py")
 async def test_change_that_is_rolled_back_is_not_recorded(
     app: FastAPI, root: Person, ann: Person, admin: httpx.AsyncClient
 ) -> None:
-    before = await facts(app)
+    before = await event_facts(app)
     refused = await admin.delete(f"/admin/user/delete?pks={ann.id},{root.id}")
     assert refused.status_code == 409
-    assert await facts(app) == before
+    assert await event_facts(app) == before
 
 
 async def test_event_that_cannot_be_written_rolls_back_the_change(
@@ -248,12 +242,12 @@ async def test_flood_of_failures_is_recorded_up_to_a_limit(
         async with client_of(app, address=f"192.0.2.{network}") as client:
             for n in range(20):
                 await fail_to_sign_in(client, f"{n}@example.com")
-    addresses = [event.address for event in await events(app)]
+    addresses = [event.address for event in await recorded_events(app)]
     assert [addresses.count(f"192.0.2.{network}") for network in range(5)] == [10, 10, 10, 0, 0]
     assert caplog.text.count("Too many failures (sign_in)") == 1
-    body = {"current_password": "wrong", "new_password": NEW}
+    body = {"current_password": "wrong", "new_password": NEW_PASSWORD}
     await ann.client.post(f"{ME}/password", json=body)
-    assert (await facts(app))[-1] == ("password_check", "failure", ann.id, ann.id)
+    assert (await event_facts(app))[-1] == ("password_check", "failure", ann.id, ann.id)
     assert len(addresses) == security_events.MAX_FAILURES
 
 
@@ -261,7 +255,7 @@ async def test_owner_lists_the_events_of_the_own_account_in_pages(
     client: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
     for person in (ann, bob, ann, ann):
-        await sign_in_api(client, person)
+        await sign_in_to_api(client, person)
     first = await ann.client.get(EVENTS, params={"limit": 2, "with_total": True})
     assert first.headers["Link"].endswith('rel="next"')
     page = first.json()
@@ -280,10 +274,10 @@ async def test_owner_lists_the_events_of_the_own_account_in_pages(
 async def test_list_of_events_takes_the_scope_account(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    token = (await sign_in_api(client, ann, scope="account"))["access_token"]
+    token = (await sign_in_to_api(client, ann, scope="account"))["access_token"]
     async with client_of(app, token) as allowed:
         assert (await allowed.get(EVENTS)).status_code == 200
-    token = (await sign_in_api(client, ann, scope="items:read"))["access_token"]
+    token = (await sign_in_to_api(client, ann, scope="items:read"))["access_token"]
     async with client_of(app, token) as narrow:
         assert (await narrow.get(EVENTS)).status_code == 403
     assert (await client.get(EVENTS)).status_code == 401
@@ -303,9 +297,9 @@ async def test_owner_does_not_see_where_an_administrator_is(
 async def test_events_of_a_deleted_account_stay_and_are_not_shown_to_a_later_one(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    await sign_in_api(client, ann)
+    await sign_in_to_api(client, ann)
     assert (await delete_account(ann)).status_code == 204
-    before = await facts(app)
+    before = await event_facts(app)
     assert before[-1] == ("user_deleted", "success", ann.id, ann.id)
     account = {"email": "eve@example.com", "password": PASSWORD}
     eve = (await client.post("/api/v1/users", json=account)).json()["id"]
@@ -317,7 +311,7 @@ async def test_events_of_a_deleted_account_stay_and_are_not_shown_to_a_later_one
         page = (await eves.get(EVENTS, params={"with_total": True})).json()
     assert [event["kind"] for event in page["results"]] == ["sign_in", "user_created"]
     assert page["total"] == 2
-    assert len(await events(app)) == len(before) + 2
+    assert len(await recorded_events(app)) == len(before) + 2
 
 
 @needs("pages.py")
@@ -358,7 +352,7 @@ async def test_events_older_than_the_setting_are_deleted(app: FastAPI, ann: Pers
             created_at = utc_now() - timedelta(days=age_in_days)
             session.add(SecurityEvent(kind="sign_in", outcome="success", created_at=created_at))
     assert await app.state.resources.accounts.auth.clean_up() == 1
-    (event,) = await events(app)
+    (event,) = await recorded_events(app)
     assert event.created_at > utc_now() - timedelta(days=days)
 
 
@@ -373,7 +367,7 @@ async def test_log_of_jobs_holds_no_address_and_no_token(
         refusal = f"<{ann.email}>: this recipient"
         inbox.responses = [f"550 {refusal} is unknown", f"450 {refusal} is busy"]
         for _ in range(3):
-            assert await post(client, "password-reset", email=ann.email) == 202
+            assert await post_to_auth(client, "password-reset", email=ann.email) == 202
             await app.state.resources.jobs.drain()
         (message,) = inbox.messages
     text = message.get_body(("plain",))

@@ -2,17 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
 
-import asyncpg
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import event
 
 from app.accounts import session_cache
 from app.accounts.session_cache import SessionCache, SessionLease
+from tests.accounts.session_cache import counted_session_look_ups, until_cache_is_held
 from tests.conftest import (
     Person,
     browser_of,
@@ -23,9 +19,10 @@ from tests.conftest import (
     running,
     sign_in,
 )
+from tests.databases import run_sql
 from tests.isolation import DEADLINE_SECONDS
 from tests.slices import needs
-from tests.waiting import eventually_async
+from tests.waiting import eventually_true
 
 ME = "/api/v1/users/me"
 pytestmark = only("postgresql")
@@ -40,47 +37,13 @@ ENDS = {
 }
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async def holds() -> bool:
-        return condition()
-
-    await eventually_async(holds)
-
-
-async def until_held(app: FastAPI) -> SessionCache:
-    cache: SessionCache = app.state.resources.session_cache
-    await until(lambda: cache.is_held)
-    return cache
-
-
-async def run_sql(database_url: str, *statements: str) -> None:
-    connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
-    for statement in statements:
-        await connection.execute(statement)
-    await connection.close()
-
-
-@asynccontextmanager
-async def counted_look_ups(app: FastAPI) -> AsyncIterator[list[str]]:
-    seen = list[str]()
-
-    def see(*arguments: Any) -> None:
-        if "auth_sessions" in arguments[2] and "pg_notify" not in arguments[2]:
-            seen.append(arguments[2])
-
-    engine = app.state.resources.database.reader.sync_engine
-    event.listen(engine, "before_cursor_execute", see)
-    yield seen
-    event.remove(engine, "before_cursor_execute", see)
-
-
 async def status_of(person: Person) -> int:
     return (await person.client.get(ME)).status_code
 
 
 async def test_known_token_costs_no_query(app: FastAPI, ann: Person) -> None:
-    await until_held(app)
-    async with counted_look_ups(app) as look_ups:
+    await until_cache_is_held(app)
+    async with counted_session_look_ups(app) as look_ups:
         for _ in range(3):
             assert await status_of(ann) == 200
     assert len(look_ups) == 1
@@ -88,14 +51,14 @@ async def test_known_token_costs_no_query(app: FastAPI, ann: Person) -> None:
 
 @needs("pages.py")
 async def test_known_cookie_costs_no_query(app: FastAPI, ann: Person) -> None:
-    await until_held(app)
+    await until_cache_is_held(app)
     async with browser_of(app) as browser:
         await sign_in(browser, ann)
         cache: SessionCache = app.state.resources.session_cache
         async with asyncio.timeout(DEADLINE_SECONDS):
             while not cache._entries:  # the sign-in may have renewed the hash, which is heard later
                 await browser.get("/items")
-        async with counted_look_ups(app) as look_ups:
+        async with counted_session_look_ups(app) as look_ups:
             for _ in range(3):
                 assert (await browser.get("/items")).status_code == 200
     assert look_ups == []
@@ -105,7 +68,7 @@ async def test_known_cookie_costs_no_query(app: FastAPI, ann: Person) -> None:
 async def test_end_by_another_program_is_heard(
     app: FastAPI, database_url: str, ann: Person, end: str
 ) -> None:
-    await until_held(app)
+    await until_cache_is_held(app)
     assert await status_of(ann) == 200
     await run_sql(database_url, ENDS[end])
     async with asyncio.timeout(DEADLINE_SECONDS):
@@ -114,7 +77,7 @@ async def test_end_by_another_program_is_heard(
 
 
 async def test_new_role_is_heard(app: FastAPI, database_url: str, root: Person) -> None:
-    await until_held(app)
+    await until_cache_is_held(app)
     assert (await root.client.get("/api/v1/users")).status_code == 200
     await run_sql(database_url, "UPDATE users SET is_superuser = false")
     async with asyncio.timeout(DEADLINE_SECONDS):
@@ -124,7 +87,7 @@ async def test_new_role_is_heard(app: FastAPI, database_url: str, root: Person) 
 
 @needs("pages.py")
 async def test_new_picture_is_heard(app: FastAPI, database_url: str, ann: Person) -> None:
-    await until_held(app)
+    await until_cache_is_held(app)
     async with browser_of(app) as browser:
         await sign_in(browser, ann)
         assert "portrait" not in (await browser.get("/account/delete")).text
@@ -140,7 +103,7 @@ async def test_address_that_is_not_confirmed_any_more_is_heard(
     async with running(make_settings(database_url, require_verified_email=True)) as app:
         ann = await make_person(app, password_hash, "ann")
         await run_sql(database_url, "UPDATE users SET email_verified_at = now()")
-        await until_held(app)
+        await until_cache_is_held(app)
         async with ann.client:
             assert await status_of(ann) == 200
             await run_sql(database_url, "UPDATE users SET email_verified_at = NULL")
@@ -150,7 +113,7 @@ async def test_address_that_is_not_confirmed_any_more_is_heard(
 
 
 async def test_process_that_ends_a_session_refuses_it_at_once(app: FastAPI, ann: Person) -> None:
-    await until_held(app)
+    await until_cache_is_held(app)
     assert await status_of(ann) == 200
     await ann.client.post("/api/v1/auth/revoke", data={"token": ann.token})
     assert await status_of(ann) == 401
@@ -159,7 +122,7 @@ async def test_process_that_ends_a_session_refuses_it_at_once(app: FastAPI, ann:
 async def test_process_that_demotes_a_user_ends_their_session_at_once(
     app: FastAPI, root: Person, bob: Person
 ) -> None:
-    await until_held(app)
+    await until_cache_is_held(app)
     url = f"/api/v1/users/{root.id}"
     await root.client.patch(f"/api/v1/users/{bob.id}", json={"is_superuser": True})
     assert (await root.client.patch(url, json={"is_superuser": False})).status_code == 200
@@ -169,7 +132,7 @@ async def test_process_that_demotes_a_user_ends_their_session_at_once(
 async def test_end_between_the_look_up_and_its_answer_is_not_missed(
     app: FastAPI, ann: Person
 ) -> None:
-    cache = await until_held(app)
+    cache = await until_cache_is_held(app)
     change_count = cache.change_count
     assert await status_of(ann) == 200
     entry = next(iter(cache._entries.values()))
@@ -181,14 +144,14 @@ async def test_end_between_the_look_up_and_its_answer_is_not_missed(
 async def test_cut_listener_serves_nothing_from_memory(
     app: FastAPI, database_url: str, ann: Person
 ) -> None:
-    cache = await until_held(app)
+    cache = await until_cache_is_held(app)
     assert await status_of(ann) == 200
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
     await run_sql(database_url, f"{cut} AND datname = current_database()")
-    await until(lambda: not cache.is_held)
+    await eventually_true(lambda: not cache.is_held)
     await run_sql(database_url, ENDS["sign-out"])
     assert await status_of(ann) == 401
-    await until_held(app)
+    await until_cache_is_held(app)
     assert await status_of(ann) == 401
 
 
@@ -199,8 +162,8 @@ async def test_heartbeat_that_is_not_heard_ends_the_lease(
     monkeypatch.setattr(session_cache, "LEASE_SECONDS", 0.2)
     monkeypatch.setattr(app.state.resources.session_lease, "_name", "not heard")
     cache: SessionCache = app.state.resources.session_cache
-    await until(lambda: not cache.is_held)
-    async with counted_look_ups(app) as look_ups:
+    await eventually_true(lambda: not cache.is_held)
+    async with counted_session_look_ups(app) as look_ups:
         for _ in range(3):
             assert await status_of(ann) == 200
     assert len(look_ups) == 3
@@ -218,14 +181,14 @@ async def test_schema_without_triggers_grants_no_lease(own_database_url: str, lo
     await run_sql(own_database_url, lost)
     async with running(make_settings(own_database_url)) as app:
         lease: SessionLease = app.state.resources.session_lease
-        await until(lambda: lease._is_reported)
+        await eventually_true(lambda: lease._is_reported)
         assert not app.state.resources.session_cache.is_held
 
 
 async def test_lease_is_held_with_options_in_the_url(database_url: str) -> None:
     url = f"{database_url}?ssl=prefer&application_name=web"
     async with running(make_settings(url)) as app:
-        await until_held(app)
+        await until_cache_is_held(app)
 
 
 async def test_busy_pool_does_not_end_the_listener(
@@ -234,28 +197,28 @@ async def test_busy_pool_does_not_end_the_listener(
     monkeypatch.setattr(session_cache, "LEASE_SECONDS", 0.3)
     monkeypatch.setattr(session_cache, "HEARTBEAT_SECONDS", 0.1)
     async with running(make_settings(database_url, database_pool_size=1)) as app:
-        cache = await until_held(app)
+        cache = await until_cache_is_held(app)
         async with app.state.resources.database.reading() as session:
             await session.connection()
-            await until(lambda: not cache.is_held)
-        await until_held(app)
+            await eventually_true(lambda: not cache.is_held)
+        await until_cache_is_held(app)
 
 
 async def test_update_that_changes_nothing_is_not_told(
     app: FastAPI, database_url: str, ann: Person
 ) -> None:
-    cache = await until_held(app)
+    cache = await until_cache_is_held(app)
     assert await status_of(ann) == 200
     changes = cache.change_count
     later = "SELECT pg_notify('auth_sessions', 'user:0')"
     await run_sql(database_url, "UPDATE users SET is_active = is_active", later)
-    await until(lambda: cache.change_count != changes)
+    await eventually_true(lambda: cache.change_count != changes)
     assert cache._by_user
 
 
 @needs("pages.py")
 async def test_cookie_is_no_token_while_it_is_in_memory(app: FastAPI, ann: Person) -> None:
-    await until_held(app)
+    await until_cache_is_held(app)
     async with browser_of(app) as browser:
         await sign_in(browser, ann)
         cache: SessionCache = app.state.resources.session_cache
@@ -279,7 +242,7 @@ async def test_memory_is_bounded(
     app: FastAPI, monkeypatch: pytest.MonkeyPatch, ann: Person
 ) -> None:
     monkeypatch.setattr(session_cache, "MAX_ENTRIES", 3)
-    cache = await until_held(app)
+    cache = await until_cache_is_held(app)
     assert await status_of(ann) == 200
     principal = next(iter(cache._entries.values())).principal
     for n in range(10):
@@ -289,7 +252,7 @@ async def test_memory_is_bounded(
 
 
 async def test_entry_ends_with_its_token(app: FastAPI, ann: Person) -> None:
-    cache = await until_held(app)
+    cache = await until_cache_is_held(app)
     assert await status_of(ann) == 200
     principal = next(iter(cache._entries.values())).principal
     cache.put(cache.change_count, b"expired", principal, time.time() - 1)

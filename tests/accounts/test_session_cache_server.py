@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from statistics import median
 
 import httpx
-import psycopg
 import pytest
 
 from app.accounts.scopes import key_scopes
+from tests.accounts.session_cache import LOOK_UP_SECONDS
 from tests.conftest import PASSWORD, SERVER_SETTINGS, only
-from tests.databases import Databases
+from tests.databases import Databases, connect
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import serving, sign_up
 from tests.slices import needs
@@ -20,7 +20,6 @@ from tests.waiting import eventually
 
 ME = "/api/v1/users/me"
 USERS = "/api/v1/users"  # for superusers alone
-LOOK_UP_SECONDS = 1  # Whoever waits for longer was not answered from memory.
 CUT_LISTENERS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE query LIKE 'LISTEN%' AND datname = current_database()
@@ -79,10 +78,6 @@ def sign_in(client: httpx.Client, name: str) -> str:
     form = {"grant_type": "password", "username": f"{name}@example.com", "password": PASSWORD}
     token: str = client.post("/api/v1/auth/token", data=form).json()["access_token"]
     return token
-
-
-def connect(database_url: str) -> "psycopg.Connection[tuple[object, ...]]":
-    return psycopg.connect(database_url.replace("+asyncpg", ""))
 
 
 @contextmanager

@@ -8,9 +8,8 @@ import pytest
 from app.project.history import delete_migrations
 from app.project.mentions import dead_paths
 from app.project.parts import features, features_of_resources, parts, patterns_of, removed_with
-from tests.accounts.test_session_cache_server import connect
 from tests.conftest import only
-from tests.databases import ROOT, alembic
+from tests.databases import ROOT, alembic, connect
 from tests.project.conftest import Command, commit, git, run
 from tests.slices import needs
 

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from app.core.errors import Forbidden, TooManyRequests, Unavailable
 from tests.conftest import PASSWORD
-from tests.core.http.test_problems import assert_is_problem
+from tests.core.http.problems import assert_is_problem
 from tests.slices import needs
 
 ERRORS = {

@@ -16,7 +16,7 @@ from app.accounts import session_cache
 from app.accounts.session_cache import CHANNEL, SessionCache
 from app.core.config import Settings
 from app.core.database.unit_of_work import Database
-from tests.accounts.test_session_cache import counted_look_ups
+from tests.accounts.session_cache import counted_session_look_ups
 from tests.conftest import SERVER_SETTINGS, make_person, make_settings, only, running
 from tests.databases import Databases
 from tests.isolation import DEADLINE_SECONDS
@@ -165,7 +165,7 @@ async def test_lease_behind_pgbouncer_is_never_held(
         asyncio.timeout(DEADLINE_SECONDS),
     ):
         ann = await make_person(app, password_hash, "ann")
-        async with ann.client, counted_look_ups(app) as look_ups:
+        async with ann.client, counted_session_look_ups(app) as look_ups:
             for _ in range(BEATS):
                 await beats.get()
                 assert (await ann.client.get(ME)).status_code == 200

@@ -13,7 +13,7 @@ from app.core.config import get_settings
 from app.core.database.errors import one_line
 from app.core.database.unit_of_work import Database
 from app.core.errors import DatabaseUnavailable
-from tests.accounts.test_session_cache import until_held
+from tests.accounts.session_cache import until_cache_is_held
 from tests.conftest import client_of, make_settings, running
 from tests.databases import alembic_process
 from tests.tls_postgres import INITDB, TlsServer, serving_tls
@@ -106,7 +106,7 @@ async def test_application_verifies_every_connection(
     await asyncio.to_thread(alembic_process, url, "upgrade", "head")
     async with running(make_settings(url)) as app, client_of(app) as client:
         assert (await client.get("/health/ready")).status_code == 200
-        await until_held(app)
+        await until_cache_is_held(app)
 
 
 @pytest.mark.usefixtures("empty_working_directory")

@@ -21,6 +21,7 @@ from app.core.http.idempotency_records import (
 from app.core.http.routing import ApiRouter
 from app.core.security.principal import Principal
 from tests.conftest import Person, client_of, counted_statements, only
+from tests.core.http.idempotency import INVALID_KEYS, comparable
 
 
 @pytest.mark.parametrize(
@@ -39,27 +40,6 @@ from tests.conftest import Person, client_of, counted_statements, only
 )
 def test_key_is_accepted_bare_or_quoted(field: str, key: str) -> None:
     assert parse_key(field) == key
-
-
-INVALID_KEYS = [
-    "",
-    '""',
-    '"',
-    '"x',
-    'x y',
-    "x" * 256,
-    "x" * 10_240,
-    f'"{"x" * 256}"',
-    r'"a\b"',
-    '"a"b"',
-    '"x";q=1',
-    '"x", "x"',
-    "é",
-    '"é"',
-    "\x7f",
-    "x\n",
-    "\x00",
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("field", INVALID_KEYS)
@@ -99,12 +79,6 @@ class Things:
 @pytest.fixture
 def things(app: FastAPI, ann: Person) -> Things:
     return Things(app, ann)
-
-
-def comparable(response: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
-    own = ("x-request-id", "idempotency-replayed")
-    headers = [each for each in response.headers.multi_items() if each[0] not in own]
-    return response.status_code, response.content, sorted(headers)
 
 
 @pytest.mark.parametrize(

@@ -13,25 +13,12 @@ from starlette.responses import StreamingResponse
 
 from app.core.config import Settings
 from app.core.errors import TooManyRequests
-from app.core.http.problem_kinds import KINDS
 from app.core.http.problems import drop_tracebacks
 from app.core.observability.logging import AppHandler, ConsoleFormatter, JsonFormatter
 from app.resources import Resources
 from tests.conftest import Person, client_of, make_settings, running
+from tests.core.http.problems import assert_is_problem
 from tests.slices import needs
-
-
-def assert_is_problem(response: httpx.Response, status: int) -> dict[str, Any]:
-    assert response.status_code == status
-    assert response.headers["Content-Type"] == "application/problem+json"
-    problem: dict[str, Any] = response.json()
-    assert set(problem) >= {"type", "title", "status", "detail", "instance", "request_id"}
-    assert problem["status"] == status
-    kind = KINDS[problem["type"].removeprefix("/problems/")]
-    assert (problem["title"], problem["status"]) == (kind.title, kind.status)
-    assert problem["instance"] == response.request.url.path
-    assert problem["request_id"] == response.headers["X-Request-ID"]
-    return problem
 
 
 async def test_unknown_path_returns_404(client: httpx.AsyncClient) -> None:

@@ -16,7 +16,7 @@ from app.core.jobs.queue import Call, JobQueue, QueuedJob
 from app.core.jobs.runner import JobRunner
 from app.resources import Resources
 from tests.conftest import counted_statements
-from tests.core.jobs.test_runner import queued, runner_of
+from tests.core.jobs.steps import queued_jobs, runner_of
 from tests.isolation import DEADLINE_SECONDS
 from tests.waiting import run_pending_tasks
 
@@ -165,5 +165,5 @@ async def test_only_jobs_of_the_lane_that_never_ran_are_hastened(app: FastAPI) -
             session.add(QueuedJob(**values | state, arguments=[number]))
     async with database.transaction() as session:
         assert await JobQueue(session).hasten("a") == [[0]]
-    jobs = await queued(app.state.resources)
+    jobs = await queued_jobs(app.state.resources)
     assert [job.run_at < later for job in jobs] == [True, False, False, False]

@@ -1,12 +1,12 @@
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
 from app.core.context import request_id_var
@@ -14,9 +14,10 @@ from app.core.database.models import utc_now
 from app.core.errors import NotFound, Unavailable
 from app.core.jobs import runner as runners
 from app.core.jobs.queue import Call, JobQueue, JobRepository, QueuedJob
-from app.core.jobs.runner import Job, JobRunner, retry_delay
+from app.core.jobs.runner import Job, retry_delay
 from app.resources import Resources
 from tests.conftest import make_settings, running
+from tests.core.jobs.steps import queued_jobs, runner_of
 from tests.greeter import add_greeter
 from tests.greeter.jobs import greet
 from tests.smtp import Inbox, receiving
@@ -35,20 +36,9 @@ async def inbox() -> AsyncIterator[Inbox]:
         yield inbox
 
 
-def runner_of(resources: Resources, *jobs: Job) -> JobRunner:
-    runner = JobRunner(jobs, resources.database, resources.broadcast)
-    runner.resources = resources
-    return runner
-
-
 async def enqueue(resources: Resources, job: Job, *arguments: int | str, **options: Any) -> None:
     async with resources.database.transaction() as session:
         await JobQueue(session).enqueue(job.__name__, *arguments, **options)
-
-
-async def queued(resources: Resources) -> Sequence[QueuedJob]:
-    async with resources.database.reading() as session:
-        return (await session.scalars(select(QueuedJob).order_by(QueuedJob.id))).all()
 
 
 async def change_all(resources: Resources, **values: Any) -> None:
@@ -79,7 +69,7 @@ async def test_job_runs_after_the_commit_and_not_before(resources: Resources, ca
         assert calls == []
     await runner.drain()
     assert calls == [7]
-    assert await queued(resources) == []
+    assert await queued_jobs(resources) == []
 
 
 async def test_job_of_a_rolled_back_transaction_never_runs(
@@ -105,7 +95,7 @@ async def test_started_runner_is_notified_of_a_commit(resources: Resources) -> N
     await enqueue(resources, signal)
     await ran.wait()
     await runner.close()
-    assert await queued(resources) == []
+    assert await queued_jobs(resources) == []
 
 
 async def test_started_runner_finds_a_job_of_a_dead_process(
@@ -151,14 +141,14 @@ async def test_job_is_retried_after_a_transient_error(
     runner = runner_of(resources, fail)
     await enqueue(resources, fail)
     await runner.drain()
-    (job,) = await queued(resources)
+    (job,) = await queued_jobs(resources)
     assert (job.attempts, job.has_failed) == (1, False)
     assert job.error == "Unavailable: The mail server is away."
     assert job.run_at > utc_now()
     for _ in range(2):
         await change_all(resources, run_at=utc_now())
         await runner.drain()
-    assert await queued(resources) == []
+    assert await queued_jobs(resources) == []
     assert [each for each in caplog.messages if "attempt" in each] == [
         f"Job fail ({job.id}) failed, attempt 1: Unavailable: The mail server is away.",
         f"Job fail ({job.id}) failed, attempt 2: OSError: No route",
@@ -179,11 +169,11 @@ async def test_job_that_fails_for_a_day_is_not_retried(resources: Resources) -> 
     await change_all(resources, created_at=utc_now() - runners.GIVE_UP_AFTER)
     runner = runner_of(resources, fail)
     await runner.drain()
-    (job,) = await queued(resources)
+    (job,) = await queued_jobs(resources)
     assert job.has_failed
     await change_all(resources, run_at=utc_now())
     await runner.drain()
-    assert [each.attempts for each in await queued(resources)] == [1]
+    assert [each.attempts for each in await queued_jobs(resources)] == [1]
 
 
 async def test_job_with_a_bug_fails_at_once_and_holds_up_no_other(
@@ -197,7 +187,7 @@ async def test_job_with_a_bug_fails_at_once_and_holds_up_no_other(
     await enqueue(resources, calls.note, 7)
     await runner_of(resources, fail, calls.note).drain()
     assert calls == [7]
-    failed = await queued(resources)
+    failed = await queued_jobs(resources)
     assert {(each.has_failed, each.error) for each in failed} == {(True, "ValueError: a bug")}
     assert f"Job fail ({failed[0].id}) failed" in caplog.messages
 
@@ -212,11 +202,11 @@ async def test_failed_job_runs_when_it_is_retried(resources: Resources) -> None:
     runner = runner_of(resources, fail)
     await enqueue(resources, fail)
     await runner.drain()
-    (job,) = await queued(resources)
+    (job,) = await queued_jobs(resources)
     async with resources.database.transaction() as session:
         await JobRepository(session).retry(job.id)
     await runner.drain()
-    assert await queued(resources) == []
+    assert await queued_jobs(resources) == []
     with pytest.raises(NotFound):
         async with resources.database.transaction() as session:
             await JobRepository(session).retry(job.id)
@@ -229,7 +219,7 @@ async def test_unknown_job_is_left_for_a_runner_that_knows_it(
 
     await enqueue(resources, calls.note, 7)
     await runner_of(resources, other).drain()
-    (job,) = await queued(resources)
+    (job,) = await queued_jobs(resources)
     assert (job.attempts, job.has_failed) == (0, False)
     await runner_of(resources, calls.note).drain()
     assert calls == [7]
@@ -291,7 +281,7 @@ async def test_interrupted_job_runs_again(
     await enqueue(resources, work)
     await started.wait()
     await runner.close()
-    (job,) = await queued(resources)
+    (job,) = await queued_jobs(resources)
     assert job.run_at <= utc_now()
     assert f"Job work ({job.id}) was interrupted and will run again" in caplog.messages
 
@@ -311,7 +301,7 @@ async def test_job_of_a_dead_runner_runs_when_its_lease_has_ended(
     await enqueue(resources, calls.note, 8)
     async with resources.database.transaction() as session:  # The runner was slow, not dead.
         await JobRepository(session).finish(dead)
-    assert len(await queued(resources)) == 1
+    assert len(await queued_jobs(resources)) == 1
 
 
 async def test_expired_lease_does_not_end_a_newer_one(resources: Resources, calls: Calls) -> None:
@@ -322,7 +312,7 @@ async def test_expired_lease_does_not_end_a_newer_one(resources: Resources, call
         (second,) = await JobRepository(session).lease_due(["note"], 1, runners.LEASE)
     async with resources.database.transaction() as session:
         await JobRepository(session).fail(slow, "too late")
-    (job,) = await queued(resources)
+    (job,) = await queued_jobs(resources)
     assert (job.has_failed, job.attempts) == (False, second.attempts)
 
 
@@ -415,7 +405,7 @@ async def test_jobs_of_a_lane_run_one_after_another_and_hold_up_no_other(
     released.set()
     await draining
     assert started == [*started[:2], *range(1, 30)]
-    assert await queued(resources) == []
+    assert await queued_jobs(resources) == []
 
 
 async def test_jobs_of_a_lane_run_once_with_two_runners(resources: Resources, calls: Calls) -> None:

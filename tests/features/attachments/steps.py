@@ -9,9 +9,6 @@ from PIL import Image
 
 from app.resources import Resources
 from tests.conftest import Person
-from tests.features.items.test_crud import make as make_item
-
-__all__ = ["TEXT", "attach", "make_item", "path_of", "png", "resources_of", "stored_keys", "upload"]
 
 TEXT = b"Brass, with a green shade.\n"
 

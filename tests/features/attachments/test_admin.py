@@ -2,7 +2,8 @@ import httpx
 from fastapi import FastAPI
 
 from tests.conftest import Person
-from tests.features.attachments.steps import TEXT, attach, make_item
+from tests.features.attachments.steps import TEXT, attach
+from tests.features.items.steps import make_item
 
 
 async def test_admin_lists_attachments_with_links(

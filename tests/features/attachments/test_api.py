@@ -13,13 +13,13 @@ from tests.conftest import Person
 from tests.features.attachments.steps import (
     TEXT,
     attach,
-    make_item,
     path_of,
     png,
     resources_of,
     stored_keys,
     upload,
 )
+from tests.features.items.steps import make_item
 
 
 async def test_attachment_is_uploaded_listed_downloaded_and_deleted(

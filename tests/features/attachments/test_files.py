@@ -12,7 +12,8 @@ from app.features.attachments.jobs import (
     delete_orphaned_attachment_files,
 )
 from tests.conftest import Person, delete_account
-from tests.features.attachments.steps import attach, make_item, png, resources_of, stored_keys
+from tests.features.attachments.steps import attach, png, resources_of, stored_keys
+from tests.features.items.steps import make_item
 
 
 async def test_files_of_a_deleted_item_or_account_are_deleted_after_a_day(

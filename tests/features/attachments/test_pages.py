@@ -8,8 +8,9 @@ from fastapi import FastAPI
 
 from app.core.storage import images
 from tests.conftest import Person, browser_of, sign_in
-from tests.features.attachments.steps import TEXT, attach, make_item, png, resources_of
-from tests.features.items.test_pages import link
+from tests.features.attachments.steps import TEXT, attach, png, resources_of
+from tests.features.items.steps import make_item
+from tests.pages import href_of
 
 
 @pytest.fixture
@@ -23,18 +24,18 @@ async def test_file_is_uploaded_downloaded_and_deleted(
     browser: httpx.AsyncClient, item: dict[str, Any]
 ) -> None:
     edit = await browser.get(f"/items/{item['id']}/edit")
-    path = link(edit, "Attachments")
+    path = href_of(edit, "Attachments")
     assert "This item has no attachments." in (await browser.get(path)).text
     uploaded = await browser.post(path, files={"file": ("<lamp>.txt", TEXT)})
     assert uploaded.status_code == 303, uploaded.text
     page = await browser.get(uploaded.headers["Location"])
     assert "“&lt;lamp&gt;.txt” uploaded." in page.text
-    download = await browser.get(link(page, "<bdi>&lt;lamp&gt;.txt</bdi>"))
+    download = await browser.get(href_of(page, "<bdi>&lt;lamp&gt;.txt</bdi>"))
     assert download.content == TEXT
     assert download.headers.get_list("Content-Security-Policy") == [
         "default-src 'none'; frame-ancestors 'none'; sandbox"
     ]
-    delete = link(page, "Delete…")
+    delete = href_of(page, "Delete…")
     assert '<button class="danger">Delete</button>' in (await browser.get(delete)).text
     deleted = await browser.post(delete)
     page = await browser.get(deleted.headers["Location"])

@@ -4,10 +4,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.accounts.test_api_keys import make_key
+from tests.accounts.steps import make_api_key
 from tests.conftest import Person, client_of, make_settings, running, sign_in
 from tests.features.graphql.steps import GRAPHQL, run
-from tests.features.orders.steps import make_item, make_order
+from tests.features.items.steps import make_item
+from tests.features.orders.steps import make_order
 from tests.slices import needs
 
 BOTH = "{ items { totalCount } orders { totalCount } }"
@@ -40,7 +41,7 @@ async def test_cookie_of_the_pages_is_not_accepted(browser: httpx.AsyncClient, a
 
 async def test_missing_scope_is_an_error_of_its_fields_only(app: FastAPI, ann: Person) -> None:
     await make_item(ann)
-    key = (await make_key(ann, scopes=["items:read"]))["key"]
+    key = (await make_api_key(ann, scopes=["items:read"]))["key"]
     async with client_of(app, key) as client:
         response = await client.post(GRAPHQL, json={"query": BOTH})
     assert response.status_code == 200
@@ -52,7 +53,7 @@ async def test_missing_scope_is_an_error_of_its_fields_only(app: FastAPI, ann: P
 
 async def test_item_of_a_line_takes_the_scope_of_items(app: FastAPI, ann: Person) -> None:
     await make_order(ann, (await make_item(ann, name="Lamp"), 1))
-    key = (await make_key(ann, scopes=["orders:read"]))["key"]
+    key = (await make_api_key(ann, scopes=["orders:read"]))["key"]
     query = "{ orders { edges { node { lines { itemName item { id } } } } } }"
     async with client_of(app, key) as client:
         body = (await client.post(GRAPHQL, json={"query": query})).json()
@@ -75,7 +76,7 @@ MUTATIONS = [
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
 async def test_mutation_takes_the_scope_to_write(app: FastAPI, ann: Person, mutation: str) -> None:
-    key = (await make_key(ann, scopes=["items:read", "orders:read"]))["key"]
+    key = (await make_api_key(ann, scopes=["items:read", "orders:read"]))["key"]
     async with client_of(app, key) as client:
         body = (await client.post(GRAPHQL, json={"query": f"mutation {{ {mutation} }}"})).json()
     assert body["data"] is None
@@ -87,7 +88,7 @@ async def test_mutation_takes_the_scope_to_write(app: FastAPI, ann: Person, muta
 
 @pytest.mark.parametrize("query", ["{ items { totalCount } }", "{ orders { totalCount } }"])
 async def test_query_takes_the_scope_to_read(app: FastAPI, ann: Person, query: str) -> None:
-    key = (await make_key(ann, scopes=["items:write", "orders:write"]))["key"]
+    key = (await make_api_key(ann, scopes=["items:write", "orders:write"]))["key"]
     async with client_of(app, key) as client:
         body = (await client.post(GRAPHQL, json={"query": query})).json()
     assert [error["extensions"]["code"] for error in body["errors"]] == ["missing-scope"]

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from app.core.errors import DatabaseUnavailable
 from tests.conftest import Person
 from tests.features.graphql.steps import GRAPHQL, post, run
-from tests.features.items.test_crud import make as make_item
+from tests.features.items.steps import make_item
 
 QUERY = "{ items { totalCount } }"
 GRAPHQL_JSON = "application/graphql-response+json"

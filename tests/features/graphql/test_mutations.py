@@ -8,7 +8,8 @@ from fastapi import FastAPI
 
 from tests.conftest import Person, counted_statements
 from tests.features.graphql.steps import GRAPHQL, codes_of, errors_of, post, run
-from tests.features.orders.steps import change_order, make_item, make_order, read_order
+from tests.features.items.steps import make_item
+from tests.features.orders.steps import change_order, make_order, read_order
 
 CREATE = "mutation($input: ItemCreate!) { createItem(input: $input) { id price version } }"
 UPDATE = """mutation($id: ID!, $input: ItemUpdate!, $version: Int) {

@@ -10,7 +10,8 @@ from app.features.graphql.router.types import OrderLine
 from app.features.orders.schemas import OrderLineRead
 from tests.conftest import Person, counted_statements
 from tests.features.graphql.steps import codes_of, errors_of, run
-from tests.features.orders.steps import make_item, make_order
+from tests.features.items.steps import make_item
+from tests.features.orders.steps import make_order
 
 LINES = """{ orders { edges { node {
   number total lines { quantity total unitPrice itemName item { id name price } }

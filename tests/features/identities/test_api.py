@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from app.accounts.models import NO_PASSWORD, User
 from app.features.identities.models import LinkedIdentity
 from tests.accounts.conftest import CONFIRM, Outbox, set_age
-from tests.accounts.test_security_events import facts
+from tests.accounts.steps import event_facts
 from tests.conftest import PASSWORD, Person
 from tests.features.identities.conftest import owners
 from tests.features.identities.provider import Provider
@@ -41,7 +41,7 @@ async def test_user_lists_and_unlinks_own_identities(
     assert (await ann.client.delete(path)).status_code == 204
     assert (await ann.client.delete(path)).status_code == 404
     assert await owners(app) == []
-    assert (await facts(app))[-1][:2] == ("identity_unlinked", "success")
+    assert (await event_facts(app))[-1][:2] == ("identity_unlinked", "success")
     assert ("ann@example.com", "identity_unlinked") in await outbox.to()
 
 

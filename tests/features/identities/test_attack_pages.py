@@ -20,7 +20,7 @@ from app.features.identities.dependencies import get_identity_service
 from app.features.identities.models import LinkedIdentity
 from app.features.identities.service import identities, openid
 from tests.accounts.conftest import Outbox
-from tests.accounts.test_security_events import facts
+from tests.accounts.steps import event_facts
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
 from tests.features.identities.conftest import (
     ANN,
@@ -303,7 +303,7 @@ async def test_link_that_is_confirmed_twice_is_made_once(
     browser.cookies["provider_link"] = cookie
     assert (await confirm_pending(browser)).status_code == 303
     assert len(await owners(app)) == 1
-    kinds = [kind for kind, *_ in await facts(app)]
+    kinds = [kind for kind, *_ in await event_facts(app)]
     assert kinds.count("identity_linked") == 1
 
 

@@ -13,7 +13,7 @@ from app.features.identities.schemas import Claims
 from app.features.identities.service import openid
 from app.features.identities.service.identities import IdentityService
 from tests.accounts.conftest import Authenticator, Outbox, set_age
-from tests.accounts.test_security_events import facts
+from tests.accounts.steps import event_facts
 from tests.conftest import PASSWORD, Person, browser_of, client_of, sign_in
 from tests.features.identities.conftest import (
     ANN,
@@ -45,7 +45,7 @@ async def test_new_person_gets_a_confirmed_account_without_a_password(
     user = await users.get_by_email("new@example.com")
     assert (user.full_name, user.is_verified) == ("New Person", True)
     assert user.password_hash == NO_PASSWORD
-    kinds = [kind for kind, *_ in await facts(app)]
+    kinds = [kind for kind, *_ in await event_facts(app)]
     assert kinds == ["user_created", "identity_linked", "sign_in"]
     async with browser_of(app) as elsewhere:
         await sign_in_with(elsewhere, provider, NEW | {"email": "changed@example.com"})
@@ -123,7 +123,7 @@ async def test_existing_account_is_linked_after_its_password_and_a_confirmation(
     done = await confirm_pending(browser)
     assert done.headers["Location"] == "/account/identities"
     assert await owners(app) == [("ann-there", "ann@example.com")]
-    assert (await facts(app))[-1][:2] == ("identity_linked", "success")
+    assert (await event_facts(app))[-1][:2] == ("identity_linked", "success")
     assert ("ann@example.com", "identity_linked") in await outbox.to()
     async with browser_of(app) as elsewhere:
         await sign_in_with(elsewhere, provider, ANN)
@@ -194,7 +194,7 @@ async def test_provider_confirms_in_place_of_the_password(
     done = await browser.get(visited.callback)
     assert done.headers["Location"] == "/account/api-keys/new"
     assert browser.cookies["auth_session"] != before
-    assert (await facts(app))[-1][0] == "identity_check"
+    assert (await event_facts(app))[-1][0] == "identity_check"
     assert (await browser.get("/account/second-factor/set-up")).status_code == 200
 
 

@@ -12,15 +12,15 @@ import pytest
 from fastapi import FastAPI
 
 from app.features.items.events import ItemEvent
-from tests.admin import alert, field_errors
+from tests.admin import alert, field_errors, listed_ids
 from tests.conftest import Person, counted_statements
-from tests.features.items.test_crud import make
+from tests.features.items.steps import make_item
 
 LAMP = {"name": "Lamp", "price": "19.99", "description": "Brass"}
 
 
-async def make_item(person: Person, **values: Any) -> dict[str, Any]:
-    return await make(person, **LAMP | {"is_offer": False} | values)
+async def make_regular_item(person: Person, **values: Any) -> dict[str, Any]:
+    return await make_item(person, **LAMP | {"is_offer": False} | values)
 
 
 def value(page: httpx.Response, name: str) -> str:
@@ -61,7 +61,7 @@ async def test_item_is_created_changed_and_deleted(
 
 
 async def test_stale_version_is_not_overwritten(admin: httpx.AsyncClient, ann: Person) -> None:
-    item = await make_item(ann)
+    item = await make_regular_item(ann)
     await ann.client.patch(f"/api/v1/items/{item['id']}", json={"price": "1"})
     page = await admin.post(f"/admin/item/edit/{item['id']}", data=LAMP | {"version": "1"})
     assert page.status_code == 422
@@ -73,7 +73,7 @@ async def test_stale_version_is_not_overwritten(admin: httpx.AsyncClient, ann: P
 async def test_changes_are_published_to_the_owner(
     app: FastAPI, admin: httpx.AsyncClient, ann: Person
 ) -> None:
-    item, published = await make_item(ann), list[str]()
+    item, published = await make_regular_item(ann), list[str]()
     with app.state.resources.broadcast.subscribed(ItemEvent.topic_of(ann.id), published.append):
         await admin.post(f"/admin/item/edit/{item['id']}", data=LAMP | {"version": "1"})
         await admin.delete(f"/admin/item/delete?pks={item['id']}")
@@ -98,7 +98,7 @@ async def test_changes_are_published_to_the_owner(
 async def test_invalid_field_is_refused_beside_it(
     admin: httpx.AsyncClient, root: Person, name: str, sent: str, words: str
 ) -> None:
-    item = await make_item(root)
+    item = await make_regular_item(root)
     for path in ("/admin/item/create", f"/admin/item/edit/{item['id']}"):
         page = await admin.post(path, data=LAMP | {name: sent, "version": "1"})
         assert page.status_code == 422
@@ -109,7 +109,7 @@ async def test_invalid_field_is_refused_beside_it(
 async def test_selected_items_are_deleted_all_or_none(
     admin: httpx.AsyncClient, root: Person
 ) -> None:
-    one, two = (await make_item(root))["id"], (await make_item(root))["id"]
+    one, two = (await make_regular_item(root))["id"], (await make_regular_item(root))["id"]
     gone = await admin.delete(f"/admin/item/delete?pks={one},{two},999")
     assert gone.status_code == 404
     assert len((await root.client.get("/api/v1/items")).json()["results"]) == 2
@@ -117,17 +117,12 @@ async def test_selected_items_are_deleted_all_or_none(
     assert (await root.client.get("/api/v1/items")).json()["results"] == []
 
 
-def ids(page: httpx.Response) -> list[int]:
-    assert page.status_code == 200
-    return [int(each) for each in re.findall(r'<input type="hidden" value="(\d+)">', page.text)]
-
-
 async def test_list_is_searched_filtered_and_sorted(
     admin: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
-    lamp = (await make_item(ann, name="Lämp 100%", price="20"))["id"]
-    desk = (await make_item(ann, name="Desk", price="5", is_offer=True))["id"]
-    chair = (await make_item(bob, name="Chair", price="9.99"))["id"]
+    lamp = (await make_regular_item(ann, name="Lämp 100%", price="20"))["id"]
+    desk = (await make_regular_item(ann, name="Desk", price="5", is_offer=True))["id"]
+    chair = (await make_regular_item(bob, name="Chair", price="9.99"))["id"]
     for query, expected in {
         "": [chair, desk, lamp],
         "search=LÄMP": [lamp],
@@ -155,7 +150,7 @@ async def test_list_is_searched_filtered_and_sorted(
         "page=-1": [chair, desk, lamp],
     }.items():
         page = await admin.get(f"/admin/item/list?{query}", follow_redirects=True)
-        assert ids(page) == expected, query
+        assert listed_ids(page) == expected, query
     for query in ("page=x", "pageSize=0", "pageSize=1000", "pageSize=x", "sortBy=password_hash"):
         assert (await admin.get(f"/admin/item/list?{query}")).status_code == 400, query
 
@@ -167,15 +162,15 @@ async def test_list_needs_two_statements(
     await root.client.post("/api/v1/items/batch", json=batch)
     async with counted_statements(app) as seen:
         page = await admin.get("/admin/item/list?pageSize=50&sortBy=name&sort=asc")
-    assert len(ids(page)) == 50
+    assert len(listed_ids(page)) == 50
     about_items = [each for each in seen if "FROM items" in each]
     assert len(about_items) == 2  # They read the count and the page.
     assert "ORDER BY" not in next(each for each in about_items if "count(" in each)
 
 
 async def test_export_has_the_filters_of_the_list(admin: httpx.AsyncClient, root: Person) -> None:
-    await make_item(root, name="=1+1", price="5")
-    await make_item(root, name="Desk", price="50")
+    await make_regular_item(root, name="=1+1", price="5")
+    await make_regular_item(root, name="Desk", price="50")
     file = await admin.get("/admin/item/export/csv?price=10&price_op=less_than")
     assert file.headers["Content-Disposition"] == 'attachment; filename="item.csv"'
     head, row = file.text.removeprefix("\ufeff").splitlines()
@@ -199,7 +194,7 @@ async def test_export_of_several_pages_is_complete(
 async def test_formula_is_escaped_in_the_exported_csv(
     admin: httpx.AsyncClient, ann: Person
 ) -> None:
-    await make_item(ann, name="a;=1", description="@b")
+    await make_regular_item(ann, name="a;=1", description="@b")
     text = (await admin.get("/admin/item/export/csv")).content.decode("utf-8-sig")
     (_, row) = csv.reader(io.StringIO(text, newline=""))
     assert row[1:3] == ["a;'=1", "'@b"]

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.conftest import Person
-from tests.features.items.test_crud import make
+from tests.features.items.steps import make_item
 
 KOREAN = {"Accept-Language": "ko"}
 
@@ -42,7 +42,7 @@ async def test_search_field_names_its_columns(admin: httpx.AsyncClient) -> None:
 
 
 async def test_numbers_and_times_are_the_readers(admin: httpx.AsyncClient, ann: Person) -> None:
-    await make(ann, price="1234567.5")
+    await make_item(ann, price="1234567.5")
     admin.cookies.set("time_zone", "Asia/Seoul")
     page = await admin.get("/admin/item/list", headers=KOREAN)
     assert "<td>US$1,234,567.50</td>" in page.text
@@ -52,7 +52,7 @@ async def test_numbers_and_times_are_the_readers(admin: httpx.AsyncClient, ann: 
 async def test_filter_by_the_name_of_a_field_refuses_what_the_form_refuses(
     admin: httpx.AsyncClient, ann: Person
 ) -> None:
-    item = await make(ann, price="5")
+    item = await make_item(ann, price="5")
     path = f"/admin/item/details/{item['id']}"
     for query, is_found in (
         ("price_op=equals&price=5.00", True),

@@ -4,7 +4,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.conftest import Person, counted_statements
-from tests.features.items.test_crud import LAMP
+from tests.features.items.steps import LAMP
 
 URL = "/api/v1/items/batch"
 

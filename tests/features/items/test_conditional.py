@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from app.accounts.ownership import update_query
 from tests.conftest import Person
-from tests.features.items.test_crud import LAMP, make
+from tests.features.items.steps import LAMP, make_item
 from tests.server import sign_up
 
 URL = "/api/v1/items"
@@ -50,7 +50,7 @@ async def test_response_with_one_item_has_its_etag(ann: Person) -> None:
 async def test_if_none_match_returns_304_for_a_known_version(
     ann: Person, known: str, status: int
 ) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     headers = {"If-None-Match": known}
     for method in ("GET", "HEAD"):
         response = await ann.client.request(method, f"{URL}/{item['id']}", headers=headers)
@@ -61,7 +61,7 @@ async def test_if_none_match_returns_304_for_a_known_version(
 
 @pytest.mark.parametrize("expected", ['W/"1"', '"1-gzip"', '"7", W/"1"'])
 async def test_weak_tag_of_a_proxy_is_refused_with_the_reason(ann: Person, expected: str) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     url, headers = f"{URL}/{item['id']}", {"If-Match": expected}
     response = await ann.client.patch(url, json={"price": 1}, headers=headers)
     assert response.status_code == 412
@@ -74,7 +74,7 @@ async def test_weak_tag_of_a_proxy_is_accepted_with_the_setting(
     app: FastAPI, ann: Person, monkeypatch: pytest.MonkeyPatch, expected: str
 ) -> None:
     monkeypatch.setattr(app.state.resources.settings, "accept_weak_etags", True)
-    item = await make(ann)
+    item = await make_item(ann)
     url, headers = f"{URL}/{item['id']}", {"If-Match": expected}
     for status, detail in ((200, None), (412, "The item has changed. The current version is 2.")):
         response = await ann.client.patch(url, json={"price": 1}, headers=headers)
@@ -84,7 +84,7 @@ async def test_weak_tag_of_a_proxy_is_accepted_with_the_setting(
 @pytest.mark.parametrize("expected", ['"1"', '"7", "1"', "*", ' "1" ,'])
 async def test_if_match_with_the_current_version_succeeds(ann: Person, expected: str) -> None:
     for method, body in writes(LAMP):
-        item = await make(ann)
+        item = await make_item(ann)
         url, headers = f"{URL}/{item['id']}", {"If-Match": expected}
         response = await ann.client.request(method, url, json=body, headers=headers)
         assert response.status_code in (200, 204), (method, body)
@@ -92,7 +92,7 @@ async def test_if_match_with_the_current_version_succeeds(ann: Person, expected:
 
 @pytest.mark.parametrize("expected", ['"2"', '"a"', '"1 "'[:-2] + '0"', "", '"' + "9" * 40 + '"'])
 async def test_if_match_with_a_stale_version_returns_412(ann: Person, expected: str) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     url, headers = f"{URL}/{item['id']}", {"If-Match": expected}
     for method, body in writes(item):
         response = await ann.client.request(method, url, json=body, headers=headers)
@@ -106,7 +106,7 @@ async def test_if_match_with_a_stale_version_returns_412(ann: Person, expected: 
     "tag", ["1", '"1', '1"', '"1" "2"', '"a b"', "W/1", '*, "1"', "w/" + '"1"']
 )
 async def test_invalid_etag_returns_422(ann: Person, tag: str) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     url = f"{URL}/{item['id']}"
     for method, body in writes(item):
         response = await ann.client.request(method, url, json=body, headers={"If-Match": tag})
@@ -118,7 +118,7 @@ async def test_invalid_etag_returns_422(ann: Person, tag: str) -> None:
 
 @pytest.mark.parametrize("field", ["If-Match", "If-None-Match"])
 async def test_more_than_50_tags_return_431(ann: Person, field: str) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     url, method = f"{URL}/{item['id']}", "GET" if field == "If-None-Match" else "DELETE"
     for tags in (", ".join(f'"{n}"' for n in range(51)), ",," * 30_000):
         response = await ann.client.request(method, url, headers={field: tags})
@@ -128,7 +128,7 @@ async def test_more_than_50_tags_return_431(ann: Person, field: str) -> None:
 
 async def test_statements_do_not_vary_with_the_number_of_tags(ann: Person) -> None:
     """Otherwise clients could fill the caches of compiled and of prepared statements."""
-    item = await make(ann)
+    item = await make_item(ann)
     update_query.cache_clear()
     for count in range(1, 51):
         tags = ", ".join(f'"{n}"' for n in range(count, 0, -1))
@@ -139,7 +139,7 @@ async def test_statements_do_not_vary_with_the_number_of_tags(ann: Person) -> No
 
 
 async def test_if_none_match_on_a_write_is_refused(ann: Person) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     url, headers = f"{URL}/{item['id']}", {"If-None-Match": "*"}
     for method, body in writes(item):
         response = await ann.client.request(method, url, json=body, headers=headers)
@@ -148,7 +148,7 @@ async def test_if_none_match_on_a_write_is_refused(ann: Person) -> None:
 
 
 async def test_unknown_item_returns_404_for_any_if_match(ann: Person, bob: Person) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     for item_id in (item["id"], item["id"] + 1):
         for method, body in writes(item):
             response = await bob.client.request(

@@ -4,15 +4,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.conftest import Person, client_of, counted_statements
-
-LAMP = {"name": "Lamp", "description": "Brass", "price": "19.99", "is_offer": True}
-
-
-async def make(person: Person, **values: Any) -> dict[str, Any]:
-    response = await person.client.post("/api/v1/items", json=LAMP | values)
-    assert response.status_code == 201, response.text
-    item: dict[str, Any] = response.json()
-    return item
+from tests.features.items.steps import LAMP, make_item
 
 
 async def test_created_item_is_returned_and_stored(ann: Person) -> None:
@@ -44,20 +36,20 @@ async def test_omitted_fields_get_their_defaults(ann: Person) -> None:
     ],
 )
 async def test_price_is_exact(ann: Person, sent: Any, stored: str) -> None:
-    item = await make(ann, price=sent)
+    item = await make_item(ann, price=sent)
     assert item["price"] == stored
     assert (await ann.client.get(f"/api/v1/items/{item['id']}")).json()["price"] == stored
 
 
 @pytest.mark.parametrize("name", ["x", "x" * 255, "🦉" * 255, "  ", "שלום", "a\nb\t'\"\\%_"])
 async def test_name_is_returned_unchanged(ann: Person, name: str) -> None:
-    item = await make(ann, name=name, description=name)
+    item = await make_item(ann, name=name, description=name)
     read = (await ann.client.get(f"/api/v1/items/{item['id']}")).json()
     assert read["name"] == read["description"] == name
 
 
 async def test_replace_sets_omitted_fields_to_their_defaults(ann: Person) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     response = await ann.client.put(
         f"/api/v1/items/{item['id']}", json={"name": "Desk", "price": "5"}
     )
@@ -81,7 +73,7 @@ async def test_replace_sets_omitted_fields_to_their_defaults(ann: Person) -> Non
 async def test_update_changes_only_the_fields_that_are_sent(
     ann: Person, changes: dict[str, Any]
 ) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     response = await ann.client.patch(f"/api/v1/items/{item['id']}", json=changes)
     assert response.status_code == 200
     assert response.json() == item | changes | {
@@ -91,13 +83,13 @@ async def test_update_changes_only_the_fields_that_are_sent(
 
 
 async def test_empty_update_changes_nothing(ann: Person) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     response = await ann.client.patch(f"/api/v1/items/{item['id']}", json={})
     assert response.json() == item
 
 
 async def test_deleted_item_is_gone(ann: Person) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     url = f"/api/v1/items/{item['id']}"
     response = await ann.client.delete(url)
     assert (response.status_code, response.content) == (204, b"")
@@ -120,7 +112,7 @@ async def test_unknown_id_returns_404(ann: Person, item_id: int) -> None:
 
 
 async def test_other_users_item_returns_404(ann: Person, bob: Person) -> None:
-    item = await make(ann, name="Ann's")
+    item = await make_item(ann, name="Ann's")
     for method, url, body in every_method(f"/api/v1/items/{item['id']}"):
         response = await bob.client.request(method, url, json=body)
         assert response.status_code == 404, method
@@ -128,7 +120,7 @@ async def test_other_users_item_returns_404(ann: Person, bob: Person) -> None:
 
 
 async def test_superuser_sees_and_changes_every_item(ann: Person, root: Person) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     url = f"/api/v1/items/{item['id']}"
     assert (await root.client.get(url)).json() == item
     changed = (await root.client.patch(url, json={"price": 1})).json()
@@ -163,7 +155,7 @@ INVALID_VALUES = [
 
 @pytest.mark.parametrize("bad", INVALID_VALUES, ids=str)
 async def test_invalid_value_is_named_and_changes_nothing(ann: Person, bad: dict[str, Any]) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     url = f"/api/v1/items/{item['id']}"
     for method, target, body in (
         ("POST", "/api/v1/items", LAMP | bad),
@@ -230,7 +222,7 @@ async def test_missing_scope_returns_403(app: FastAPI, ann: Person) -> None:
 
 
 async def test_read_needs_one_statement(app: FastAPI, ann: Person) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     for url in ("/api/v1/items?limit=100", f"/api/v1/items/{item['id']}"):
         async with counted_statements(app) as statements:
             assert (await ann.client.get(url)).status_code == 200
@@ -239,7 +231,7 @@ async def test_read_needs_one_statement(app: FastAPI, ann: Person) -> None:
 
 async def test_write_needs_one_statement(app: FastAPI, ann: Person) -> None:
     async with counted_statements(app) as statements:
-        item = await make(ann)
+        item = await make_item(ann)
         await ann.client.patch(f"/api/v1/items/{item['id']}", json={"price": 1})
         await ann.client.delete(f"/api/v1/items/{item['id']}")
     work = [statement.split()[0] for statement in statements if statement != "BEGIN IMMEDIATE"]

@@ -11,7 +11,7 @@ from app.core.database.models import utc_now
 from app.features.items.models import Item
 from app.web import dashboard
 from tests.conftest import Person, counted_statements, sign_in
-from tests.features.items.test_crud import LAMP, make
+from tests.features.items.steps import LAMP, make_item
 
 ITEMS = "/api/v1/items"
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -65,8 +65,8 @@ async def test_visitor_is_led_to_the_sign_in(client: httpx.AsyncClient) -> None:
 async def test_panel_shows_own_items_with_the_recent_ones(
     browser: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
-    await make(bob, name="A secret")
-    items = [await make(ann, name=f"Lamp {n}") for n in range(7)]
+    await make_item(bob, name="A secret")
+    items = [await make_item(ann, name=f"Lamp {n}") for n in range(7)]
     await ann.client.patch(f"{ITEMS}/{items[0]['id']}", json={"name": "Desk"})
     page = await browser.get("/dashboard")
     assert '<strong class="count">7</strong>' in page.text

@@ -31,8 +31,7 @@ from tests.conftest import (
     sign_in,
 )
 from tests.databases import Databases
-from tests.features.items.test_crud import LAMP, make
-from tests.features.items.test_list import SORTS, pages
+from tests.features.items.steps import LAMP, SORTS, make_item, read_pages
 from tests.server import serving, sign_up
 from tests.slices import needs
 
@@ -70,8 +69,8 @@ async def add(app: FastAPI, person: Person, count: int, **values: Any) -> None:
 
 
 async def test_csv_is_exact(ann: Person) -> None:
-    one = await make(ann, name='A "good", old lamp', description="two\r\nlines")
-    two = await make(ann, description=None, is_offer=False, price="0.10")
+    one = await make_item(ann, name='A "good", old lamp', description="two\r\nlines")
+    two = await make_item(ann, description=None, is_offer=False, price="0.10")
     response = await ann.client.get(URL)  # CSV is the default.
     assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
     assert response.headers["Content-Disposition"] == 'attachment; filename="items.csv"'
@@ -84,7 +83,7 @@ async def test_csv_is_exact(ann: Person) -> None:
 
 
 async def test_ndjson_line_equals_the_response_of_the_api(ann: Person) -> None:
-    items = [await make(ann), await make(ann, description=None, name="two\nlines\u2028")]
+    items = [await make_item(ann), await make_item(ann, description=None, name="two\nlines\u2028")]
     response = await ann.client.get(URL, params={"format": "ndjson"})
     assert response.headers["Content-Disposition"] == 'attachment; filename="items.ndjson"'
     assert [json.loads(line) for line in response.text.split("\n")[:-1]] == items
@@ -100,8 +99,8 @@ async def test_export_without_items_is_empty(ann: Person) -> None:
 async def test_export_has_the_order_of_the_list(ann: Person, sort: str) -> None:
     """Many items share a value, so that the tie-break matters."""
     for n in range(5):
-        await make(ann, name=f"n{n % 3}", price=f"{n % 2}.10")
-    ((*listed,),) = await pages(ann, sort=sort, limit=100)
+        await make_item(ann, name=f"n{n % 3}", price=f"{n % 2}.10")
+    ((*listed,),) = await read_pages(ann, sort=sort, limit=100)
     assert await lines_of(ann, sort=sort) == listed
     _, *lines = await cells_of(ann, sort=sort)
     assert [line[0] for line in lines] == [str(item["id"]) for item in listed]
@@ -132,7 +131,7 @@ async def test_filters_limit_the_export(
     ann: Person, params: dict[str, Any], prices: list[str]
 ) -> None:
     for price in ("0.10", "2", "10", "11", "12"):
-        await make(ann, price=price, is_offer=price == "2")
+        await make_item(ann, price=price, is_offer=price == "2")
     assert [item["price"] for item in await lines_of(ann, **params)] == prices
 
 
@@ -155,7 +154,7 @@ async def test_filters_limit_the_export(
     ],
 )
 async def test_formula_is_escaped_in_csv(ann: Person, name: str) -> None:
-    await make(ann, name=name, description=name)
+    await make_item(ann, name=name, description=name)
     (_, cells) = await cells_of(ann)
     assert cells[1] == cells[2] == f"'{name}"
     (item,) = await lines_of(ann)
@@ -181,7 +180,7 @@ async def test_formula_inside_of_a_cell_is_escaped_in_csv(
     ann: Person, name: str, cell: str
 ) -> None:
     """A spreadsheet that is set to another separator sees it as a cell of its own."""
-    await make(ann, name=name, description=name)
+    await make_item(ann, name=name, description=name)
     (_, cells) = await cells_of(ann)
     assert cells[1] == cells[2] == cell
 
@@ -190,7 +189,7 @@ async def test_formula_inside_of_a_cell_is_escaped_in_csv(
 async def test_formula_is_escaped_in_the_csv_of_the_page(
     browser: httpx.AsyncClient, ann: Person
 ) -> None:
-    await make(ann, name="a;=1;b")
+    await make_item(ann, name="a;=1;b")
     await sign_in(browser, ann)
     text = (await browser.get("/items/export?format=csv")).content.decode("utf-8-sig")
     (_, row) = csv.reader(io.StringIO(text, newline=""))
@@ -202,7 +201,7 @@ async def test_formula_is_escaped_in_the_csv_of_the_page(
     ["a=1", " 1", "a, -1", "a; b", "a\n\nb", "'", "🦉 Ünï", "שלום", "a,b;c\td", '"', "\\", "1-1"],
 )
 async def test_ordinary_text_is_not_escaped_in_csv(ann: Person, name: str) -> None:
-    await make(ann, name=name, description="")
+    await make_item(ann, name=name, description="")
     (_, cells) = await cells_of(ann)
     assert cells[1:3] == [name, ""]
 
@@ -225,7 +224,7 @@ async def test_invalid_parameter_returns_422(
 async def test_export_has_visible_items_only(
     ann: Person, bob: Person, root: Person, client: httpx.AsyncClient
 ) -> None:
-    mine, theirs = await make(ann), await make(bob)
+    mine, theirs = await make_item(ann), await make_item(bob)
     assert await lines_of(ann) == await lines_of(ann, owner_id=ann.id) == [mine]
     assert await lines_of(root) == [mine, theirs]
     assert await lines_of(root, owner_id=bob.id) == [theirs]

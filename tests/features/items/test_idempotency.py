@@ -23,28 +23,14 @@ from tests.conftest import (
     make_settings,
     running,
 )
-from tests.core.http.test_idempotency import INVALID_KEYS, comparable
+from tests.core.http.idempotency import INVALID_KEYS, comparable
 from tests.databases import Databases
-from tests.features.items.test_crud import LAMP
+from tests.features.items.steps import FAILING_COMMIT, LAMP
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import serving, serving_until_killed, sign_up
 from tests.waiting import eventually, eventually_async
 
 ITEMS = "/api/v1/items"
-
-# A foreign key that is checked at the commit, and a trigger that violates it for each new item.
-FAILING_COMMIT = {
-    "sqlite": (
-        "CREATE TABLE broken (id INTEGER REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED)",
-        "CREATE TRIGGER break AFTER INSERT ON items BEGIN INSERT INTO broken VALUES (-1); END",
-    ),
-    "postgresql": (
-        "CREATE TABLE broken (id bigint REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED)",
-        """CREATE FUNCTION break() RETURNS trigger AS
-           'BEGIN INSERT INTO broken VALUES (-1); RETURN NEW; END' LANGUAGE plpgsql""",
-        "CREATE TRIGGER break AFTER INSERT ON items FOR EACH ROW EXECUTE FUNCTION break()",
-    ),
-}
 
 
 async def post(person: Person, key: str, **changes: Any) -> httpx.Response:

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from tests.accounts.conftest import verify_address
 from tests.conftest import PASSWORD, Person, sign_in
-from tests.features.items.test_crud import make
+from tests.features.items.steps import make_item
 from tests.forms import form_of
 
 ITEMS = "/api/v1/items"
@@ -58,7 +58,7 @@ async def test_form_is_shown_again_after_its_session_has_ended(
     browser: httpx.AsyncClient, ann: Person, is_new: bool
 ) -> None:
     await sign_in(browser, ann)
-    path = "/items/new" if is_new else f"/items/{(await make(ann, name='Old'))['id']}/edit"
+    path = "/items/new" if is_new else f"/items/{(await make_item(ann, name='Old'))['id']}/edit"
     form = form_of(await browser.get(path)) | TYPED
     await browser.post("/logout")
     shown = await sign_in_again(browser, await browser.post(path, data=form), ann)
@@ -111,7 +111,7 @@ async def test_form_of_a_deleted_item_can_be_saved_as_a_new_one(
     browser: httpx.AsyncClient, ann: Person
 ) -> None:
     await sign_in(browser, ann)
-    item = await make(ann)
+    item = await make_item(ann)
     path = f"/items/{item['id']}/edit"
     form = form_of(await browser.get(path)) | TYPED
     await ann.client.delete(f"{ITEMS}/{item['id']}")

@@ -6,30 +6,9 @@ from fastapi import FastAPI
 
 from app.features.items.repository import ItemRepository
 from tests.conftest import Person
-from tests.features.items.test_crud import make
+from tests.features.items.steps import SORTS, make_item, read_pages
 
 URL = "/api/v1/items"
-SORTS = ["id", "name", "price", "created_at", "updated_at"]
-
-
-async def pages(person: Person, **params: Any) -> list[list[dict[str, Any]]]:
-    """Return all pages, by following the cursors."""
-    found = []
-    while True:
-        response = await person.client.get(URL, params=params)
-        assert response.status_code == 200, response.text
-        page = response.json()
-        found.append(page["results"])
-        if page["next"] is None:
-            assert "Link" not in response.headers
-            return found
-        link = response.headers["Link"]
-        assert link.startswith(f"<{URL}?")
-        assert link.endswith('>; rel="next"')
-        assert page == (await person.client.get(URL, params=params)).json()
-        params["cursor"] = page["next"]
-        next_page = (await person.client.get(link[1 : link.index(">")])).json()
-        assert next_page == (await person.client.get(URL, params=params)).json()
 
 
 async def test_list_without_items_is_empty(ann: Person) -> None:
@@ -37,7 +16,7 @@ async def test_list_without_items_is_empty(ann: Person) -> None:
 
 
 async def test_user_lists_only_visible_items(ann: Person, bob: Person, root: Person) -> None:
-    mine, theirs = await make(ann), await make(bob)
+    mine, theirs = await make_item(ann), await make_item(bob)
     assert (await ann.client.get(URL)).json()["results"] == [mine]
     assert (await bob.client.get(URL)).json()["results"] == [theirs]
     assert (await root.client.get(URL)).json()["results"] == [mine, theirs]
@@ -46,9 +25,9 @@ async def test_user_lists_only_visible_items(ann: Person, bob: Person, root: Per
 @pytest.mark.parametrize("sort", [*SORTS, *(f"-{name}" for name in SORTS)])
 async def test_pages_hold_every_item_once_in_every_sort(ann: Person, sort: str) -> None:
     """Many items share a value, so that the tie-break matters."""
-    items = [await make(ann, name=f"n{n % 3}", price=f"{n % 2}.10") for n in range(7)]
+    items = [await make_item(ann, name=f"n{n % 3}", price=f"{n % 2}.10") for n in range(7)]
     name = sort.removeprefix("-")
-    found = await pages(ann, sort=sort, limit=2)
+    found = await read_pages(ann, sort=sort, limit=2)
     assert [len(page) for page in found] == [2, 2, 2, 1]
     flat = [item for page in found for item in page]
     expected = sorted(items, key=lambda item: (item[name], item["id"]), reverse=sort != name)
@@ -57,9 +36,9 @@ async def test_pages_hold_every_item_once_in_every_sort(ann: Person, sort: str) 
 
 async def test_pages_are_complete_while_others_write(ann: Person) -> None:
     for n in range(4):
-        await make(ann, name=f"n{n}")
+        await make_item(ann, name=f"n{n}")
     first = (await ann.client.get(URL, params={"sort": "-name", "limit": 2})).json()
-    await make(ann, name="n9")  # It sorts before the cursor.
+    await make_item(ann, name="n9")  # It sorts before the cursor.
     await ann.client.delete(f"{URL}/{first['results'][-1]['id']}")  # This is the row of the cursor.
     params = {"sort": "-name", "limit": 2, "cursor": first["next"]}
     second = (await ann.client.get(URL, params=params)).json()
@@ -75,7 +54,7 @@ async def test_invalid_limit_returns_422(ann: Person, limit: Any) -> None:
 
 async def test_changed_cursor_returns_422(ann: Person) -> None:
     for n in range(2):
-        await make(ann, name=f"n{n}")
+        await make_item(ann, name=f"n{n}")
     cursor = (await ann.client.get(URL, params={"limit": 1})).json()["next"]
     for position, character in enumerate(cursor):
         other = "A" if character != "A" else "B"
@@ -92,7 +71,7 @@ async def test_forged_cursor_returns_422(ann: Person, cursor: str) -> None:
 
 async def test_cursor_of_another_sort_returns_422(ann: Person) -> None:
     for _ in range(2):
-        await make(ann)
+        await make_item(ann)
     cursor = (await ann.client.get(URL, params={"limit": 1})).json()["next"]
     response = await ann.client.get(URL, params={"cursor": cursor, "sort": "-id"})
     assert response.status_code == 422
@@ -100,8 +79,8 @@ async def test_cursor_of_another_sort_returns_422(ann: Person) -> None:
 
 async def test_cursor_of_the_longest_name_is_accepted(ann: Person) -> None:
     for _ in range(2):
-        await make(ann, name="\x01" * 255)
-    found = await pages(ann, sort="name", limit=1)
+        await make_item(ann, name="\x01" * 255)
+    found = await read_pages(ann, sort="name", limit=1)
     assert [len(page) for page in found] == [1, 1]
 
 
@@ -130,9 +109,9 @@ async def test_unknown_sort_returns_422(ann: Person, sort: str) -> None:
 async def test_search_is_literal_and_case_insensitive(
     ann: Person, q: str, names: list[str]
 ) -> None:
-    await make(ann, name="Lamp", description="BRASS")
+    await make_item(ann, name="Lamp", description="BRASS")
     for name in ("old lamp", "Ünï", "οδοσ", "100%", "a_b", "axb", "back\\slash"):
-        await make(ann, name=name, description=None)
+        await make_item(ann, name=name, description=None)
     response = await ann.client.get(URL, params={"q": q})
     assert [item["name"] for item in response.json()["results"]] == names
 
@@ -157,7 +136,7 @@ async def test_filters_limit_the_list(
     ann: Person, params: dict[str, Any], prices: list[str]
 ) -> None:
     for price in ("0.10", "2", "10"):
-        await make(ann, price=price, is_offer=price == "2")
+        await make_item(ann, price=price, is_offer=price == "2")
     response = await ann.client.get(URL, params=params | {"with_total": True})
     assert [item["price"] for item in response.json()["results"]] == prices
     assert response.json()["total"] == len(prices)
@@ -177,14 +156,14 @@ async def test_invalid_filter_returns_422(root: Person, params: dict[str, Any]) 
 
 async def test_total_counts_all_matches(ann: Person) -> None:
     for n in range(3):
-        await make(ann, name=f"n{n}")
+        await make_item(ann, name=f"n{n}")
     params: dict[str, Any] = {"limit": 1, "q": "N", "with_total": True}
     assert (await ann.client.get(URL, params=params)).json()["total"] == 3
 
 
 async def test_owner_filter_is_for_superusers(ann: Person, bob: Person, root: Person) -> None:
-    await make(ann)
-    theirs = await make(bob)
+    await make_item(ann)
+    theirs = await make_item(bob)
     response = await root.client.get(URL, params={"owner_id": bob.id})
     assert response.json()["results"] == [theirs]
     assert (await ann.client.get(URL, params={"owner_id": ann.id})).status_code == 200
@@ -230,9 +209,9 @@ async def test_searches_of_one_user_do_not_block_others(
 async def test_text_is_stored_in_nfc_and_found_in_any_form(
     ann: Person, sent: str, stored: str | None, searches: list[str]
 ) -> None:
-    item = await make(ann, name=sent, description=sent)
+    item = await make_item(ann, name=sent, description=sent)
     assert item["name"] == item["description"] == (stored or sent)
-    await make(ann, name="Other")
+    await make_item(ann, name="Other")
     for q in searches:
-        (page,) = await pages(ann, q=q)
+        (page,) = await read_pages(ann, q=q)
         assert [each["id"] for each in page] == [item["id"]], ascii(q)

@@ -29,7 +29,7 @@ from app.core.security.tokens import AccessTokens
 from tests.conftest import SECRET_KEY, make_settings
 from tests.databases import Databases
 from tests.features.items.feed import listen, live_url
-from tests.features.items.test_idempotency import FAILING_COMMIT
+from tests.features.items.steps import FAILING_COMMIT
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import CLIENT_OPTIONS, GRACE_PERIOD_EXCEEDED, serving, sign_up
 from tests.waiting import eventually

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from html import unescape
 from typing import Any
 
 import httpx
@@ -12,14 +11,14 @@ from fastapi import FastAPI
 from app.core.errors import Stale
 from app.features.items.service import ItemService
 from tests.accounts.conftest import described
-from tests.accounts.test_pages import SCRIPT, focused
 from tests.conftest import Person, browser_of, counted_statements, sign_in
 from tests.features.items.feed import connecting, refused
-from tests.features.items.test_crud import LAMP, make
+from tests.features.items.pages import names_on
+from tests.features.items.steps import ITEMS, LAMP, make_item
 from tests.forms import form_of
+from tests.pages import SCRIPT, focused_fields, href_of, value_of
 from tests.slices import needs
 
-ITEMS = "/api/v1/items"
 FORM = {"name": "Lamp", "price": "19.99", "description": "Brass", "is_offer": "true"}
 SAME_ORIGIN = {"Origin": "http://localhost"}
 
@@ -27,25 +26,6 @@ SAME_ORIGIN = {"Origin": "http://localhost"}
 @pytest.fixture(autouse=True)
 async def _signed_in(browser: httpx.AsyncClient, ann: Person) -> None:
     await sign_in(browser, ann)
-
-
-def names(page: httpx.Response) -> list[str]:
-    assert page.status_code == 200, page.text
-    return [
-        unescape(name)
-        for name in re.findall(r'(?s)<a href="/items/\d+/edit"[^>]*>(.*?)</a>', page.text)
-    ]
-
-
-def link(page: httpx.Response, words: str) -> str:
-    (href,) = re.findall(rf'<a[^>]* href="([^"]+)"[^>]*>{words}</a>', page.text)
-    return unescape(href)
-
-
-def value(page: httpx.Response, name: str) -> str:
-    (field,) = re.findall(rf'<input[^>]* name="{name}"[^>]*>', page.text)
-    (found,) = re.findall('value="([^"]*)"', field)
-    return unescape(found)
 
 
 async def stored(person: Person, item_id: int) -> dict[str, Any]:
@@ -63,16 +43,16 @@ async def test_item_is_created_edited_and_deleted(browser: httpx.AsyncClient, an
     new = await browser.get("/items/new")
     for words in ("Name", "Price", "Description", "On offer"):
         assert f"{words}</label>" in new.text
-    assert focused(new.text) == ["name"]
+    assert focused_fields(new.text) == ["name"]
     created = await browser.post("/items/new", data=FORM)
     assert (created.status_code, created.headers["Location"]) == (303, "/items")
     page = await browser.get(created.headers["Location"])
     assert "“Lamp” created." in page.text
-    assert names(page) == ["Lamp"]
+    assert names_on(page) == ["Lamp"]
     item = (await ann.client.get(ITEMS)).json()["results"][0]
     assert item.items() >= LAMP.items()
     edit = await browser.get(f"/items/{item['id']}/edit")
-    assert (value(edit, "name"), value(edit, "price"), value(edit, "version")) == (
+    assert (value_of(edit, "name"), value_of(edit, "price"), value_of(edit, "version")) == (
         "Lamp",
         "19.99",
         "1",
@@ -90,7 +70,7 @@ async def test_item_is_created_edited_and_deleted(browser: httpx.AsyncClient, an
     form = form_of(asked)
     deleted = await browser.post(f"/items/{item['id']}/delete", data=form)
     assert deleted.headers["Location"] == "/items"
-    assert names(await browser.get("/items")) == []
+    assert names_on(await browser.get("/items")) == []
     assert (await browser.post(f"/items/{item['id']}/delete", data=form)).status_code == 404
 
 
@@ -111,15 +91,15 @@ async def test_item_is_created_edited_and_deleted(browser: httpx.AsyncClient, an
 async def test_invalid_field_is_refused_beside_it(
     browser: httpx.AsyncClient, ann: Person, name: str, sent: str, words: str
 ) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     for path in ("/items/new", f"/items/{item['id']}/edit"):
         page = await browser.post(path, data=FORM | {name: sent, "version": "1"})
         assert page.status_code == 422
         assert described(page.text, name) == words
-        assert focused(page.text) == [name]
-        assert value(page, name) == sent
+        assert focused_fields(page.text) == [name]
+        assert value_of(page, name) == sent
         assert "Brass</textarea>" in page.text
-    assert value(page, "version") == "1"
+    assert value_of(page, "version") == "1"
     assert (await ann.client.get(ITEMS)).json()["results"] == [item]
 
 
@@ -127,28 +107,28 @@ async def test_invalid_fields_all_have_an_error(browser: httpx.AsyncClient) -> N
     form = {"name": "", "price": "x", "description": "d" * 10_001, "is_offer": "perhaps"}
     page = await browser.post("/items/new", data=form)
     assert (page.status_code, page.text.count('class="error"')) == (422, 4)
-    assert focused(page.text) == ["name"]
+    assert focused_fields(page.text) == ["name"]
 
 
 async def test_form_submitted_twice_creates_one_item(
     browser: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
-    form = FORM | {"once": value(await browser.get("/items/new"), "once")}
+    form = FORM | {"once": value_of(await browser.get("/items/new"), "once")}
     refused = await browser.post("/items/new", data=form | {"price": ""})
-    assert value(refused, "once") == form["once"]
+    assert value_of(refused, "once") == form["once"]
     for posted in await asyncio.gather(*(browser.post("/items/new", data=form) for _ in range(5))):
         assert (posted.status_code, posted.headers["Location"]) == (303, "/items")
-    assert names(await browser.get("/items")) == ["Lamp"]
+    assert names_on(await browser.get("/items")) == ["Lamp"]
     # Another item is created with other values, from a reloaded page, or by another user.
     await browser.post("/items/new", data=form | {"name": "Desk"})
     await browser.post(
-        "/items/new", data=form | {"once": value(await browser.get("/items/new"), "once")}
+        "/items/new", data=form | {"once": value_of(await browser.get("/items/new"), "once")}
     )
-    assert names(await browser.get("/items")) == ["Lamp", "Desk", "Lamp"]
+    assert names_on(await browser.get("/items")) == ["Lamp", "Desk", "Lamp"]
     await browser.post("/logout")
     await sign_in(browser, bob)
     await browser.post("/items/new", data=form)
-    assert names(await browser.get("/items")) == ["Lamp"]
+    assert names_on(await browser.get("/items")) == ["Lamp"]
 
 
 async def test_form_submitted_again_after_an_error_creates_the_item(
@@ -159,7 +139,7 @@ async def test_form_submitted_again_after_an_error_creates_the_item(
         patch.setattr(ItemService, "create", failing)
         assert (await browser.post("/items/new", data=form)).status_code == 412
     assert (await browser.post("/items/new", data=form)).status_code == 303
-    assert names(await browser.get("/items")) == ["Lamp"]
+    assert names_on(await browser.get("/items")) == ["Lamp"]
 
 
 async def failing(*_: Any) -> None:
@@ -179,29 +159,29 @@ async def test_longest_description_is_accepted(
 
 
 async def test_stale_version_shows_both_versions(browser: httpx.AsyncClient, ann: Person) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     path = f"/items/{item['id']}/edit"
     await ann.client.patch(f"{ITEMS}/{item['id']}", json={"name": "Theirs", "price": "7"})
     mine = FORM | {"name": "Mine", "version": "1"}
     page = await browser.post(path, data=mine)
     assert page.status_code == 409
-    assert (value(page, "name"), value(page, "price")) == ("Mine", "19.99")
+    assert (value_of(page, "name"), value_of(page, "price")) == ("Mine", "19.99")
     assert "Theirs</dd>" in page.text
     assert "7.00</dd>" in page.text
-    assert link(page, "Keep the current version") == path
+    assert href_of(page, "Keep the current version") == path
     assert (await stored(ann, item["id"]))["name"] == "Theirs"
     # The page has the current version, so that saving it again overwrites what the page shows.
-    assert value(page, "version") == "2"
+    assert value_of(page, "version") == "2"
     await ann.client.patch(f"{ITEMS}/{item['id']}", json={"name": "Theirs again"})
     again = await browser.post(path, data=mine | {"version": "2"})
-    assert (again.status_code, value(again, "version")) == (409, "3")
+    assert (again.status_code, value_of(again, "version")) == (409, "3")
     assert "Theirs again</dd>" in again.text
     assert (await browser.post(path, data=mine | {"version": "3"})).status_code == 303
     assert (await stored(ann, item["id"])).items() >= {"name": "Mine", "version": 4}.items()
 
 
 async def test_form_saved_twice_is_no_conflict(browser: httpx.AsyncClient, ann: Person) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     for _ in range(2):
         form = FORM | {"name": "Mine", "version": "1"}
         saved = await browser.post(f"/items/{item['id']}/edit", data=form)
@@ -210,7 +190,7 @@ async def test_form_saved_twice_is_no_conflict(browser: httpx.AsyncClient, ann: 
 
 
 async def test_change_is_undone_and_done_again(browser: httpx.AsyncClient, ann: Person) -> None:
-    item = await make(ann, description='Brass\nwith "green" shade', is_offer=True)
+    item = await make_item(ann, description='Brass\nwith "green" shade', is_offer=True)
     path = f"/items/{item['id']}/edit"
     await browser.post(path, data={"name": "Mine", "price": "5", "version": "1"})
     mine = await stored(ann, item["id"])
@@ -236,18 +216,18 @@ async def change(browser: httpx.AsyncClient, item_id: int) -> tuple[str, dict[st
 async def test_undo_after_another_change_is_a_conflict(
     browser: httpx.AsyncClient, ann: Person
 ) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     path, form = await change(browser, item["id"])
     await ann.client.patch(f"{ITEMS}/{item['id']}", json={"price": "7"})
     refused = await browser.post(path, data=form)
-    assert (refused.status_code, value(refused, "name")) == (409, item["name"])
+    assert (refused.status_code, value_of(refused, "name")) == (409, item["name"])
     assert (await stored(ann, item["id"]))["name"] == "Mine"
 
 
 async def test_undo_sent_twice_at_once_is_done_once(
     browser: httpx.AsyncClient, ann: Person
 ) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     path, form = await change(browser, item["id"])
     undone = await asyncio.gather(*(browser.post(path, data=form) for _ in range(2)))
     assert [each.status_code for each in undone] == [303, 303]
@@ -257,7 +237,7 @@ async def test_undo_sent_twice_at_once_is_done_once(
 async def test_undo_of_another_user_changes_nothing(
     browser: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     path, form = await change(browser, item["id"])
     await sign_in(browser, bob)
     assert (await browser.post(path, data=form)).status_code == 404
@@ -272,7 +252,7 @@ async def test_undo_of_another_user_changes_nothing(
 async def test_change_without_undo_is_saved(
     browser: httpx.AsyncClient, ann: Person, description: str, changes: dict[str, str]
 ) -> None:
-    item = await make(ann, description=description)
+    item = await make_item(ann, description=description)
     path = f"/items/{item['id']}/edit"
     form = form_of(await browser.get(path)) | changes
     assert (await browser.post(path, data=form)).status_code == 303
@@ -284,19 +264,19 @@ async def test_change_without_undo_is_saved(
 async def test_invalid_version_changes_nothing(
     browser: httpx.AsyncClient, ann: Person, version: str | None
 ) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     form = FORM | {"name": "Mine"} | ({} if version is None else {"version": version})
     assert (await browser.post(f"/items/{item['id']}/edit", data=form)).status_code == 409
     refused = await browser.post(f"/items/{item['id']}/delete", data=form)
-    assert (refused.status_code, value(refused, "version")) == (409, "1")
+    assert (refused.status_code, value_of(refused, "version")) == (409, "1")
     assert await stored(ann, item["id"]) == item
 
 
 async def test_stale_version_is_not_deleted(browser: httpx.AsyncClient, ann: Person) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     await ann.client.patch(f"{ITEMS}/{item['id']}", json={"name": "Theirs"})
     page = await browser.post(f"/items/{item['id']}/delete", data={"version": "1"})
-    assert (page.status_code, value(page, "version")) == (409, "2")
+    assert (page.status_code, value_of(page, "version")) == (409, "2")
     assert "This has changed since you opened it." in page.text
     assert "Theirs" in page.text
 
@@ -304,8 +284,8 @@ async def test_stale_version_is_not_deleted(browser: httpx.AsyncClient, ann: Per
 async def test_other_users_item_returns_404(
     browser: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
-    item = await make(bob, name="A secret")
-    assert names(await browser.get("/items")) == []
+    item = await make_item(bob, name="A secret")
+    assert names_on(await browser.get("/items")) == []
     for item_id in (item["id"], 999, 10**30, 0):
         for what in ("edit", "delete"):
             page = await browser.get(f"/items/{item_id}/{what}")
@@ -319,17 +299,17 @@ async def test_other_users_item_returns_404(
 
 
 async def test_superuser_sees_the_owners(app: FastAPI, ann: Person, root: Person) -> None:
-    await make(ann)
-    await make(root, name="Own")
+    await make_item(ann)
+    await make_item(root, name="Own")
     async with browser_of(app) as browser:
         await sign_in(browser, root)
         page = await browser.get("/items")
-    assert names(page) == ["Own", "Lamp"]
+    assert names_on(page) == ["Own", "Lamp"]
     assert re.findall(r"Account (\d+)", page.text) == [str(ann.id)]
 
 
 async def test_visitor_is_led_to_the_sign_in(app: FastAPI, ann: Person) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     async with browser_of(app) as stranger:
         page = await stranger.get("/items?q=a&sort=name")
         assert page.headers["Location"] == "/login?next=/items%3Fq%3Da%26sort%3Dname"
@@ -345,7 +325,7 @@ async def test_visitor_is_led_to_the_sign_in(app: FastAPI, ann: Person) -> None:
 async def test_form_of_another_site_returns_403(
     browser: httpx.AsyncClient, ann: Person, origin: dict[str, str]
 ) -> None:
-    item = await make(ann)
+    item = await make_item(ann)
     for path in ("new", f"{item['id']}/edit", f"{item['id']}/delete"):
         form = FORM | {"name": "Evil", "version": "1"}
         page = await browser.post(f"/items/{path}", data=form, headers=origin)
@@ -357,7 +337,7 @@ async def test_form_of_another_site_returns_403(
     "text", [SCRIPT, '" onmouseover="alert(1)', "</textarea><script>", "{{ 7*7 }}"]
 )
 async def test_text_of_items_is_escaped(browser: httpx.AsyncClient, ann: Person, text: str) -> None:
-    item = await make(ann, name=text, description=text)
+    item = await make_item(ann, name=text, description=text)
     path = f"/items/{item['id']}"
     form = {"name": text, "price": text, "description": text, "is_offer": text, "version": text}
     pages = [
@@ -381,21 +361,21 @@ async def test_text_of_items_is_escaped(browser: httpx.AsyncClient, ann: Person,
         assert not re.search(r"<script>|<[^>]* onmouseover=\"|>49<", page.text)
         # No text has broken out of an attribute: the quotes in each tag come in pairs.
         assert all(tag.count('"') % 2 == 0 for tag in re.findall("<[^>]*>", page.text))
-    assert names(pages[0]) == names(pages[1]) == [text]
+    assert names_on(pages[0]) == names_on(pages[1]) == [text]
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "  ", "שלום", "\U0001f989" * 255, "a\nb\t'\"\\%_"])
 async def test_unusual_name_is_shown_unchanged(
     browser: httpx.AsyncClient, ann: Person, name: str
 ) -> None:
-    item = await make(ann, name=name)
-    assert names(await browser.get("/items")) == [name if name.strip() else "No name"]
-    assert value(await browser.get(f"/items/{item['id']}/edit"), "name") == name
+    item = await make_item(ann, name=name)
+    assert names_on(await browser.get("/items")) == [name if name.strip() else "No name"]
+    assert value_of(await browser.get(f"/items/{item['id']}/edit"), "name") == name
 
 
 async def test_list_is_searched_and_filtered(browser: httpx.AsyncClient, ann: Person) -> None:
-    await make(ann, name="Lamp", price="10", is_offer=True)
-    await make(ann, name="Desk", price="20", is_offer=False, description=None)
+    await make_item(ann, name="Lamp", price="10", is_offer=True)
+    await make_item(ann, name="Desk", price="20", is_offer=False, description=None)
     for query, found in (
         ("q=LAMP", ["Lamp"]),
         ("q=&min_price=&max_price=&is_offer=", ["Desk", "Lamp"]),  # The form is empty.
@@ -404,13 +384,13 @@ async def test_list_is_searched_and_filtered(browser: httpx.AsyncClient, ann: Pe
         ("is_offer=false", ["Desk"]),
         ("utm_source=elsewhere", ["Desk", "Lamp"]),
     ):
-        assert names(await browser.get(f"/items?{query}")) == found
+        assert names_on(await browser.get(f"/items?{query}")) == found
     page = await browser.get("/items?q=lamp&is_offer=true&sort=price")
-    assert value(page, "q") == "lamp"
+    assert value_of(page, "q") == "lamp"
     assert '<option value="true" selected>' in page.text
     assert '<option value="price" selected>' in page.text
     none = await browser.get("/items?q=nothing")
-    assert ("No items match." in none.text, link(none, "Show all")) == (True, "/items")
+    assert ("No items match." in none.text, href_of(none, "Show all")) == (True, "/items")
 
 
 @pytest.mark.parametrize(
@@ -427,7 +407,7 @@ async def test_invalid_filter_is_refused_beside_its_field(
     page = await browser.get(f"/items?{query}")
     assert page.status_code == 422
     assert words in described(page.text, query.partition("=")[0])
-    assert focused(page.text) == [query.partition("=")[0]]
+    assert focused_fields(page.text) == [query.partition("=")[0]]
 
 
 @pytest.mark.parametrize(
@@ -441,9 +421,9 @@ async def test_invalid_list_returns_422(browser: httpx.AsyncClient, query: str) 
 
 async def test_column_headings_sort(browser: httpx.AsyncClient, ann: Person) -> None:
     for name, price in (("B", "3"), ("C", "1"), ("A", "2")):
-        await make(ann, name=name, price=price)
+        await make_item(ann, name=name, price=price)
     page = await browser.get("/items?q=brass")
-    assert names(page) == ["A", "C", "B"]
+    assert names_on(page) == ["A", "C", "B"]
     assert re.findall('aria-sort="([^"]+)"', page.text) == ["descending"]
     for head, first, second in (
         ("Name", "ABC", "CBA"),
@@ -451,17 +431,17 @@ async def test_column_headings_sort(browser: httpx.AsyncClient, ann: Person) -> 
         ("Added", "ACB", "BCA"),
         ("Changed", "ACB", "BCA"),
     ):
-        href = "/items?q=brass&sort=name" if head == "Added" else link(page, head)
+        href = "/items?q=brass&sort=name" if head == "Added" else href_of(page, head)
         page = await browser.get(href)
         if head == "Added":
-            page = await browser.get(link(page, head))
-        assert "".join(names(page)) == first
+            page = await browser.get(href_of(page, head))
+        assert "".join(names_on(page)) == first
         orders = re.findall('aria-sort="([^"]+)"', page.text)
-        page = await browser.get(link(page, head))
-        assert "".join(names(page)) == second
+        page = await browser.get(href_of(page, head))
+        assert "".join(names_on(page)) == second
         orders += re.findall('aria-sort="([^"]+)"', page.text)
         assert sorted(orders) == ["ascending", "descending"]
-        assert value(page, "q") == "brass"
+        assert value_of(page, "q") == "brass"
 
 
 @pytest.mark.parametrize("sort", ["", "id", "name", "-price", "updated_at", "-created_at"])
@@ -473,41 +453,41 @@ async def test_pages_lead_forward_and_back(
     page = await browser.get(f"/items?sort={sort}&q=brass")
     assert "Previous page" not in page.text
     assert "First page" not in page.text
-    there = [names(page)]
+    there = [names_on(page)]
     for _ in range(2):
-        page = await browser.get(link(page, "Next page"))
-        there.append(names(page))
+        page = await browser.get(href_of(page, "Next page"))
+        there.append(names_on(page))
     assert "Next page" not in page.text
     assert [len(each) for each in there] == [20, 20, 5]
     found = [name for names_of_page in there for name in names_of_page]
     assert sorted(found) == [item["name"] for item in batch]
     assert sort != "name" or found == sorted(found)
-    assert names(await browser.get(link(page, "First page"))) == there[0]
-    back = [names(page)]
+    assert names_on(await browser.get(href_of(page, "First page"))) == there[0]
+    back = [names_on(page)]
     for _ in range(2):
-        page = await browser.get(link(page, "Previous page"))
-        back.append(names(page))
+        page = await browser.get(href_of(page, "Previous page"))
+        back.append(names_on(page))
     assert "Previous page" not in page.text
     assert back == there[::-1]
-    assert names(await browser.get(link(page, "Next page"))) == there[1]
+    assert names_on(await browser.get(href_of(page, "Next page"))) == there[1]
 
 
 async def test_previous_page_that_was_deleted_shows_the_current_one(
     browser: httpx.AsyncClient, ann: Person
 ) -> None:
     for n in range(3):
-        await make(ann, name=str(n))
+        await make_item(ann, name=str(n))
     first = await browser.get("/items?sort=name&limit=2")
-    second = await browser.get(link(first, "Next page"))
-    back = link(second, "Previous page")
+    second = await browser.get(href_of(first, "Next page"))
+    back = href_of(second, "Previous page")
     for item in (await ann.client.get(ITEMS)).json()["results"][:2]:
         await ann.client.delete(f"{ITEMS}/{item['id']}")
     gone = await browser.get(back)
-    assert (names(gone), "Previous page" in gone.text) == (["2"], False)
+    assert (names_on(gone), "Previous page" in gone.text) == (["2"], False)
     item = (await ann.client.get(ITEMS)).json()["results"][0]
     await ann.client.delete(f"{ITEMS}/{item['id']}")
-    empty = await browser.get(link(first, "Next page"))
-    assert ("There are no more items." in empty.text, link(empty, "First page")) == (
+    empty = await browser.get(href_of(first, "Next page"))
+    assert ("There are no more items." in empty.text, href_of(empty, "First page")) == (
         True,
         "/items?sort=name",
     )
@@ -526,9 +506,9 @@ async def test_list_needs_one_statement_and_one_to_count_the_other_pages(
     async with counted_statements(app) as of_page:
         first = await browser.get("/items")
     async with counted_statements(app) as of_next:
-        second = await browser.get(link(first, "Next page"))
+        second = await browser.get(href_of(first, "Next page"))
     async with counted_statements(app) as of_previous:
-        assert names(await browser.get(link(second, "Previous page"))) == names(first)
+        assert names_on(await browser.get(href_of(second, "Previous page"))) == names_on(first)
     assert len(of_api) == 1
     assert len(of_page) == len(of_next) == len(of_previous) == 2
 
@@ -540,7 +520,7 @@ async def test_list_is_small(browser: httpx.AsyncClient, ann: Person) -> None:
     ]
     await ann.client.post(f"{ITEMS}/batch", json=long)
     page = await browser.get("/items")
-    assert len(names(page)) == 20
+    assert len(names_on(page)) == 20
     files = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text))
     assert len(files) == 4
     sizes = []
@@ -553,16 +533,16 @@ async def test_list_is_small(browser: httpx.AsyncClient, ann: Person) -> None:
 async def test_export_equals_that_of_the_api(
     browser: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
-    await make(ann, name="Lamp")
-    await make(ann, name="Desk", description=None)
-    await make(bob, name="A secret")
+    await make_item(ann, name="Lamp")
+    await make_item(ann, name="Desk", description=None)
+    await make_item(bob, name="A secret")
     page = await browser.get("/items?q=LAMP&sort=-name")
-    csv = await browser.get(link(page, "CSV"))
+    csv = await browser.get(href_of(page, "CSV"))
     assert csv.headers["Content-Disposition"] == 'attachment; filename="items.csv"'
     of_api = await ann.client.get(f"{ITEMS}/export?q=LAMP&sort=-name")
     assert csv.content == of_api.content
     assert csv.text.count("\r\n") == 2
-    lines = await browser.get(link(await browser.get("/items"), "NDJSON"))
+    lines = await browser.get(href_of(await browser.get("/items"), "NDJSON"))
     assert lines.text.count("\n") == 2
     assert (await browser.get("/items/export?format=xml")).status_code == 422
 

@@ -9,9 +9,10 @@ import pytest
 
 from app.web import bulk_delete, resource_pages
 from tests.conftest import Person, sign_in
-from tests.features.items.test_crud import LAMP, make
-from tests.features.items.test_pages import ITEMS, link, names
+from tests.features.items.pages import names_on
+from tests.features.items.steps import ITEMS, LAMP, make_item
 from tests.forms import form_of
+from tests.pages import href_of
 
 DELETE = "/items/delete"
 
@@ -38,7 +39,7 @@ async def change(person: Person, item: dict[str, Any], name: str) -> None:
 async def test_selected_items_are_deleted_after_a_confirmation(
     browser: httpx.AsyncClient, ann: Person
 ) -> None:
-    lamp, desk, _ = [await make(ann, name=name) for name in ("Lamp", "Desk", "Chair")]
+    lamp, desk, _ = [await make_item(ann, name=name) for name in ("Lamp", "Desk", "Chair")]
     page = await browser.get("/items")
     boxes = re.findall(r'form="selection" name="(select-\d+)" value="(\d+)"', page.text)
     assert dict(boxes).items() >= selected(lamp, desk).items()
@@ -60,7 +61,7 @@ async def test_selected_items_are_deleted_after_a_confirmation(
 async def test_changed_item_is_named_and_nothing_is_deleted(
     browser: httpx.AsyncClient, ann: Person
 ) -> None:
-    lamp, desk = await make(ann, name="Lamp"), await make(ann, name="Desk")
+    lamp, desk = await make_item(ann, name="Lamp"), await make_item(ann, name="Desk")
     await change(ann, desk, "Table")
     page = await browser.post(DELETE, data=selected(lamp, desk))
     assert page.status_code == 409
@@ -77,7 +78,7 @@ async def test_changed_item_is_named_and_nothing_is_deleted(
 async def test_other_users_item_is_not_found(
     browser: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
-    lamp, secret = await make(ann), await make(bob, name="A secret")
+    lamp, secret = await make_item(ann), await make_item(bob, name="A secret")
     page = await browser.get(DELETE, params=selected(lamp, secret))
     assert (page.status_code, "A secret" in page.text) == (200, False)
     assert (await browser.post(DELETE, data=selected(lamp, secret))).status_code == 303
@@ -91,7 +92,7 @@ async def test_other_users_item_is_not_found(
 async def test_selection_of_nothing_deletes_nothing(
     browser: httpx.AsyncClient, ann: Person, sent: dict[str, str]
 ) -> None:
-    await make(ann)
+    await make_item(ann)
     for response in (await browser.get(DELETE, params=sent), await browser.post(DELETE, data=sent)):
         assert response.headers["Location"] == "/items"
     assert len(await stored(ann)) == 1
@@ -106,7 +107,7 @@ async def test_too_many_items_are_refused(browser: httpx.AsyncClient) -> None:
 async def test_form_of_another_account_deletes_nothing(
     browser: httpx.AsyncClient, ann: Person, bob: Person
 ) -> None:
-    lamp = await make(ann)
+    lamp = await make_item(ann)
     sent = selected(lamp) | {"form_owner": str(bob.id)}
     assert (await browser.post(DELETE, data=sent)).status_code == 422
     assert len(await stored(ann)) == 1
@@ -115,7 +116,7 @@ async def test_form_of_another_account_deletes_nothing(
 async def test_two_deletions_of_the_same_items_both_succeed(
     browser: httpx.AsyncClient, ann: Person
 ) -> None:
-    items = [await make(ann) for _ in range(5)]
+    items = [await make_item(ann) for _ in range(5)]
     sent = [selected(*items), selected(*items[::-1])]
     answers = await asyncio.gather(*(browser.post(DELETE, data=each) for each in sent))
     assert [answer.status_code for answer in answers] == [303, 303]
@@ -125,13 +126,13 @@ async def test_two_deletions_of_the_same_items_both_succeed(
 async def test_list_shows_the_number_of_results(
     browser: httpx.AsyncClient, ann: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await make(bob)
+    await make_item(bob)
     await ann.client.post(f"{ITEMS}/batch", json=[LAMP | {"name": f"{n:02}"} for n in range(23)])
     page = await browser.get("/items?sort=name")
-    for path in ("/items?sort=name", link(page, "Next page")):
+    for path in ("/items?sort=name", href_of(page, "Next page")):
         assert " data-total>23 items</p>" in (await browser.get(path)).text
     page = await browser.get("/items?q=22")
-    assert (names(page), " data-total>1 item</p>" in page.text) == (["22"], True)
+    assert (names_on(page), " data-total>1 item</p>" in page.text) == (["22"], True)
     monkeypatch.setattr(resource_pages, "MAX_TOTAL", 22)
     assert " data-total>More than 22 items</p>" in (await browser.get("/items")).text
 

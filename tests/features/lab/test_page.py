@@ -20,7 +20,7 @@ from app.features.lab.service.load import Connection
 from app.features.lab.service.runs import Runs
 from app.features.lab.service.vitals import Vitals
 from tests.conftest import Person, browser_of, make_settings, only, running, sign_in
-from tests.features.lab.test_runs import Measure
+from tests.features.lab.steps import Measure
 from tests.isolation import DEADLINE_SECONDS
 from tests.sockets import scope_of
 from tests.waiting import run_pending_tasks

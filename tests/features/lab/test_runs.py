@@ -1,35 +1,16 @@
 import asyncio
-from collections.abc import AsyncGenerator
 
 import pytest
 
 from app.core.errors import Conflict
-from app.features.lab.schemas import Event, Failed, Plan, Progress
+from app.features.lab.schemas import Event, Failed, Plan
 from app.features.lab.service import runs
 from app.features.lab.service.figures import read_results
 from tests.conftest import make_settings
+from tests.features.lab.steps import PROGRESS, Measure
 
 SETTINGS = make_settings("sqlite+aiosqlite:///nothing.db")
 RESULTS = read_results()
-PROGRESS = Progress(step="step1", operation="items", clients=1, done=0, total=8)
-
-
-class Measure:
-    """A measurement that reports its progress, waits, and then fails."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-        self.may_continue = asyncio.Event()
-        self.is_canceled = False
-
-    async def __call__(self, *_: object) -> AsyncGenerator[Event, None]:
-        try:
-            yield PROGRESS
-            await self.may_continue.wait()
-            raise self.error
-        except asyncio.CancelledError:
-            self.is_canceled = True
-            raise
 
 
 async def watched(run: runs.Run) -> list[Event]:

@@ -3,9 +3,6 @@
 from typing import Any
 
 from tests.conftest import Person
-from tests.features.items.test_crud import make as make_item
-
-__all__ = ["ORDERS", "change_order", "make_item", "make_order", "read_order"]
 
 ORDERS = "/api/v1/orders"
 

@@ -8,16 +8,17 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from tests.admin import listed_ids
 from tests.conftest import Person, counted_statements
-from tests.features.items.test_admin import ids
-from tests.features.orders.steps import ORDERS, change_order, make_item, make_order
+from tests.features.items.steps import make_item
+from tests.features.orders.steps import ORDERS, change_order, make_order
 
 
 async def test_list_shows_status_and_total(admin: httpx.AsyncClient, ann: Person) -> None:
     order = await make_order(ann, (await make_item(ann), 3))
     await change_order(ann, order["id"], "place")
     page = await admin.get("/admin/order/list")
-    assert ids(page) == [order["id"]]
+    assert listed_ids(page) == [order["id"]]
     for words in ("Placed", "$59.97"):
         assert f"<td>{words}</td>" in page.text
     for action in ("create", "edit", "delete"):
@@ -47,7 +48,7 @@ async def test_statements_of_a_list_do_not_grow_with_its_orders(
     for _ in range(5):
         await make_order(ann, (item, 1))
     async with counted_statements(app) as statements:
-        assert len(ids(await admin.get("/admin/order/list"))) == 5
+        assert len(listed_ids(await admin.get("/admin/order/list"))) == 5
     about_orders = [each for each in statements if "FROM order" in each]
     assert len(about_orders) == 3  # They read the count, the orders and all their lines.
 
@@ -68,7 +69,7 @@ async def test_filters_and_sorts(admin: httpx.AsyncClient, ann: Person, bob: Per
         "sortBy=created_at&sort=asc": [draft, placed, theirs],
     }.items():
         page = await admin.get(f"/admin/order/list?{query}")
-        assert ids(page) == [order["id"] for order in expected], query
+        assert listed_ids(page) == [order["id"] for order in expected], query
 
 
 async def test_export_has_totals(admin: httpx.AsyncClient, ann: Person) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from tests.conftest import Person, counted_statements
-from tests.features.orders.steps import ORDERS, make_item, make_order, read_order
+from tests.features.items.steps import make_item
+from tests.features.orders.steps import ORDERS, make_order, read_order
 
 
 def writes(order: Any) -> list[tuple[str, str, Any]]:

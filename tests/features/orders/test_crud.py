@@ -7,7 +7,8 @@ from fastapi import FastAPI
 
 from app.accounts.scopes import all_scopes
 from tests.conftest import Person, client_of
-from tests.features.orders.steps import ORDERS, change_order, make_item, make_order, read_order
+from tests.features.items.steps import make_item
+from tests.features.orders.steps import ORDERS, change_order, make_order, read_order
 
 
 async def test_created_order_is_a_draft_with_lines_and_total(ann: Person) -> None:

@@ -12,7 +12,8 @@ from app.features.items.models import Item
 from app.features.orders.models import Order, OrderLine
 from app.features.orders.repository import OrderRepository
 from tests.conftest import PASSWORD, Person, only
-from tests.features.orders.steps import ORDERS, change_order, make_item, make_order, read_order
+from tests.features.items.steps import make_item
+from tests.features.orders.steps import ORDERS, change_order, make_order, read_order
 from tests.slices import needs
 
 

@@ -4,7 +4,8 @@ import pytest
 from fastapi import FastAPI
 
 from tests.conftest import Person, counted_statements
-from tests.features.orders.steps import ORDERS, change_order, make_item, make_order
+from tests.features.items.steps import make_item
+from tests.features.orders.steps import ORDERS, change_order, make_order
 
 
 @pytest.mark.parametrize("sort", ["id", "-id", "created_at", "-created_at"])

@@ -5,7 +5,8 @@ from fastapi import FastAPI
 from app.core.jobs.queue import JobQueue
 from tests.accounts.conftest import Outbox
 from tests.conftest import PASSWORD, Person
-from tests.features.orders.steps import ORDERS, change_order, make_item, make_order
+from tests.features.items.steps import make_item
+from tests.features.orders.steps import ORDERS, change_order, make_order
 
 
 async def test_placed_order_is_mailed_to_its_owner_once(

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.databases import Databases, alembic
-from tests.test_migrations import ROWS
+from tests.rows import ROWS
 
 BEFORE = "c41f7a9e02b6"
 REFUSED = (sqlite3.IntegrityError, psycopg.errors.IntegrityError)

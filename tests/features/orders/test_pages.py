@@ -9,10 +9,10 @@ import pytest
 from fastapi import FastAPI
 
 from tests.accounts.conftest import Outbox, described
-from tests.accounts.test_pages import SCRIPT
 from tests.conftest import Person, browser_of, sign_in
-from tests.features.items.test_pages import link, value
-from tests.features.orders.steps import ORDERS, change_order, make_item, make_order, read_order
+from tests.features.items.steps import make_item
+from tests.features.orders.steps import ORDERS, change_order, make_order, read_order
+from tests.pages import SCRIPT, href_of, value_of
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ async def test_draft_is_created_placed_and_listed(
         f"quantity_{lamp['id']}": "2",
         f"quantity_{desk['id']}": " 1 ",
         "note": "Ring twice.",
-        "once": value(new, "once"),
+        "once": value_of(new, "once"),
     }
     created = await browser.post("/orders/new", data=form)
     assert created.status_code == 303, created.text
@@ -52,7 +52,7 @@ async def test_draft_is_created_placed_and_listed(
     (order,) = (await ann.client.get(ORDERS)).json()["results"]
     assert [line["quantity"] for line in order["lines"]] == [2, 1]
     placed = await browser.post(
-        f"/orders/{order['id']}/place", data={"version": value(page, "version")}
+        f"/orders/{order['id']}/place", data={"version": value_of(page, "version")}
     )
     assert placed.headers["Location"] == f"/orders/{order['id']}"
     page = await browser.get(placed.headers["Location"])
@@ -83,7 +83,7 @@ async def test_invalid_quantity_is_refused_beside_its_field(
     )
     assert page.status_code == 422
     assert described(page.text, wrong) == words
-    assert (value(page, wrong), value(page, f"quantity_{desk['id']}")) == (sent, "3")
+    assert (value_of(page, wrong), value_of(page, f"quantity_{desk['id']}")) == (sent, "3")
     assert "Keep</textarea>" in page.text
     assert (await ann.client.get(ORDERS)).json()["results"] == []
 
@@ -99,14 +99,17 @@ async def test_forged_form_is_refused(browser: httpx.AsyncClient, ann: Person, n
 
 async def test_form_sent_twice_creates_one_order(browser: httpx.AsyncClient, ann: Person) -> None:
     item = await make_item(ann)
-    form = {f"quantity_{item['id']}": "2", "once": value(await browser.get("/orders/new"), "once")}
+    form = {
+        f"quantity_{item['id']}": "2",
+        "once": value_of(await browser.get("/orders/new"), "once"),
+    }
     answers = await asyncio.gather(*(browser.post("/orders/new", data=form) for _ in range(3)))
     assert {answer.status_code for answer in answers} == {303}
     assert len((await ann.client.get(ORDERS)).json()["results"]) == 1
 
 
 async def test_new_order_without_items_links_to_the_items(browser: httpx.AsyncClient) -> None:
-    assert link(await browser.get("/orders/new"), "New item") == "/items/new"
+    assert href_of(await browser.get("/orders/new"), "New item") == "/items/new"
 
 
 async def test_draft_is_deleted_after_a_confirmation(
@@ -114,9 +117,9 @@ async def test_draft_is_deleted_after_a_confirmation(
 ) -> None:
     order = await make_order(ann, (await make_item(ann), 1))
     page = await browser.get(f"/orders/{order['id']}")
-    asked = await browser.get(link(page, "Delete…"))
+    asked = await browser.get(href_of(page, "Delete…"))
     assert "Delete order 1?" in asked.text
-    form = {"version": value(asked, "version")}
+    form = {"version": value_of(asked, "version")}
     deleted = await browser.post(f"/orders/{order['id']}/delete", data=form)
     assert deleted.headers["Location"] == "/orders"
     assert "“1” deleted." in (await browser.get(deleted.headers["Location"])).text
@@ -133,7 +136,7 @@ async def test_stale_version_shows_the_current_order(
     page = await browser.post(f"/orders/{order['id']}/{action}", data={"version": version})
     assert page.status_code == 409
     assert "This has changed since you opened it." in page.text
-    assert value(page, "version") == "2"
+    assert value_of(page, "version") == "2"
     assert (await read_order(ann, order["id"]))["version"] == 2
 
 
@@ -174,10 +177,10 @@ async def test_list_is_filtered_and_sorted_in_both_directions(
     await change_order(ann, 1, "place")
     first = await browser.get("/orders?limit=2&status=draft")
     assert order_links(first) == ["Order 5", "Order 4"]
-    assert "status=draft" in link(first, "Next page")
-    second = await browser.get(f"{link(first, 'Next page')}&limit=2")
+    assert "status=draft" in href_of(first, "Next page")
+    second = await browser.get(f"{href_of(first, 'Next page')}&limit=2")
     assert order_links(second) == ["Order 3", "Order 2"]
-    back = await browser.get(f"{link(second, 'Previous page')}&limit=2")
+    back = await browser.get(f"{href_of(second, 'Previous page')}&limit=2")
     assert order_links(back) == order_links(first)
     assert order_links(await browser.get("/orders?status=placed")) == ["Order 1"]
     assert "No orders match." in (await browser.get("/orders?status=shipped")).text

@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from tests.conftest import Person, sign_in
-from tests.features.orders.steps import ORDERS, change_order, make_item, make_order
+from tests.features.items.steps import make_item
+from tests.features.orders.steps import ORDERS, change_order, make_order
 from tests.forms import form_of
 
 

@@ -3,7 +3,8 @@
 import httpx
 
 from tests.conftest import Person
-from tests.features.orders.steps import ORDERS, change_order, make_item, make_order, read_order
+from tests.features.items.steps import make_item
+from tests.features.orders.steps import ORDERS, change_order, make_order, read_order
 
 
 async def attempt(person: Person, order_id: int, action: str) -> httpx.Response:

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from app.accounts.models import NO_PASSWORD, User
 from tests.accounts.conftest import CONFIRM, FACTOR, Authenticator, Outbox, set_age
-from tests.accounts.test_security_events import facts
+from tests.accounts.steps import event_facts
 from tests.conftest import PASSWORD, Person, client_of, make_person, make_settings, running
 from tests.features.passkeys.conftest import (
     OPTIONS,
@@ -48,7 +48,7 @@ async def test_passkey_is_made_listed_renamed_and_removed(
     assert (await bob.client.request("DELETE", path, json=right)).status_code == 404
     assert (await ann.client.request("DELETE", path, json=right)).status_code == 204
     assert await stored(app) == []
-    kinds = [kind for kind, *_ in await facts(app)]
+    kinds = [kind for kind, *_ in await event_facts(app)]
     assert kinds == ["passkey_added", "password_check", "passkey_removed"]
     mails = await outbox.to()
     assert ("ann@example.com", "passkey_added") in mails

@@ -19,9 +19,7 @@ from app.features.passkeys.models import Passkey, UsedPasskeyChallenge
 from app.features.passkeys.schemas import PasskeyCreate
 from app.features.passkeys.service import challenges
 from tests.accounts.conftest import FACTOR, Outbox
-from tests.accounts.test_emails import post
-from tests.accounts.test_notices import move
-from tests.accounts.test_security_events import facts
+from tests.accounts.steps import change_and_confirm_email, event_facts, post_to_auth
 from tests.conftest import PASSWORD, Person, client_of
 from tests.features.passkeys.conftest import (
     OPTIONS,
@@ -60,7 +58,7 @@ async def test_forged_answer_is_refused_and_recorded(
     device = Device()
     await add(ann, device)
     await refuses(client, await answer(client, device, **lie))
-    assert (await facts(app))[-1] == ("passkey_check", "failure", ann.id, None)
+    assert (await event_facts(app))[-1] == ("passkey_check", "failure", ann.id, None)
 
 
 @pytest.mark.parametrize("lie", LIES, ids=str)
@@ -153,7 +151,7 @@ async def test_count_that_goes_back_is_refused_and_recorded(
     await add(ann, device)
     for count in (10, 9, 0):
         await refuses(client, await answer(client, device, count=count))
-        assert (await facts(app))[-1] == ("passkey_cloned", "failure", ann.id, None)
+        assert (await event_facts(app))[-1] == ("passkey_cloned", "failure", ann.id, None)
     assert (await client.post(VERIFY, json=await answer(client, device, count=11))).is_success
 
 
@@ -179,7 +177,7 @@ async def test_passkey_of_another_user_is_no_second_factor(
     begun = (await client.post(OPTIONS, json={"challenge": challenge})).json()
     body = {"token": begun["token"], "challenge": challenge}
     await refuses(client, body | {"credential": bobs.answer(begun["options"])})
-    assert (await facts(app))[-1] == ("passkey_check", "failure", bob.id, None)
+    assert (await event_facts(app))[-1] == ("passkey_check", "failure", bob.id, None)
 
 
 async def test_handle_of_another_user_is_refused(
@@ -226,10 +224,10 @@ async def test_undone_change_of_the_address_discards_what_a_thief_may_have_added
     async with app.state.resources.database.transaction() as session:
         await session.execute(update(Passkey).values(created_at=utc_now() - timedelta(days=4)))
     await add(ann, thiefs, "Before the change")
-    await move(client, outbox, ann, "thief@example.com")
+    await change_and_confirm_email(client, outbox, ann, "thief@example.com")
     await add(ann, Device(), "After the change")
     token = await outbox.token(ann.email, "undo")
-    assert await post(client, "undo-email", token=token) == 204
+    assert await post_to_auth(client, "undo-email", token=token) == 204
     assert [passkey.name for passkey in await stored(app)] == ["Phone"]
     await refuses(client, await answer(client, thiefs))
     done = await client.post(VERIFY, json=await answer(client, owners))

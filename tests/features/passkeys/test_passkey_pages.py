@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from app.accounts.models import NO_PASSWORD, User
 from tests.accounts.conftest import Authenticator, set_age
-from tests.accounts.test_security_events import facts
+from tests.accounts.steps import event_facts
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
 from tests.features.passkeys.conftest import add, stored
 from tests.features.passkeys.device import Device
@@ -196,7 +196,7 @@ async def test_passkey_confirms_in_place_of_the_password(
     done = await browser.post("/confirm/passkey", data=form)
     assert (done.status_code, done.headers["Location"]) == (303, "/account")
     assert (await browser.get(f"{PAGE}/new")).status_code == 200
-    assert (await facts(app))[-1] == ("passkey_check", "success", ann.id, ann.id)
+    assert (await event_facts(app))[-1] == ("passkey_check", "success", ann.id, ann.id)
 
 
 async def test_interrupted_form_is_sent_again_after_a_passkey(

@@ -19,8 +19,7 @@ from app.features.webhooks.schemas import WebhookCreate
 from app.features.webhooks.service import addresses, webhooks
 from app.features.webhooks.service.addresses import AddressRules
 from tests.accounts.conftest import CONFIRM, set_age
-from tests.accounts.test_api_keys import make_key
-from tests.accounts.test_refresh import sign_in
+from tests.accounts.steps import make_api_key, sign_in_to_api
 from tests.conftest import PASSWORD, Person, client_of, make_settings, running
 from tests.features.webhooks.receiver import Receiver
 from tests.features.webhooks.steps import (
@@ -351,7 +350,7 @@ async def test_changes_of_orders_are_sent(
 
 
 async def test_change_counts_once_for_the_rate_limit_of_a_key(app: FastAPI, ann: Person) -> None:
-    key = await make_key(ann, scopes=["webhooks:write"])
+    key = await make_api_key(ann, scopes=["webhooks:write"])
     database_url = app.state.settings.database_url.get_secret_value()
     settings = make_settings(database_url, rate_limit_api_key=parse("2/minute"))
     async with running(settings) as limited, client_of(limited, key["key"]) as program:
@@ -362,7 +361,7 @@ async def test_change_counts_once_for_the_rate_limit_of_a_key(app: FastAPI, ann:
 async def test_missing_scope_is_reported_before_the_confirmation(
     app: FastAPI, client: httpx.AsyncClient, ann: Person
 ) -> None:
-    token = await sign_in(client, ann, scope="webhooks:read")
+    token = await sign_in_to_api(client, ann, scope="webhooks:read")
     async with client_of(app, token["access_token"]) as reader:
         refused = await reader.post(WEBHOOKS, json={})
     assert refused.json()["type"] == "/problems/missing-scope"
@@ -388,7 +387,7 @@ async def test_session_makes_and_changes_webhooks_after_a_recent_confirmation_on
     assert (await ann.client.get(path)).json() == {
         name: value for name, value in webhook.items() if name != "secret"
     }
-    key = await make_key(ann, scopes=["webhooks:read", "webhooks:write"])
+    key = await make_api_key(ann, scopes=["webhooks:read", "webhooks:write"])
     async with client_of(app, key["key"]) as program:  # It was made with the password.
         assert await statuses(program) == [201, 200, 200, 200]
     await ann.client.post(CONFIRM, json={"current_password": PASSWORD})

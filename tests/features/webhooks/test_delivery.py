@@ -28,8 +28,12 @@ from app.features.webhooks.service.client import Outcome
 from app.features.webhooks.service.secrets import MAX_PREVIOUS_SECRETS
 from app.features.webhooks.service.webhooks import MAX_WEBHOOKS
 from tests.accounts.conftest import Outbox, verify_address
-from tests.accounts.test_emails import NEW, post
-from tests.accounts.test_notices import move
+from tests.accounts.steps import (
+    NEW_PASSWORD,
+    change_and_confirm_email,
+    post_to_auth,
+    reset_password,
+)
 from tests.conftest import Person, delete_account, only
 from tests.features.webhooks.receiver import Receiver, receiving, status
 from tests.features.webhooks.steps import (
@@ -413,16 +417,16 @@ async def test_webhook_of_a_thief_gets_nothing_once_the_owner_has_the_account_ba
     webhook = await make(ann, receiver.url)
     match end:
         case "reset":
-            await post(client, "password-reset", email=ann.email)
+            await post_to_auth(client, "password-reset", email=ann.email)
             token = await outbox.token(ann.email, "reset")
-            assert await post(client, "password-reset/confirm", token=token, password=NEW) == 204
+            assert await reset_password(client, token) == 204
         case "undo":
             await verify_address(app, ann)
-            await move(client, outbox, ann, "thief@example.com")
+            await change_and_confirm_email(client, outbox, ann, "thief@example.com")
             token = await outbox.token(ann.email, "undo")
-            assert await post(client, "undo-email", token=token) == 204
+            assert await post_to_auth(client, "undo-email", token=token) == 204
         case _:
-            await resources_of(app).accounts.users.set_password(ann.id, NEW)
+            await resources_of(app).accounts.users.set_password(ann.id, NEW_PASSWORD)
     await record(app, thing_event(ann.id))
     await resources_of(app).jobs.drain()
     assert receiver.requests == []
@@ -477,7 +481,7 @@ async def test_webhook_is_not_enabled_by_a_request_that_outlives_its_session(
     webhook = None if is_new else await make(ann, receiver.url)
     accounts = resources_of(app).accounts
     principal = await accounts.authenticate(ann.token)
-    await accounts.users.set_password(ann.id, NEW)
+    await accounts.users.set_password(ann.id, NEW_PASSWORD)
     service = build_service(resources_of(app), principal)
     with pytest.raises(Unauthenticated):
         if webhook is None:

@@ -18,8 +18,9 @@ from app.features.webhooks.jobs import queue_webhooks
 from app.features.webhooks.models import Webhook, WebhookDelivery
 from app.features.webhooks.repository import SUBSCRIPTIONS
 from app.features.webhooks.service.deliveries import ENABLED_WEBHOOKS
-from tests.accounts.test_session_cache import run_sql, until, until_held
+from tests.accounts.session_cache import until_cache_is_held
 from tests.conftest import Person, client_of, make_settings, only, running
+from tests.databases import run_sql
 from tests.features.webhooks.steps import (
     WEBHOOKS,
     change_webhooks,
@@ -30,6 +31,7 @@ from tests.features.webhooks.steps import (
     thing_event,
 )
 from tests.isolation import DEADLINE_SECONDS
+from tests.waiting import eventually_true
 
 URL = "http://127.0.0.1:1/"
 
@@ -59,7 +61,7 @@ def counted_look_ups() -> Iterator[list[int]]:
 
 async def remember_absence(app: FastAPI, ann: Person) -> None:
     """Let the application know that the user has no webhooks."""
-    await until_held(app)
+    await until_cache_is_held(app)
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not is_absent(app, ann):  # What was notified before may be heard meanwhile.
             await record(app, thing_event(ann.id))
@@ -97,7 +99,7 @@ async def test_owner_without_webhooks_costs_no_look_up(app: FastAPI, ann: Person
 
 @only("postgresql")
 async def test_owner_with_a_webhook_is_looked_up(app: FastAPI, ann: Person) -> None:
-    await until_held(app)
+    await until_cache_is_held(app)
     await make(ann, URL)
     with counted_look_ups() as seen:
         for _ in range(3):
@@ -120,7 +122,7 @@ async def test_lapsed_lease_looks_webhooks_up(
     await remember_absence(app, ann)
     monkeypatch.setattr(session_cache, "LEASE_SECONDS", 0.2)
     monkeypatch.setattr(resources_of(app).session_lease, "_name", "not heard")
-    await until(lambda: not absences_of(app).is_held)
+    await eventually_true(lambda: not absences_of(app).is_held)
     with counted_look_ups() as seen:
         for _ in range(3):
             await record(app, thing_event(ann.id))
@@ -178,7 +180,7 @@ async def test_change_by_another_program_is_heard(
 async def test_webhook_that_is_made_after_the_look_up_is_not_missed(
     app: FastAPI, ann: Person
 ) -> None:
-    await until_held(app)
+    await until_cache_is_held(app)
     resources = resources_of(app)
     async with resources.database.transaction() as session:
         await queue_webhooks(resources, session, [thing_event(ann.id)])
@@ -194,7 +196,7 @@ def fail(_: Any) -> None:
 
 @only("postgresql")
 async def test_deletion_that_is_rolled_back_is_not_remembered(app: FastAPI, ann: Person) -> None:
-    await until_held(app)
+    await until_cache_is_held(app)
     await make(ann, URL)
     resources = resources_of(app)
     with pytest.raises(ZeroDivisionError):
@@ -222,7 +224,7 @@ async def test_enabling_that_is_rolled_back_is_not_heard(
             await session.flush()
             raise ZeroDivisionError
     await run_sql(database_url, "SELECT pg_notify('auth_sessions', 'user:0')")
-    await until(lambda: absences_of(app).change_count != changes)
+    await eventually_true(lambda: absences_of(app).change_count != changes)
     assert is_absent(app, ann)
 
 
@@ -230,5 +232,5 @@ async def test_enabling_that_is_rolled_back_is_not_heard(
 async def test_schema_without_the_trigger_grants_no_lease(own_database_url: str) -> None:
     await run_sql(own_database_url, "DROP TRIGGER notify_webhook_enabled ON webhooks")
     async with running(make_settings(own_database_url)) as app:
-        await until(lambda: resources_of(app).session_lease._is_reported)
+        await eventually_true(lambda: resources_of(app).session_lease._is_reported)
         assert not absences_of(app).is_held

@@ -11,8 +11,9 @@ import pytest
 from standardwebhooks import Webhook
 
 from tests.accounts.conftest import CONFIRM
-from tests.accounts.test_session_cache_server import LOOK_UP_SECONDS, connect
+from tests.accounts.session_cache import LOOK_UP_SECONDS
 from tests.conftest import PASSWORD, SECRET_KEY, only, redis_url_for
+from tests.databases import connect
 from tests.features.webhooks.steps import WEBHOOKS
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import serving, sign_in, sign_up

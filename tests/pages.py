@@ -1,0 +1,26 @@
+"""Find links, fields and texts on pages."""
+
+import re
+from html import unescape
+
+import httpx
+
+SCRIPT = '"><script>alert(1)</script>'
+
+
+def href_of(page: httpx.Response, words: str) -> str:
+    """Return where the only link with these words leads."""
+    (href,) = re.findall(rf'<a[^>]* href="([^"]+)"[^>]*>{words}</a>', page.text)
+    return unescape(href)
+
+
+def value_of(page: httpx.Response, name: str) -> str:
+    """Return the value of the only field with this name."""
+    (field,) = re.findall(rf'<input[^>]* name="{name}"[^>]*>', page.text)
+    (found,) = re.findall('value="([^"]*)"', field)
+    return unescape(found)
+
+
+def focused_fields(html: str) -> list[str]:
+    """Return the names of the fields that have the focus when the page opens."""
+    return re.findall(r'name="([^"]+)"[^>]* autofocus', html)
