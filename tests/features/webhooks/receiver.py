@@ -93,8 +93,10 @@ async def receiving(context: ssl.SSLContext | None = None) -> AsyncIterator[Rece
         context.sni_callback = note_name
     server = await asyncio.start_server(connect, "127.0.0.1", 0, ssl=context)
     receiver.port = server.sockets[0].getsockname()[1]
-    yield receiver
-    server.close()
-    for connection in connections:
-        connection.cancel()
-    await asyncio.gather(*connections, return_exceptions=True)
+    try:
+        yield receiver
+    finally:  # A server that is left open keeps the event loop of the test from closing.
+        server.close()
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)

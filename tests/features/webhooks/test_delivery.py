@@ -562,8 +562,8 @@ async def test_many_slow_receivers_hold_up_no_quick_one(
         try:
             while len(slow.requests) < MAX_SLOW_LANES:
                 await run_pending_tasks()
-            await record(app, thing_event(root.id))
             receiver.arrived.clear()
+            await record(app, thing_event(root.id))
             await resources_of(app).jobs._start_due_jobs()
             await receiver.arrived.wait()
             assert len(slow.requests) == MAX_SLOW_LANES
