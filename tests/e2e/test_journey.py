@@ -19,7 +19,12 @@ pytestmark = only("sqlite")
 HOSTILE = "<img src=x onerror=alert(1)> \N{OWL}"
 
 
-@pytest.mark.parametrize("has_script", [True, False], ids=["with script", "without script"])
+WITHOUT_SCRIPT = pytest.param(
+    False, id="without script", marks=pytest.mark.slow("a second journey in a browser")
+)
+
+
+@pytest.mark.parametrize("has_script", [pytest.param(True, id="with script"), WITHOUT_SCRIPT])
 def test_new_user_signs_up_works_and_signs_out(
     site: Site, open_page: OpenPage, browser_errors: BrowserErrors, has_script: bool
 ) -> None:
@@ -37,6 +42,7 @@ def test_new_user_signs_up_works_and_signs_out(
 
 
 @needs("items/live.py")
+@pytest.mark.slow("another journey in a browser")
 def test_pages_work_below_the_prefix_of_a_proxy(
     databases: Databases, template_url: str, open_page: OpenPage, browser_errors: BrowserErrors
 ) -> None:
