@@ -113,6 +113,14 @@ async def sign_in_with(
     return await browser.get(visited.callback)
 
 
+async def offer_link(
+    browser: httpx.AsyncClient, provider: Provider, user: Claims, name: str = "one"
+) -> httpx.Response:
+    """Sign in at the provider to link it, and return the response that leads to the question."""
+    visited = await visit(browser, f"/account/identities/link/{name}", provider, user)
+    return await browser.get(visited.callback)
+
+
 async def confirm_pending(browser: httpx.AsyncClient) -> httpx.Response:
     page = await browser.get(PENDING)
     assert page.status_code == 200

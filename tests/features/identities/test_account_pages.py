@@ -12,6 +12,7 @@ from tests.features.identities.conftest import (
     NEW,
     PENDING,
     confirm_pending,
+    offer_link,
     owners,
     sign_in_with,
     visit,
@@ -24,8 +25,7 @@ PAGE = "/account/identities"
 async def link(app: FastAPI, person: Person, provider: Provider, name: str = "one") -> None:
     async with browser_of(app) as browser:
         await sign_in(browser, person)
-        visited = await visit(browser, f"{PAGE}/link/{name}", provider, ANN)
-        await browser.get(visited.callback)
+        await offer_link(browser, provider, ANN, name)
         assert (await confirm_pending(browser)).status_code == 303
 
 
@@ -38,8 +38,7 @@ async def test_last_way_to_sign_in_stays(
     refused = await browser.post(path)
     assert refused.status_code == 422
     assert "This is your only way to sign in. Set a password first." in refused.text
-    visited = await visit(browser, f"{PAGE}/link/other", other_provider, ANN)
-    await browser.get(visited.callback)
+    await offer_link(browser, other_provider, ANN, "other")
     await confirm_pending(browser)
     assert (await browser.post(path)).status_code == 303
     assert await owners(app) == [("ann-there", "new@example.com")]
@@ -49,8 +48,7 @@ async def test_two_that_unlink_the_last_two_at_once_leave_one(
     app: FastAPI, browser: httpx.AsyncClient, provider: Provider, other_provider: Provider
 ) -> None:
     await sign_in_with(browser, provider, NEW)
-    visited = await visit(browser, f"{PAGE}/link/other", other_provider, ANN)
-    await browser.get(visited.callback)
+    await offer_link(browser, other_provider, ANN, "other")
     await confirm_pending(browser)
     page = await browser.get(PAGE)
     paths = [part.split('"')[0] for part in page.text.split('action="') if "/unlink" in part]
@@ -81,8 +79,7 @@ async def test_linking_beside_a_factor_takes_more_than_the_password(
     assert await owners(app) == []
     await browser.post("/confirm", data={"confirm_code": authenticator.next_code()})
     assert (await confirm_pending(browser)).status_code == 303
-    visited = await visit(browser, f"{PAGE}/link/one", provider, ANN)
-    await browser.get(visited.callback)
+    await offer_link(browser, provider, ANN)
     assert (await confirm_pending(browser)).status_code == 303
 
     await set_age(app, 16)

@@ -28,6 +28,7 @@ from tests.features.identities.conftest import (
     PENDING,
     confirm_pending,
     email_of,
+    offer_link,
     owners,
     sign_in_with,
     visit,
@@ -271,8 +272,7 @@ async def test_link_takes_a_form_of_this_site(
 ) -> None:
     """Otherwise a page elsewhere could link the attacker's identity to the victim's account."""
     await sign_in(browser, confirmed_ann)
-    visited = await visit(browser, "/account/identities/link/one", provider, NEW)
-    await browser.get(visited.callback)
+    await offer_link(browser, provider, NEW)
     assert await owners(app) == []
     headers = {"Sec-Fetch-Site": "cross-site"}
     assert (await browser.post(PENDING, headers=headers)).status_code == 403
@@ -285,8 +285,7 @@ async def test_identity_of_another_account_is_not_linked(
     async with browser_of(app) as elsewhere:
         await sign_in_with(elsewhere, provider, NEW)
     await sign_in(browser, confirmed_ann)
-    visited = await visit(browser, "/account/identities/link/one", provider, NEW)
-    page = await browser.get(visited.callback)
+    page = await offer_link(browser, provider, NEW)
     assert page.status_code == 409
     assert await owners(app) == [("new-there", "new@example.com")]
 
@@ -296,8 +295,7 @@ async def test_link_that_is_confirmed_twice_is_made_once(
 ) -> None:
     """A browser sends the form again if the first response was lost."""
     await sign_in(browser, confirmed_ann)
-    visited = await visit(browser, "/account/identities/link/one", provider, ANN)
-    await browser.get(visited.callback)
+    await offer_link(browser, provider, ANN)
     cookie = browser.cookies["provider_link"]
     assert (await confirm_pending(browser)).status_code == 303
     browser.cookies["provider_link"] = cookie
@@ -312,8 +310,7 @@ async def test_link_is_not_made_by_a_request_that_outlives_its_session(
 ) -> None:
     """The owner may have reset the password while the request of a thief was under way."""
     await sign_in(browser, confirmed_ann)
-    visited = await visit(browser, "/account/identities/link/one", provider, ANN)
-    await browser.get(visited.callback)
+    await offer_link(browser, provider, ANN)
     resources = app.state.resources
     principal = await resources.accounts.browsers.authenticate(browser.cookies["auth_session"])
     await resources.accounts.auth.end_sessions([principal.session_id])
@@ -327,8 +324,7 @@ async def test_identity_is_not_unlinked_by_a_request_that_outlives_its_session(
     app: FastAPI, browser: httpx.AsyncClient, provider: Provider, confirmed_ann: Person
 ) -> None:
     await sign_in(browser, confirmed_ann)
-    visited = await visit(browser, "/account/identities/link/one", provider, ANN)
-    await browser.get(visited.callback)
+    await offer_link(browser, provider, ANN)
     await confirm_pending(browser)
     resources = app.state.resources
     principal = await resources.accounts.browsers.authenticate(browser.cookies["auth_session"])
@@ -388,8 +384,7 @@ async def test_undone_change_of_the_address_discards_identities_of_the_last_days
         async with app.state.resources.database.transaction() as session:
             before = utc_now() - timedelta(days=4)
             await session.execute(update(LinkedIdentity).values(created_at=before))
-        visited = await visit(browser, f"/account/identities/link/{name}", each, user)
-        await browser.get(visited.callback)
+        await offer_link(browser, each, user, name)
         await confirm_pending(browser)
     change = {"email": "thief@example.com", "current_password": PASSWORD}
     await browser.post("/account/email", data=change)

@@ -22,6 +22,7 @@ from tests.features.identities.conftest import (
     confirm_pending,
     destination,
     email_of,
+    offer_link,
     owners,
     sign_in_with,
     visit,
@@ -141,8 +142,7 @@ async def test_second_factor_is_asked_for_unless_the_providers_counts(
     for name, each in (("one", provider), ("other", other_provider)):
         async with browser_of(app) as linking:
             await sign_in(linking, confirmed_ann)
-            visited = await visit(linking, f"/account/identities/link/{name}", each, ANN)
-            await linking.get(visited.callback)
+            await offer_link(linking, each, ANN, name)
             await confirm_pending(linking)
     await authenticator.set_up(confirmed_ann)
     visited = await visit(browser, "/login/with/one?next=/account", provider, ANN)
@@ -172,8 +172,7 @@ async def test_account_with_an_unconfirmed_address_is_not_linked(
 ) -> None:
     """Whoever signed up with the address could keep a way in after its owner takes it over."""
     await sign_in(browser, ann)
-    visited = await visit(browser, "/account/identities/link/one", provider, NEW)
-    await browser.get(visited.callback)
+    await offer_link(browser, provider, NEW)
     refused = await confirm_pending(browser)
     assert refused.status_code == 403
     assert "Confirm your email address first." in refused.text
