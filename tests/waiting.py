@@ -5,6 +5,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from fastapi import FastAPI
+from sqlalchemy import text
+
 from tests.isolation import DEADLINE_SECONDS
 
 POLL_SECONDS = 0.02
@@ -32,6 +35,20 @@ async def eventually_true(condition: Callable[[], bool]) -> None:
         return condition()
 
     await eventually_async(holds)
+
+
+async def until_blocked(app: FastAPI, many: int = 1) -> None:
+    """Wait until statements of PostgreSQL wait for locks of others."""
+    count = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with app.state.resources.database.reading() as session:
+
+        async def are_blocked() -> bool:
+            return bool(await session.scalar(count) >= many)
+
+        await eventually_async(are_blocked)
 
 
 async def run_pending_tasks() -> None:

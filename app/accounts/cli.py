@@ -130,7 +130,7 @@ RENEW_SEALS = [renew_second_factors]
 
 @auth.command()
 def cleanup(context: typer.Context) -> None:
-    """Delete sessions, keys, email tokens, idempotency records and events that are over."""
+    """Delete sessions, keys, email tokens, events and other records that are over."""
 
     async def work(resources: Resources) -> Any:
         return await resources.accounts.auth.clean_up()

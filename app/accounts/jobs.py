@@ -40,9 +40,9 @@ async def delete_orphaned_picture_files(resources: Resources) -> None:
     await resources.accounts.pictures.delete_orphans()
 
 
-@scheduled("40 3 * * *")
+@scheduled("40 * * * *")
 async def clean_up(resources: Resources) -> None:
-    """Delete sessions, keys, email tokens, idempotency records and events that are over."""
+    """Delete sessions, keys, email tokens, events and other records that are over."""
     await resources.accounts.auth.clean_up()
 
 

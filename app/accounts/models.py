@@ -2,11 +2,12 @@ import unicodedata
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID, uuid4
 
 from pydantic import validate_email
 from pydantic_core import PydanticCustomError
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database.models import Base, Id, Timestamps, UtcDateTime, utc_now
@@ -165,6 +166,19 @@ class SignInChallenge(Base):
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     scope: Mapped[str] = mapped_column(Text)
     attempts: Mapped[int] = mapped_column(default=0)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class UndoRecord(Base):
+    """Copies of rows of one table that a user has deleted."""
+
+    __tablename__ = "undo_records"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
+    table_name: Mapped[str] = mapped_column(String(63))
+    rows: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    """The values by the names of their attributes. Empty when the rows have been restored."""
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, ClassVar, Generic, TypeVar
+from uuid import UUID
 
 from pydantic import Field
 from sqlalchemy import (
@@ -19,12 +20,14 @@ from sqlalchemy import (
     false,
     func,
     insert,
+    inspect,
     select,
     update,
 )
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from app.accounts.models import User
+from app.accounts.undo import UndoRepository
 from app.core.database.events import Event
 from app.core.database.filters import Filter
 from app.core.database.models import Base, utc_now
@@ -42,7 +45,7 @@ from app.core.database.repository import (
     words_of,
 )
 from app.core.database.session import Session
-from app.core.errors import Conflict, Forbidden, InUse
+from app.core.errors import Conflict, Forbidden, InUse, NotFound
 from app.core.schemas import Input, Output
 from app.core.security.principal import Principal
 
@@ -110,6 +113,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
     def __init__(self, session: Session, principal: Principal) -> None:
         super().__init__(session)
         self.principal = principal
+        self._undo = UndoRepository(session)
 
     @property
     def _type(self) -> Any:  # mypy does not find classes hashable
@@ -220,6 +224,40 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         except Conflict as error:
             name = words_of(self.model).lower()
             raise InUse("This {name} is in use and cannot be deleted.", name=name) from error
+
+    async def prepare_undo(self, ids: Collection[int]) -> UUID | None:
+        """Copy rows that this transaction is going to delete, and return the ID for `undo_delete`.
+
+        Return None when the rows of other tables are deleted or changed with them.
+        """
+        model: Any = self.model
+        columns = [getattr(model, each.key) for each in inspect(model).column_attrs]
+        statement = select(*columns).where(model.id.in_(ids), *self.visible)
+        # While they are locked, no row can begin to refer to them.
+        statement = statement.order_by(model.id).with_for_update()
+        found = (await self._session.execute(statement, self._params())).mappings()
+        rows = [{**row} for row in found]
+        if not rows or await self._undo.has_dependents(model, ids):
+            return None
+        return await self._undo.save(self.principal.user_id, model, rows)
+
+    async def undo_delete(self, undo_id: UUID) -> Sequence[ReadT]:
+        """Create deleted rows again, with their IDs, and return them, or none the second time.
+
+        Raise NotFound when the copies have expired, or Conflict when they cannot be stored now.
+        """
+        model: Any = self.model
+        rows = await self._undo.take(undo_id, self.principal.user_id, model)
+        if not self._sees_all and any(row["owner_id"] != self.principal.user_id for row in rows):
+            raise NotFound("This deletion can no longer be undone.")
+        ids = select(model.id).where(model.id.in_([row["id"] for row in rows]))
+        taken, now = {*await self._session.scalars(ids)}, utc_now()
+        values = [{**row, "version": row["version"] + 1, "updated_at": now} for row in rows]
+        # SQLite gives the ID of the newest row again. Rows whose ID is taken get others, the last.
+        others = [{**row, "id": None} for row in values if row["id"] in taken]
+        restored = [row for row in values if row["id"] not in taken]
+        added = await self.add_all(restored + others) if values else ()
+        return [self.schema.model_validate(row) for row in added]
 
     async def _change(
         self, id_: int, query: Query[Any], changes: Mapping[str, Any], expected: Versions

@@ -33,6 +33,7 @@ from app.accounts.models import (
     User,
 )
 from app.accounts.scopes import allowed_scopes
+from app.accounts.undo import UndoRepository
 from app.core.config import Settings
 from app.core.database.events import Events
 from app.core.database.models import utc_now
@@ -48,7 +49,6 @@ from app.core.security.tokens import AccessClaims
 from app.discovery import declared
 
 CredentialT = TypeVar("CredentialT", AuthSession, ApiKey)
-CLEAN_UP_AT_ONCE = 100
 MAX_SESSIONS_OF_A_USER = 100
 
 
@@ -81,24 +81,14 @@ def users_that_are(active: bool | None) -> Select[User]:
     return select(User) if active is None else select(User).where(User.is_active == active)
 
 
-async def delete_expired(
-    session: Session,
+def has_expired(
     model: type[AuthSession] | type[ApiKey] | type[EmailToken] | type[SignInChallenge],
-) -> int:
-    """Delete what has expired by both clocks, so that a wrong one ends no session.
+) -> ColumnElement[bool]:
+    """Return the condition of what has expired by both clocks, so that a wrong one ends no session.
 
     The clocks are compared when a process starts, if the database can be reached then.
     """
-    expired = and_(model.expires_at <= utc_now(), model.expires_at <= func.now())
-    return await delete_some(session, model, expired)
-
-
-async def delete_some(session: Session, model: Any, condition: ColumnElement[bool]) -> int:
-    """Delete some of the rows and return how many. Several processes may do so at once."""
-    found = select(model.id).where(condition).limit(CLEAN_UP_AT_ONCE)
-    found = found.with_for_update(skip_locked=True)
-    statement = delete(model).where(model.id.in_(found)).returning(model.id)
-    return len((await session.scalars(statement)).all())
+    return and_(model.expires_at <= utc_now(), model.expires_at <= func.now())
 
 
 async def delete_since(
@@ -241,7 +231,7 @@ class SecurityEventRepository(Repository[SecurityEvent]):
         return await self.count(self._of(user_id))
 
     async def clean_up(self, before: datetime) -> int:
-        return await delete_some(self._session, self.model, SecurityEvent.created_at < before)
+        return await self.delete_some(SecurityEvent.created_at < before)
 
     def _of(self, user_id: int) -> Select[SecurityEvent]:
         """Select the events of a user, without those of a deleted user who had the same id.
@@ -272,7 +262,7 @@ class CredentialRepository(Repository[CredentialT]):
         return (await self._session.scalars(statement.where(self.model.id.in_(ids)))).all()
 
     async def clean_up(self) -> int:
-        return await delete_expired(self._session, self.model)
+        return await self.delete_some(has_expired(self.model))
 
     async def _end(self, statement: Delete, by: int | None = None) -> bool:
         """Run a DELETE, and return whether it has ended any."""
@@ -502,7 +492,7 @@ class EmailTokenRepository(Repository[EmailToken]):
         return await self.one_or_none(statement.returning(EmailToken))
 
     async def clean_up(self) -> int:
-        return await delete_expired(self._session, self.model)
+        return await self.delete_some(has_expired(self.model))
 
     def _valid(self, token_hash: str, purpose: str) -> tuple[ColumnElement[bool], ...]:
         return (
@@ -624,7 +614,7 @@ class SignInChallengeRepository(Repository[SignInChallenge]):
         await self._session.execute(statement)
 
     async def clean_up(self) -> int:
-        return await delete_expired(self._session, self.model)
+        return await self.delete_some(has_expired(self.model))
 
 
 class Accounts:
@@ -645,6 +635,7 @@ class Accounts:
         self.second_factors = SecondFactorRepository(session)
         self.challenges = SignInChallengeRepository(session)
         self.idempotency = IdempotencyRepository(session)
+        self.undo_records = UndoRepository(session)
         self.jobs = JobQueue(session)
 
     async def lock_user_of(self, principal: Principal) -> User:

@@ -249,7 +249,10 @@ def endpoints_of(resource: Resource) -> set[str]:
         *("read", "replace", "update", "create", "delete"),
         *("show", "show_new", "save", "show_delete"),
     )
-    of_all = ("list", "export", "watch", "create", "show", "delete", "show_delete")
+    of_all = (
+        *("list", "export", "watch", "create"),
+        *("show", "delete", "show_delete", "undo_delete"),
+    )
     return {f"{verb}_{resource.name}" for verb in of_one} | {
         f"{verb}_{resource.names}" for verb in of_all
     }

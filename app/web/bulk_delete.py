@@ -1,8 +1,7 @@
 """The page that confirms the deletion of the records selected in a list, and deletes them.
 
 All of them are deleted, or none: a record that has changed or is in use is named, and can be left
-out. A record that is gone already is no failure, since that was the aim. The page asks before since
-nothing can be undone: the database deletes what belongs to a record, such as attachments, with it.
+out. A record that is gone already is no failure, since that was the aim.
 """
 
 import re
@@ -14,7 +13,7 @@ from starlette.responses import Response
 
 from app.core.errors import AppError, Conflict, Forbidden, Invalid, NotFound, Stale
 from app.core.translation import gettext, mark
-from app.web.flash import flash
+from app.web.flash import Undo, flash
 from app.web.forms import Form, FormDep, translate_error
 from app.web.links import page_url
 from app.web.navigation import ResponseException
@@ -49,6 +48,7 @@ def add_bulk_delete(router: APIRouter, get_pages: Callable[..., Any], folder: st
         records = await find_selected(pages, form)
         try:
             form.confirm()
+            undo = await pages.prepare_undo([record.id for record in records])
             await delete_all(pages, records, form)
         except Invalid as error:
             form.add_error(error)
@@ -56,7 +56,7 @@ def add_bulk_delete(router: APIRouter, get_pages: Callable[..., Any], folder: st
             raise ResponseException(show(request, pages, records, form))
         if not records:
             return to_list(request, pages, DELETED_ALREADY if selection(form) else NOTHING_SELECTED)
-        return to_list(request, pages, DELETED, count=len(records))
+        return to_list(request, pages, DELETED, undo, count=len(records))
 
 
 def selection(form: Form) -> dict[int, int]:
@@ -114,6 +114,7 @@ def show(request: Request, pages: ResourcePages, records: Sequence[Any], form: F
         "web/delete_selected.html",
         form=form,
         resource=pages.name,
+        can_undo_delete=pages.can_undo_delete,
         records=[(record, pages.title_of(record)) for record in records],
         delete_url=page_url(request, f"delete_{pages.folder}"),
         list_url=page_url(request, pages.list_page),
@@ -121,6 +122,10 @@ def show(request: Request, pages: ResourcePages, records: Sequence[Any], form: F
 
 
 def to_list(
-    request: Request, pages: ResourcePages, text: str = NOTHING_SELECTED, **values: Any
+    request: Request,
+    pages: ResourcePages,
+    text: str = NOTHING_SELECTED,
+    undo: Undo | None = None,
+    **values: Any,
 ) -> Response:
-    return flash(request, page_url(request, pages.list_page), text, **values)
+    return flash(request, page_url(request, pages.list_page), text, undo=undo, **values)

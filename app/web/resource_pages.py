@@ -1,10 +1,11 @@
 """The pages that every resource has: its list, and the forms that create, edit and delete it."""
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, ClassVar
+from uuid import UUID
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -12,7 +13,7 @@ from starlette.responses import Response
 
 from app.core.context import route_path
 from app.core.database.pagination import PageQuery
-from app.core.errors import AppError, NotFound, Stale
+from app.core.errors import AppError, Conflict, NotFound, Stale
 from app.core.resources import resources_of
 from app.core.security.principal import Principal
 from app.core.translation import gettext, mark
@@ -30,6 +31,9 @@ MAX_TOTAL = 1000  # A list counts its results up to here, since each one takes t
 CREATED = mark("“{title}” created."), mark("Created.")
 SAVED = mark("“{title}” saved."), mark("Changes saved.")
 DELETED = mark("“{title}” deleted."), mark("Deleted.")
+RESTORED = mark("Restored.")
+UNDO_EXPIRED = mark("This deletion can no longer be undone.")
+NOT_RESTORABLE = mark("This cannot be restored: it conflicts with what is stored now.")
 RECORD_DELETED = mark("This was deleted meanwhile. Save yours as a new one?")
 CHANGED = mark("This has changed since you opened it. This is the current version.")
 
@@ -40,7 +44,8 @@ class ResourcePages:
     A subclass names the record as its templates do, the folder of its templates, the endpoint of
     its list, the field that messages call a record by, and the schemas of its list's query and of
     its form. `service` has the methods `list`, `get`, `create`, `update` and `delete`, as far as
-    the pages are used. `update` returns the record as it is then.
+    the pages are used. `update` returns the record as it is then. If it has `prepare_undo` and
+    `undo_delete`, a deletion can be undone by the page `undo_delete_FOLDER`.
 
     A form that fails is raised as a ResponseException, so that nothing is committed.
     """
@@ -68,7 +73,12 @@ class ResourcePages:
 
     def render(self, template: str, form: Form | None = None, **context: Any) -> Response:
         return render(
-            self._request, f"{self.folder}/{template}.html", form=form, **self.context, **context
+            self._request,
+            f"{self.folder}/{template}.html",
+            form=form,
+            can_undo_delete=self.can_undo_delete,
+            **self.context,
+            **context,
         )
 
     async def show(self, template: str, id_: int, form: Form | None = None) -> Response:
@@ -163,9 +173,35 @@ class ResourcePages:
 
     async def delete(self, id_: int, form: Form) -> Response:
         record = await self.service.get(id_)
+        undo = await self.prepare_undo([id_])
         async with self.show_conflicts("delete", id_, form):
             await self.service.delete(id_, expected_version(form))
-        return self._flash_on_list(DELETED, getattr(record, self.title_field, ""))
+        return self._flash_on_list(DELETED, getattr(record, self.title_field, ""), undo)
+
+    @property
+    def can_undo_delete(self) -> bool:
+        return hasattr(self.service, "prepare_undo")
+
+    async def prepare_undo(self, ids: Collection[int]) -> Undo | None:
+        """Return the form that restores records which are going to be deleted, if that is possible.
+
+        It is not when something else is deleted with them.
+        """
+        undo_id = await self.service.prepare_undo(ids) if self.can_undo_delete else None
+        if undo_id is None:
+            return None
+        url = page_url(self._request, f"undo_delete_{self.folder}")
+        return Undo(url, {"undo_id": str(undo_id)})
+
+    async def undo_delete(self, form: Form) -> Response:
+        url = page_url(self._request, self.list_page)
+        try:
+            await self.service.undo_delete(UUID(form.get("undo_id")))
+        except (ValueError, NotFound) as error:
+            raise ResponseException(flash(self._request, url, UNDO_EXPIRED)) from error
+        except Conflict as error:
+            raise ResponseException(flash(self._request, url, NOT_RESTORABLE)) from error
+        return flash(self._request, url, RESTORED)
 
     @asynccontextmanager
     async def show_conflicts(self, template: str, id_: int, form: Form) -> AsyncIterator[None]:

@@ -163,9 +163,9 @@ class AuthService:
                 await accounts.sessions.end(session_id)
 
     async def clean_up(self) -> int:
-        """Delete all sessions, keys, email tokens, idempotency records and events that are over.
+        """Delete all sessions, keys and records that are over, and return their number.
 
-        Return their number. They are deleted a few at a time, in short transactions.
+        They are deleted a few at a time, in short transactions.
         """
         total = 0
         while True:
@@ -176,6 +176,7 @@ class AuthService:
                     + await accounts.email_tokens.clean_up()
                     + await accounts.challenges.clean_up()
                     + await accounts.idempotency.clean_up()
+                    + await accounts.undo_records.clean_up()
                 )
             deleted += await self._security_events.clean_up()
             if not deleted:

@@ -8,7 +8,17 @@ from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Select, bindparam, func, insert, inspect, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+    tuple_,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.base import Executable
 
@@ -24,6 +34,7 @@ SelectT = TypeVar("SelectT", bound=Select[Any])
 MAX_ROWS_PER_INSERT = 100
 MAX_VERSIONS = 50
 MAX_COUNT = 10_000
+MAX_DELETED = 100  # at once
 Versions = frozenset[int] | None  # the versions that a change expects, or None for any
 Times = Sequence[datetime]
 _adapter = lru_cache(TypeAdapter)
@@ -133,6 +144,17 @@ class Repository(Generic[ModelT]):
         """Count the rows of a statement, up to a limit."""
         count = select(func.count()).select_from(statement.limit(limit).subquery())
         return await self._session.scalar(count, params) or 0
+
+    async def delete_some(self, condition: ColumnElement[bool]) -> int:
+        """Delete some of the rows that match, and return their number.
+
+        Rows that another transaction is deleting are left to it.
+        """
+        model: Any = self.model
+        found = select(model.id).where(condition).limit(MAX_DELETED)
+        found = found.with_for_update(skip_locked=True)
+        statement = delete(model).where(model.id.in_(found)).returning(model.id)
+        return len((await self._session.scalars(statement)).all())
 
     async def page(
         self, statement: Select[ModelT], sort: Sort, after: Position | None, limit: int

@@ -17,6 +17,7 @@ async def watch_items(websocket: WebSocket, principal: ItemsWatcher, sockets: So
     """Receive the changes of your items as they are committed.
 
     Connect first, then list the items: no change is missed, but one can be sent twice,
-    or two in the wrong order: the lower version is older, and a deletion is the last of all.
+    or two in the wrong order: the lower version is older, and a deletion follows the change
+    of its version. A restored item is created again, with a higher version.
     """
     await sockets.serve(websocket, principal, ItemEvent.topic_of(principal.user_id))

@@ -75,3 +75,8 @@ async def show_delete_item(item_id: int, pages: ItemPagesDep) -> Response:
 @router.post("/{item_id:int}/delete")
 async def delete_item(item_id: int, form: FormDep, pages: ItemPagesDep) -> Response:
     return await pages.delete(item_id, form)
+
+
+@router.post("/undo-delete")
+async def undo_delete_items(form: FormDep, pages: ItemPagesDep) -> Response:
+    return await pages.undo_delete(form)

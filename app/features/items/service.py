@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator, Collection, Sequence
+from uuid import UUID
 
 from app.accounts.listing import OwnedListing
 from app.core.database.events import Events
@@ -53,6 +54,15 @@ class ItemService:
     async def delete(self, item_id: int, expected: Versions) -> None:
         """Delete an item. Raise NotFound, Stale, or Conflict if another table refers to it."""
         self._record("item.deleted", await self._items.delete(item_id, expected))
+
+    async def prepare_undo(self, item_ids: Collection[int]) -> UUID | None:
+        """Copy items that are going to be deleted. Return None if more is deleted with them."""
+        return await self._items.prepare_undo(item_ids)
+
+    async def undo_delete(self, undo_id: UUID) -> None:
+        """Create deleted items again. Raise NotFound after an hour, or Conflict."""
+        for item in await self._items.undo_delete(undo_id):
+            self._record("item.created", item)
 
     def _record(self, type_: ItemEventType, item: ItemRead) -> ItemRead:
         event = ItemEvent(

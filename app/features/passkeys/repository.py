@@ -4,7 +4,7 @@ from uuid import UUID
 
 from sqlalchemy import delete, select, update
 
-from app.accounts.repository import Accounts, delete_some
+from app.accounts.repository import Accounts
 from app.core.database.models import utc_now
 from app.core.database.repository import Repository
 from app.core.database.session import Session
@@ -63,9 +63,7 @@ class UsedChallengeRepository(Repository[UsedPasskeyChallenge]):
         return True
 
     async def clean_up(self) -> int:
-        return await delete_some(
-            self._session, self.model, UsedPasskeyChallenge.expires_at <= utc_now()
-        )
+        return await self.delete_some(UsedPasskeyChallenge.expires_at <= utc_now())
 
 
 class Passkeys(Accounts):

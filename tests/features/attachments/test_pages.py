@@ -1,5 +1,6 @@
 """The pages of attachments."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -7,10 +8,12 @@ import pytest
 from fastapi import FastAPI
 
 from app.core.storage import images
-from tests.conftest import Person, browser_of, sign_in
+from app.features.attachments.models import Attachment
+from tests.conftest import Person, browser_of, only, sign_in
 from tests.features.attachments.steps import TEXT, attach, png, resources_of
 from tests.features.items.steps import make_item
 from tests.pages import href_of
+from tests.waiting import until_blocked
 
 
 @pytest.fixture
@@ -47,7 +50,36 @@ async def test_deletion_of_items_says_that_attachments_are_deleted(
     browser: httpx.AsyncClient, item: dict[str, Any]
 ) -> None:
     for page in (f"/items/{item['id']}/delete", f"/items/delete?select-{item['id']}=1"):
-        assert "<p>Attachments are deleted too.</p>" in (await browser.get(page)).text
+        assert "<p>Attachments are deleted too." in (await browser.get(page)).text
+
+
+async def test_deletion_of_an_item_with_attachments_cannot_be_undone(
+    browser: httpx.AsyncClient, ann: Person, item: dict[str, Any]
+) -> None:
+    await attach(ann, item, "lamp.txt", TEXT)
+    other = await make_item(ann)
+    selection = {f"select-{each['id']}": "1" for each in (item, other)}
+    assert (await browser.post("/items/delete", data=selection)).status_code == 303
+    page = (await browser.get("/items")).text
+    assert ("2 deleted." in page, "Undo" in page) == (True, False)
+
+
+@only("postgresql")
+async def test_deletion_waits_for_an_attachment_that_is_being_added(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person, item: dict[str, Any]
+) -> None:
+    async with resources_of(app).database.transaction() as session:
+        attachment = Attachment(item_id=item["id"], owner_id=ann.id, key="x", name="x", size=1)
+        attachment.media_type, attachment.sha256 = "text/plain", "x"
+        session.add(attachment)
+        await session.flush()
+        deletion = asyncio.create_task(
+            browser.post(f"/items/{item['id']}/delete", data={"version": "1"})
+        )
+        await until_blocked(app)
+    assert (await deletion).status_code == 303
+    page = (await browser.get("/items")).text
+    assert ("deleted." in page, "Undo" in page) == (True, False)
 
 
 async def test_thumbnail_of_an_image_is_shown(

@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import func, make_url, select, text, update
+from sqlalchemy import func, make_url, select, update
 
 from app.core.database.models import utc_now
 from app.core.http.idempotency_records import LIFETIME, IdempotencyRecord
@@ -28,7 +28,7 @@ from tests.databases import Databases
 from tests.features.items.steps import FAILING_COMMIT, LAMP
 from tests.isolation import DEADLINE_SECONDS
 from tests.server import serving, serving_until_killed, sign_up
-from tests.waiting import eventually, eventually_async
+from tests.waiting import eventually, until_blocked
 
 ITEMS = "/api/v1/items"
 
@@ -202,7 +202,7 @@ async def test_waiting_request_succeeds_after_the_first_one_fails(
     await started.wait()
     others = [asyncio.create_task(post(ann, "k")) for _ in range(3)]
     if not app.state.resources.database.is_sqlite:  # SQLite has one connection that writes.
-        await until_waiting(app, 3)
+        await until_blocked(app, 3)
     fails.set()
     assert (await first).status_code == 500
     responses = [await other for other in others]
@@ -211,19 +211,6 @@ async def test_waiting_request_succeeds_after_the_first_one_fails(
     replays = ["Idempotency-Replayed" in response.headers for response in responses]
     assert sorted(replays) == [False, True, True]
     assert await items_of(ann) == [responses[0].json()]
-
-
-async def until_waiting(app: FastAPI, many: int) -> None:
-    count = text(
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    async with app.state.resources.database.reading() as session:
-
-        async def are_waiting() -> bool:
-            return bool(await session.scalar(count) >= many)
-
-        await eventually_async(are_waiting)
 
 
 def test_concurrent_requests_with_one_key_create_one_item(server: httpx.Client) -> None:

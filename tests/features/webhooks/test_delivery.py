@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -50,7 +49,7 @@ from tests.features.webhooks.steps import (
 )
 from tests.features.webhooks.steps import deliveries as list_deliveries
 from tests.isolation import DEADLINE_SECONDS
-from tests.waiting import eventually_async, run_pending_tasks
+from tests.waiting import run_pending_tasks, until_blocked
 
 
 async def test_event_is_sent_with_a_signature_after_the_commit(
@@ -450,7 +449,7 @@ async def test_revocation_locks_the_webhooks_in_the_order_in_which_events_do(
     async with database.transaction() as session:
         await session.execute(lock.where(Webhook.id == first["id"]))
         revocation = asyncio.create_task(disable(app, ann.id))
-        await eventually_async(partial(is_waiting, app))
+        await until_blocked(app)
         await session.execute(lock.where(Webhook.id == second["id"]))
     await revocation
     assert not any(webhook.is_enabled for webhook in await stored(app, Webhook))
@@ -462,15 +461,6 @@ async def disable(app: FastAPI, owner_id: int) -> None:
         for kind in ("indexscan", "bitmapscan"):
             await session.execute(text(f"SET LOCAL enable_{kind} = off"))
         await DeliveryUnit(session).disable([owner_id])
-
-
-async def is_waiting(app: FastAPI) -> bool:
-    count = text(
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    async with resources_of(app).database.reading() as session:
-        return bool(await session.scalar(count))
 
 
 @pytest.mark.parametrize("is_new", [True, False])
