@@ -243,6 +243,11 @@ def of_items(gallery: Gallery, page: Page, email: str, records: Records) -> Iter
     page.locator("[name=price]").fill("20")
     send(page)
     yield "items with an undo"
+    page.goto(
+        page.locator("tbody th a").first.evaluate("link => link.href.replace('edit', 'delete')")
+    )
+    send(page)
+    yield "items with the undo of a deletion"
     page.goto(f"{path}/edit")
     page.locator("[name=price]").fill("7")
     page.context.clear_cookies()

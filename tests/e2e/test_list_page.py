@@ -135,7 +135,7 @@ def is_fetched(response: Response) -> bool:
 
 
 @pytest.mark.parametrize("has_script", [True, False], ids=["with script", "without script"])
-def test_selected_items_are_deleted_by_the_keyboard(
+def test_selected_items_are_deleted_and_restored_by_the_keyboard(
     open_page: OpenPage, member: str, items: list[int], has_script: bool
 ) -> None:
     page = open_page(java_script_enabled=has_script)
@@ -150,6 +150,9 @@ def test_selected_items_are_deleted_by_the_keyboard(
     page.get_by_role("button", name="Delete", exact=True).press("Enter")
     expect(page.get_by_text("2 deleted.")).to_be_visible()
     assert rows(page)[:2] == ["Desk 23", "Desk 21"]
+    page.get_by_role("button", name="Undo").press("Enter")
+    expect(page.get_by_text("Restored.")).to_be_visible()
+    assert rows(page)[:4] == ["Desk 24", "Desk 23", "Desk 22", "Desk 21"]
 
 
 def test_checkbox_of_the_head_selects_the_page(
