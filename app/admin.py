@@ -1,45 +1,40 @@
-"""The admin at `/admin`: sqladmin's pages over the slices' services, for superusers.
+"""The admin at `/admin`: pages over the slices' services, for superusers.
 
 They sign in as on all other pages. Each slice declares its views in its `admin.py`.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
-from decimal import Decimal
-from functools import partial
-from typing import Any
-from urllib.parse import urlsplit
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
-from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.datastructures import MutableHeaders
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.routing import Mount, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import APIRouter, Depends, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
-from app.accounts.dependencies import get_member, get_visitor
+from app.accounts.dependencies import Member
 from app.accounts.pages.confirm import require_confirmation
 from app.accounts.pages.second_factor import require_second_factor
-from app.core.context import route_path
-from app.core.errors import Forbidden
-from app.core.resources import Resources, resources_of
-from app.core.security.policy_headers import content_security_policy
-from app.core.translation import format_money, mark
+from app.core.errors import Forbidden, Stale
+from app.core.http.export import FORMATS, export
+from app.core.resources import ResourcesDep, resources_of
+from app.core.security.principal import Principal
+from app.core.translation import mark
 from app.discovery import discover
 from app.web.admin_site import jobs
-from app.web.admin_site.links import link_by_key, views_referred_to
-from app.web.admin_site.site import Admin
-from app.web.admin_site.texts import AdminText
+from app.web.admin_site.fields import fields_of
+from app.web.admin_site.site import AdminSite, list_url
 from app.web.admin_site.view import AdminView
-from app.web.links import TEMPLATE_FUNCTIONS
-from app.web.navigation import Link
-from app.web.time_zone import set_time_zone
+from app.web.bulk_delete import DELETED as SOME_DELETED
+from app.web.bulk_delete import NOTHING_SELECTED
+from app.web.flash import flash
+from app.web.forms import FORM_ERRORS, Form, FormDep
+from app.web.links import page_url
+from app.web.navigation import Link, redirect
+from app.web.resource_pages import CREATED, DELETED, SAVED, values_of
 
 PATH = "/admin"
-STATICS = f"{PATH}/statics/"
-# sqladmin's style sheet contains images, and its icons are a font.
-POLICY = content_security_policy(img_src="'self' data:", font_src="'self'")
+TEMPLATES = Path(__file__).parent / "web/admin_site/templates"  # `admin_site/list.html` and so on
 LINKS = [
     Link(mark("Admin"), PATH, "superusers", order=9, place="menu"),
     Link(
@@ -51,108 +46,180 @@ LINKS = [
         place="front page",
     ),
 ]
+EDIT_ERRORS = (*FORM_ERRORS, Stale)
+SELECT = "select-"  # what the name of a field begins with that selects a record
+FoundT = TypeVar("FoundT")
+logger = logging.getLogger("app.admin")
 
 
-def add_admin(app: FastAPI) -> None:
-    admin = Admin(ReadOnlySessions(app), PATH, app.title)
-    found = [*views()]
-    for view in found:
-        # sqladmin stores state of an application on the class, so each one needs its own.
-        create_class: Any = type(view)
-        admin.add_view(create_class(view.__name__, (view,), own_attributes(view, found, app)))
-    admin.share(app.state.settings.currency, **TEMPLATE_FUNCTIONS)
-    app.state.warm_up.append(admin.compile)
-    guard = [Middleware(SuperusersOnly)]
-    app.router.routes.append(Route(PATH, admin.index, middleware=guard))
-    # Mounting the pages without sqladmin's own application leaves errors to this application.
-    app.router.routes.append(Mount(PATH, routes=admin.pages(), name="admin", middleware=guard))
+async def require_superuser(request: Request, principal: Member) -> None:
+    """Refuse everybody but superusers, at each request: to remove the role takes effect at once."""
+    require_second_factor(request, principal)
+    if not principal.is_superuser:
+        raise Forbidden("The admin is for superusers.")
+    await require_confirmation(request, principal)
 
 
-def own_attributes(
-    view: type[AdminView], views: Sequence[type[AdminView]], app: FastAPI
-) -> dict[str, Any]:
-    """Return the attributes of a view for an application: its names, and how it shows values."""
-    references = views_referred_to(view, views)
-    links = dict.fromkeys(references, link_by_key)
-    money = {Decimal: partial(format_money, currency=app.state.settings.currency)}
-    return {
-        "name": AdminText(view.name),
-        "name_plural": AdminText(view.name_plural),
-        "references": references,
-        "column_formatters": links | view.column_formatters,
-        "column_formatters_detail": links | view.column_formatters_detail,
-        "column_type_formatters": view.column_type_formatters | money,
-        "column_type_formatters_detail": view.column_type_formatters_detail | money,
-    }
-
-
-def views() -> Iterator[type[AdminView]]:
+def views() -> Iterator[AdminView]:
     for module in (*discover("admin"), jobs):
-        yield from module.VIEWS
+        for view in module.VIEWS:
+            yield view()
 
 
-class ReadOnlySessions:
-    """A stand-in for the sessionmaker that sqladmin expects. Its sessions only read."""
-
-    class_ = AsyncSession
-
-    def __init__(self, app: FastAPI) -> None:
-        self._app = app
-
-    def configure(self, **options: Any) -> None: ...
-
-    @asynccontextmanager
-    async def __call__(self, **options: Any) -> AsyncIterator[AsyncSession]:
-        resources: Resources = self._app.state.resources
-        async with resources.database.reading() as session:
-            yield session
+site = AdminSite(views())
+router = APIRouter(prefix=PATH, include_in_schema=False, dependencies=[Depends(require_superuser)])
 
 
-def at_public_url(scope: Scope, public_url: str) -> Scope:
-    """Return the scheme and header fields of a request that came to PUBLIC_URL itself.
-
-    sqladmin's links are absolute, and a proxy that ends TLS need not be one that we believe.
-    """
-    public = urlsplit(public_url)
-    others = [field for field in scope["headers"] if field[0] != b"host"]
-    return {
-        "scheme": public.scheme,
-        "headers": [*others, (b"host", public.netloc.encode())],
-    }
+def get_view(identity: str) -> AdminView:
+    return site.view(identity)
 
 
-class SuperusersOnly:
-    """Middleware that refuses everybody but superusers, except for sqladmin's static files.
+ViewDep = Annotated[AdminView, Depends(get_view)]
 
-    It checks the user at each request, so that removing the role takes effect at once.
-    """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+@router.get("")
+async def show_admin(request: Request) -> Response:
+    return redirect(list_of(request, site.views[0]))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if route_path(scope).startswith(STATICS):
-            return await self.app(scope, receive, send)
-        request = Request(scope, receive)
-        resources = resources_of(request)
-        accounts = resources.accounts
-        visitor = await get_visitor(request, accounts.session_cookie, accounts.browsers)
-        principal = await get_member(visitor)
-        require_second_factor(request, principal)
-        if not principal.is_superuser:
-            raise Forbidden("The admin is for superusers.")
-        await require_confirmation(request, principal)
-        await set_time_zone(request)
-        if resources.settings.is_https:
-            scope.update(at_public_url(scope, resources.settings.public_url))
 
-        async def send_with_policy(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["Content-Security-Policy"] = POLICY
-                headers["Cache-Control"] = (
-                    "no-store"  # The back button must not show it after a sign-out.
-                )
-            await send(message)
+@router.get("/{identity}/list")
+async def show_admin_list(request: Request, view: ViewDep, resources: ResourcesDep) -> Response:
+    async with resources.database.reading() as session:
+        return await site.show_list(request, session, view)
 
-        await self.app(scope, receive, send_with_policy)
+
+@router.get("/{identity}/export/{format_}")
+async def export_admin_list(
+    request: Request, view: ViewDep, format_: str, resources: ResourcesDep
+) -> Response:
+    if format_ not in FORMATS:
+        raise HTTPException(404)
+    pages = view.pages(resources, request.query_params)
+    return await export(pages, view.read_schema, format_, view.identity)
+
+
+@router.get("/{identity}/details/{pk}")
+async def show_admin_record(
+    request: Request, view: ViewDep, pk: str, resources: ResourcesDep
+) -> Response:
+    async with resources.database.reading() as session:
+        return await site.show_record(request, session, view, pk)
+
+
+@router.get("/{identity}/create")
+async def show_admin_create(request: Request, view: ViewDep) -> Response:
+    return show_form(request, view, Form())
+
+
+@router.post("/{identity}/create")
+async def create_admin_record(request: Request, view: ViewDep, form: FormDep) -> Response:
+    require_action(view.create_schema)
+    try:
+        record = await view.create(request, form)
+    except EDIT_ERRORS as error:
+        form.add_error(error, view.create_error_fields)
+        return show_form(request, view, form)
+    log(request, "created", view, view.key_of(record))
+    named, _ = CREATED
+    return flash(request, list_of(request, view), named, title=view.title_of(record))
+
+
+@router.get("/{identity}/edit/{pk}")
+async def show_admin_edit(
+    request: Request, view: ViewDep, pk: str, resources: ResourcesDep
+) -> Response:
+    schema = require_action(view.edit_schema)
+    async with resources.database.reading() as session:
+        record = await view.get(session, pk)
+    names = [name for name in schema.model_fields if hasattr(record, name)]
+    return show_form(request, view, Form(values_of(record, [*names, *view.hidden])), record)
+
+
+@router.post("/{identity}/edit/{pk}")
+async def edit_admin_record(
+    request: Request, view: ViewDep, pk: str, form: FormDep, resources: ResourcesDep
+) -> Response:
+    require_action(view.edit_schema)
+    async with resources.database.reading() as session:
+        record = await view.get(session, pk)
+    try:
+        form.confirm()
+        changed = await view.edit(request, view.key_of(record), form)
+    except EDIT_ERRORS as error:
+        form.add_error(error)
+        return show_form(request, view, form, record)
+    log(request, "changed", view, view.key_of(record), *view.changes(form, record, changed))
+    named, _ = SAVED
+    query = request.query_params
+    url = list_url(request, view, query, number=query.get("page"))
+    return flash(request, url, named, title=view.title_of(changed))
+
+
+@router.get("/{identity}/delete")
+async def show_admin_delete(request: Request, view: ViewDep) -> Response:
+    require_action(view.can_delete)
+    form = Form(request.query_params)
+    records = await find_selected(request, view, form)
+    if not records:
+        return flash(request, list_of(request, view), NOTHING_SELECTED)
+    return show_delete(request, view, form, records)
+
+
+@router.post("/{identity}/delete")
+async def delete_admin_records(request: Request, view: ViewDep, form: FormDep) -> Response:
+    """Delete all records that are selected, or none. Raise NotFound if one is gone."""
+    require_action(view.can_delete)
+    records = await find_selected(request, view, form)
+    if not records:
+        return flash(request, list_of(request, view), NOTHING_SELECTED)
+    pks = [view.key_of(record) for record in records]
+    try:
+        form.confirm()
+        await view.delete(request, pks)
+    except EDIT_ERRORS as error:
+        form.add_error(error)
+        form.status = 409
+        return show_delete(request, view, form, records)
+    for pk in pks:
+        log(request, "deleted", view, pk)
+    url, count = list_of(request, view), len(records)
+    if count == 1:
+        named, _ = DELETED
+        return flash(request, url, named, title=view.title_of(records[0]))
+    return flash(request, url, SOME_DELETED, count=count)
+
+
+def require_action(found: FoundT | None) -> FoundT:
+    """Return what a view needs for an action. Raise Forbidden if it has none."""
+    if not found:
+        raise Forbidden("This action is not available in the admin.")
+    return found
+
+
+def list_of(request: Request, view: AdminView, **params: str) -> str:
+    return page_url(request, "show_admin_list", identity=view.identity, **params)
+
+
+def show_form(request: Request, view: AdminView, form: Form, record: Any = None) -> Response:
+    schema = require_action(view.create_schema if record is None else view.edit_schema)
+    template = view.edit_template if record is not None else "admin_site/form.html"
+    fields = [*fields_of(schema, view.labels)]
+    return site.render(request, template, view, form, record=record, fields=fields)
+
+
+async def find_selected(request: Request, view: AdminView, form: Form) -> Sequence[Any]:
+    """Return the records that a list or a form selects. Raise NotFound if one is gone."""
+    pks = sorted(name.removeprefix(SELECT) for name in form.values if name.startswith(SELECT))
+    async with resources_of(request).database.reading() as session:
+        return [await view.get(session, pk) for pk in pks]
+
+
+def show_delete(request: Request, view: AdminView, form: Form, records: Sequence[Any]) -> Response:
+    return site.render(request, "admin_site/delete.html", view, form, records=records)
+
+
+def log(request: Request, action: str, view: AdminView, pk: Any, *fields: str) -> None:
+    """Log which user changed which fields of which record, without the values."""
+    names = f" ({', '.join(fields)})" if fields else ""
+    principal: Principal = request.state.principal
+    logger.info("User %s %s %s %s%s", principal.user_id, action, view.identity, pk, names)

@@ -57,8 +57,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         pages.add_pages(app)
     else:
         app.include_router(problem_list.router)
-    if admin := optional("app.admin"):
-        admin.add_admin(app)
     if frontend := optional("app.frontend"):
         frontend.add_frontend(app)
     if settings.metrics_enabled:

@@ -29,6 +29,8 @@ from app.web.time_zone import set_time_zone
 
 def add_pages(app: FastAPI) -> None:
     modules: list[Any] = [*pages(app.state.settings)]
+    if admin := optional("app.admin"):
+        modules.append(admin)
     if panels := [each for module in modules for each in getattr(module, "DASHBOARD", ())]:
         modules.append(Dashboard(panels))
     app.state.site = build_site(app.state.settings, modules)
@@ -62,12 +64,12 @@ def pages(settings: Settings) -> Iterator[ModuleType]:
 def build_site(settings: Settings, modules: list[Any]) -> Site:
     """Read the static files and collect the links of the navigation bar."""
     files = Assets(folders("static"))
-    linked = [*modules, optional("app.admin")]
-    links = (link for module in linked for link in getattr(module, "LINKS", ()))
+    links = (link for module in modules for link in getattr(module, "LINKS", ()))
     record_links = (link for module in modules for link in getattr(module, "RECORD_LINKS", ()))
     navigation = Navigation(settings, links, record_links)
+    extra = (module.TEMPLATES for module in modules if hasattr(module, "TEMPLATES"))
     templates = Templates(
-        folders("templates"),
+        [*folders("templates"), *extra],
         settings.currency,
         site=NAME,
         description=DESCRIPTION,

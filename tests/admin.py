@@ -27,17 +27,24 @@ async def edit_user(
     return await admin.post(url, data={"updated_at": opened["updated_at"], **values})
 
 
+async def delete_records(
+    admin: httpx.AsyncClient, identity: str, *pks: object, headers: Mapping[str, str] | None = None
+) -> httpx.Response:
+    """Send the form of the page that confirms a deletion."""
+    form = {f"select-{pk}": "on" for pk in pks}
+    return await admin.post(f"/admin/{identity}/delete", data=form, headers=headers)
+
+
 def alert(page: httpx.Response) -> str:
-    return "".join(
-        re.findall('<div class="alert alert-danger" role="alert">(.*?)</div>', page.text)
-    )
+    return "".join(re.findall('<p class="alert" role="alert">(.*?)</p>', page.text))
 
 
 def listed_ids(page: httpx.Response) -> list[int]:
     """Return the ids of the rows of a list."""
     assert page.status_code == 200
-    return [int(each) for each in re.findall(r'<input type="hidden" value="(\d+)">', page.text)]
+    rows = re.findall(r'<th scope="row"><a href="/admin/[\w-]+/details/(\d+)"', page.text)
+    return [int(each) for each in rows]
 
 
 def field_errors(page: httpx.Response) -> str:
-    return "".join(re.findall('<div class="invalid-feedback">(.*?)</div>', page.text))
+    return "".join(re.findall('<p class="error"[^>]*>(.*?)</p>', page.text))

@@ -67,6 +67,6 @@ def use_cheap_hashes() -> None:
 
 def compile_lazily() -> None:
     """Compile each template at its first use: compiling all of them takes a second."""
-    for name, class_ in (("app.web.rendering", "Templates"), ("app.web.admin_site.site", "Admin")):
-        with suppress(ModuleNotFoundError):  # The pages and the admin can be deleted.
-            setattr(getattr(import_module(name), class_), "compile", lambda self: None)  # noqa: B010
+    with suppress(ModuleNotFoundError):  # The pages can be deleted.
+        rendering = import_module("app.web.rendering")
+        setattr(rendering.Templates, "compile", lambda self: None)  # noqa: B010

@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
+from markupsafe import Markup
 from starlette.requests import Request
 
 from app.accounts.models import ApiKey, AuthSession, SecurityEvent, User
@@ -13,29 +14,33 @@ from app.accounts.schemas import (
     UserAdminEdit,
     UserRead,
 )
+from app.accounts.service.device_names import device_name
 from app.accounts.service.event_titles import kind_title
 from app.core.errors import AlreadyExists
 from app.core.resources import resources_of
-from app.web.admin_site.filters import BooleanFilter, ValueFilter
-from app.web.admin_site.texts import choice_label
 from app.web.admin_site.view import AdminView
 from app.web.forms import Form
 
 
-class UserAdmin(AdminView, model=User):
-    icon = "fa-solid fa-user"
+def describe_device(record: SessionAdminRead | SecurityEventAdminRead, _: Request) -> Markup:
+    """Return the name of the device. What it sent is the title."""
+    name = device_name(record.user_agent)
+    return Markup('<span title="{}">{}</span>').format(record.user_agent or "", name)
+
+
+class UserAdmin(AdminView):
+    model = User
     read_schema = UserRead
     create_schema = UserAdminCreate
     edit_schema = UserAdminEdit
     hidden = ("updated_at",)
     create_error_fields: ClassVar = {AlreadyExists: "email"}
-    column_list = ("id", "email", "full_name", "is_active", "is_superuser", "created_at")
-    column_searchable_list = ("email", "full_name")
-    column_sortable_list = ("id", "email", "full_name", "created_at")
-    column_filters: ClassVar = [
-        BooleanFilter(User.is_active, "Active"),
-        BooleanFilter(User.is_superuser, "Superuser"),
-    ]
+    title_field = "email"
+    columns = ("id", "email", "full_name", "is_active", "is_superuser", "created_at")
+    search_fields = ("email", "full_name")
+    sort_fields = ("id", "email", "full_name", "created_at")
+    filters = ("is_active", "is_superuser")
+    can_delete = True
 
     async def create(self, request: Request, form: Form) -> Any:
         user = form.read(UserAdminCreate)
@@ -60,65 +65,58 @@ class UserAdmin(AdminView, model=User):
         await resources_of(request).accounts.users.delete(*pks)
 
 
-class SessionAdmin(AdminView, model=AuthSession):
+class SessionAdmin(AdminView):
     """A device that is signed in. Deleting it signs it out."""
 
+    model = AuthSession
     name = "Session"
-    icon = "fa-solid fa-key"
     read_schema = SessionAdminRead
-    can_create = False
-    can_edit = False
-    column_list = ("user_id", "user_agent", "address", "created_at", "last_used_at", "expires_at")
-    column_searchable_list = ("user_agent", "address")
-    column_sortable_list = ("user_id", "created_at", "last_used_at", "expires_at")
-    column_default_sort = ("last_used_at", True)
-    column_labels: ClassVar = {"user_agent": "Device"}
-    column_filters: ClassVar = [ValueFilter(AuthSession.user_id, "User", int)]
+    columns = ("user_id", "user_agent", "address", "created_at", "last_used_at", "expires_at")
+    search_fields = ("user_agent", "address")
+    sort_fields = ("user_id", "created_at", "last_used_at", "expires_at")
+    default_sort = ("-last_used_at",)
+    labels: ClassVar = {"user_agent": "Device"}
+    formats: ClassVar = {"user_agent": describe_device}
+    filters = ("user_id",)
+    can_delete = True
+
+    def title_of(self, record: Any) -> str:
+        return f"{device_name(record.user_agent)} ({record.address})"
 
     async def delete(self, request: Request, pks: Sequence[UUID]) -> None:
         await resources_of(request).accounts.auth.end_sessions(pks)
 
 
-class ApiKeyAdmin(AdminView, model=ApiKey):
+class ApiKeyAdmin(AdminView):
+    model = ApiKey
     name = "API key"
-    icon = "fa-solid fa-robot"
     read_schema = ApiKeyAdminRead
-    can_create = False
-    can_edit = False
-    can_delete = False
-    column_list = ("user_id", "name", "prefix", "scope", "created_at", "last_used_at", "expires_at")
-    column_searchable_list = ("name", "prefix")
-    column_sortable_list = ("user_id", "name", "created_at", "last_used_at", "expires_at")
-    column_default_sort = ("created_at", True)
-    column_filters: ClassVar = [ValueFilter(ApiKey.user_id, "User", int)]
+    title_field = "name"
+    columns = ("user_id", "name", "prefix", "scope", "created_at", "last_used_at", "expires_at")
+    search_fields = ("name", "prefix")
+    sort_fields = ("user_id", "name", "created_at", "last_used_at", "expires_at")
+    default_sort = ("-created_at",)
+    filters = ("user_id",)
 
 
-def describe_kind(event: SecurityEvent, _: str) -> str:
+def describe_kind(event: SecurityEventAdminRead, _: Request) -> str:
     """Return the title of the kind, and the kind itself, which the list is searched by."""
     title = kind_title(event.kind, event.outcome)
     return event.kind if title == event.kind else f"{title} ({event.kind})"
 
 
-class SecurityEventAdmin(AdminView, model=SecurityEvent):
+class SecurityEventAdmin(AdminView):
+    model = SecurityEvent
     name = "Security event"
-    icon = "fa-solid fa-shield"
     read_schema = SecurityEventAdminRead
-    can_create = False
-    can_edit = False
-    can_delete = False
-    column_list = (
+    columns = (
         "id", "created_at", "kind", "outcome", "subject_id", "actor_id", "address", "user_agent"
     )  # fmt: skip
-    column_searchable_list = ("kind", "address", "user_agent", "email_hash")
-    column_sortable_list = ("id", "created_at", "kind", "outcome", "subject_id", "actor_id")
-    column_default_sort = ("id", True)
-    column_labels: ClassVar = {"user_agent": "Device"}
-    column_formatters: ClassVar = {
-        "kind": describe_kind,
-        "outcome": lambda event, _: choice_label(event.outcome),
-    }
-    column_formatters_detail: ClassVar = column_formatters
-    column_filters: ClassVar = [ValueFilter(SecurityEvent.subject_id, "Subject", int)]
+    search_fields = ("kind", "address", "user_agent", "email_hash")
+    sort_fields = ("id", "created_at", "kind", "outcome", "subject_id", "actor_id")
+    labels: ClassVar = {"user_agent": "Device"}
+    formats: ClassVar = {"kind": describe_kind, "user_agent": describe_device}
+    filters = ("subject_id",)
 
 
 VIEWS = [UserAdmin, SessionAdmin, ApiKeyAdmin, SecurityEventAdmin]

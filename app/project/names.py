@@ -43,7 +43,7 @@ FORM_NAMES = {"before", "cursor", "form_owner", "kept_form", "once", "save"}
 FORM_NAMES |= {"dataset", "elements", "mine", "selection", "theirs"}
 # The query parameters of each list, of its export and of the admin's list, and what a query has as
 # attributes, which a filter of this name would hide.
-LIST_NAMES = {"format", "page", "q", "search", "sort", *PageQuery.model_fields}
+LIST_NAMES = {"format", "page", "page_size", "q", "search", "sort", *PageQuery.model_fields}
 LIST_NAMES |= {name for name in dir(PageQuery) if name[0] != "_"}
 SAMPLES: dict[type, str] = {
     bool: "False",
@@ -218,7 +218,7 @@ def check_resource(resource: Resource, targets: Mapping[str, Target], root: Path
             )
     for field in resource.fields:
         filters = {each.name for each in filters_of(field)}
-        filters |= {field.column} if field.admin_filter else set()
+        filters |= {field.column} if field.is_admin_filter else set()
         for parameter in sorted(filters & LIST_NAMES):
             raise FieldError(
                 f"{field.name!r} cannot be a field of the type {field.type}: lists have a parameter"

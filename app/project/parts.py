@@ -26,6 +26,7 @@ OPTIONAL: Mapping[str, Sequence[str]] = {
     "admin": [
         "app/admin.py",
         "app/web/admin_site",
+        "app/web/static/admin.css",
         "app/*/admin.py",
         "app/features/*/admin.py",
         "tests/admin.py",

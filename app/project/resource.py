@@ -11,6 +11,7 @@ SORTABLE = ("str", "int", "bigint", "money", "float", "date", "datetime")
 RANGES = ("int", "bigint", "money", "float", "date", "datetime")
 EQUALS = ("bool", "enum", "uuid", "ref")
 HIDDEN = ("text", "json")  # not in the admin's list
+ADMIN_FILTERS = ("bool", "enum", "money", "datetime", "int", "bigint", "float", "date", "ref")
 CELLS = ("money", "date", "datetime", "int", "bigint", "float")  # by importance
 SHOWN_FILTERS = ("money", "date", "bool", "enum")
 MAX_CELLS, MAX_FILTERS = 2, 6
@@ -288,21 +289,9 @@ class Column:
         return ""
 
     @property
-    def admin_filter(self) -> str:
-        """Return the filter of the admin's list, if the field has one."""
-        name = f'{self.owner}.{self.column}, "{self.label}"'
-        match self.type:
-            case "bool":
-                return f"BooleanFilter({name})"
-            case "enum":
-                return f"ChoiceFilter({name}, {self.enum})"
-            case "money" if self.bounds == (0, None):
-                return f"ValueFilter({name}, Price)"
-            case "datetime":
-                return f"ValueFilter({name}, UtcTime)"
-            case "money" | "int" | "bigint" | "float" | "date" | "ref":
-                return f"ValueFilter({name}, {self.alias or self.python})"
-        return ""
+    def is_admin_filter(self) -> bool:
+        """Return whether the admin's list is filtered by the field."""
+        return self.type in ADMIN_FILTERS
 
     @property
     def input_type(self) -> str:

@@ -7,9 +7,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 
-import sqladmin
 from babel import Locale
 from babel.messages import Catalog, Message
 from babel.messages.extract import extract_from_dir
@@ -34,12 +32,6 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
     **dict.fromkeys(("ngettext", "mark_plural"), (1, 2)),
     "InvalidTokenRequest": (2,),
 }
-# The pages of sqladmin that the admin uses: their texts are translated by our catalogs.
-ADMIN = Path(sqladmin.__file__).parent / "templates/sqladmin"
-ADMIN_PAGES = (
-    "_macros", "layout", "list", "create", "edit", "details", "filters/lookup_filter",
-)  # fmt: skip
-ADMIN_METHODS = [(f"{name}.html", "jinja2") for name in ADMIN_PAGES]
 
 
 def extract() -> Catalog:
@@ -48,7 +40,7 @@ def extract() -> Catalog:
     catalog.add(DESCRIPTION, locations=[("core/about.py", 1)])
     found = [*extract_from_dir(APP, METHODS, OPTIONS, KEYWORDS), *_docstrings()]
     if (APP / "admin.py").exists():
-        found += [*extract_from_dir(ADMIN, ADMIN_METHODS, keywords=KEYWORDS), *_admin_texts()]
+        found += _admin_texts()
     for name, line, text, comments, context in found:
         catalog.add(text, None, [(name, line)], auto_comments=comments, context=context)
     return catalog

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.accounts.pages.devices import device_name
+from app.accounts.service.device_names import device_name
 from tests.accounts.conftest import Outbox, described
 from tests.accounts.pages import is_signed_in
 from tests.accounts.steps import NEW_PASSWORD

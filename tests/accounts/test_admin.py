@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from tests.accounts.conftest import FACTOR, Authenticator, Outbox, set_age, verify_address
 from tests.accounts.steps import event_facts
-from tests.admin import alert, edit_user, field_errors, make_item
+from tests.admin import alert, delete_records, edit_user, field_errors, make_item
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
 from tests.forms import form_of
 from tests.slices import needs
@@ -41,7 +41,7 @@ async def test_user_form_creates_a_user(
         "email": "new@example.com",
         "password": PASSWORD,
         "full_name": "New",
-        "is_superuser": "y",
+        "is_superuser": "true",
     }
     assert (await admin.post("/admin/user/create", data=form)).status_code == 303
     user = await app.state.resources.accounts.users.get_by_email("NEW@example.com")
@@ -64,14 +64,14 @@ async def test_administrator_switches_a_second_factor_off(
     authenticator: Authenticator,
     outbox: Outbox,
 ) -> None:
-    form = {"full_name": "Ann", "is_active": "y"}
-    refused = await edit_user(admin, ann.id, form | {"remove_second_factor": "y"})
+    form = {"full_name": "Ann", "is_active": "true"}
+    refused = await edit_user(admin, ann.id, form | {"remove_second_factor": "true"})
     assert (refused.status_code, alert(refused)) == (422, "There is no second factor.")
     await verify_address(app, ann)
     await authenticator.set_up(ann)
     assert (await edit_user(admin, ann.id, form)).status_code == 303
     assert (await ann.client.get(FACTOR)).json()["is_enabled"]
-    done = await edit_user(admin, ann.id, form | {"remove_second_factor": "y"})
+    done = await edit_user(admin, ann.id, form | {"remove_second_factor": "true"})
     assert done.status_code == 303, alert(done)
     assert (await ann.client.get(FACTOR)).status_code == 401  # Every session has ended.
     async with browser_of(app) as anns:
@@ -87,7 +87,7 @@ async def test_second_factor_is_switched_off_after_a_recent_password(
     await verify_address(app, ann)
     await authenticator.set_up(ann)
     await set_age(app, 16)
-    form = {"full_name": "Ann", "is_active": "y", "remove_second_factor": "y"}
+    form = {"full_name": "Ann", "is_active": "true", "remove_second_factor": "true"}
     assert (await admin.post(f"/admin/user/edit/{ann.id}", data=form)).status_code == 403
     assert (await ann.client.get(FACTOR)).json()["is_enabled"]
 
@@ -95,7 +95,7 @@ async def test_second_factor_is_switched_off_after_a_recent_password(
 async def test_new_password_ends_every_session(
     admin: httpx.AsyncClient, app: FastAPI, ann: Person, caplog: pytest.LogCaptureFixture
 ) -> None:
-    form = {"full_name": "Ann", "is_active": "y", "password": "another long password"}
+    form = {"full_name": "Ann", "is_active": "true", "password": "another long password"}
     async with browser_of(app) as anns:
         await sign_in(anns, ann)
         with caplog.at_level(logging.DEBUG):
@@ -110,7 +110,7 @@ async def test_new_password_ends_every_session(
 
 
 async def test_empty_password_leaves_it_unchanged(admin: httpx.AsyncClient, ann: Person) -> None:
-    form = {"full_name": "", "is_active": "y", "password": ""}
+    form = {"full_name": "", "is_active": "true", "password": ""}
     assert (await edit_user(admin, ann.id, form)).status_code == 303
     me = (await ann.client.get("/api/v1/users/me")).json()
     assert (me["full_name"], me["is_active"], me["is_superuser"]) == (None, True, False)
@@ -139,11 +139,11 @@ async def test_last_superuser_cannot_be_removed(
     admin: httpx.AsyncClient, root: Person, ann: Person
 ) -> None:
     words = "This is the last active superuser. Create another one first."
-    for form in ({"is_active": "y"}, {"is_superuser": "y"}):
+    for form in ({"is_active": "true"}, {"is_superuser": "true"}):
         page = await edit_user(admin, root.id, form)
         assert page.status_code == 422
         assert alert(page) == words
-    refused = await admin.delete(f"/admin/user/delete?pks={ann.id},{root.id}")
+    refused = await delete_records(admin, "user", ann.id, root.id)
     assert refused.status_code == 409
     assert words in refused.text
     assert (await ann.client.get("/api/v1/users/me")).status_code == 200
@@ -154,8 +154,8 @@ async def test_several_users_are_deleted_with_their_items(
     admin: httpx.AsyncClient, root: Person, ann: Person, bob: Person
 ) -> None:
     await make_item(ann)
-    gone = await admin.delete(f"/admin/user/delete?pks={bob.id},{ann.id}")
-    assert gone.status_code == 200
+    gone = await delete_records(admin, "user", bob.id, ann.id)
+    assert gone.status_code == 303
     assert [each["id"] for each in (await root.client.get("/api/v1/users")).json()["results"]] == [
         root.id
     ]
@@ -175,8 +175,8 @@ async def test_deleted_session_is_signed_out(
     ):
         assert (await call).status_code == 403
     with caplog.at_level(logging.INFO, "app.admin"):
-        ended = await admin.delete(f"/admin/auth-session/delete?pks={session['id']}")
-    assert ended.status_code == 200
+        ended = await delete_records(admin, "auth-session", session["id"])
+    assert ended.status_code == 303
     assert f"User {root.id} deleted auth-session {session['id']}" in caplog.text
     assert (await ann.client.get("/api/v1/auth/sessions")).status_code == 401
 
@@ -184,7 +184,7 @@ async def test_deleted_session_is_signed_out(
 async def test_name_of_the_user_as_a_password_is_refused(
     admin: httpx.AsyncClient, ann: Person
 ) -> None:
-    form = {"is_active": "y", "password": f"{ann.email}1"}
+    form = {"is_active": "true", "password": f"{ann.email}1"}
     page = await edit_user(admin, ann.id, form)
     assert (page.status_code, "name of this site" in page.text) == (422, True)
 
@@ -203,6 +203,6 @@ async def test_security_events_can_only_be_read(
     for call in (
         admin.get("/admin/security-event/create"),
         admin.get(f"/admin/security-event/edit/{event['id']}"),
-        admin.delete(f"/admin/security-event/delete?pks={event['id']}"),
+        delete_records(admin, "security-event", event["id"]),
     ):
         assert (await call).status_code == 403

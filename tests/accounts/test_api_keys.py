@@ -472,7 +472,7 @@ async def test_admin_only_reads_keys(admin: httpx.AsyncClient, ann: Person) -> N
     for call in (
         admin.get("/admin/api-key/create"),
         admin.get(f"/admin/api-key/edit/{created['id']}"),
-        admin.delete(f"/admin/api-key/delete?pks={created['id']}"),
+        admin.post("/admin/api-key/delete", data={f"select-{created['id']}": "on"}),
     ):
         assert (await call).status_code == 403
 

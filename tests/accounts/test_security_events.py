@@ -128,7 +128,7 @@ async def test_session_that_is_ended_by_an_administrator_is_recorded_for_its_use
     app: FastAPI, admin: httpx.AsyncClient, root: Person, ann: Person
 ) -> None:
     (session,) = (await ann.client.get(SESSIONS)).json()
-    await admin.delete(f"/admin/auth-session/delete?pks={session['id']}")
+    await admin.post("/admin/auth-session/delete", data={f"select-{session['id']}": "on"})
     assert (await event_facts(app))[1:] == [("session_ended", "success", ann.id, root.id)]
     assert (await recorded_events(app))[1].session_id == UUID(session["id"])
 
@@ -201,7 +201,9 @@ async def test_change_that_is_rolled_back_is_not_recorded(
     app: FastAPI, root: Person, ann: Person, admin: httpx.AsyncClient
 ) -> None:
     before = await event_facts(app)
-    refused = await admin.delete(f"/admin/user/delete?pks={ann.id},{root.id}")
+    refused = await admin.post(
+        "/admin/user/delete", data={f"select-{each.id}": "on" for each in (ann, root)}
+    )
     assert refused.status_code == 409
     assert await event_facts(app) == before
 

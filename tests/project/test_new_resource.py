@@ -49,8 +49,7 @@ CHIP = (
 EXAMPLE_LINES = {
     "admin.py": [
         "from typing import ClassVar",
-        '    icon = "fa-solid fa-tag"',
-        '    column_labels: ClassVar = {"is_offer": "On offer"}',
+        '    labels: ClassVar = {"is_offer": "On offer"}',
     ],
     "models.py": [
         '    """An item for sale. Replace it with a resource of your own."""',
@@ -68,9 +67,6 @@ EXAMPLE_LINES = {
 }
 # The only lines that are generated and not in the example.
 GENERATED_LINES = {
-    "admin.py": [
-        '    icon = "fa-solid fa-folder"',
-    ],
     "pages.py": ['LINKS = [Link(mark("Items"), "/items", "members", order=3)]'],
     "templates/conflict.html": ['        <dt>{{ _("Offer") }}</dt>'],
     "templates/fields.html": ['{{ checkbox(form, "is_offer", _("Offer")) }}'],

@@ -7,7 +7,7 @@ from app.core.database.models import utc_now
 from app.core.jobs.queue import JobQueue, QueuedJob
 from app.core.jobs.schedule import Schedule
 from app.resources import Resources
-from tests.admin import alert
+from tests.admin import alert, delete_records
 
 NAMES = ("greet", "wave")
 
@@ -59,7 +59,7 @@ async def test_failed_job_runs_again_once(
 async def test_deleted_job_is_not_run(
     admin: httpx.AsyncClient, resources: Resources, failed_job: int
 ) -> None:
-    assert (await admin.delete(f"/admin/queued-job/delete?pks={failed_job}")).status_code == 200
+    assert (await delete_records(admin, "queued-job", failed_job)).status_code == 303
     assert await stored(resources) == [("wave", False)]
 
 
@@ -72,4 +72,4 @@ async def test_schedules_are_listed_and_cannot_be_changed(
     assert "clean_up" in text
     assert "/admin/schedule/edit" not in text
     assert (await admin.post("/admin/schedule/edit/clean_up", data={})).status_code == 403
-    assert (await admin.delete("/admin/schedule/delete?pks=clean_up")).status_code == 403
+    assert (await delete_records(admin, "schedule", "clean_up")).status_code == 403

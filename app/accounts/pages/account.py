@@ -17,8 +17,8 @@ from app.accounts.dependencies import (
     SessionCookieDep,
     UserServiceDep,
 )
-from app.accounts.pages.devices import device_name
 from app.accounts.schemas import AccountDeletion, PasswordChange, SecurityEventQuery, UserUpdate
+from app.accounts.service.device_names import device_name
 from app.accounts.service.event_titles import event_title
 from app.core.errors import Forbidden, NotFound
 from app.core.storage.images import MAX_PIXELS

@@ -6,15 +6,16 @@ from app.features.items.schemas import ItemCreate, ItemRead
 from app.web.admin_site.view import ServiceView
 
 
-class ItemAdmin(ServiceView, model=Item):
-    icon = "fa-solid fa-tag"
+class ItemAdmin(ServiceView):
+    model = Item
     service = item_service
+    title_field = "name"
     read_schema = ItemRead
     create_schema = edit_schema = ItemCreate
-    column_list = ("id", "name", "price", "is_offer", "owner_id", "updated_at")
-    column_searchable_list = ("name", "description")
-    column_sortable_list = ("id", "name", "price", "owner_id", "updated_at")
-    column_labels: ClassVar = {"is_offer": "On offer"}
+    columns = ("id", "name", "price", "is_offer", "owner_id", "updated_at")
+    search_fields = ("name", "description")
+    sort_fields = ("id", "name", "price", "owner_id", "updated_at")
+    labels: ClassVar = {"is_offer": "On offer"}
     filters = ("price", "is_offer", "owner_id")
 
 

@@ -1,76 +1,70 @@
-"""Builds the admin's form fields from the schema that validates them."""
+"""The fields of the admin's forms, which are made from the schema that validates them."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
-from wtforms import BooleanField, Field, HiddenField, PasswordField, SelectField, StringField
-from wtforms import Form as Fields
-from wtforms.fields import TextAreaField
 
-from app.core.translation import gettext
-from app.web.admin_site.texts import AdminText, choice_label
-from app.web.forms import Form
+from app.core.translation import mark
+from app.web.admin_site.filters import YES_OR_NO
+from app.web.admin_site.texts import choice_label
 from app.web.resource_pages import format_value
 
 TEXTAREA_LENGTH = 500  # fields that may be longer than this get a text area
+JSON_HINT = mark("A JSON object.")
 
 
-def build_fields(
-    schema: type[BaseModel],
-    labels: Mapping[Any, str],
-    form: Form,
-    record: Any,
-    hidden: Iterable[str],
-) -> Fields:
-    """Build the fields with the submitted values and their errors, or else the stored values."""
+class Field(NamedTuple):
+    """A field of a form. Its texts are in English."""
+
+    name: str
+    label: str
+    type: str
+    """The type of an input, or "textarea", "checkbox" or "choice"."""
+    is_required: bool
+    hint: str = ""
+    choices: Sequence[tuple[str, str]] = ()
+    default: str = ""
+    attributes: Mapping[str, Any] = {}
+
+
+def fields_of(schema: type[BaseModel], labels: Mapping[str, str]) -> Iterator[Field]:
     json_schema = schema.model_json_schema()
     required = json_schema.get("required", ())
     definitions = json_schema.get("$defs", {})
-    fields: dict[str, Any] = {name: HiddenField() for name in hidden}
-    for name, field in json_schema["properties"].items():
-        fields[name] = _build_field(labels[name], field, definitions, is_required=name in required)
-    values = {name: getattr(record, name) for name in fields if hasattr(record, name)}
-    stored = {
-        name: value if fields[name].field_class is BooleanField else format_value(value)
-        for name, value in values.items()
-    }
-    filled: Fields = type(schema.__name__, (Fields,), fields)(data=form.values or stored)
-    for name, message in form.errors.items():
-        filled[name].errors = [message]
-    return filled
+    for name, property_ in json_schema["properties"].items():
+        yield _field(name, labels[name], property_, definitions, is_required=name in required)
 
 
-def _build_field(
-    label: str, property_: Mapping[str, Any], definitions: Mapping[str, Any], *, is_required: bool
+def _field(
+    name: str,
+    label: str,
+    property_: Mapping[str, Any],
+    definitions: Mapping[str, Any],
+    *,
+    is_required: bool,
 ) -> Field:
     kinds = property_.get("anyOf", [property_])
     kind = kinds[0]  # the others are null or another notation
     if "$ref" in kind:
         kind = definitions[kind["$ref"].rpartition("/")[2]]
-    description, default = gettext(property_.get("description", "")), property_.get("default")
-    # A box that is not checked is not sent, so that it could not be set to false or to null.
-    is_box = not (default or is_required or {"type": "null"} in kinds)
-    if kind["type"] == "boolean" and is_box:
-        return BooleanField(label, render_kw={"class": "form-check-input"})
-    attributes = {"class": "form-control", "required": is_required}
+    hint, default = property_.get("description", ""), property_.get("default")
     if kind["type"] == "boolean" or "enum" in kind:
-        choices: list[tuple[str, str]] = [] if default is not None else [("", "")]
-        choices += [(name, choice_label(name)) for name in kind.get("enum", ())] or [
-            ("true", AdminText("Yes")),
-            ("false", AdminText("No")),
-        ]
-        chosen = format_value(default)
-        return SelectField(
-            label, choices=choices, default=chosen, description=description, render_kw=attributes
-        )
+        # A box that is not checked is not sent, so that it could not be set to false or to null.
+        is_box = not ("enum" in kind or default or is_required or {"type": "null"} in kinds)
+        if is_box:
+            return Field(name, label, "checkbox", is_required, hint)
+        choices = [(each, choice_label(each)) for each in kind.get("enum", ())] or YES_OR_NO
+        return Field(name, label, "choice", is_required, hint, choices, format_value(default))
     if kind["type"] == "object":
-        return TextAreaField(label, description=gettext("A JSON object."), render_kw=attributes)
-    if length := kind.get("maxLength"):
-        attributes["maxlength"] = length
+        return Field(name, label, "textarea", is_required, JSON_HINT)
+    length = kind.get("maxLength")
+    attributes = {"maxlength": length} if length else {}
     if kind.get("format") == "password":
         attributes["autocomplete"] = "new-password"
-        return PasswordField(label, description=description, render_kw=attributes)
+        return Field(name, label, "password", is_required, hint, attributes=attributes)
     if length and length > TEXTAREA_LENGTH:
-        return TextAreaField(label, description=description, render_kw=attributes | {"rows": 6})
-    return StringField(label, description=description, render_kw=attributes)
+        return Field(
+            name, label, "textarea", is_required, hint, attributes=attributes | {"rows": 6}
+        )
+    return Field(name, label, "text", is_required, hint, attributes=attributes)

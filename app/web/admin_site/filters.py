@@ -1,73 +1,75 @@
+"""The filters of the admin's lists."""
+
 import operator
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-import sqladmin.filters
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import ColumnElement, Select, false
+from sqlalchemy import ColumnElement, false
 
 from app.core.translation import gettext, mark
-from app.web.admin_site.texts import AdminText, choice_label
+from app.web.admin_site.texts import choice_label
 
 OPERATIONS = {
     "equals": (mark("Is"), operator.eq),
     "greater_than": (mark("Is more than"), operator.gt),
     "less_than": (mark("Is less than"), operator.lt),
 }
+YES_OR_NO = (("true", mark("Yes")), ("false", mark("No")))
 
 
-class BooleanFilter(sqladmin.filters.BooleanFilter):
-    """A filter by yes or no."""
+class Filter:
+    """A filter by the query parameter `name`: a choice, or a value that `NAME_op` compares with.
 
-    def __init__(self, column: Any, title: str) -> None:
-        super().__init__(column, AdminText(title))
-
-    async def lookups(self, *arguments: Any) -> list[tuple[str, str]]:
-        return [(value, AdminText(label)) for value, label in await super().lookups(*arguments)]
-
-
-class ValueFilter(sqladmin.filters.OperationColumnFilter):
-    """A filter by a value of the given type. Values that are not valid match nothing.
-
-    The library's own filter would send almost any value to the database.
+    Values that are not valid match nothing.
     """
 
-    template = "sqladmin/filters/value_filter.html"
-
-    def __init__(self, column: Any, title: str, type_: Any) -> None:
-        super().__init__(column, AdminText(title))
+    def __init__(self, name: str, label: str, column: Any, type_: Any) -> None:
+        self.name = name
+        self.label = label
+        self.operation_name = f"{name}_op"
+        self.choices = choices_of(type_)
+        self._column = column
         self._adapter = TypeAdapter[Any](type_)
 
-    def get_operation_options(self, column_obj: Any) -> list[tuple[str, str]]:
-        return [(name, gettext(label)) for name, (label, _) in OPERATIONS.items()]
+    @property
+    def operations(self) -> Sequence[tuple[str, str]]:
+        return [(name, label) for name, (label, _) in OPERATIONS.items()]
 
-    async def get_filtered_query(
-        self, query: Select[Any], operation: str, value: Any, model: Any
-    ) -> Select[Any]:
-        return query.where(self._condition(operation, value))
+    @property
+    def names(self) -> Sequence[str]:
+        return [self.name] if self.choices else [self.name, self.operation_name]
 
-    def _condition(self, operation: str, value: str) -> ColumnElement[bool]:
+    def condition(self, params: Mapping[str, str]) -> ColumnElement[bool] | None:
+        """Return the condition that the query parameters ask for, or None."""
+        value, operation = params.get(self.name, "").strip(), "equals"
+        if not value:
+            return None
+        if not self.choices:
+            operation = params.get(self.operation_name) or operation
         try:
             _, compare = OPERATIONS[operation]
             condition: ColumnElement[bool] = compare(
-                self.column, self._adapter.validate_python(value.strip())
+                self._column, self._adapter.validate_python(value)
             )
         except (KeyError, ValidationError):
             return false()
         return condition
 
+    def describe(self, params: Mapping[str, str]) -> str:
+        """Return what is filtered by, in words."""
+        value = params.get(self.name, "")
+        if self.choices:
+            return gettext(dict(self.choices).get(value, value))
+        label, _ = OPERATIONS.get(params.get(self.operation_name, ""), OPERATIONS["equals"])
+        return f"{gettext(label)} {value}"
 
-class ChoiceFilter(sqladmin.filters.StaticValuesFilter):
-    """A filter by one of the values of an enum. Other values match nothing."""
 
-    def __init__(self, column: Any, title: str, choices: type[StrEnum]) -> None:
-        values: list[tuple[str, str]] = [(each.value, choice_label(each)) for each in choices]
-        super().__init__(column, values, AdminText(title))
-
-    async def lookups(self, *arguments: Any) -> list[tuple[str, str]]:
-        return [(value, AdminText(label)) for value, label in await super().lookups(*arguments)]
-
-    async def get_filtered_query(self, query: Select[Any], value: Any, model: Any) -> Select[Any]:
-        if value in ("__all", *dict(self.values)):
-            return await super().get_filtered_query(query, value, model)
-        return query.where(false())
+def choices_of(type_: Any) -> Sequence[tuple[str, str]]:
+    """Return the values of a type with few values, and their labels in English."""
+    if type_ is bool:
+        return YES_OR_NO
+    if isinstance(type_, type) and issubclass(type_, StrEnum):
+        return [(each.value, choice_label(each)) for each in type_]
+    return ()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from starlette.requests import Request
 
@@ -12,6 +12,7 @@ from app.core.jobs.queue import JobRepository, QueuedJob
 from app.core.jobs.schedule import Schedule
 from app.core.resources import resources_of
 from app.core.schemas import Input, Output
+from app.core.translation import mark
 from app.web.admin_site.view import AdminView
 from app.web.forms import Form
 
@@ -40,22 +41,24 @@ class ScheduleRead(Output):
     error: str | None
 
 
-class JobAdmin(AdminView, model=QueuedJob):
+class JobAdmin(AdminView):
+    model = QueuedJob
     name = "Job"
-    icon = "fa-solid fa-list-check"
     read_schema = JobRead
     edit_schema = RunAgain
-    edit_template = "sqladmin/run_again.html"
-    can_create = False
-    column_list = ("id", "name", "has_failed", "attempts", "run_at", "error")
-    column_searchable_list = ("name", "error")
-    column_sortable_list = ("id", "name", "attempts", "run_at")
-    column_default_sort: ClassVar = [("has_failed", True), ("run_at", False)]
-    column_labels: ClassVar = {"has_failed": "Failed", "run_at": "Due at"}
+    edit_template = "admin_site/run_again.html"
+    edit_label = mark("Run again")
+    title_field = "name"
+    can_delete = True
+    columns = ("id", "name", "has_failed", "attempts", "run_at", "error")
+    search_fields = ("name", "error")
+    sort_fields = ("id", "name", "attempts", "run_at")
+    default_sort = ("-has_failed", "run_at")
+    labels: ClassVar = {"has_failed": "Failed", "run_at": "Due at"}
     filters = ("has_failed",)
 
-    async def check_can_edit(self, request: Request, model: Any) -> bool:
-        return bool(model.has_failed)
+    def is_editable(self, record: QueuedJob) -> bool:
+        return record.has_failed
 
     async def edit(self, request: Request, pk: int, form: Form) -> QueuedJob:
         async with _transaction(request) as queue:
@@ -66,12 +69,13 @@ class JobAdmin(AdminView, model=QueuedJob):
             await queue.discard(pks)
 
 
-class ScheduleAdmin(AdminView, model=Schedule):
-    icon = "fa-solid fa-clock"
+class ScheduleAdmin(AdminView):
+    model = Schedule
     read_schema = ScheduleRead
-    can_create = can_edit = can_delete = False
-    column_list = ("name", "last_due_at", "finished_at", "duration_ms", "error")
-    column_sortable_list = ("name", "last_due_at")
+    title_field = "name"
+    default_sort = ("name",)
+    columns = ("name", "last_due_at", "finished_at", "duration_ms", "error")
+    sort_fields = ("name", "last_due_at")
 
 
 def _transaction(request: Request) -> AbstractAsyncContextManager[JobRepository]:

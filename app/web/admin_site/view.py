@@ -2,112 +2,137 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import date, datetime
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
+from itertools import chain
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from sqladmin import ModelView
-from sqladmin.formatters import BASE_FORMATTERS
-from sqladmin.pagination import Pagination
-from sqlalchemy import Select, false, func, or_, select
+from sqlalchemy import Select, false, func, inspect, or_, select
 from sqlalchemy.sql.base import ExecutableOption
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from app.core.database.models import lowered, simple_lower
+from app.core.database.models import Base, lowered, simple_lower
+from app.core.database.repository import words_of
+from app.core.database.session import Session
 from app.core.errors import NotFound
-from app.core.http.export import FORMATS
 from app.core.resources import Resources, resources_of
 from app.core.schemas import Output, Text
 from app.core.security.principal import Principal
-from app.core.translation import format_day, gettext
-from app.web.admin_site.filters import BooleanFilter, ChoiceFilter, ValueFilter
-from app.web.admin_site.texts import AdminText, choice_label, label_of
+from app.core.translation import gettext, mark
+from app.web.admin_site.filters import Filter
+from app.web.admin_site.texts import label_of
+from app.web.admin_site.values import Formats
 from app.web.forms import ErrorFields, Form, expected_version
-from app.web.rendering import time_tag
 
 EXPORT_PAGE_SIZE = 1000
+PAGE_SIZES = (20, 50, 100)
 SEARCH_TERM = TypeAdapter[str](Annotated[str, Text(max_length=255)])
 
 
-def principal_of(request: Request) -> Principal:
-    principal: Principal = request.state.principal
-    return principal
+class AdminPage(NamedTuple):
+    rows: Sequence[Any]
+    number: int
+    size: int
+    total: int
+
+    @property
+    def first(self) -> int:
+        return (self.number - 1) * self.size + 1
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.rows) - 1
 
 
-def _check_mark(value: bool) -> str:
-    return gettext("Yes") if value else ""
-
-
-def _yes_or_no(value: bool) -> str:
-    return gettext("Yes") if value else gettext("No")
-
-
-def _listed(values: Sequence[object]) -> str:
-    return ", ".join(map(str, values))
-
-
-class AdminView(ModelView):
+class AdminView:
     """The admin's pages for one model.
 
-    The library reads, and shows only the fields of `read_schema`: a field that is not in it, such
-    as a password hash, is on no page and in no export.
+    They show only the fields of `read_schema`: a field that is not in it, such as a password hash,
+    is on no page and in no export.
 
     The slice writes: its `create`, `edit` and `delete` pass the form to a service. The form shows
-    the errors that the service raises.
+    the errors that the service raises. Without a schema for it, there is no such form.
     """
 
+    model: ClassVar[type[Base]]
+    name: ClassVar[str]
+    """One record in words. By default the name of the model."""
+    plural: ClassVar[str]
     read_schema: ClassVar[type[Output]]
-    create_schema: ClassVar[type[BaseModel]]
-    edit_schema: ClassVar[type[BaseModel]]
-    hidden: ClassVar[tuple[str, ...]] = ()
-    """Fields of the record that the edit form has as hidden fields."""
+    create_schema: ClassVar[type[BaseModel] | None] = None
+    edit_schema: ClassVar[type[BaseModel] | None] = None
+    filter_schema: ClassVar[type[BaseModel] | None] = None
+    """The schema that validates filters, if it is not that of the forms."""
+    can_delete: ClassVar[bool] = False
+
+    title_field: ClassVar[str] = ""
+    """The field by which pages name a record. By default they name its key."""
+    columns: ClassVar[Sequence[str]] = ()
+    search_fields: ClassVar[Sequence[str]] = ()
+    sort_fields: ClassVar[Sequence[str]] = ()
+    default_sort: ClassVar[Sequence[str]] = ("-id",)
+    filters: ClassVar[Sequence[str]] = ()
+    labels: ClassVar[Mapping[str, str]] = {}
+    """The labels of the fields that are not called by their names."""
+    formats: ClassVar[Formats] = {}
+    """Functions that return a value of a record as the pages show it, by the name of its field."""
+    rows: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """The relationships whose records the page of a record shows as tables, and their columns."""
     options: ClassVar[Sequence[ExecutableOption]] = ()
     """The loader options of the relationships that are shown."""
-    references: ClassVar[Mapping[str, type["AdminView"]]] = {}
-    """The views of the records that foreign keys refer to, by their fields. `app.admin` sets it."""
+    hidden: ClassVar[tuple[str, ...]] = ()
+    """Fields of the record that the edit form has as hidden fields."""
     create_error_fields: ClassVar[ErrorFields] = {}
     """The fields that domain errors are shown beside when a record is created."""
-
-    filters: ClassVar[Sequence[str]] = ()
-    """The fields that the list is filtered by, before the `column_filters`."""
-    column_type_formatters: ClassVar = {
-        **BASE_FORMATTERS,
-        bool: _check_mark,
-        date: format_day,
-        datetime: time_tag,
-        list: _listed,
-        StrEnum: choice_label,
-    }
-    column_type_formatters_detail: ClassVar = column_type_formatters | {bool: _yes_or_no}
-    export_types: ClassVar[list[str]] = [*FORMATS]
-    page_size = 20
-    page_size_options: ClassVar[list[int]] = [20, 50, 100]
+    edit_template: ClassVar[str] = "admin_site/form.html"
+    edit_label: ClassVar[str] = mark("Edit")
 
     def __init_subclass__(cls) -> None:
-        schemas = (getattr(cls, f"{name}_schema", None) for name in ("read", "create", "edit"))
-        names = {name for schema in schemas if schema for name in schema.model_fields}
-        own: dict[Any, str] = {name: AdminText(label) for name, label in cls.column_labels.items()}
-        cls.column_labels = {name: label_of(name) for name in names} | own
+        if not hasattr(cls, "model"):
+            return
+        words = words_of(cls.model)
+        cls.name = cls.__dict__.get("name", words.capitalize())
+        cls.plural = cls.__dict__.get("plural", f"{cls.name}s")
+        schemas = (cls.read_schema, cls.create_schema, cls.edit_schema)
+        names = [name for schema in schemas if schema for name in schema.model_fields]
+        names += [*cls.rows, *chain(*cls.rows.values())]
+        cls.labels = {name: label_of(name) for name in names} | dict(cls.labels)
 
-    def get_filters(self) -> Any:
-        return [*map(self._filter, self.filters), *self.column_filters]
+    @property
+    def identity(self) -> str:
+        """Return the name in URLs, such as "order-line"."""
+        return words_of(self.model).lower().replace(" ", "-")
 
-    def _filter(self, name: str) -> Any:
-        """Return the filter for a field. Its values are validated as those of the forms are."""
-        column, title = getattr(self.model, name), self.column_labels[name]
-        type_ = column.type.python_type
-        if type_ is bool:
-            return BooleanFilter(column, title)
-        if issubclass(type_, StrEnum):
-            return ChoiceFilter(column, title, type_)
-        schemas = (getattr(self, "create_schema", self.read_schema), self.read_schema)
-        field = next(each.model_fields[name] for each in schemas if name in each.model_fields)
-        return ValueFilter(column, title, Annotated[field.annotation, field])
+    @property
+    def key_column(self) -> Any:
+        (column,) = inspect(self.model).primary_key
+        return column
 
-    def search_placeholder(self) -> str:
-        return ", ".join(gettext(self.column_labels[name]) for name in self._search_fields)
+    @property
+    def link_column(self) -> str:
+        """Return the column that links to the page of the record."""
+        if self.title_field in self.columns:
+            return self.title_field
+        own = (name for name in self.columns if not self._is_reference(name))
+        return next(own, self.columns[0])
+
+    def _is_reference(self, name: str) -> bool:
+        column = self.model.__table__.columns.get(name)
+        return column is not None and bool(column.foreign_keys)
+
+    def title_of(self, record: Any) -> str:
+        """Return the words by which a page names a record."""
+        title = str(getattr(record, self.title_field)) if self.title_field else ""
+        return title if title.strip() else f"{gettext(self.name)} {self.key_of(record)}"
+
+    @classmethod
+    def model_of_rows(cls, name: str) -> type[Base]:
+        model: type[Base] = getattr(cls.model, name).property.mapper.class_
+        return model
+
+    def is_editable(self, record: Any) -> bool:
+        return self.edit_schema is not None
 
     async def create(self, request: Request, form: Form) -> Any:
         raise NotImplementedError
@@ -121,22 +146,21 @@ class AdminView(ModelView):
 
     def key(self, pk: str) -> Any:
         """Parse the primary key of a URL. Raise NotFound."""
-        (column,) = self.pk_columns
         try:
-            type_: Any = self.read_schema.model_fields[column.name].annotation
+            type_: Any = self.read_schema.model_fields[self.key_column.key].annotation
             return TypeAdapter(type_).validate_python(pk)
         except ValidationError:
             raise NotFound(f"{self.name} Not Found (id: {pk})") from None
 
     def key_of(self, record: Any) -> Any:
-        (column,) = self.pk_columns
-        return getattr(record, column.name)
+        return getattr(record, self.key_column.key)
 
     def changes(self, form: Form, before: Any, after: Any) -> list[str]:
         """Return the names of the fields that an edit changed.
 
         A field that only the form has, such as a new password, counts when it was filled in.
         """
+        assert self.edit_schema  # noqa: S101 - for mypy: there is a form
         return [
             name
             for name in self.edit_schema.model_fields
@@ -144,96 +168,88 @@ class AdminView(ModelView):
             or getattr(before, name, None) != getattr(after, name, None)
         ]
 
-    async def get(self, pk: str) -> Any:
-        (column,) = self.pk_columns
-        statement: Select[Any] = select(self.model).where(column == self.key(pk))
-        statement = statement.options(*self.options)
-        rows = await self._rows(statement)
-        if not rows:
+    async def get(self, session: Session, pk: str) -> Any:
+        statement: Select[Any] = select(self.model).where(self.key_column == self.key(pk))
+        record = await session.scalar(statement.options(*self.options))
+        if record is None:
             raise NotFound(f"{self.name} Not Found (id: {pk})")
-        return rows[0]
-
-    async def get_object_for_details(self, request: Request) -> Any:
-        record = await self.get(request.path_params["pk"])
-        await self.note_names(request, [record])
         return record
 
-    async def list(self, request: Request) -> Pagination:
-        """Return a page. The library's own query would sort all rows to count them."""
-        statement = await self.matching(request)
-        page = self.validate_page_number(request.query_params.get("page"), 1)
-        size = self.validate_page_number(request.query_params.get("pageSize"), self.page_size)
-        if not 0 < size <= max(self.page_size_options):
+    async def list(self, session: Session, params: Mapping[str, str]) -> AdminPage:
+        """Return the page that the query parameters ask for."""
+        statement = self._matching(params)
+        number, size = _number(params, "page", 1), _number(params, "page_size", PAGE_SIZES[0])
+        if size not in PAGE_SIZES:
             raise HTTPException(400, "Choose one of the page sizes in the list.")
-        ids = statement.with_only_columns(*self.pk_columns).subquery()
-        (count,) = await self._rows(select(func.count()).select_from(ids))
-        page = min(max(page, 1), Pagination.max_page(count, size))
-        ordered = self.sort_query(statement, request).order_by(*self.pk_columns)
-        ordered = ordered.options(*self.options)
-        rows = await self._rows(ordered.limit(size).offset((page - 1) * size))
-        await self.note_names(request, rows)
-        return Pagination(rows=[*rows], page=page, page_size=size, count=count)
+        ids = statement.with_only_columns(self.key_column).subquery()
+        total = await session.scalar(select(func.count()).select_from(ids)) or 0
+        number = max(1, min(number, -(-total // size)))
+        statement = statement.order_by(*self._order(params.get("sort", "")), self.key_column)
+        statement = statement.options(*self.options).limit(size).offset((number - 1) * size)
+        rows = (await session.scalars(statement)).all()
+        return AdminPage(rows, number, size, total)
 
-    async def note_names(self, request: Request, rows: Sequence[Any]) -> None:
-        """Note the names of what the rows refer to, by one statement for each foreign key.
+    def _order(self, sort: str) -> Sequence[Any]:
+        if sort and sort.removeprefix("-") not in self.sort_fields:
+            raise HTTPException(400, "Choose one of the columns that the list is sorted by.")
+        return [
+            getattr(self.model, each.removeprefix("-")).desc()
+            if each.startswith("-")
+            else getattr(self.model, each)
+            for each in ([sort] if sort else self.default_sort)
+        ]
 
-        The name of a record is the first field that its view is searched by, or else its key. A
-        record without a name is left out.
-        """
-        request.state.referred_to = referred_to = dict[str, tuple[str, dict[Any, str]]]()
-        async with self.session_maker() as session:
-            for field, view in self.references.items():
-                (key,) = view.pk_columns
-                name = getattr(view.model, str(next(iter(view.column_searchable_list), key.name)))
-                pks = {getattr(row, field) for row in rows} - {None}
-                found = await session.execute(select(key, name).where(key.in_(pks)))
-                referred_to[field] = view.identity, {pk: str(text) for pk, text in found if text}
-
-    async def pages(self, request: Request) -> AsyncIterator[Sequence[Any]]:
-        """Yield all rows that match the list's filters, for `app.core.http.export`."""
-        (column,) = self.pk_columns
-        statement = (await self.matching(request)).options(*self.options)
-        statement = statement.order_by(column).limit(EXPORT_PAGE_SIZE)
-        rows = await self._rows(statement)
-        while rows:
+    async def pages(
+        self, resources: Resources, params: Mapping[str, str]
+    ) -> AsyncIterator[Sequence[Any]]:
+        """Yield all records that match, for `app.core.http.export`."""
+        statement = self._matching(params).options(*self.options)
+        statement = statement.order_by(self.key_column).limit(EXPORT_PAGE_SIZE)
+        after: Any = None
+        while True:
+            rest = statement if after is None else statement.where(self.key_column > after)
+            async with resources.database.reading() as session:
+                rows = (await session.scalars(rest)).all()
+            if not rows:
+                return
+            after = self.key_of(rows[-1])
             yield rows
-            rows = await self._rows(statement.where(column > self.key_of(rows[-1])))
 
-    async def matching(self, request: Request) -> Select[Any]:
-        statement, params = self.list_query(request), request.query_params
-        filter_: Any  # the library has two unrelated base classes
+    def _matching(self, params: Mapping[str, str]) -> Select[Any]:
+        statement: Select[Any] = select(self.model)
         for filter_ in self.get_filters():
-            value = params.get(filter_.parameter_name)
-            operation = [params.get(f"{filter_.parameter_name}_op")] * filter_.has_operator
-            if value and all(operation):
-                statement = await filter_.get_filtered_query(
-                    statement, *operation, value, self.model
-                )
+            condition = filter_.condition(params)
+            if condition is not None:
+                statement = statement.where(condition)
         term = params.get("search")
-        return self.search_query(statement, term) if term else statement
+        return self._search(statement, term) if term else statement
 
-    def search_query(self, stmt: Select[Any], term: str) -> Select[Any]:
+    def _search(self, statement: Select[Any], term: str) -> Select[Any]:
         """Search as the API's `q` does: case-insensitively, with wildcards as plain characters."""
         try:
             part = simple_lower(SEARCH_TERM.validate_python(term))
         except ValidationError:  # such as NUL: no text contains it, and PostgreSQL refuses it
-            return stmt.where(false())
-        columns = (getattr(self.model, name) for name in self._search_fields)
+            return statement.where(false())
+        columns = (getattr(self.model, name) for name in self.search_fields)
         matches = (lowered(each).contains(part, autoescape=True) for each in columns)
-        return stmt.where(or_(false(), *matches))
+        return statement.where(or_(false(), *matches))
 
-    def get_details_columns(self) -> Any:
-        return [*self.read_schema.model_fields]
+    def get_filters(self) -> Sequence[Filter]:
+        return [
+            Filter(name, self.labels[name], getattr(self.model, name), self._type_of(name))
+            for name in self.filters
+        ]
 
-    get_export_columns = get_details_columns
-
-    def get_form_columns(self) -> Any:
-        return []  # see `app.web.admin_site.fields`
-
-    async def _rows(self, statement: Select[Any]) -> Sequence[Any]:
-        async with self.session_maker() as session:
-            rows: Sequence[Any] = (await session.scalars(statement)).all()
-            return rows
+    def _type_of(self, name: str) -> Any:
+        """Return the type of a filter's values, which are validated as those of the forms are."""
+        type_: type = getattr(self.model, name).type.python_type
+        if type_ is bool or issubclass(type_, StrEnum):
+            return type_
+        schemas = (self.create_schema, self.edit_schema, self.filter_schema, self.read_schema)
+        fields = (schema.model_fields.get(name) for schema in schemas if schema)
+        field = next(each for each in fields if each)
+        is_choice = isinstance(field.annotation, type) and issubclass(field.annotation, StrEnum)
+        return field.annotation if is_choice else Annotated[field.annotation, field]
 
 
 class ServiceView(AdminView):
@@ -242,8 +258,10 @@ class ServiceView(AdminView):
     service: ClassVar[Callable[[Principal, Resources], AbstractAsyncContextManager[Any]]]
     """Build the service, whose changes are committed at the end of the block."""
 
+    create_schema: ClassVar[type[BaseModel]]
+    edit_schema: ClassVar[type[BaseModel]]
+    can_delete = True
     hidden = ("version",)
-    column_default_sort = ("id", True)
 
     async def create(self, request: Request, form: Form) -> Any:
         async with self._service(request) as service:
@@ -260,4 +278,12 @@ class ServiceView(AdminView):
                 await service.delete(pk, None)
 
     def _service(self, request: Request) -> AbstractAsyncContextManager[Any]:
-        return type(self).service(principal_of(request), resources_of(request))
+        principal: Principal = request.state.principal
+        return type(self).service(principal, resources_of(request))
+
+
+def _number(params: Mapping[str, str], name: str, default: int) -> int:
+    try:
+        return int(params.get(name) or default)
+    except ValueError:
+        raise HTTPException(400, "Choose one of the pages of the list.") from None

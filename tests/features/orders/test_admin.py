@@ -2,7 +2,6 @@
 
 import json
 import re
-from html import unescape
 
 import httpx
 import pytest
@@ -31,14 +30,14 @@ async def test_details_show_the_lines(admin: httpx.AsyncClient, ann: Person) -> 
     page = await admin.get(f"/admin/order/details/{order['id']}")
     assert page.status_code == 200
     assert "<b>Desk" not in page.text
-    link = '<a href="http://localhost/admin/item/details/{}">{}</a>'
-    for words in (
-        f"3 x {link.format(lamp['id'], 'Lamp')} at 19.99: 59.97",
-        f"1 x {link.format(evil['id'], '<b>Desk')} at 5.00: 5.00",
-        "64.97",
-        "Ring twice.",
-    ):
-        assert words in unescape(page.text)
+    rows = [re.findall("<td>(.*?)</td>", row) for row in page.text.split("<tr>")[2:]]
+    link = '<a href="/admin/item/details/{}" dir="auto">{}</a>'
+    assert rows == [
+        [link.format(lamp["id"], "Lamp"), "3", "$19.99", "$59.97"],
+        [link.format(evil["id"], "&lt;b&gt;Desk"), "1", "$5.00", "$5.00"],
+    ]
+    for words in ("$64.97", "Ring twice."):
+        assert words in page.text
 
 
 async def test_statements_of_a_list_do_not_grow_with_its_orders(
@@ -62,11 +61,11 @@ async def test_filters_and_sorts(admin: httpx.AsyncClient, ann: Person, bob: Per
         "": [theirs, placed, draft],
         "status=placed": [placed],
         "status=draft": [theirs, draft],
-        "status=__all": [theirs, placed, draft],
+        "status=": [theirs, placed, draft],
         "status=lost": [],
         "status=%00": [],
         f"owner_id={bob.id}&owner_id_op=equals": [theirs],
-        "sortBy=created_at&sort=asc": [draft, placed, theirs],
+        "sort=created_at": [draft, placed, theirs],
     }.items():
         page = await admin.get(f"/admin/order/list?{query}")
         assert listed_ids(page) == [order["id"] for order in expected], query
@@ -87,7 +86,8 @@ async def test_export_has_totals(admin: httpx.AsyncClient, ann: Person) -> None:
         ("POST", "create"),
         ("GET", "edit/1"),
         ("POST", "edit/1"),
-        ("DELETE", "delete?pks=1"),
+        ("GET", "delete?select-1=on"),
+        ("POST", "delete"),
     ],
 )
 async def test_admin_changes_no_order(
@@ -109,7 +109,7 @@ async def test_status_is_translated(admin: httpx.AsyncClient, ann: Person) -> No
     page = await admin.get("/admin/order/list", headers={"Accept-Language": "ko"})
     assert "<td>초안</td>" in page.text
     for filter_ in ("전체", "초안", "확정", "발송"):
-        assert re.search(rf">\s*{filter_}\s*</a>", page.text)
+        assert f">{filter_}</option>" in page.text
     path = f"/admin/order/details/{order['id']}"
     details = await admin.get(path, headers={"Accept-Language": "ko"})
-    assert "<td>초안</td>" in details.text
+    assert '<dd dir="auto">초안</dd>' in details.text

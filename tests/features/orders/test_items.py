@@ -44,7 +44,7 @@ async def test_deletion_of_an_item_of_an_order_in_the_admin_returns_409(
 ) -> None:
     item = await make_item(ann)
     await make_order(ann, (item, 1))
-    response = await admin.delete(f"/admin/item/delete?pks={item['id']}")
+    response = await admin.post("/admin/item/delete", data={f"select-{item['id']}": "on"})
     assert response.status_code == 409
     assert (await ann.client.get(f"/api/v1/items/{item['id']}")).status_code == 200
 
