@@ -121,8 +121,9 @@ class UserAdminEdit(UserAdminUpdate):
     )
     remove_second_factor: bool = Field(
         default=False,
-        description="For a user who has lost it, once you are sure who asks. It signs out every "
-        "device.",
+        description=mark(
+            "For a user who has lost it, once you are sure who asks. It signs out every device."
+        ),
     )
 
 

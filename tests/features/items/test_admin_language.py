@@ -22,17 +22,27 @@ def words_of(page: httpx.Response) -> str:
         ("/admin/item/list", ("사용자", "가격", "변경 시각", "전체")),
         ("/admin/item/create", ("이름", "가격", "할인 중", "취소")),
         ("/admin/user/list", ("이메일", "슈퍼유저", "생성 시각", "활성")),
+        ("/admin/user/edit/{id}", ("비밀번호", "2단계 인증 제거", "모든 기기에서 로그아웃됩니다.")),
         ("/admin/security-event/list", ("종류", "대상", "결과", "주소")),
         ("/admin/queued-job/list", ("시도 횟수", "예정 시각", "실패")),
     ],
 )
 async def test_names_labels_and_filters_are_translated(
-    admin: httpx.AsyncClient, path: str, expected: tuple[str, ...]
+    admin: httpx.AsyncClient, root: Person, path: str, expected: tuple[str, ...]
 ) -> None:
-    words = words_of(await admin.get(path, headers=KOREAN))
+    words = words_of(await admin.get(path.format(id=root.id), headers=KOREAN))
     for each in expected:
         assert each in words
-    for each in ("Users", "Price", "Created at", "Email", "Full name", "On offer", "Failed"):
+    for each in (
+        "Users",
+        "Price",
+        "Created at",
+        "Email",
+        "Full name",
+        "On offer",
+        "Failed",
+        "device",
+    ):
         assert each not in words
 
 
