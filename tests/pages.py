@@ -15,8 +15,9 @@ def href_of(page: httpx.Response, words: str) -> str:
 
 
 def value_of(page: httpx.Response, name: str) -> str:
-    """Return the value of the only field with this name."""
-    (field,) = re.findall(rf'<input[^>]* name="{name}"[^>]*>', page.text)
+    """Return the value of the only field with this name, apart from hidden ones of other forms."""
+    fields = re.findall(rf'<input[^>]* name="{name}"[^>]*>', page.text)
+    (field,) = [each for each in fields if ' id="' in each] or fields
     (found,) = re.findall('value="([^"]*)"', field)
     return unescape(found)
 

@@ -116,8 +116,8 @@ def show(request: Request, pages: ResourcePages, records: Sequence[Any], form: F
         resource=pages.name,
         can_undo_delete=pages.can_undo_delete,
         records=[(record, pages.title_of(record)) for record in records],
-        delete_url=page_url(request, f"delete_{pages.folder}"),
-        list_url=page_url(request, pages.list_page),
+        delete_url=page_url(request, f"delete_{pages.folder}", **pages.list_query),
+        list_url=page_url(request, pages.list_page, **pages.list_query),
     )
 
 
@@ -128,4 +128,5 @@ def to_list(
     undo: Undo | None = None,
     **values: Any,
 ) -> Response:
-    return flash(request, page_url(request, pages.list_page), text, undo=undo, **values)
+    url = page_url(request, pages.list_page, **pages.list_query)
+    return flash(request, url, text, undo=undo, **values)

@@ -37,10 +37,18 @@ class Undo(NamedTuple):
 class Notice(NamedTuple):
     text: str
     undo: Undo | None
+    record: int | None
+    """The ID of the record in the list, which the script lights up."""
 
 
 def flash(
-    request: Request, url: str, text: str, *, undo: Undo | None = None, **values: object
+    request: Request,
+    url: str,
+    text: str,
+    *,
+    undo: Undo | None = None,
+    record: int | None = None,
+    **values: object,
 ) -> Response:
     """Redirect to a page that shows a text, which is marked for translation, with its values.
 
@@ -48,8 +56,8 @@ def flash(
     """
     shortened = {name: shorten(str(value)) for name, value in values.items()}
     response, settings = RedirectResponse(url, 303), resources_of(request).settings
-    form = [undo] if undo and len(_dump(undo)) <= MAX_UNDO else []
-    content = urlsafe_b64encode(_dump([text, shortened, *form]))
+    form = undo if undo and len(_dump(undo)) <= MAX_UNDO else None
+    content = urlsafe_b64encode(_dump([text, shortened, form, record]))
     _cookie(settings).write(response, f"{content.decode()}.{_signature(settings, content)}")
     return response
 
@@ -63,8 +71,9 @@ def read_flash(request: Request) -> Notice | None:
     content, _, signature = value.partition(".")
     if not hmac.compare_digest(signature.encode(), _signature(settings, content.encode()).encode()):
         return None
-    text, values, *form = json.loads(urlsafe_b64decode(content))
-    return Notice(gettext(text, **values), Undo(*form[0]) if form else None)
+    # The process that left the message may be of an older version, which wrote less.
+    text, values, form, record = [*json.loads(urlsafe_b64decode(content)), None, None][:4]
+    return Notice(gettext(text, **values), Undo(*form) if form else None, record)
 
 
 def forget_flash(request: Request, response: Response) -> None:

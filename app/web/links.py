@@ -15,6 +15,7 @@ from jinja2.runtime import Context
 from starlette.requests import Request
 
 from app.core.context import root_path, route_path
+from app.web.forms import RESUME
 from app.web.site import site_of
 
 
@@ -62,6 +63,16 @@ def site_path(request: Request, path: str) -> str:
 def current_url(request: Request) -> str:
     path = site_path(request, route_path(request.scope))
     return f"{path}?{request.url.query}" if request.url.query else path
+
+
+def form_url(request: Request) -> str:
+    """Return the URL to which a form of the current page is sent, with the same query.
+
+    It lacks the parameter with which a form comes back from a sign-in.
+    """
+    query = urlencode([each for each in request.query_params.multi_items() if each[0] != RESUME])
+    path = site_path(request, route_path(request.scope))
+    return f"{path}?{query}" if query else path
 
 
 def current_page(request: Request) -> str:

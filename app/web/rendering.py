@@ -15,7 +15,7 @@ from app.core.http.templates import MemoryBytecodeCache, compile_templates, tran
 from app.core.translation import current_language, format_day, format_time, languages
 from app.web.flash import forget_flash, read_flash
 from app.web.forms import Form
-from app.web.links import TEMPLATE_FUNCTIONS, current_page
+from app.web.links import TEMPLATE_FUNCTIONS, current_page, form_url
 from app.web.site import site_of
 
 FOLDER = Path(__file__).parent / "templates"
@@ -75,6 +75,7 @@ def render(
         "path": route_path(request.scope),
         "request": request,
         "current_page": current_page(request),
+        "form_url": form_url(request),
         "languages": languages(),
         "theme": theme if theme in THEMES else None,
         "notice": notice,

@@ -1,7 +1,7 @@
 """The pages that every resource has: its list, and the forms that create, edit and delete it."""
 
 import json
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, ClassVar
@@ -11,7 +11,6 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.core.context import route_path
 from app.core.database.pagination import PageQuery
 from app.core.errors import AppError, Conflict, NotFound, Stale
 from app.core.resources import resources_of
@@ -19,7 +18,7 @@ from app.core.security.principal import Principal
 from app.core.translation import gettext, mark
 from app.web.flash import Undo, flash
 from app.web.forms import FORM_ERRORS, Form, expected_version, translate_error, with_plain_numbers
-from app.web.links import page_url, site_path
+from app.web.links import form_url, page_url
 from app.web.navigation import ResponseException
 from app.web.once import SubmitOnce, new_form
 from app.web.paging import page_with_previous
@@ -77,6 +76,7 @@ class ResourcePages:
             f"{self.folder}/{template}.html",
             form=form,
             can_undo_delete=self.can_undo_delete,
+            list_query=self.list_query,
             **self.context,
             **context,
         )
@@ -103,6 +103,16 @@ class ResourcePages:
         context |= {"list_url": partial(self._list_url, form), "max_total": MAX_TOTAL}
         return self.render("list", form, page=page, sort=sort, **context)
 
+    @property
+    def list_query(self) -> Mapping[str, str]:
+        """Return the query parameters by which the list, or a page that it led to, was opened."""
+        names, params = (*self._filters, "cursor", "before"), self._request.query_params
+        return {name: value for name, value in params.items() if value and name in names}
+
+    @property
+    def _filters(self) -> Sequence[str]:
+        return [name for name in self.query.model_fields if name not in PageQuery.model_fields]
+
     def record_url(self, record: Any) -> str:
         """Return the URL of the page of a record."""
         values = {f"{self.name}_id": record.id}
@@ -122,12 +132,12 @@ class ResourcePages:
         """Create a record, once for a form that is submitted again."""
         try:
             data = self._read(form)
-            if await once.is_first(self._principal, form):
-                await self.service.create(data)
+            is_first = await once.is_first(self._principal, form)
+            created = await self.service.create(data) if is_first else None
         except FORM_ERRORS as error:
             form.add_error(error)
             raise ResponseException(self.render("new", form)) from error
-        return self._flash_on_list(CREATED, form.get(self.title_field))
+        return self._flash_on_list(CREATED, form.get(self.title_field), record=created)
 
     async def show_edit(self, id_: int) -> Response:
         record = await self.service.get(id_)
@@ -151,19 +161,27 @@ class ResourcePages:
         except NotFound as error:
             raise ResponseException(self._offer_new(form)) from error
         except Stale as error:
-            form.status = 409
-            raise ResponseException(await self.show("conflict", id_, form)) from error
+            raise ResponseException(await self._show_conflict(id_, form)) from error
         except FORM_ERRORS as error:
             form.add_error(error)
             raise ResponseException(self.render("edit", form, **{self.name: record})) from error
-        return self._flash_on_list(SAVED, form.get(self.title_field), self._undo(record, saved))
+        undo = self._undo(record, saved)
+        return self._flash_on_list(SAVED, form.get(self.title_field), undo, saved)
+
+    async def _show_conflict(self, id_: int, form: Form) -> Response:
+        """Show the submitted values beside the current ones, and which of them differ."""
+        form.status, record, mine = 409, await self.service.get(id_), self._read(form)
+        theirs = self.schema.model_validate(record, from_attributes=True)
+        names = self.schema.model_fields
+        differing = [name for name in names if getattr(mine, name) != getattr(theirs, name)]
+        return self.render("conflict", form, differing=differing, **{self.name: record})
 
     def _undo(self, before: Any, saved: Any) -> Undo | None:
         """Return the form that saves a record as it was before, or None if nothing has changed."""
         fields = self.form_of(before).values | {"version": str(saved.version)}
         if fields == self.form_of(saved).values:
             return None
-        return Undo(site_path(self._request, route_path(self._request.scope)), fields)
+        return Undo(form_url(self._request), fields)
 
     def _offer_new(self, form: Form) -> Response:
         """Show the values of a form whose record is gone, to create another record with them."""
@@ -190,11 +208,11 @@ class ResourcePages:
         undo_id = await self.service.prepare_undo(ids) if self.can_undo_delete else None
         if undo_id is None:
             return None
-        url = page_url(self._request, f"undo_delete_{self.folder}")
+        url = page_url(self._request, f"undo_delete_{self.folder}", **self.list_query)
         return Undo(url, {"undo_id": str(undo_id)})
 
     async def undo_delete(self, form: Form) -> Response:
-        url = page_url(self._request, self.list_page)
+        url = page_url(self._request, self.list_page, **self.list_query)
         try:
             await self.service.undo_delete(UUID(form.get("undo_id")))
         except (ValueError, NotFound) as error:
@@ -233,15 +251,16 @@ class ResourcePages:
             return record
 
     def _flash_on_list(
-        self, texts: tuple[str, str], title: object, undo: Undo | None = None
+        self, texts: tuple[str, str], title: object, undo: Undo | None = None, record: Any = None
     ) -> Response:
-        named, unnamed = texts
-        url = page_url(self._request, self.list_page)
-        return flash(self._request, url, named if title else unnamed, undo=undo, title=title)
+        """Lead back to the list as it was, with a message and the record lit up."""
+        text = texts[0] if title else texts[1]
+        url = page_url(self._request, self.list_page, **self.list_query)
+        id_ = record and record.id
+        return flash(self._request, url, text, undo=undo, record=id_, title=title)
 
     def _list_url(self, form: Form, page: str = "", **params: str) -> str:
-        names = [name for name in self.query.model_fields if name not in PageQuery.model_fields]
-        values = {name: form.get(name) for name in names} | params
+        values = {name: form.get(name) for name in self._filters} | params
         query = {name: value for name, value in values.items() if value}
         return page_url(self._request, page or self.list_page, **query)
 

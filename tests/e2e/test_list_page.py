@@ -87,6 +87,7 @@ def test_change_from_elsewhere_is_announced_and_keeps_the_selection(
     with site.api(member) as api:
         api.patch(f"/items/{items[23]}", json={"name": "Table"})
     expect(page.get_by_role("link", name="Table")).to_be_visible()
+    expect(page.locator("tr.lit th a")).to_have_text(["Table"])
     expect(page.get_by_role("status").filter(has_text="The list has changed.")).to_have_count(1)
     expect(box).to_be_checked()
     expect(box).to_be_focused()
@@ -128,6 +129,20 @@ def test_press_ends_on_the_list_on_which_it_began(
     expect(box).to_be_checked()
     expect(page.get_by_role("link", name="Table")).to_be_visible()
     expect(box).to_be_checked()
+
+
+def test_saved_record_lights_up_in_the_list_as_it_was(
+    open_page: OpenPage, member: str, items: list[int]
+) -> None:
+    page = open_page()
+    sign_in(page, member)
+    page.get_by_label("Search").fill("lamp")
+    expect(page.locator("[data-total]")).to_have_text("5 items")
+    page.get_by_role("link", name="Lamp 2").click()
+    page.get_by_label("Price").fill("7")
+    page.get_by_role("button", name="Save").click()
+    expect(page).to_have_url("/items?q=lamp&sort=-id")
+    expect(page.locator("tr.lit th a")).to_have_text(["Lamp 2"])
 
 
 def is_fetched(response: Response) -> bool:

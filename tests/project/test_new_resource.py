@@ -56,7 +56,9 @@ EXAMPLE_LINES = {
         "        # PostgreSQL also has trigram indexes for searches, which the migration creates.",
     ],
     "pages.py": ['LINKS = [Link(mark("Items"), "/items", "members", order=1)]'],
-    "templates/conflict.html": ['        <dt>{{ _("On offer") }}</dt>'],
+    "templates/conflict.html": [
+        '        <dt>{{ _("On offer") }} {{ differs(differing, "is_offer") }}</dt>'
+    ],
     "templates/fields.html": ['{{ checkbox(form, "is_offer", _("On offer")) }}'],
     "templates/list.html": [
         '    <label for="is_offer">{{ _("Offers") }}</label>',
@@ -68,7 +70,9 @@ EXAMPLE_LINES = {
 # The only lines that are generated and not in the example.
 GENERATED_LINES = {
     "pages.py": ['LINKS = [Link(mark("Items"), "/items", "members", order=3)]'],
-    "templates/conflict.html": ['        <dt>{{ _("Offer") }}</dt>'],
+    "templates/conflict.html": [
+        '        <dt>{{ _("Offer") }} {{ differs(differing, "is_offer") }}</dt>'
+    ],
     "templates/fields.html": ['{{ checkbox(form, "is_offer", _("Offer")) }}'],
     "templates/list.html": [
         '    <label for="is_offer">{{ _("Offer") }}</label>',

@@ -8,6 +8,7 @@ const list = document.querySelector("[data-list]");
 const form = document.querySelector("form[data-search]");
 const status = document.querySelector("[data-announce]");
 let shown = list.innerHTML; // as the server sent it: this runs before script.js
+let shownUrl = location.href;
 let current = new AbortController(); // of the request whose answer may be shown
 
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -16,17 +17,23 @@ const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 async function load(announcement) {
   current.abort();
   const { signal } = (current = new AbortController());
-  const response = await fetch(location.href, { headers: FETCHED, signal });
+  const url = location.href;
+  const response = await fetch(url, { headers: FETCHED, signal });
   if (response.redirected) return leave();
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const fresh = page.querySelector("[data-list]")?.innerHTML;
   // A click or a key that is pressed on the list ends on what it began on.
   while (list.querySelector(":active") && !signal.aborted) await pause(50);
   if (signal.aborted || fresh === undefined) return;
+  // The results of a search that this request has overtaken are no change from elsewhere.
+  if (url !== shownUrl) announcement = undefined;
+  shownUrl = url;
   if (fresh !== shown) {
+    const before = versions();
     shown = fresh;
     replace(fresh);
     announce(announcement);
+    if (announcement) lightUp(boxes().filter((box) => box.value !== before[box.name]));
   } else if (!announcement) announce();
 }
 
@@ -39,6 +46,13 @@ function replace(fresh) {
   if (focused) list.querySelector(focused)?.focus({ preventScroll: true });
   showSelectAll();
   list.dispatchEvent(new Event("list", { bubbles: true }));
+}
+
+// What has changed lights up for a moment. The value of a box is the version of its record.
+const versions = () => Object.fromEntries(boxes().map((box) => [box.name, box.value]));
+
+function lightUp(found) {
+  for (const box of found) box.closest("tr").classList.add("lit");
 }
 
 function keyOf(element) {
@@ -93,6 +107,9 @@ list.addEventListener("change", ({ target }) => {
 });
 addEventListener("pageshow", showSelectAll);
 showSelectAll();
+
+const saved = document.querySelector("[data-record]")?.dataset.record;
+lightUp(boxes().filter((box) => box.name === `select-${saved}`));
 
 // A live list: every message of the socket reloads it.
 let isWaiting = false;

@@ -11,5 +11,5 @@ def names_on(page: httpx.Response) -> list[str]:
     assert page.status_code == 200, page.text
     return [
         unescape(name)
-        for name in re.findall(r'(?s)<a href="/items/\d+/edit"[^>]*>(.*?)</a>', page.text)
+        for name in re.findall(r'(?s)<a href="/items/\d+/edit[?"][^>]*>(.*?)</a>', page.text)
     ]

@@ -1,5 +1,7 @@
 """What was typed into a form is not lost, and is not saved in another account."""
 
+import re
+
 import httpx
 import pyotp
 import pytest
@@ -68,6 +70,21 @@ async def test_form_is_shown_again_after_its_session_has_ended(
     assert again == form
     assert await names(ann) == ([] if is_new else ["Old"])
     assert (await browser.post(path, data=again)).status_code == 303
+    assert await names(ann) == [TYPED["name"]]
+
+
+async def test_form_that_came_back_is_sent_to_its_own_address(
+    browser: httpx.AsyncClient, ann: Person
+) -> None:
+    await sign_in(browser, ann)
+    path = f"/items/{(await make_item(ann, name='Old'))['id']}/edit?q=old"
+    form = form_of(await browser.get(path)) | TYPED
+    await browser.post("/logout")
+    shown = await sign_in_again(browser, await browser.post(path, data=form), ann)
+    (action,) = re.findall('<form class="card" method="post" action="([^"]*)"', shown.text)
+    assert action == path
+    saved = await browser.post(action, data=form_of(shown))
+    assert saved.headers["Location"] == "/items?q=old"
     assert await names(ann) == [TYPED["name"]]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from html import unescape
 from typing import Any
 
 import httpx
@@ -178,6 +179,67 @@ async def test_stale_version_shows_both_versions(browser: httpx.AsyncClient, ann
     assert "Theirs again</dd>" in again.text
     assert (await browser.post(path, data=mine | {"version": "3"})).status_code == 303
     assert (await stored(ann, item["id"])).items() >= {"name": "Mine", "version": 4}.items()
+
+
+async def test_conflict_marks_the_fields_that_differ(
+    browser: httpx.AsyncClient, ann: Person
+) -> None:
+    item = await make_item(ann, description="Brass", is_offer=True)
+    await ann.client.patch(f"{ITEMS}/{item['id']}", json={"price": "1"})
+    form = FORM | {"name": "Mine", "version": "1"}
+    page = await browser.post(f"/items/{item['id']}/edit", data=form)
+    found = re.findall(r"<dt>(.*?) (<span class=\"badge\">Differs</span>)?\s*</dt>", page.text)
+    assert [label for label, badge in found if badge] == ["Name", "Price"]
+    assert len(found) == 4
+
+
+def action_of(page: httpx.Response) -> str:
+    (action,) = re.findall('<form class="card" method="post" action="([^"]*)"', page.text)
+    return unescape(action)
+
+
+@pytest.mark.parametrize("query", ["q=lamp&sort=name", "sort=-price&cursor={cursor}"])
+async def test_saved_item_leads_back_to_the_list_as_it_was(
+    browser: httpx.AsyncClient, ann: Person, query: str
+) -> None:
+    batch = [FORM | {"name": f"Lamp {n}"} for n in range(25)]
+    await ann.client.post(f"{ITEMS}/batch", json=batch)
+    second = href_of(await browser.get("/items?sort=-price"), "Next page")
+    cursor = re.findall("cursor=([^&]+)", second)[0]
+    url = f"/items?{query.format(cursor=cursor)}"
+    page = await browser.get(url)
+    edit = unescape(re.findall(r'href="(/items/\d+/edit[^"]*)"', page.text)[0])
+    opened = await browser.get(edit)
+    assert href_of(opened, "Cancel") == url
+    invalid = await browser.post(edit, data=form_of(opened) | {"price": "cheap"})
+    action = unescape(
+        re.findall('<form class="card" method="post" action="([^"]*)"', invalid.text)[0]
+    )
+    saved = await browser.post(action, data=form_of(opened) | {"name": "Mine"})
+    assert saved.headers["Location"] == url
+    item_id = re.findall(r"/items/(\d+)/", edit)[0]
+    assert (
+        f'<div class="notice" role="status" data-record="{item_id}">'
+        in (await browser.get(saved.headers["Location"])).text
+    )
+    asked = await browser.get(href_of(opened, "Delete…"))
+    action = unescape(
+        re.findall('<form class="card" method="post" action="([^"]*)"', asked.text)[0]
+    )
+    deleted = await browser.post(action, data=form_of(asked) | {"version": "2"})
+    assert deleted.headers["Location"] == url
+
+
+async def test_selection_is_deleted_from_the_list_as_it_was(
+    browser: httpx.AsyncClient, ann: Person
+) -> None:
+    item = await make_item(ann)
+    page = await browser.get("/items?q=lamp")
+    (hidden,) = re.findall(r'<input type="hidden" name="q" value="(.*?)">', page.text)
+    selected = {f"select-{item['id']}": "1", "q": hidden}
+    asked = await browser.get("/items/delete", params=selected)
+    deleted = await browser.post(action_of(asked), data=form_of(asked))
+    assert deleted.headers["Location"] == "/items?q=lamp"
 
 
 async def test_form_saved_twice_is_no_conflict(browser: httpx.AsyncClient, ann: Person) -> None:
