@@ -6,27 +6,28 @@ They sign in as on all other pages. Each slice declares its views in its `admin.
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.accounts.dependencies import Member
 from app.accounts.pages.confirm import require_confirmation
 from app.accounts.pages.second_factor import require_second_factor
-from app.core.errors import Forbidden, Stale
+from app.core.errors import Conflict, Forbidden, Invalid, Stale
 from app.core.http.export import FORMATS, export
-from app.core.resources import ResourcesDep, resources_of
+from app.core.resources import Resources, ResourcesDep, resources_of
 from app.core.security.principal import Principal
 from app.core.translation import mark
 from app.discovery import discover
 from app.web.admin_site import jobs
 from app.web.admin_site.fields import fields_of
-from app.web.admin_site.site import AdminSite, list_url
+from app.web.admin_site.site import AdminSite, list_query, list_url
 from app.web.admin_site.view import AdminView
 from app.web.bulk_delete import DELETED as SOME_DELETED
-from app.web.bulk_delete import NOTHING_SELECTED
+from app.web.bulk_delete import DELETED_ALREADY, MAX_SELECTED, NOTHING_SELECTED
 from app.web.flash import flash
 from app.web.forms import FORM_ERRORS, Form, FormDep
 from app.web.links import page_url
@@ -47,8 +48,8 @@ LINKS = [
     ),
 ]
 EDIT_ERRORS = (*FORM_ERRORS, Stale)
+NOT_AVAILABLE = mark("This action is not available in the admin.")
 SELECT = "select-"  # what the name of a field begins with that selects a record
-FoundT = TypeVar("FoundT")
 logger = logging.getLogger("app.admin")
 
 
@@ -77,6 +78,7 @@ def get_view(identity: str) -> AdminView:
 ViewDep = Annotated[AdminView, Depends(get_view)]
 
 
+@router.get("/", name="show_admin_with_slash")
 @router.get("")
 async def show_admin(request: Request) -> Response:
     return redirect(list_of(request, site.views[0]))
@@ -113,7 +115,7 @@ async def show_admin_create(request: Request, view: ViewDep) -> Response:
 
 @router.post("/{identity}/create")
 async def create_admin_record(request: Request, view: ViewDep, form: FormDep) -> Response:
-    require_action(view.create_schema)
+    require_schema(view.create_schema)
     try:
         record = await view.create(request, form)
     except EDIT_ERRORS as error:
@@ -128,9 +130,8 @@ async def create_admin_record(request: Request, view: ViewDep, form: FormDep) ->
 async def show_admin_edit(
     request: Request, view: ViewDep, pk: str, resources: ResourcesDep
 ) -> Response:
-    schema = require_action(view.edit_schema)
-    async with resources.database.reading() as session:
-        record = await view.get(session, pk)
+    record = await find_editable(view, pk, resources)
+    schema = require_schema(view.edit_schema)
     names = [name for name in schema.model_fields if hasattr(record, name)]
     return show_form(request, view, Form(values_of(record, [*names, *view.hidden])), record)
 
@@ -139,9 +140,7 @@ async def show_admin_edit(
 async def edit_admin_record(
     request: Request, view: ViewDep, pk: str, form: FormDep, resources: ResourcesDep
 ) -> Response:
-    require_action(view.edit_schema)
-    async with resources.database.reading() as session:
-        record = await view.get(session, pk)
+    record = await find_editable(view, pk, resources)
     try:
         form.confirm()
         changed = await view.edit(request, view.key_of(record), form)
@@ -150,72 +149,94 @@ async def edit_admin_record(
         return show_form(request, view, form, record)
     log(request, "changed", view, view.key_of(record), *view.changes(form, record, changed))
     named, _ = SAVED
-    query = request.query_params
-    url = list_url(request, view, query, number=query.get("page"))
-    return flash(request, url, named, title=view.title_of(changed))
+    return flash(request, back_to_list(request, view), named, title=view.title_of(changed))
 
 
 @router.get("/{identity}/delete")
 async def show_admin_delete(request: Request, view: ViewDep) -> Response:
-    require_action(view.can_delete)
     form = Form(request.query_params)
     records = await find_selected(request, view, form)
     if not records:
-        return flash(request, list_of(request, view), NOTHING_SELECTED)
+        return flash(request, back_to_list(request, view), NOTHING_SELECTED)
     return show_delete(request, view, form, records)
 
 
 @router.post("/{identity}/delete")
 async def delete_admin_records(request: Request, view: ViewDep, form: FormDep) -> Response:
-    """Delete all records that are selected, or none. Raise NotFound if one is gone."""
-    require_action(view.can_delete)
-    records = await find_selected(request, view, form)
+    """Delete all records that are selected, or none. Those that are gone are no failure."""
+    records, url = await find_selected(request, view, form), back_to_list(request, view)
     if not records:
-        return flash(request, list_of(request, view), NOTHING_SELECTED)
+        return flash(request, url, DELETED_ALREADY if selected(form) else NOTHING_SELECTED)
     pks = [view.key_of(record) for record in records]
     try:
         form.confirm()
         await view.delete(request, pks)
     except EDIT_ERRORS as error:
         form.add_error(error)
-        form.status = 409
+        form.status = 409 if isinstance(error, Conflict) else form.status
         return show_delete(request, view, form, records)
     for pk in pks:
         log(request, "deleted", view, pk)
-    url, count = list_of(request, view), len(records)
-    if count == 1:
+    if len(records) == 1:
         named, _ = DELETED
         return flash(request, url, named, title=view.title_of(records[0]))
-    return flash(request, url, SOME_DELETED, count=count)
+    return flash(request, url, SOME_DELETED, count=len(records))
 
 
-def require_action(found: FoundT | None) -> FoundT:
-    """Return what a view needs for an action. Raise Forbidden if it has none."""
-    if not found:
-        raise Forbidden("This action is not available in the admin.")
-    return found
+def require_schema(schema: type[BaseModel] | None) -> type[BaseModel]:
+    """Return the schema of a form. Raise Forbidden if the view has no such form."""
+    if schema is None:
+        raise Forbidden(NOT_AVAILABLE)
+    return schema
 
 
-def list_of(request: Request, view: AdminView, **params: str) -> str:
-    return page_url(request, "show_admin_list", identity=view.identity, **params)
+async def find_editable(view: AdminView, pk: str, resources: Resources) -> Any:
+    require_schema(view.edit_schema)
+    async with resources.database.reading() as session:
+        record = await view.get(session, pk)
+    if not view.is_editable(record):
+        raise Forbidden(NOT_AVAILABLE)
+    return record
+
+
+def list_of(request: Request, view: AdminView) -> str:
+    return page_url(request, "show_admin_list", identity=view.identity)
+
+
+def back_to_list(request: Request, view: AdminView) -> str:
+    """Return the URL of the list that led to the current page, as it was."""
+    params = request.query_params
+    return list_url(request, view, params, page=params.get("page"))
 
 
 def show_form(request: Request, view: AdminView, form: Form, record: Any = None) -> Response:
-    schema = require_action(view.create_schema if record is None else view.edit_schema)
+    schema = require_schema(view.create_schema if record is None else view.edit_schema)
     template = view.edit_template if record is not None else "admin_site/form.html"
     fields = [*fields_of(schema, view.labels)]
     return site.render(request, template, view, form, record=record, fields=fields)
 
 
+def selected(form: Form) -> Sequence[str]:
+    return [name.removeprefix(SELECT) for name in form.values if name.startswith(SELECT)]
+
+
 async def find_selected(request: Request, view: AdminView, form: Form) -> Sequence[Any]:
-    """Return the records that a list or a form selects. Raise NotFound if one is gone."""
-    pks = sorted(name.removeprefix(SELECT) for name in form.values if name.startswith(SELECT))
+    """Return the selected records that still exist."""
+    if not view.can_delete:
+        raise Forbidden(NOT_AVAILABLE)
+    pks = selected(form)
+    if len(pks) > MAX_SELECTED:
+        raise Invalid("Select at most {limit}.", limit=MAX_SELECTED)
     async with resources_of(request).database.reading() as session:
-        return [await view.get(session, pk) for pk in pks]
+        return await view.get_many(session, pks)
 
 
 def show_delete(request: Request, view: AdminView, form: Form, records: Sequence[Any]) -> Response:
-    return site.render(request, "admin_site/delete.html", view, form, records=records)
+    params = request.query_params
+    query = list_query(view, params, page=params.get("page"))
+    return site.render(
+        request, "admin_site/delete.html", view, form, records=records, list_query=query
+    )
 
 
 def log(request: Request, action: str, view: AdminView, pk: Any, *fields: str) -> None:

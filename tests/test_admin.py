@@ -2,13 +2,18 @@
 
 import re
 from html import unescape
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from app.accounts.admin import UserAdmin
+from app.admin import site
 from app.core.security.policy_headers import content_security_policy
+from app.web.admin_site.site import list_query
 from tests.admin import LAMP, delete_records, make_item
 from tests.conftest import PASSWORD, Person, browser_of, counted_statements, sign_in
 from tests.forms import form_of
@@ -286,7 +291,8 @@ async def test_form_survives_the_end_of_the_session(admin: httpx.AsyncClient, ro
     shown = await admin.post(signed_in.headers["Location"], data=sign_in_form)
     assert "Nothing is saved yet" in shown.text
     assert form_of(shown).items() >= LAMP.items()
-    assert (await admin.post("/admin/item/create", data=form_of(shown))).status_code == 303
+    (action,) = re.findall('<form class="card" method="post" action="([^"]*)"', shown.text)
+    assert (await admin.post(action, data=form_of(shown))).status_code == 303
 
 
 async def test_nothing_selected_is_nothing_deleted(admin: httpx.AsyncClient) -> None:
@@ -300,3 +306,74 @@ async def test_list_without_results_says_so(admin: httpx.AsyncClient) -> None:
     assert "There is nothing here yet." in (await admin.get("/admin/api-key/list")).text
     assert "Nothing matches." in (await admin.get("/admin/user/list?search=nobody")).text
     assert "Nothing matches." in (await admin.get("/admin/user/list?is_active=perhaps")).text
+
+
+async def test_search_form_of_every_list_is_understood(admin: httpx.AsyncClient) -> None:
+    for view in site.views:
+        url = f"/admin/{view.identity}/list"
+        page = await admin.get(url)
+        form = re.search('(?s)<form class="filters".*?</form>', page.text)
+        if form is None:
+            continue
+        names = re.findall(' name="([^"]+)"', form[0])
+        params = dict.fromkeys(names, "") | {"search": "x", "sort": view.default_sort[0]}
+        assert "sort" in names
+        assert (await admin.get(url, params=params)).status_code == 200, view.identity
+
+
+async def test_slash_after_the_address_makes_no_difference(admin: httpx.AsyncClient) -> None:
+    for path in ("/admin", "/admin/"):
+        assert (await admin.get(path)).headers["Location"] == "/admin/user/list"
+
+
+@needs("items")
+async def test_deletion_of_a_selection_skips_what_is_gone(
+    admin: httpx.AsyncClient, root: Person
+) -> None:
+    items = [await make_item(root, name=f"Lamp {n}") for n in range(12)]
+    picked = {f"select-{items[n]['id']}": "on" for n in (11, 8, 9)}
+    asked = await admin.get("/admin/item/delete", params=picked | {"select-x": "on"})
+    assert re.findall(">(Lamp [0-9]+)</span>", asked.text) == ["Lamp 8", "Lamp 9", "Lamp 11"]
+    await root.client.delete(f"/api/v1/items/{items[9]['id']}")
+    for message in ("2 deleted.", "This was deleted already."):
+        answer = await admin.post("/admin/item/delete", data=form_of(asked))
+        assert message in (await admin.get(answer.headers["Location"])).text
+    assert len((await root.client.get("/api/v1/items")).json()["results"]) == 9
+
+
+async def test_no_more_than_a_page_is_deleted_at_once(admin: httpx.AsyncClient) -> None:
+    form = {f"select-{number}": "on" for number in range(101)}
+    assert (await admin.get("/admin/user/delete", params=form)).status_code == 422
+    assert (await admin.post("/admin/user/delete", data=form)).status_code == 422
+
+
+@needs("items")
+async def test_deletion_leads_back_to_the_same_list(admin: httpx.AsyncClient, root: Person) -> None:
+    item = await make_item(root)
+    page = await admin.get("/admin/item/list?search=lamp&page_size=50")
+    (hidden,) = re.findall('(?s)<form id="selection".*?</form>', page.text)
+    fields = dict(re.findall('type="hidden" name="([^"]+)" value="([^"]+)"', hidden))
+    asked = await admin.get("/admin/item/delete", params={f"select-{item['id']}": "on"} | fields)
+    (action,) = re.findall('<form class="card" method="post" action="([^"]*)"', asked.text)
+    deleted = await admin.post(unescape(action), data=form_of(asked))
+    assert deleted.headers["Location"] == "/admin/item/list?search=lamp&page_size=50"
+
+
+def test_filters_have_any_names() -> None:
+    names = ["number", "identity", "pk", "request", "view", "params"]
+    view: Any = SimpleNamespace(list_filters=[SimpleNamespace(names=names)])
+    query = dict.fromkeys(names, "1") | {"page": "2", "x": "y"}
+    expected = dict.fromkeys(names, "1") | {"sort": "a"}
+    assert dict(parse_qsl(list_query(view, query, sort="a")[1:])) == expected
+    without = list_query(view, query, number="", page="3")
+    assert dict(parse_qsl(without[1:])) == dict.fromkeys(names[1:], "1") | {"page": "3"}
+
+
+async def test_record_without_a_name_is_called_by_its_key(
+    admin: httpx.AsyncClient, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(UserAdmin, "title_field", "full_name")
+    page = await admin.get(f"/admin/user/details/{ann.id}")
+    assert f">User {ann.id}</h1>" in page.text
+    monkeypatch.setattr(UserAdmin, "title_field", "created_at")
+    assert (await admin.get("/admin/auth-session/list")).status_code == 200

@@ -230,6 +230,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
 
         Return None when the rows of other tables are deleted or changed with them.
         """
+        await lock_owner(self._session, self.principal.user_id)  # to whom the copies belong
         model: Any = self.model
         columns = [getattr(model, each.key) for each in inspect(model).column_attrs]
         statement = select(*columns).where(model.id.in_(ids), *self.visible)
@@ -246,6 +247,7 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
 
         Raise NotFound when the copies have expired, or Conflict when they cannot be stored now.
         """
+        await lock_owner(self._session, self.principal.user_id)
         model: Any = self.model
         rows = await self._undo.take(undo_id, self.principal.user_id, model)
         if not self._sees_all and any(row["owner_id"] != self.principal.user_id for row in rows):

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from pydantic import TypeAdapter
+from pydantic import Base64UrlBytes, TypeAdapter
 from pydantic_core import to_jsonable_python
 from sqlalchemy import JSON, ColumnElement, exists, false, inspect, or_, select
 
@@ -30,7 +30,7 @@ class UndoRepository(Repository[UndoRecord]):
         record = UndoRecord(
             user_id=user_id,
             table_name=table.__tablename__,
-            rows=[to_jsonable_python(row) for row in rows],
+            rows=[to_jsonable_python(row, bytes_mode="base64") for row in rows],
             expires_at=utc_now() + LIFETIME,
         )
         return (await self.add(record)).id
@@ -80,4 +80,6 @@ def _parse(table: type[Base], row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _adapter_of(type_: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(Any if isinstance(type_, JSON) else type_.python_type)
+    if isinstance(type_, JSON):
+        return TypeAdapter(Any)
+    return TypeAdapter(Base64UrlBytes if type_.python_type is bytes else type_.python_type)

@@ -178,7 +178,10 @@ def format_number(number: float, pattern: str | None = None) -> str:
 def format_time(value: datetime) -> str:
     """Return the time in the reader's time zone, or such as "Nov 27, 2026, 9:30 AM UTC"."""
     zone, language = current_zone(), current_language()
-    local = value.astimezone(zone)
+    try:
+        local = value.astimezone(zone)
+    except (OverflowError, ValueError):  # It would be before the year 1, or after the year 9999.
+        zone, local = UTC, value.astimezone(UTC)
     pattern = str(language.locale.datetime_formats["medium"])  # such as "{1}, {0}"
     clock = _format_clock(local.time().replace(second=0, microsecond=0), language.tag)
     text = pattern.format(clock, format_day(local.date()))

@@ -216,10 +216,11 @@ def check_resource(resource: Resource, targets: Mapping[str, Target], root: Path
                 f"The name {constraint} of a constraint has more than {MAX_IDENTIFIER} characters:"
                 " choose shorter names."
             )
+    compared = {f"{each.column}_op" for each in resource.fields if each.is_admin_filter}
     for field in resource.fields:
         filters = {each.name for each in filters_of(field)}
         filters |= {field.column} if field.is_admin_filter else set()
-        for parameter in sorted(filters & LIST_NAMES):
+        for parameter in sorted(filters & (LIST_NAMES | compared)):
             raise FieldError(
                 f"{field.name!r} cannot be a field of the type {field.type}: lists have a parameter"
                 f" {parameter!r} already."

@@ -99,8 +99,8 @@ def render(
 
 def time_tag(value: datetime) -> Markup:
     """Format a time as an HTML element. The script converts it to the reader's variant."""
-    utc = value.astimezone(UTC)
-    text = f'<time datetime="{utc:%Y-%m-%dT%H:%M:%SZ}">{format_time(value)}</time>'
+    utc = value.astimezone(UTC).replace(tzinfo=None)
+    text = f'<time datetime="{utc.isoformat(timespec="seconds")}Z">{format_time(value)}</time>'
     return Markup(text)  # noqa: S704 - without a user's text
 
 

@@ -214,8 +214,8 @@ class ResourcePages:
     async def undo_delete(self, form: Form) -> Response:
         url = page_url(self._request, self.list_page, **self.list_query)
         try:
-            await self.service.undo_delete(UUID(form.get("undo_id")))
-        except (ValueError, NotFound) as error:
+            await self.service.undo_delete(read_uuid(form.get("undo_id")))
+        except NotFound as error:
             raise ResponseException(flash(self._request, url, UNDO_EXPIRED)) from error
         except Conflict as error:
             raise ResponseException(flash(self._request, url, NOT_RESTORABLE)) from error
@@ -263,6 +263,14 @@ class ResourcePages:
         values = {name: form.get(name) for name in self._filters} | params
         query = {name: value for name, value in values.items() if value}
         return page_url(self._request, page or self.list_page, **query)
+
+
+def read_uuid(text: str) -> UUID:
+    """Read an ID that a form has. Raise NotFound if somebody has changed it."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound("There is no such ID.") from None
 
 
 def values_of(record: Any, names: Iterable[str]) -> dict[str, str]:

@@ -1,10 +1,12 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from app.core import translation
+from app.core.context import scope_var
 from app.core.translation import (
     CATALOG,
     format_money,
@@ -142,3 +144,12 @@ def test_money_is_formatted_with_its_currency(
 )
 def test_number_is_read_in_the_notation_of_the_pages(typed: str, plain: str) -> None:
     assert plain_number(typed) == plain
+
+
+@pytest.mark.parametrize("zone", ["Asia/Seoul", "America/Los_Angeles"])
+def test_times_at_the_ends_of_the_calendar_are_formatted(zone: str) -> None:
+    token = scope_var.set({"type": "http", "headers": [], "time_zone": ZoneInfo(zone)})
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    texts = {format_time(first), format_time(last)}
+    scope_var.reset(token)
+    assert sum(text.endswith("UTC") for text in texts) == 1

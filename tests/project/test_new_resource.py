@@ -229,6 +229,7 @@ def test_generated_code_has_no_unknown_name_and_no_unused_import(
             "the name 'line_items'",
         ),
         (["gadget", "lines_item:ref(users)", "lines:many(item:ref(users))"], "'lines_item_id'"),
+        (["gadget", "a:int", "a_op:enum(x,y)"], "lists have a parameter 'a_op' already"),
         (["gadget", "a:int", "b:many(id:int)"], "every resource has it already"),
         (["abcdefghijklmnop", "abcdefghijklmnopqrstuvwxy:str"], "characters together"),
     ],

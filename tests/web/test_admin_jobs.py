@@ -53,7 +53,8 @@ async def test_failed_job_runs_again_once(
     response = await admin.post(url, data={"save": "Save"})
     assert response.status_code == 303, alert(response)
     assert await stored(resources) == [("greet", False), ("wave", False)]
-    assert (await admin.post(url, data={"save": "Save"})).status_code == 404
+    assert (await admin.post(url, data={"save": "Save"})).status_code == 403
+    assert (await admin.get(url)).status_code == 403
 
 
 async def test_deleted_job_is_not_run(

@@ -20,7 +20,7 @@ RECORD_LINKS = [
         "item",
         mark("Attachments"),
         "show_attachments",
-        on_delete=mark("Attachments are deleted too. With them, a deletion cannot be undone."),
+        on_delete=mark("Attachments are deleted too."),
     )
 ]
 

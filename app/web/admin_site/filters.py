@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import ColumnElement, false
 
-from app.core.translation import gettext, mark
+from app.core.translation import gettext, mark, plain_number
 from app.web.admin_site.texts import choice_label
+from app.web.forms import is_decimal
 
 OPERATIONS = {
     "equals": (mark("Is"), operator.eq),
@@ -19,7 +20,7 @@ OPERATIONS = {
 YES_OR_NO = (("true", mark("Yes")), ("false", mark("No")))
 
 
-class Filter:
+class AdminFilter:
     """A filter by the query parameter `name`: a choice, or a value that `NAME_op` compares with.
 
     Values that are not valid match nothing.
@@ -32,6 +33,7 @@ class Filter:
         self.choices = choices_of(type_)
         self._column = column
         self._adapter = TypeAdapter[Any](type_)
+        self._is_decimal = is_decimal(type_)
 
     @property
     def operations(self) -> Sequence[tuple[str, str]]:
@@ -50,6 +52,7 @@ class Filter:
             operation = params.get(self.operation_name) or operation
         try:
             _, compare = OPERATIONS[operation]
+            value = plain_number(value) if self._is_decimal else value
             condition: ColumnElement[bool] = compare(
                 self._column, self._adapter.validate_python(value)
             )

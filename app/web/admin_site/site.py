@@ -1,8 +1,9 @@
 """The admin's views, and what its pages show."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from itertools import chain
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -55,7 +56,7 @@ class AdminSite:
         return tables
 
     async def show_list(self, request: Request, session: Session, view: AdminView) -> Response:
-        form, filters = Form(request.query_params), view.get_filters()
+        form, filters = Form(request.query_params), view.list_filters
         chosen = [(each.name, gettext(each.label), each.describe(form.values)) for each in filters]
         chosen = [("search", gettext("Search"), form.get("search")), *chosen]
         page = await view.list(session, form.values)
@@ -74,7 +75,11 @@ class AdminSite:
             search_hint=", ".join(gettext(view.labels[name]) for name in view.search_fields),
             sort=form.get("sort") or view.default_sort[0],
             sizes=PAGE_SIZES,
-            list_url=partial(list_url, request, view, form.values),
+            is_narrowed=any(form.get(name) for name, *_ in chosen),
+            list_url=lambda **changes: list_url(request, view, form.values, **changes),
+            kept={name: form.get(name) for name in (*list_names(view), "page") if form.get(name)},
+            all_pages=list_query(view, form.values),
+            this_page=list_query(view, form.values, page=form.get("page")),
         )
 
     async def show_record(
@@ -100,20 +105,25 @@ def columns_of(view: AdminView) -> Sequence[tuple[str, str, str, str]]:
     return [(gettext(view.labels[name]), "", *sorts.get(name, ("", ""))) for name in view.columns]
 
 
-def list_url(
-    request: Request, view: AdminView, query: Mapping[str, str], page: str = "", **params: Any
-) -> str:
-    """Return the URL of the same list, or of another page for it, with other parameters.
+def list_names(view: AdminView) -> Sequence[str]:
+    """Return the names of the query parameters that say what a list shows."""
+    return ["search", "sort", "page_size", *chain(*(each.names for each in view.list_filters))]
 
-    Without the parameter `number` it is the first page.
+
+def list_query(view: AdminView, params: Mapping[str, str], /, **changes: Any) -> str:
+    """Return the query of the same list with some changes, such as "?sort=name", or "".
+
+    Without the parameter `page` it is the first page.
     """
-    known = {
-        "search",
-        "sort",
-        "page_size",
-        *(name for each in view.get_filters() for name in each.names),
-    }
-    values = {name: value for name, value in query.items() if name in known} | params
-    values["page"] = values.pop("number", "")
+    names = list_names(view)
+    values = {name: value for name, value in params.items() if name in names} | changes
     given = {name: value for name, value in values.items() if value}
-    return page_url(request, page or "show_admin_list", identity=view.identity, **given)
+    return f"?{urlencode(given)}" if given else ""
+
+
+def list_url(
+    request: Request, view: AdminView, params: Mapping[str, str], /, **changes: Any
+) -> str:
+    """Return the URL of the same list with some changes."""
+    url = page_url(request, "show_admin_list", identity=view.identity)
+    return url + list_query(view, params, **changes)

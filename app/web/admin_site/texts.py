@@ -24,8 +24,8 @@ def texts_of(view: Any) -> Iterator[str]:
     """Yield the texts of a view, for the catalogs."""
     yield from (view.name, view.plural, *view.labels.values())
     types: list[Any] = [field.annotation for field in view.read_schema.model_fields.values()]
-    for rows in view.rows:
-        types += [each.type.python_type for each in view.model_of_rows(rows).__table__.columns]
+    for model in (view.model, *map(view.model_of_rows, view.rows)):
+        types += [column.type.python_type for column in model.__table__.columns]
     for each in types:
         if isinstance(each, type) and issubclass(each, StrEnum):
             yield from map(choice_label, each)

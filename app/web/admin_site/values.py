@@ -17,6 +17,7 @@ from app.core.translation import format_money, gettext
 from app.web.admin_site.texts import choice_label
 from app.web.links import page_url
 from app.web.rendering import date_tag, time_tag
+from app.web.resource_pages import format_value
 
 Formats = Mapping[str, Callable[[Any, Request], object]]
 
@@ -79,6 +80,8 @@ class Values:
                 return date_tag(value)
             case StrEnum():
                 return gettext(choice_label(value))
+            case dict():
+                return format_value(value)
             case list():
                 return ", ".join(map(str, value))
         return value
@@ -90,4 +93,4 @@ async def names_of(session: Session, view: Any, pks: Collection[Any]) -> dict[An
         return {}
     key, name = view.key_column, getattr(view.model, view.title_field)
     found = await session.execute(select(key, name).where(key.in_(pks)))
-    return {pk: text for pk, text in found if text and text.strip()}
+    return {pk: str(name) for pk, name in found if name is not None and str(name).strip()}

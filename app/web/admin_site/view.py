@@ -1,8 +1,9 @@
 """The base of the admin views in the `admin.py` of the slices."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from enum import StrEnum
+from functools import cached_property
 from itertools import chain
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -20,7 +21,7 @@ from app.core.resources import Resources, resources_of
 from app.core.schemas import Output, Text
 from app.core.security.principal import Principal
 from app.core.translation import gettext, mark
-from app.web.admin_site.filters import Filter
+from app.web.admin_site.filters import AdminFilter
 from app.web.admin_site.texts import label_of
 from app.web.admin_site.values import Formats
 from app.web.forms import ErrorFields, Form, expected_version
@@ -123,8 +124,9 @@ class AdminView:
 
     def title_of(self, record: Any) -> str:
         """Return the words by which a page names a record."""
-        title = str(getattr(record, self.title_field)) if self.title_field else ""
-        return title if title.strip() else f"{gettext(self.name)} {self.key_of(record)}"
+        title = getattr(record, self.title_field) if self.title_field else None
+        has_title = title is not None and str(title).strip()
+        return str(title) if has_title else f"{gettext(self.name)} {self.key_of(record)}"
 
     @classmethod
     def model_of_rows(cls, name: str) -> type[Base]:
@@ -175,6 +177,18 @@ class AdminView:
             raise NotFound(f"{self.name} Not Found (id: {pk})")
         return record
 
+    async def get_many(self, session: Session, pks: Iterable[str]) -> Sequence[Any]:
+        """Return the records that exist, in the order of their keys.
+
+        Two requests that delete in one order cannot wait for each other.
+        """
+        keys = set[Any]()
+        for pk in pks:
+            with suppress(NotFound):
+                keys.add(self.key(pk))
+        statement = select(self.model).where(self.key_column.in_(keys)).order_by(self.key_column)
+        return (await session.scalars(statement.options(*self.options))).all()
+
     async def list(self, session: Session, params: Mapping[str, str]) -> AdminPage:
         """Return the page that the query parameters ask for."""
         statement = self._matching(params)
@@ -190,7 +204,8 @@ class AdminView:
         return AdminPage(rows, number, size, total)
 
     def _order(self, sort: str) -> Sequence[Any]:
-        if sort and sort.removeprefix("-") not in self.sort_fields:
+        known = (*self.default_sort, *self.sort_fields, *(f"-{name}" for name in self.sort_fields))
+        if sort and sort not in known:
             raise HTTPException(400, "Choose one of the columns that the list is sorted by.")
         return [
             getattr(self.model, each.removeprefix("-")).desc()
@@ -217,7 +232,7 @@ class AdminView:
 
     def _matching(self, params: Mapping[str, str]) -> Select[Any]:
         statement: Select[Any] = select(self.model)
-        for filter_ in self.get_filters():
+        for filter_ in self.list_filters:
             condition = filter_.condition(params)
             if condition is not None:
                 statement = statement.where(condition)
@@ -234,9 +249,10 @@ class AdminView:
         matches = (lowered(each).contains(part, autoescape=True) for each in columns)
         return statement.where(or_(false(), *matches))
 
-    def get_filters(self) -> Sequence[Filter]:
+    @cached_property
+    def list_filters(self) -> Sequence[AdminFilter]:
         return [
-            Filter(name, self.labels[name], getattr(self.model, name), self._type_of(name))
+            AdminFilter(name, self.labels[name], getattr(self.model, name), self._type_of(name))
             for name in self.filters
         ]
 
@@ -275,7 +291,8 @@ class ServiceView(AdminView):
     async def delete(self, request: Request, pks: Sequence[Any]) -> None:
         async with self._service(request) as service:
             for pk in pks:
-                await service.delete(pk, None)
+                with suppress(NotFound):  # It is gone already, as it was to be.
+                    await service.delete(pk, None)
 
     def _service(self, request: Request) -> AbstractAsyncContextManager[Any]:
         principal: Principal = request.state.principal

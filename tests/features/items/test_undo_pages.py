@@ -10,11 +10,13 @@ from fastapi import FastAPI
 from sqlalchemy import Executable, func, select, update
 
 from app.accounts.models import UndoRecord, User
+from app.accounts.undo import UndoRepository
 from app.core.database.models import utc_now
 from tests.conftest import PASSWORD, Person, browser_of, delete_account, only, sign_in
 from tests.features.items.feed import connected
 from tests.features.items.steps import ITEMS, make_item
 from tests.forms import form_of
+from tests.waiting import until_blocked
 
 UNDO = "/items/undo-delete"
 EXPIRED = "This deletion can no longer be undone."
@@ -219,3 +221,30 @@ async def test_deletion_is_undone_after_the_session_has_ended(
     undone = await browser.post(signed_in.headers["Location"], data=sign_in_form)
     assert undone.headers["Location"] == "/items"
     assert len(await stored(ann)) == 1
+
+
+@only("postgresql")
+@pytest.mark.parametrize("step", ["save", "take"])
+async def test_undo_and_the_deletion_of_the_account_wait_for_each_other(
+    app: FastAPI,
+    browser: httpx.AsyncClient,
+    ann: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    item = await make_item(ann)
+    path, form = f"/items/{item['id']}/delete", {"version": "1"}
+    if step == "take":
+        path, form = UNDO, await delete(browser, item)
+    do, begun = getattr(UndoRepository, step), asyncio.Event()
+
+    async def do_later(*arguments: Any) -> Any:
+        begun.set()
+        await until_blocked(app)
+        return await do(*arguments)
+
+    monkeypatch.setattr(UndoRepository, step, do_later)
+    changing = asyncio.create_task(browser.post(path, data=form))
+    await begun.wait()
+    deleting = asyncio.create_task(delete_account(ann))
+    assert ((await changing).status_code, (await deleting).status_code) == (303, 204)
