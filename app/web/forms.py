@@ -234,6 +234,31 @@ def _as_sentence(text: str) -> str:
     return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
+def browser_messages(
+    type_: str, required: bool | None, limits: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return the messages for the constraints that browsers check too, as data attributes.
+
+    They are named by the properties of ValidityState. `limits` are the field's attributes.
+    """
+    found = {}
+    if required:
+        found["value-missing"] = gettext(MESSAGES["missing"])
+    if type_ == "email":
+        found["type-mismatch"] = gettext(MESSAGES["value_error"])
+    if type_ == "number":
+        found["bad-input"] = found["step-mismatch"] = gettext(WHOLE_NUMBER)
+    if type_ == "date":
+        found["bad-input"] = gettext(DATE)
+    if length := limits.get("minlength"):
+        found["too-short"] = ngettext(*MIN_LENGTH, length, min_length=length)
+    if "min" in limits:
+        found["range-underflow"] = gettext(MESSAGES["greater_than_equal"], ge=limits["min"])
+    if "max" in limits:
+        found["range-overflow"] = gettext(MESSAGES["less_than_equal"], le=limits["max"])
+    return {f"data-{name}": text for name, text in found.items()}
+
+
 async def get_form(request: Request) -> Form:
     async with request.form() as sent:
         values = {name: value for name, value in sent.items() if isinstance(value, str)}

@@ -14,7 +14,7 @@ from app.core.context import route_path
 from app.core.http.templates import MemoryBytecodeCache, compile_templates, translate_templates
 from app.core.translation import current_language, format_day, format_time, languages
 from app.web.flash import forget_flash, read_flash
-from app.web.forms import Form
+from app.web.forms import Form, browser_messages
 from app.web.links import TEMPLATE_FUNCTIONS, current_page, form_url
 from app.web.site import site_of
 
@@ -38,6 +38,7 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.globals |= TEMPLATE_FUNCTIONS | shared
+        self._environment.globals["browser_messages"] = browser_messages
         self._environment.filters |= {
             "day": format_day,
             "date": date_tag,

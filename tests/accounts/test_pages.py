@@ -59,14 +59,14 @@ async def test_sign_up_confirmation_and_sign_in_succeed(
 
 
 async def test_refused_form_shows_its_errors(browser: httpx.AsyncClient, ann: Person) -> None:
-    form = {"full_name": "Eve \N{SNOWMAN}", "email": "eve", "password": "short"}
+    form = {"full_name": "Eve \N{SNOWMAN}", "email": "eve", "password": "wq8!x"}
     refused = await browser.post("/signup", data=form)
     assert refused.status_code == 422
     assert described(refused.text, "email") == "Enter an email address such as ann@example.com."
     assert described(refused.text, "password") == "At least 10 characters."
     assert 'value="eve"' in refused.text
     assert 'value="Eve \N{SNOWMAN}"' in refused.text
-    assert "short" not in refused.text
+    assert "wq8!x" not in refused.text
     assert focused_fields(refused.text) == ["email"]
     taken = await browser.post("/signup", data={"email": ann.email.upper(), "password": PASSWORD})
     assert taken.status_code == 422

@@ -4,7 +4,7 @@ import pytest
 from pydantic import AfterValidator, BaseModel, ValidationError
 
 from app.core.errors import Invalid
-from app.web.forms import Form
+from app.web.forms import Form, browser_messages
 from app.web.resource_pages import format_value
 
 
@@ -80,3 +80,35 @@ def test_domain_error_of_a_row_is_shown_beside_its_field() -> None:
     assert form.errors == {"lines-1-item_id": "There is no item."}
     form.add_error(Invalid("Not in the form.", "body", "stops", 0, "place"))
     assert form.alert == "Not in the form."
+
+
+@pytest.mark.parametrize(
+    ("type_", "required", "limits", "messages"),
+    [
+        ("text", False, {"maxlength": 9}, {}),
+        ("text", True, {}, {"data-value-missing": "Please fill this in."}),
+        (
+            "email",
+            None,
+            {},
+            {"data-type-mismatch": "Enter an email address such as ann@example.com."},
+        ),
+        ("date", False, {}, {"data-bad-input": "Enter a date such as 2026-11-27."}),
+        ("password", None, {"minlength": 10}, {"data-too-short": "At least 10 characters."}),
+        (
+            "number",
+            None,
+            {"min": 0, "max": 9},
+            {
+                "data-bad-input": "Enter a whole number such as 2.",
+                "data-step-mismatch": "Enter a whole number such as 2.",
+                "data-range-underflow": "At least 0.",
+                "data-range-overflow": "At most 9.",
+            },
+        ),
+    ],
+)
+def test_browser_has_the_messages_for_what_it_checks(
+    type_: str, required: bool | None, limits: dict[str, int], messages: dict[str, str]
+) -> None:
+    assert browser_messages(type_, required, limits) == messages

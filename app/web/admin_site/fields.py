@@ -61,10 +61,11 @@ def _field(
     length = kind.get("maxLength")
     attributes = {"maxlength": length} if length else {}
     if kind.get("format") == "password":
-        attributes["autocomplete"] = "new-password"
+        attributes |= {"autocomplete": "new-password", "minlength": kind.get("minLength")}
         return Field(name, label, "password", is_required, hint, attributes=attributes)
     if length and length > TEXTAREA_LENGTH:
         return Field(
             name, label, "textarea", is_required, hint, attributes=attributes | {"rows": 6}
         )
-    return Field(name, label, "text", is_required, hint, attributes=attributes)
+    type_ = "email" if kind.get("format") == "email" else "text"
+    return Field(name, label, type_, is_required, hint, attributes=attributes)

@@ -93,12 +93,90 @@ addEventListener("pageshow", () => {
   }
 });
 
+// A password can be shown while it is typed. It is sent as a password, since browsers keep what is
+// typed as text.
+function toggle(button) {
+  const [input, words] = [button.previousElementSibling, button.firstElementChild];
+  input.type = input.type === "password" ? "text" : "password";
+  [words.textContent, button.dataset.other] = [button.dataset.other, words.textContent];
+}
+
+function hidePasswords() {
+  for (const button of document.querySelectorAll(".password > [type=text] + button")) toggle(button);
+}
+
+for (const button of document.querySelectorAll(".password > button")) {
+  button.hidden = false;
+  button.addEventListener("click", () => toggle(button));
+}
+addEventListener("submit", hidePasswords);
+addEventListener("pagehide", hidePasswords);
+
+// A field is checked when it is left, with the messages of the server, and its error goes as soon as
+// the value is right. A value that only the server knows to be wrong is right when it is changed.
+const FIELD = "form[method=post][novalidate] :is(.field, .check, .wrong)"; // an input with its message
+const inputOf = (field) => field.querySelector("input, select, textarea");
+const typed = new WeakSet();
+const refused = new Map(); // inputs with the messages of the server
+for (const error of document.querySelectorAll(`${FIELD} > .error`)) {
+  refused.set(inputOf(error.parentElement), error.textContent);
+}
+
+function isDefault({ type, value, defaultValue, checked, defaultChecked, options }) {
+  if (type === "checkbox") return checked === defaultChecked;
+  if (options) return [...options].every((each) => each.selected === each.defaultSelected);
+  return value === defaultValue;
+}
+
+function messageFor(input) {
+  const { validity, value, dataset } = input;
+  if (refused.has(input) && isDefault(input)) return refused.get(input);
+  // The server also takes addresses beyond ASCII, which browsers refuse.
+  if (validity.valid || (validity.typeMismatch && /[^ -~]/.test(value))) return "";
+  for (const rule in validity) if (validity[rule] && dataset[rule]) return dataset[rule];
+  return input.validationMessage;
+}
+
+// As the macros `attributes` and `field_message` of forms.html do.
+function check(field) {
+  const input = inputOf(field);
+  const text = messageFor(input);
+  const hint = field.querySelector(".hint");
+  const error = field.querySelector(".error") ?? document.createElement("p");
+  Object.assign(error, { className: "error", id: `${input.id}-error`, textContent: text });
+  if (text) field.append(error);
+  else error.remove();
+  if (hint) hint.hidden = text !== "";
+  field.classList.toggle("wrong", text !== "");
+  input.ariaInvalid = text ? "true" : null;
+  input.removeAttribute("aria-describedby");
+  if (text || hint) input.setAttribute("aria-describedby", text ? error.id : hint.id);
+}
+
+addEventListener("input", ({ target }) => {
+  typed.add(target);
+  const field = target.closest(FIELD);
+  if (field?.matches(".wrong")) check(field);
+});
+
+addEventListener("focusout", async ({ target }) => {
+  const field = target.closest(FIELD);
+  if (!field) return;
+  // An error would move the button that is pressed. A link that is pressed leaves the page.
+  do {
+    await new Promise(requestAnimationFrame);
+    if (document.querySelector("a:is(:active, :focus:not(:focus-visible))")) return;
+  } while (document.querySelector(":active"));
+  const input = inputOf(field);
+  const isTyped = input.value || input.validity.badInput || typed.has(input);
+  const isLeft = !field.contains(document.activeElement) && !document.querySelector("form[data-sent]");
+  if (isTyped && isLeft) check(field);
+});
+
 // Leaving a form of the user's own data asks if it was changed, unless it is being sent. What the
 // server has refused is not saved either.
-function isChanged({ type, value, defaultValue, checked, defaultChecked, options }) {
-  if (type === "checkbox") return checked !== defaultChecked;
-  if (options) return [...options].some((each) => each.selected !== each.defaultSelected);
-  return type !== "password" && type !== "hidden" && value !== defaultValue;
+function isChanged(each) {
+  return !each.matches("[type=hidden], [type=password], .password > input") && !isDefault(each);
 }
 
 addEventListener("beforeunload", (event) => {
