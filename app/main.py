@@ -18,7 +18,7 @@ from app.core.about import DESCRIPTION, NAME
 from app.core.config import Settings, get_settings
 from app.core.errors import Invalid, TooManyRequests, Unavailable
 from app.core.http import health, problem_list
-from app.core.http.docs import add_docs
+from app.core.http.docs import add_bare_pages, add_docs
 from app.core.http.middleware import add_middleware
 from app.core.http.openapi import API, forbid_unknown_parameters
 from app.core.http.problem_kinds import problem_response
@@ -36,9 +36,12 @@ logger = logging.getLogger("app")
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Create the application. It opens no resources, which its lifespan does."""
     settings = settings or get_settings()
+    pages = optional("app.pages")
+    # The pages say how in the reader's language.
+    hint = "" if pages else "\n\nTo try it, sign up, then press Authorize."
     app = API(
         title=NAME,
-        description=f"{DESCRIPTION}\n\nTo try it, sign up, then press Authorize.",
+        description=f"{DESCRIPTION}{hint}",
         version="0.1.0",
         openapi_url=None,  # app.core.http.docs serves the document and its pages.
         telemetry=telemetry_config(),
@@ -53,7 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_middleware(app, settings)
     add_exception_handlers(app)
     add_api(app, settings)
-    if pages := optional("app.pages"):
+    if pages:
         pages.add_pages(app)
     else:
         app.include_router(problem_list.router)
@@ -65,6 +68,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(LoopGuard)
     if settings.has_docs:
         add_docs(app)
+        if not pages:
+            add_bare_pages(app)
     if fastpath := fast_path(settings):
         fastpath.use_fast_path(app)
     return app

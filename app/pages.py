@@ -16,7 +16,7 @@ from app.core.config import Settings
 from app.core.errors import NotSignedIn
 from app.core.resources import resources_of
 from app.discovery import discover, folders, optional
-from app.web import assets, home, languages, problems
+from app.web import api_docs, assets, home, languages, problems
 from app.web.assets import Assets
 from app.web.dashboard import Dashboard
 from app.web.error_pages import ErrorPages
@@ -33,6 +33,8 @@ def add_pages(app: FastAPI) -> None:
         modules.append(admin)
     if panels := [each for module in modules for each in getattr(module, "DASHBOARD", ())]:
         modules.append(Dashboard(panels))
+    if app.state.settings.has_docs:
+        modules.append(api_docs)
     app.state.site = build_site(app.state.settings, modules)
     app.state.warm_up.append(app.state.site.templates.compile)
     app.add_middleware(ErrorPages, find_visitor=find_visitor)

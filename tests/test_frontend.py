@@ -46,7 +46,8 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(database_url: str, build: Path) -> Settings:
-    return make_settings(database_url, frontend_dir=build)
+    # For the docs, the API accepts the cookie as well.
+    return make_settings(database_url, frontend_dir=build, docs_enabled=False)
 
 
 @pytest.fixture

@@ -295,12 +295,12 @@ async def get_principal(
     token: Annotated[str | None, Depends(oauth2)],
     connection: HTTPConnection,
 ) -> Principal:
-    """Return the user of the access token or API key, or of the front end's cookie.
+    """Return the user of the access token or API key, or of the cookie.
 
     They have to have the operation's scopes.
     """
     if token is None:
-        principal = await get_front_end_user(connection)
+        principal = await get_cookie_user(connection)
     else:
         principal = await resources_of(connection).accounts.authenticate(token)
     connection.scope["principal"] = principal
@@ -308,8 +308,8 @@ async def get_principal(
     return principal
 
 
-async def get_front_end_user(connection: HTTPConnection) -> Principal:
-    """Return the user of the cookie, which counts only for the front end in FRONTEND_DIR.
+async def get_cookie_user(connection: HTTPConnection) -> Principal:
+    """Return the user of the cookie, which counts only for FRONTEND_DIR and the API docs.
 
     A browser sends it with the requests of other sites, too: these are told apart by their origin.
     A superuser has the rights of one only while the session is confirmed, as in the admin.
@@ -317,7 +317,7 @@ async def get_front_end_user(connection: HTTPConnection) -> Principal:
     resources = resources_of(connection)
     value = resources.accounts.session_cookie.read(connection)
     settings, principal = resources.settings, None
-    if value and settings.frontend_dir and is_same_origin(connection.scope, settings):
+    if value and settings.api_accepts_cookie and is_same_origin(connection.scope, settings):
         principal = await resources.accounts.browsers.authenticate(value)
     if principal is None:
         raise Unauthenticated("Not authenticated. Send an access token.", token_given=False)

@@ -252,6 +252,11 @@ class Settings(BaseSettings):
         return self.environment != "production" if self.docs_enabled is None else self.docs_enabled
 
     @property
+    def api_accepts_cookie(self) -> bool:
+        """Return whether something on this site calls the API by the cookie of the pages."""
+        return self.frontend_dir is not None or self.has_docs
+
+    @property
     def has_graphiql(self) -> bool:
         enabled = self.graphiql_enabled
         return self.environment != "production" if enabled is None else enabled

@@ -8,7 +8,6 @@ from starlette.responses import RedirectResponse, Response
 
 from app.core.config import Settings
 from app.core.security.principal import Principal
-from app.core.translation import mark
 
 MAX_PATH = 2000
 
@@ -56,34 +55,11 @@ class RecordLink(NamedTuple):
     on_delete: str = ""
 
 
-LINKS = [
-    Link(
-        mark("API docs"),
-        "/docs",
-        "anyone",
-        mark("Try every operation in the browser."),
-        order=5,
-        needs="has_docs",
-    ),
-    Link(
-        mark("Reference"),
-        "/redoc",
-        "anyone",
-        mark("Read about every operation."),
-        order=6,
-        place="front page",
-        needs="has_docs",
-    ),
-]
-
-
 class Navigation:
     def __init__(
         self, settings: Settings, links: Iterable[Link], record_links: Iterable[RecordLink] = ()
     ) -> None:
-        enabled = [
-            link for link in (*LINKS, *links) if not link.needs or getattr(settings, link.needs)
-        ]
+        enabled = [link for link in links if not link.needs or getattr(settings, link.needs)]
         self._links = sorted(enabled, key=lambda link: link.order)
         self._record_links = [*record_links]
 

@@ -18,9 +18,11 @@ def check_accessibility(page: Page) -> None:
     assert serious_violations(page, runOnly=["color-contrast"]) == [], page.url
 
 
-def serious_violations(page: Page, **options: Any) -> list[tuple[str, str]]:
+def serious_violations(
+    page: Page, context: dict[str, Any] | None = None, **options: Any
+) -> list[tuple[str, str]]:
     """Format the violations: the rule and the element."""
-    found = axe.run(page, options={"resultTypes": ["violations"], **options}).response
+    found = axe.run(page, context, {"resultTypes": ["violations"], **options}).response
     return [
         (violation["id"], node["html"])
         for violation in found["violations"]

@@ -17,7 +17,7 @@ from tests.slices import needs
 
 PREFIX = "/shop"
 LINKS = ("href", "src")
-OTHERS = ("action", "formaction", "data-live", "data-news", "data-root", "data-url")
+OTHERS = ("action", "formaction", "data-live", "data-news", "data-root", "data-url", "spec-url")
 HOST = "http://localhost"
 START = f"{HOST}{PREFIX}/"
 MAILED = ("verify-email", "reset-password", "undo-email")

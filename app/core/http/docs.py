@@ -1,19 +1,19 @@
-"""Swagger UI and ReDoc at `/docs` and `/redoc`, served without files from other hosts."""
+"""Swagger UI and ReDoc without files from other hosts, and the document that they show.
+
+The pages of `app/web` show them in the site's shell. Without these, `/docs` and `/redoc` are bare.
+"""
 
 import asyncio
 import mimetypes
-import re
-from base64 import b64encode
 from copy import deepcopy
 from functools import lru_cache
-from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
+from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -25,49 +25,44 @@ ASSETS_URL = "/static/docs"
 OPENAPI_URL = "/openapi.json"
 REDOC_JS = "redoc.standalone.js"
 CSP = "Content-Security-Policy"
+# The style sheet of Swagger UI has images.
+SWAGGER_UI_HEADERS = {CSP: content_security_policy(img_src="'self' data:")}
+# ReDoc generates its style sheet and its search worker at run time.
+REDOC_HEADERS = {
+    CSP: content_security_policy(
+        style_src="'self' 'unsafe-inline'", worker_src="blob:", img_src="'self' data:"
+    )
+}
 EXTERNAL_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"  # in ReDoc's footer
 NO_IMAGE = b"data:,"  # ReDoc hides an image that does not load.
-SWAGGER_PARAMETERS = {"validatorUrl": None, "tryItOutEnabled": True}
-# An earlier version of the page stored the password in localStorage.
-FORGET_AUTHORIZATION = b"<script>\n    localStorage.removeItem('authorized');"
-# In the head, so that the page is not shown in another theme first.
-THEME = b"""<link rel="stylesheet" href="static/docs/docs_theme.css">
-    <script src="static/docs/docs_theme.js"></script></head>"""
-REDOC_THEME = b'</redoc><script src="static/docs/redoc_theme.js"></script>'
+# The links are relative, so that they work behind a proxy's path prefix. The theme is in the head,
+# so that the page is not shown in another one first.
+BARE_PAGE = Markup("""<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <title>{title}</title>
+    <link rel="icon" href="static/docs/favicon.png">
+    <link rel="stylesheet" href="static/docs/swagger-ui.css">
+    <link rel="stylesheet" href="static/docs/docs_theme.css">
+    <script src="static/docs/docs_theme.js"></script>
+  </head>
+  <body>
+    {content}
+  </body>
+</html>
+""")
+SWAGGER_UI = Markup("""<div id="swagger-ui" data-url="openapi.json"></div>
+    <script src="static/docs/swagger-ui-bundle.js"></script>
+    <script src="static/docs/swagger_ui.js"></script>""")
+REDOC = Markup("""<redoc spec-url="openapi.json"></redoc>
+    <script src="static/docs/redoc_theme.js"></script>
+    <script src="static/docs/redoc.standalone.js"></script>""")
 
 
 def add_docs(app: FastAPI) -> None:
-    """Add the pages. Their links are relative, so that they work behind a proxy's path prefix."""
-    openapi_url, assets = OPENAPI_URL.lstrip("/"), ASSETS_URL.lstrip("/")
-    icon = f"{assets}/favicon.png"
-    swagger_ui = get_swagger_ui_html(
-        openapi_url=openapi_url,
-        title=f"{app.title} - API",
-        swagger_js_url=f"{assets}/swagger-ui-bundle.js",
-        swagger_css_url=f"{assets}/swagger-ui.css",
-        swagger_favicon_url=icon,
-        swagger_ui_parameters=SWAGGER_PARAMETERS,
-    )
-    swagger_ui_html = bytes(swagger_ui.body).replace(b"<script>", FORGET_AUTHORIZATION)
-    swagger_ui_html = swagger_ui_html.replace(b"</head>", THEME)
-    redoc_page = get_redoc_html(
-        openapi_url=openapi_url,
-        title=f"{app.title} - API reference",
-        redoc_js_url=f"{assets}/{REDOC_JS}",
-        redoc_favicon_url=icon,
-        with_google_fonts=False,
-    )
-    redoc_html = bytes(redoc_page.body).replace(b"</head>", THEME).replace(b"</redoc>", REDOC_THEME)
-    # Swagger UI has one inline script, which starts it, and images in its style sheet.
-    swagger_ui_policy = content_security_policy(
-        script_src=f"'self' {hash_of_inline_script(swagger_ui_html)}",
-        img_src="'self' data:",
-    )
-    # ReDoc generates its style sheet and its search worker at run time.
-    redoc_policy = content_security_policy(
-        style_src="'self' 'unsafe-inline'", worker_src="blob:", img_src="'self' data:"
-    )
-
+    """Add the OpenAPI document, and the files of Swagger UI and ReDoc."""
     lock = asyncio.Lock()
 
     async def openapi(request: Request) -> Response:
@@ -77,23 +72,30 @@ def add_docs(app: FastAPI) -> None:
             document = below_prefix(document, prefix)
         return JSONResponse(document)
 
-    async def docs(_: Request) -> Response:
-        return HTMLResponse(swagger_ui_html, headers={CSP: swagger_ui_policy})
-
-    async def redoc(_: Request) -> Response:
-        return HTMLResponse(redoc_html, headers={CSP: redoc_policy})
-
     async def redoc_js(_: Request) -> Response:
         script = await run_in_threadpool(read_redoc_js)
         return Response(script, media_type="text/javascript")
 
     app.add_route(OPENAPI_URL, openapi, include_in_schema=False)
-    app.add_route("/docs", docs, include_in_schema=False)
-    app.add_route("/redoc", redoc, include_in_schema=False)
     app.add_route(f"{ASSETS_URL}/{REDOC_JS}", redoc_js, include_in_schema=False)
     mimetypes.init()  # At the first request for a file it would block the event loop.
     files_of_docs = StaticFiles(directory=ASSETS, packages=[(__package__, "static")])
     app.mount(ASSETS_URL, files_of_docs)
+
+
+def add_bare_pages(app: FastAPI) -> None:
+    """Add `/docs` and `/redoc` where the pages are deleted, which have them otherwise."""
+    swagger_ui = BARE_PAGE.format(title=f"{app.title} - API", content=SWAGGER_UI)
+    redoc_page = BARE_PAGE.format(title=f"{app.title} - API reference", content=REDOC)
+
+    async def docs(_: Request) -> Response:
+        return HTMLResponse(swagger_ui, headers=SWAGGER_UI_HEADERS)
+
+    async def redoc(_: Request) -> Response:
+        return HTMLResponse(redoc_page, headers=REDOC_HEADERS)
+
+    app.add_route("/docs", docs, include_in_schema=False)
+    app.add_route("/redoc", redoc, include_in_schema=False)
 
 
 def below_prefix(document: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -106,12 +108,6 @@ def below_prefix(document: dict[str, Any], prefix: str) -> dict[str, Any]:
                 if flow[name].startswith("/"):
                     flow[name] = prefix + flow[name]
     return document
-
-
-def hash_of_inline_script(html: bytes) -> str:
-    """Return the source expression by which a policy allows the page's inline script."""
-    (script,) = re.findall(rb"<script>(.*?)</script>", html, re.DOTALL)
-    return f"'sha256-{b64encode(sha256(script).digest()).decode()}'"
 
 
 @lru_cache

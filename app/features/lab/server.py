@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from sqlalchemy import Engine, event, make_url
 from starlette.datastructures import State
 
-from app.core.http.docs import add_docs
+from app.core.http.docs import add_bare_pages, add_docs
 from app.core.http.problems import add_exception_handlers
 from app.features.lab import pitfalls, step1_sync, step2_trap, step3_bridge, step4_async
 from app.features.lab.schemas import ServerOptions
@@ -33,6 +33,7 @@ def create_lab_app(options: ServerOptions) -> FastAPI:
     app.state.vitals = Vitals()
     add_exception_handlers(app)
     add_docs(app)
+    add_bare_pages(app)
     for module in (step1_sync, step2_trap, step3_bridge, step4_async, pitfalls):
         app.include_router(module.router)
 

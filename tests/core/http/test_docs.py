@@ -1,29 +1,83 @@
 import re
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from app.accounts.scopes import allowed_scopes
-from app.core.http.docs import EXTERNAL_LOGO
+from app.core.http.docs import EXTERNAL_LOGO, add_bare_pages, add_docs
 from app.main import create_app
-from tests.conftest import client_of, make_settings, running
+from tests.conftest import Person, client_of, make_settings, running, sign_in
 from tests.slices import needs
 
+PATHS = ["/docs", "/redoc"]
 
-@pytest.mark.parametrize("path", ["/docs", "/redoc"])
-async def test_pages_load_files_of_this_server_only(client: httpx.AsyncClient, path: str) -> None:
+
+@pytest.fixture
+def bare() -> FastAPI:
+    """Return an application with the docs as they are where the pages are deleted."""
+    app = FastAPI(title="<b>", openapi_url=None)
+    add_docs(app)
+    add_bare_pages(app)
+    return app
+
+
+async def check_files(client: httpx.AsyncClient, path: str) -> list[str]:
+    """Check that a page loads files of this server only, and return their addresses."""
     page = await client.get(path)
     assert page.status_code == 200
     assert "https://" not in page.text
-    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-    assert len(links) >= 2
+    links = re.findall(r'(?:src|-url|<link[^>]* href)="([^"]+)"', page.text)
+    assert len(links) >= 4
     for link in links:
-        assert not link.startswith(("http", "/"))
-        asset = await client.get(f"/{link}")
+        assert not link.startswith(("http", "//"))
+        asset = await client.get(urljoin(path, link))
         assert asset.status_code == 200, link
         assert EXTERNAL_LOGO not in asset.content
+    return links
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_pages_load_files_of_this_server_only(client: httpx.AsyncClient, path: str) -> None:
+    await check_files(client, path)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_bare_pages_load_files_by_relative_links(bare: FastAPI, path: str) -> None:
+    async with client_of(bare) as client:
+        links = await check_files(client, path)
+        page = await client.get(path)
+    assert not [link for link in links if link.startswith("/")]
+    assert "<title>&lt;b&gt; - API" in page.text
+    assert "script-src 'self';" in page.headers["Content-Security-Policy"]
+    assert not re.search("<script>|<style", page.text)
+
+
+@needs("pages.py")
+@pytest.mark.parametrize("path", PATHS)
+async def test_pages_have_the_bar_of_the_site(
+    browser: httpx.AsyncClient, ann: Person, path: str
+) -> None:
+    guest = (await browser.get(path)).text
+    assert '<a class="brand" href="/">' in guest
+    assert '<a href="/docs" aria-current="page">API docs</a>' in guest
+    assert 'href="/login"' in guest
+    await sign_in(browser, ann)
+    page = await browser.get(path)
+    assert '<a href="/account">Account</a>' in page.text
+    assert page.headers["Cache-Control"] == "no-store"
+    korean = await browser.get(path, headers={"Accept-Language": "ko"})
+    assert '<a href="/docs" aria-current="page">API 문서</a>' in korean.text
+
+
+@needs("pages.py")
+async def test_docs_say_which_account_they_use(browser: httpx.AsyncClient, ann: Person) -> None:
+    guest = (await browser.get("/docs")).text
+    assert '<a href="/login?next=/docs">sign in</a> or press' in guest
+    await sign_in(browser, ann)
+    assert f"Signed in as <bdi>{ann.email}</bdi>" in (await browser.get("/docs")).text
 
 
 async def test_docs_are_gone_when_disabled(database_url: str) -> None:
@@ -44,9 +98,9 @@ async def test_links_to_the_docs_are_gone_when_disabled(database_url: str) -> No
 
 
 async def test_docs_keep_no_authorization_in_the_browser(client: httpx.AsyncClient) -> None:
-    page = (await client.get("/docs")).text
-    assert "persistAuthorization" not in page
-    assert "localStorage.removeItem('authorized')" in page
+    script = (await client.get("/static/docs/swagger_ui.js")).text
+    assert "persistAuthorization" not in script
+    assert 'localStorage.removeItem("authorized")' in script
 
 
 @pytest.fixture(scope="module")

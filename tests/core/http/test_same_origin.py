@@ -3,8 +3,19 @@
 import httpx
 import pytest
 
-from tests.conftest import PASSWORD, Person, client_of, make_settings, running
+from tests.conftest import (
+    PASSWORD,
+    Person,
+    browser_of,
+    client_of,
+    make_person,
+    make_settings,
+    running,
+    sign_in,
+)
 from tests.slices import needs
+
+ME = "/api/v1/users/me"
 
 
 def is_refused(response: httpx.Response) -> bool:
@@ -50,11 +61,45 @@ async def test_refused_sign_in_sets_no_cookie(client: httpx.AsyncClient, ann: Pe
 
 
 @needs("items")
-async def test_api_ignores_the_cookie(ann: Person) -> None:
+async def test_token_is_accepted_from_other_sites(ann: Person) -> None:
     item = {"name": "Lamp", "price": "1"}
     headers = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     response = await ann.client.post("/api/v1/items", json=item, headers=headers)
     assert response.status_code == 201
+
+
+@needs("pages.py")
+async def test_cookie_is_accepted_for_the_docs_from_this_site_only(
+    browser: httpx.AsyncClient, ann: Person
+) -> None:
+    await sign_in(browser, ann)
+    for headers in (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},  # another port, or another subdomain
+        {"Sec-Fetch-Site": "none"},  # the address bar, or a link in a mail
+        {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
+        {"Sec-Fetch-Site": "", "Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": ""},
+    ):
+        for method in ("GET", "PATCH", "DELETE"):
+            response = await browser.request(method, ME, headers=headers)
+            assert response.status_code == 401, (method, headers)
+    changed = await browser.patch(ME, json={"full_name": "Ann"})
+    assert (changed.status_code, changed.json()["full_name"]) == (200, "Ann")
+
+
+@needs("pages.py")
+async def test_api_ignores_the_cookie_without_docs_and_a_front_end(
+    database_url: str, password_hash: str
+) -> None:
+    settings = make_settings(database_url, docs_enabled=False)
+    async with running(settings) as app, browser_of(app) as browser:
+        eve = await make_person(app, password_hash, "eve")
+        await sign_in(browser, eve)
+        assert (await browser.get("/account")).status_code == 200
+        assert (await browser.get(ME)).status_code == 401
+        assert (await eve.client.get(ME)).status_code == 200
+        await eve.client.aclose()
 
 
 async def test_form_of_another_origin_than_the_https_public_url_is_refused(

@@ -17,8 +17,8 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 class SameOrigin:
     """Middleware that accepts unsafe methods only from pages of this site.
 
-    The API is exempt: it accepts no cookie, but for a front end that it checks itself, as
-    `app.accounts.dependencies.get_principal` does.
+    The API is exempt: `app.accounts.dependencies.get_principal` checks this itself where it
+    accepts a cookie.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:

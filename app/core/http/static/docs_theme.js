@@ -1,12 +1,12 @@
-// Shows Swagger UI and ReDoc in the theme of the pages: that of the cookie, or else the system's.
+// Shows Swagger UI and ReDoc in the theme that is chosen on the pages, or else in the system's.
 const systemTheme = matchMedia("(prefers-color-scheme: dark)");
-const chosenTheme = document.cookie.match(/(?:^|; )theme=(light|dark)(?:;|$)/)?.[1];
 
 // Swagger UI has a dark theme for this class.
 function showTheme() {
-  const isDark = chosenTheme ? chosenTheme === "dark" : systemTheme.matches;
-  document.documentElement.classList.toggle("dark-mode", isDark);
+  const { classList, dataset } = document.documentElement;
+  classList.toggle("dark-mode", dataset.theme ? dataset.theme === "dark" : systemTheme.matches);
 }
 
 showTheme();
 systemTheme.addEventListener("change", showTheme);
+new MutationObserver(showTheme).observe(document.documentElement, { attributeFilter: ["data-theme"] });

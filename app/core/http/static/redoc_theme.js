@@ -1,4 +1,4 @@
-// ReDoc reads its colors once, when it starts. docs_theme.js has chosen the theme.
+// ReDoc reads its colors once, when it starts. docs_theme.js has chosen the theme, and may change it.
 const REDOC_DARK = {
   colors: {
     primary: { main: "#52d3b4" },
@@ -35,8 +35,7 @@ const REDOC_DARK = {
   fab: { backgroundColor: "#1f2725", color: "#52d3b4" },
 };
 
-const redoc = document.querySelector("redoc");
 if (document.documentElement.classList.contains("dark-mode")) {
-  redoc.setAttribute("theme", JSON.stringify(REDOC_DARK));
+  document.querySelector("redoc").setAttribute("theme", JSON.stringify(REDOC_DARK));
 }
-if (!chosenTheme) systemTheme.addEventListener("change", () => location.reload());
+new MutationObserver(() => location.reload()).observe(document.documentElement, { attributeFilter: ["class"] });
