@@ -149,7 +149,10 @@ async def test_deactivated_user_is_signed_out(
     assert not await is_signed_in(browser)
 
 
-async def test_cookie_is_refused_by_the_api(browser: httpx.AsyncClient, ann: Person) -> None:
+async def test_cookie_is_refused_by_the_api_of_a_site_without_docs_and_front_end(
+    app: FastAPI, browser: httpx.AsyncClient, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.state.resources.settings, "docs_enabled", False)
     value = cookie_of(await sign_in(browser, ann)).value
     assert (await browser.get("/api/v1/users/me")).status_code == 401
     bearer = {"Authorization": f"Bearer {value}"}
