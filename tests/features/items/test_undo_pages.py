@@ -1,6 +1,7 @@
 """The undo of deletions."""
 
 import asyncio
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +13,8 @@ from sqlalchemy import Executable, func, select, update
 from app.accounts.models import UndoRecord, User
 from app.accounts.undo import UndoRepository
 from app.core.database.models import utc_now
+from app.features.items.events import ItemEvent
 from tests.conftest import PASSWORD, Person, browser_of, delete_account, only, sign_in
-from tests.features.items.feed import connected
 from tests.features.items.steps import ITEMS, make_item
 from tests.forms import form_of
 from tests.waiting import until_blocked
@@ -66,16 +67,17 @@ async def test_deleted_item_is_restored(
     app: FastAPI, browser: httpx.AsyncClient, ann: Person
 ) -> None:
     item = await make_item(ann, name="가 é", description="x" * 10_000, price="0.10", is_offer=True)
-    async with connected(app, ann.token) as socket:
+    published = list[str]()
+    with app.state.resources.broadcast.subscribed(ItemEvent.topic_of(ann.id), published.append):
         form = await delete(browser, item)
         assert await stored(ann) == []
         assert "Restored." in await undo(browser, form)
-        received = [await socket.receive() for _ in range(2)]
     (now,) = await stored(ann)
     assert now == restored(item, now)
     assert now["updated_at"] > item["updated_at"]
     deleted = {"type": "item.deleted", "item_id": item["id"], "version": 1}
-    assert received == [deleted, deleted | {"type": "item.created", "version": 2}]
+    created = deleted | {"type": "item.created", "version": 2}
+    assert [*map(json.loads, published)] == [deleted, created]
 
 
 async def test_selected_items_are_restored(browser: httpx.AsyncClient, ann: Person) -> None:
@@ -174,9 +176,10 @@ async def test_superuser_restores_the_item_of_its_owner(
 ) -> None:
     item = await make_item(ann)
     form = await delete(admin, item)
-    async with connected(app, ann.token) as socket:
+    published = list[str]()
+    with app.state.resources.broadcast.subscribed(ItemEvent.topic_of(ann.id), published.append):
         await undo(admin, form)
-        assert (await socket.receive())["type"] == "item.created"
+    assert [json.loads(event)["type"] for event in published] == ["item.created"]
     (now,) = await stored(ann)
     assert now == restored(item, now)
 
