@@ -14,6 +14,12 @@ def href_of(page: httpx.Response, words: str) -> str:
     return unescape(href)
 
 
+def action_of(page: httpx.Response) -> str:
+    """Return where the only form in a card is sent."""
+    (action,) = re.findall('<form class="card" method="post" action="([^"]*)"', page.text)
+    return unescape(action)
+
+
 def value_of(page: httpx.Response, name: str) -> str:
     """Return the value of the only field with this name, apart from hidden ones of other forms."""
     fields = re.findall(rf'<input[^>]* name="{name}"[^>]*>', page.text)

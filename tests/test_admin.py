@@ -17,7 +17,7 @@ from app.web.admin_site.site import list_query
 from tests.admin import LAMP, delete_records, make_item
 from tests.conftest import PASSWORD, Person, browser_of, counted_statements, sign_in
 from tests.forms import form_of
-from tests.pages import href_of
+from tests.pages import action_of, href_of
 from tests.slices import needs
 
 EVIL = ("<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "=1+1<b>")
@@ -291,11 +291,10 @@ async def test_form_survives_the_end_of_the_session(admin: httpx.AsyncClient, ro
     shown = await admin.post(signed_in.headers["Location"], data=sign_in_form)
     assert "Nothing is saved yet" in shown.text
     assert form_of(shown).items() >= LAMP.items()
-    (action,) = re.findall('<form class="card" method="post" action="([^"]*)"', shown.text)
-    assert (await admin.post(action, data=form_of(shown))).status_code == 303
+    assert (await admin.post(action_of(shown), data=form_of(shown))).status_code == 303
 
 
-async def test_nothing_selected_is_nothing_deleted(admin: httpx.AsyncClient) -> None:
+async def test_empty_selection_deletes_nothing(admin: httpx.AsyncClient) -> None:
     for call in (admin.get("/admin/user/delete"), admin.post("/admin/user/delete", data={})):
         answer = await call
         assert (answer.status_code, answer.headers["Location"]) == (303, "/admin/user/list")
@@ -341,7 +340,7 @@ async def test_deletion_of_a_selection_skips_what_is_gone(
     assert len((await root.client.get("/api/v1/items")).json()["results"]) == 9
 
 
-async def test_no_more_than_a_page_is_deleted_at_once(admin: httpx.AsyncClient) -> None:
+async def test_selection_of_more_than_a_page_is_refused(admin: httpx.AsyncClient) -> None:
     form = {f"select-{number}": "on" for number in range(101)}
     assert (await admin.get("/admin/user/delete", params=form)).status_code == 422
     assert (await admin.post("/admin/user/delete", data=form)).status_code == 422
@@ -354,8 +353,7 @@ async def test_deletion_leads_back_to_the_same_list(admin: httpx.AsyncClient, ro
     (hidden,) = re.findall('(?s)<form id="selection".*?</form>', page.text)
     fields = dict(re.findall('type="hidden" name="([^"]+)" value="([^"]+)"', hidden))
     asked = await admin.get("/admin/item/delete", params={f"select-{item['id']}": "on"} | fields)
-    (action,) = re.findall('<form class="card" method="post" action="([^"]*)"', asked.text)
-    deleted = await admin.post(unescape(action), data=form_of(asked))
+    deleted = await admin.post(action_of(asked), data=form_of(asked))
     assert deleted.headers["Location"] == "/admin/item/list?search=lamp&page_size=50"
 
 

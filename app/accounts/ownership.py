@@ -113,7 +113,6 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
     def __init__(self, session: Session, principal: Principal) -> None:
         super().__init__(session)
         self.principal = principal
-        self._undo = UndoRepository(session)
 
     @property
     def _type(self) -> Any:  # mypy does not find classes hashable
@@ -238,9 +237,10 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         statement = statement.order_by(model.id).with_for_update()
         found = (await self._session.execute(statement, self._params())).mappings()
         rows = [{**row} for row in found]
-        if not rows or await self._undo.has_dependents(model, ids):
+        undo = UndoRepository(self._session)
+        if not rows or await undo.has_dependents(model, ids):
             return None
-        return await self._undo.save(self.principal.user_id, model, rows)
+        return await undo.save(self.principal.user_id, model, rows)
 
     async def undo_delete(self, undo_id: UUID) -> Sequence[ReadT]:
         """Create deleted rows again, with their IDs, and return them, or none the second time.
@@ -249,7 +249,8 @@ class OwnedRepository(Repository[ModelT], Generic[ModelT, ReadT]):
         """
         await lock_owner(self._session, self.principal.user_id)
         model: Any = self.model
-        rows = await self._undo.take(undo_id, self.principal.user_id, model)
+        undo = UndoRepository(self._session)
+        rows = await undo.take(undo_id, self.principal.user_id, model)
         if not self._sees_all and any(row["owner_id"] != self.principal.user_id for row in rows):
             raise NotFound("This deletion can no longer be undone.")
         ids = select(model.id).where(model.id.in_([row["id"] for row in rows]))

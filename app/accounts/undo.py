@@ -14,7 +14,7 @@ from sqlalchemy import JSON, ColumnElement, exists, false, inspect, or_, select
 
 from app.accounts.models import UndoRecord
 from app.core.database.models import Base, utc_now
-from app.core.database.repository import Repository
+from app.core.database.repository import Repository, adapter_of
 from app.core.errors import NotFound
 
 LIFETIME = timedelta(hours=1)
@@ -81,5 +81,5 @@ def _parse(table: type[Base], row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _adapter_of(type_: Any) -> TypeAdapter[Any]:
     if isinstance(type_, JSON):
-        return TypeAdapter(Any)
-    return TypeAdapter(Base64UrlBytes if type_.python_type is bytes else type_.python_type)
+        return adapter_of(Any)
+    return adapter_of(Base64UrlBytes if type_.python_type is bytes else type_.python_type)

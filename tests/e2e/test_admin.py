@@ -91,7 +91,7 @@ def test_deleted_session_is_signed_out(
 
 
 @pytest.mark.parametrize("section", ["Users", "Sessions", "Security events"])
-def test_all_columns_fit_a_window_of_1280_pixels(open_page: OpenPage, section: str) -> None:
+def test_columns_fit_a_window_of_1280_pixels(open_page: OpenPage, section: str) -> None:
     page = open_page(viewport={"width": 1280, "height": 800})
     sign_in(page, SUPERUSER)
     page.goto("/admin")

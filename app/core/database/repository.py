@@ -37,7 +37,7 @@ MAX_COUNT = 10_000
 MAX_DELETED = 100  # at once
 Versions = frozenset[int] | None  # the versions that a change expects, or None for any
 Times = Sequence[datetime]
-_adapter = lru_cache(TypeAdapter)
+adapter_of = lru_cache(TypeAdapter)
 
 
 class Counts(NamedTuple):
@@ -82,7 +82,7 @@ def page_params(
     params: dict[str, Any] = {"_limit": limit}
     for name, value in zip(sort.names, after or (), strict=after is not None):
         type_ = getattr(model, name).type.python_type
-        params[f"_after_{name}"] = _adapter(type_).validate_python(value)
+        params[f"_after_{name}"] = adapter_of(type_).validate_python(value)
     return params
 
 

@@ -2,14 +2,13 @@
 
 import operator
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import ColumnElement, false
 
 from app.core.translation import gettext, mark, plain_number
-from app.web.admin_site.texts import choice_label
+from app.web.admin_site.texts import choice_label, is_choice
 from app.web.forms import is_decimal
 
 OPERATIONS = {
@@ -73,6 +72,6 @@ def choices_of(type_: Any) -> Sequence[tuple[str, str]]:
     """Return the values of a type with few values, and their labels in English."""
     if type_ is bool:
         return YES_OR_NO
-    if isinstance(type_, type) and issubclass(type_, StrEnum):
+    if is_choice(type_):
         return [(each.value, choice_label(each)) for each in type_]
     return ()

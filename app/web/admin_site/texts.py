@@ -16,6 +16,10 @@ def label_of(name: str) -> str:
     return words.capitalize()
 
 
+def is_choice(type_: Any) -> bool:
+    return isinstance(type_, type) and issubclass(type_, StrEnum)
+
+
 def choice_label(value: str) -> str:
     return value.replace("_", " ").capitalize()
 
@@ -27,5 +31,5 @@ def texts_of(view: Any) -> Iterator[str]:
     for model in (view.model, *map(view.model_of_rows, view.rows)):
         types += [column.type.python_type for column in model.__table__.columns]
     for each in types:
-        if isinstance(each, type) and issubclass(each, StrEnum):
+        if is_choice(each):
             yield from map(choice_label, each)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from enum import StrEnum
 from functools import cached_property
 from itertools import chain
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -22,7 +21,7 @@ from app.core.schemas import Output, Text
 from app.core.security.principal import Principal
 from app.core.translation import gettext, mark
 from app.web.admin_site.filters import AdminFilter
-from app.web.admin_site.texts import label_of
+from app.web.admin_site.texts import is_choice, label_of
 from app.web.admin_site.values import Formats
 from app.web.forms import ErrorFields, Form, expected_version
 
@@ -258,14 +257,14 @@ class AdminView:
 
     def _type_of(self, name: str) -> Any:
         """Return the type of a filter's values, which are validated as those of the forms are."""
-        type_: type = getattr(self.model, name).type.python_type
-        if type_ is bool or issubclass(type_, StrEnum):
+        type_: Any = getattr(self.model, name).type.python_type
+        if type_ is bool or is_choice(type_):
             return type_
         schemas = (self.create_schema, self.edit_schema, self.filter_schema, self.read_schema)
         fields = (schema.model_fields.get(name) for schema in schemas if schema)
         field = next(each for each in fields if each)
-        is_choice = isinstance(field.annotation, type) and issubclass(field.annotation, StrEnum)
-        return field.annotation if is_choice else Annotated[field.annotation, field]
+        type_ = field.annotation
+        return type_ if is_choice(type_) else Annotated[type_, field]
 
 
 class ServiceView(AdminView):

@@ -307,7 +307,7 @@ async def test_account_that_is_made_with_a_password_meanwhile_can_be_linked(
     assert await owners(app) == []
 
 
-async def test_an_account_that_is_made_in_another_window_meanwhile_is_signed_in(
+async def test_account_that_is_made_in_another_window_meanwhile_is_signed_in(
     app: FastAPI, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with browser_of(app) as one, browser_of(app) as other:

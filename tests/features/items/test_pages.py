@@ -17,7 +17,7 @@ from tests.features.items.feed import connecting, refused
 from tests.features.items.pages import names_on
 from tests.features.items.steps import ITEMS, LAMP, make_item
 from tests.forms import form_of
-from tests.pages import SCRIPT, focused_fields, href_of, value_of
+from tests.pages import SCRIPT, action_of, focused_fields, href_of, value_of
 from tests.slices import needs
 
 FORM = {"name": "Lamp", "price": "19.99", "description": "Brass", "is_offer": "true"}
@@ -193,11 +193,6 @@ async def test_conflict_marks_the_fields_that_differ(
     assert len(found) == 4
 
 
-def action_of(page: httpx.Response) -> str:
-    (action,) = re.findall('<form class="card" method="post" action="([^"]*)"', page.text)
-    return unescape(action)
-
-
 @pytest.mark.parametrize("query", ["q=lamp&sort=name", "sort=-price&cursor={cursor}"])
 async def test_saved_item_leads_back_to_the_list_as_it_was(
     browser: httpx.AsyncClient, ann: Person, query: str
@@ -212,10 +207,7 @@ async def test_saved_item_leads_back_to_the_list_as_it_was(
     opened = await browser.get(edit)
     assert href_of(opened, "Cancel") == url
     invalid = await browser.post(edit, data=form_of(opened) | {"price": "cheap"})
-    action = unescape(
-        re.findall('<form class="card" method="post" action="([^"]*)"', invalid.text)[0]
-    )
-    saved = await browser.post(action, data=form_of(opened) | {"name": "Mine"})
+    saved = await browser.post(action_of(invalid), data=form_of(opened) | {"name": "Mine"})
     assert saved.headers["Location"] == url
     item_id = re.findall(r"/items/(\d+)/", edit)[0]
     assert (
@@ -223,10 +215,7 @@ async def test_saved_item_leads_back_to_the_list_as_it_was(
         in (await browser.get(saved.headers["Location"])).text
     )
     asked = await browser.get(href_of(opened, "Delete…"))
-    action = unescape(
-        re.findall('<form class="card" method="post" action="([^"]*)"', asked.text)[0]
-    )
-    deleted = await browser.post(action, data=form_of(asked) | {"version": "2"})
+    deleted = await browser.post(action_of(asked), data=form_of(asked) | {"version": "2"})
     assert deleted.headers["Location"] == url
 
 
