@@ -229,27 +229,45 @@ def database_url(databases: Databases, shared_database_url: str) -> Iterator[str
     databases.empty(shared_database_url)
 
 
+@pytest.fixture(scope="session")
+def shared_server_database_url(databases: Databases, template_url: str) -> Iterator[str]:
+    """Yield the database of the shared servers, which run until all tests have ended.
+
+    In the database of the other tests they would run the jobs that a test is about to run.
+    """
+    url = databases.create(template_url)
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def server_database_url(databases: Databases, shared_server_database_url: str) -> Iterator[str]:
+    """Yield the database of the shared servers, and empty it after the test."""
+    yield shared_server_database_url
+    databases.empty(shared_server_database_url)
+
+
 @pytest.fixture(scope="session", params=[SERVER])
-def server_url(shared_database_url: str) -> Iterator[str]:
-    with serving(shared_database_url, **SERVER_SETTINGS) as client:
+def server_url(shared_server_database_url: str) -> Iterator[str]:
+    with serving(shared_server_database_url, **SERVER_SETTINGS) as client:
         yield str(client.base_url)
 
 
 @pytest.fixture(scope="session", params=[TWO_WORKERS])
-def two_workers_url(shared_database_url: str) -> Iterator[str]:
-    with serving(shared_database_url, WEB_CONCURRENCY="2", **SERVER_SETTINGS) as client:
+def two_workers_url(shared_server_database_url: str) -> Iterator[str]:
+    with serving(shared_server_database_url, WEB_CONCURRENCY="2", **SERVER_SETTINGS) as client:
         yield str(client.base_url)
 
 
 @pytest.fixture
-def server(server_url: str, database_url: str) -> Iterator[httpx.Client]:
+def server(server_url: str, server_database_url: str) -> Iterator[httpx.Client]:
     """Yield a client of a real server that many tests share."""
     with http_client(server_url) as client:
         yield client
 
 
 @pytest.fixture
-def two_workers(two_workers_url: str, database_url: str) -> Iterator[httpx.Client]:
+def two_workers(two_workers_url: str, server_database_url: str) -> Iterator[httpx.Client]:
     """Yield a client of a shared server with two workers."""
     with http_client(two_workers_url) as client:
         yield client

@@ -65,13 +65,13 @@ def test_concurrent_refreshes_get_a_few_successors_and_keep_the_session(
 
 
 def test_reused_refresh_token_ends_the_session_in_every_worker(
-    client: httpx.Client, databases: Databases, database_url: str
+    client: httpx.Client, databases: Databases, server_database_url: str
 ) -> None:
     token = sign_in(client)
     successor = refresh(client, token["refresh_token"]).json()
     assert works(client, successor["access_token"])
     over = "UPDATE refresh_tokens SET used_at = '2026-01-01 00:00:00' WHERE used_at IS NOT NULL"
-    databases.execute(database_url, over)  # as if the grace were over
+    databases.execute(server_database_url, over)  # as if the grace were over
     assert refresh(client, token["refresh_token"]).json()["error"] == "invalid_grant"
     assert not works(client, successor["access_token"])
     assert refresh(client, successor["refresh_token"]).status_code == 400

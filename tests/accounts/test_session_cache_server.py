@@ -94,9 +94,9 @@ def cut_listeners(database_url: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def other_server_url(shared_database_url: str) -> Iterator[str]:
+def other_server_url(shared_server_database_url: str) -> Iterator[str]:
     """Start a second server beside the one that many tests share."""
-    with serving(shared_database_url, **SERVER_SETTINGS) as client:
+    with serving(shared_server_database_url, **SERVER_SETTINGS) as client:
         yield str(client.base_url)
 
 
@@ -110,11 +110,13 @@ def milliseconds() -> Iterator[list[float]]:
 
 
 @pytest.fixture
-def ending(server: httpx.Client, databases: Databases, database_url: str) -> Iterator[Ending]:
+def ending(
+    server: httpx.Client, databases: Databases, server_database_url: str
+) -> Iterator[Ending]:
     sign_up(server, "root")
     sign_up(server, "ann")
     ann_id = server.get(ME).json()["id"]
-    databases.execute(database_url, "UPDATE users SET is_superuser = true")
+    databases.execute(server_database_url, "UPDATE users SET is_superuser = true")
     url, token = str(server.base_url), sign_in(server, "ann")
     with (
         client_of(url, sign_in(server, "root")) as root,
@@ -125,10 +127,12 @@ def ending(server: httpx.Client, databases: Databases, database_url: str) -> Ite
 
 
 @pytest.fixture
-def other(ending: Ending, other_server_url: str, database_url: str) -> Iterator[httpx.Client]:
+def other(
+    ending: Ending, other_server_url: str, server_database_url: str
+) -> Iterator[httpx.Client]:
     """Return a client of the other server, which answers it from its memory."""
     with client_of(other_server_url, ending.token) as client:
-        eventually(lambda: is_remembered(client, USERS, database_url))
+        eventually(lambda: is_remembered(client, USERS, server_database_url))
         yield client
 
 
@@ -164,23 +168,23 @@ def test_session_that_ended_in_one_process_is_refused_by_another(
 def test_session_that_ended_is_refused_by_another_process_whose_listener_was_cut(
     ending: Ending,
     other: httpx.Client,
-    database_url: str,
+    server_database_url: str,
     end: End,
     status: int,
     milliseconds: list[float],
 ) -> None:
-    cut_listeners(database_url)
+    cut_listeners(server_database_url)
     measure_refusal(end, ending, other, status, milliseconds)
 
 
 @needs("items")
 def test_key_that_was_revoked_in_one_process_is_refused_by_another(
-    ending: Ending, other_server_url: str, database_url: str
+    ending: Ending, other_server_url: str, server_database_url: str
 ) -> None:
     url = f"{ME}/api-keys"
     body = {"name": "Import", "scopes": [*key_scopes(False)], "current_password": PASSWORD}
     created = ending.ann.post(url, json=body).json()
     with client_of(other_server_url, created["key"]) as client:
-        eventually(lambda: is_remembered(client, ME, database_url))
+        eventually(lambda: is_remembered(client, ME, server_database_url))
         assert ending.ann.delete(f"{url}/{created['id']}").status_code == 204
         eventually(lambda: client.get(ME).status_code == 401)

@@ -163,11 +163,13 @@ async def make_tokens(database_url: str, count: int) -> list[str]:
 
 
 @pytest.mark.slow("it opens a thousand sockets")
-def test_thousand_sockets_need_no_more_connections(server: httpx.Client, database_url: str) -> None:
+def test_thousand_sockets_need_no_more_connections(
+    server: httpx.Client, server_database_url: str
+) -> None:
     """The pool of the shared server has five connections."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
-    tokens = asyncio.run(make_tokens(database_url, 1000 // MAX_PER_USER))
+    tokens = asyncio.run(make_tokens(server_database_url, 1000 // MAX_PER_USER))
 
     async def open_all() -> None:
         connections = []
