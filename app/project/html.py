@@ -33,8 +33,7 @@ def form_field(column: Column, is_first: bool) -> str:
         case "date":
             return f'field({name}, type="date"{optional}{focus})'
         case "datetime":
-            hint = f"hint={text('Such as 2026-11-27T09:30Z.')}"
-            return f'field({name}, {hint}{optional}{focus}, autocomplete="off")'
+            return f'field({name}, type="datetime-local"{optional}{focus})'
         case "uuid":
             return f'field({name}{optional}{focus}, autocomplete="off")'
     mode = DECIMAL if column.type in ("money", "float") else NUMERIC
@@ -89,6 +88,8 @@ def value(column: Column, record: str) -> str:
             return f"{name}|money"
         case "bool":
             return f"{text('Yes')} if {name} else {text('No')}"
+        case "date":
+            return f"{name}|date"
         case "datetime":
             return f"{name}|time"
         case "enum":

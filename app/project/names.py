@@ -39,7 +39,7 @@ SYSTEM_COLUMNS = {"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"}  # of Post
 TYPE_NAMES = {"bool", "date", "datetime", "dict", "float", "int", "list", "str"}
 # Each form or list has these fields already, or an element with this ID, or, as for "elements" and
 # "dataset", a script reads the property of the form that a field of this name would hide.
-FORM_NAMES = {"before", "cursor", "form_owner", "kept_form", "once", "save"}
+FORM_NAMES = {"before", "cursor", "form_owner", "form_time_zone", "kept_form", "once", "save"}
 FORM_NAMES |= {"dataset", "elements", "mine", "selection", "theirs"}
 # The query parameters of each list, of its export and of the admin's list, and what a query has as
 # attributes, which a filter of this name would hide.

@@ -471,6 +471,7 @@ class Resource:
             "needs": self.needs,
             # A field that a form refuses to leave empty, or else one that takes no other text.
             "refused": next(iter([*required, *typed]), None),
+            "times": [each for each in self.fields if each.type == "datetime"],
             "identity": self.name.replace("_", "-"),
             "unique": [each for each in self.fields if each.is_unique],
             "sorts": sorts,

@@ -3,17 +3,27 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 from decimal import Decimal
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_args
 
 from fastapi import Depends, Request
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, TypeAdapter, ValidationError
 
 from app.core import errors
 from app.core.database.repository import Versions
 from app.core.http.conditional import VERSION
-from app.core.translation import format_seconds, gettext, mark, mark_plural, ngettext, plain_number
+from app.core.translation import (
+    current_zone,
+    format_seconds,
+    gettext,
+    mark,
+    mark_plural,
+    ngettext,
+    plain_number,
+)
+from app.web.time_zone import find_time_zone, from_local_time, is_local_time, to_local_time
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 ErrorFields = Mapping[type[errors.AppError], str]
@@ -21,6 +31,7 @@ ROW_FIELD = re.compile(r"(\d{1,4})-(\w+)")
 # A form has the field `OWNER`. If its session has ended, the sign-in has it in the field `KEPT`,
 # and sends it back to its page with the query parameter `RESUME`.
 OWNER, KEPT, RESUME = "form_owner", "kept_form", "resume"
+TIME_ZONE = "form_time_zone"  # The field with the time zone that a form with times was opened in.
 KEPT_VALUES = TypeAdapter(dict[str, str])
 FORM_RESTORED = mark("You are signed in again. Nothing is saved yet: check the form and send it.")
 OTHER_ACCOUNT = mark(
@@ -36,7 +47,7 @@ FORM_ERRORS = (
     errors.TooManyRequests,
 )
 DATE = mark("Enter a date such as 2026-11-27.")
-TIME = mark("Enter a time such as 2026-11-27T09:30Z.")
+TIME = mark("Enter a date and a time such as 2026-11-27 09:30.")
 NUMBER = mark("Enter a number such as 19.99.")
 WHOLE_NUMBER = mark("Enter a whole number such as 2.")
 CHOICE = mark("Choose one of the list.")
@@ -108,9 +119,26 @@ class Form:
         """The id of the user who opened the form."""
         self.unconfirmed = ""
         """Why the form must not be saved before the user has seen it."""
+        self.sent_zone: tzinfo | None = None
+        """The time zone of the times in a form that a browser has sent."""
 
     def get(self, name: str) -> str:
         return self.values.get(name, "")
+
+    @property
+    def time_zone(self) -> tzinfo:
+        """Return the time zone that the times of the form are typed in."""
+        return self.sent_zone or current_zone()
+
+    def time_input(self, name: str) -> Mapping[str, str]:
+        """Return the attributes of the input for a time."""
+        text = self.get(name)
+        if self.sent_zone is None:  # otherwise it is shown as it was typed
+            text = to_local_time(text, self.time_zone)
+        if text and not is_local_time(text):
+            return {"type": "text", "value": text}
+        step = {"step": "any"} if text[16:] else {}  # It has seconds, which browsers refuse else.
+        return {"type": "datetime-local", "value": text, **step}
 
     @property
     def focus(self) -> str | None:
@@ -124,7 +152,19 @@ class Form:
         """
         self.confirm()
         sent = {name: self.values[name] for name in model.model_fields if self.get(name)}
-        return model.model_validate(with_plain_numbers(model, sent) | extra)
+        return model.model_validate(self.plain(model, sent) | extra)
+
+    def plain(self, model: type[BaseModel], values: Mapping[str, str]) -> dict[str, Any]:
+        """Return values as the model takes them.
+
+        Users type amounts in the notation of their language, and times in their time zone.
+        """
+        plain = dict[str, Any](values)
+        for name in typed_fields(model, Decimal) & values.keys():
+            plain[name] = plain_number(values[name])
+        for name in typed_fields(model, AwareDatetime) & values.keys():
+            plain[name] = from_local_time(values[name], self.time_zone)
+        return plain
 
     def confirm(self) -> None:
         """Raise Invalid if the user has not seen this form since they signed in."""
@@ -179,21 +219,16 @@ class Form:
                     self.alert = translate_error(error)
 
 
-def with_plain_numbers(model: type[BaseModel], values: Mapping[str, str]) -> dict[str, Any]:
-    """Return the values with amounts as the model takes them. Users type them as pages do."""
-    names = decimal_fields(model)
-    return {name: plain_number(value) if name in names else value for name, value in values.items()}
-
-
 @cache
-def decimal_fields(model: type[BaseModel]) -> frozenset[str]:
+def typed_fields(model: type[BaseModel], type_: Any) -> frozenset[str]:
+    """Return the fields of a model that have a type."""
     fields = model.model_fields.items()
-    return frozenset(name for name, field in fields if is_decimal(field.annotation))
+    return frozenset(name for name, field in fields if is_of_type(field.annotation, type_))
 
 
-def is_decimal(annotation: Any) -> bool:
-    """Return whether a type is Decimal, with constraints or null or without."""
-    return annotation is Decimal or any(map(is_decimal, get_args(annotation)))
+def is_of_type(annotation: Any, type_: Any) -> bool:
+    """Return whether an annotation is the type, with constraints or null or without."""
+    return annotation is type_ or any(is_of_type(each, type_) for each in get_args(annotation))
 
 
 def translate_error(error: errors.AppError) -> str:
@@ -250,6 +285,8 @@ def browser_messages(
         found["bad-input"] = found["step-mismatch"] = gettext(WHOLE_NUMBER)
     if type_ == "date":
         found["bad-input"] = gettext(DATE)
+    if type_ == "datetime-local":
+        found["bad-input"] = gettext(TIME)
     if length := limits.get("minlength"):
         found["too-short"] = ngettext(*MIN_LENGTH, length, min_length=length)
     if "min" in limits:
@@ -267,6 +304,7 @@ async def get_form(request: Request) -> Form:
     if RESUME in request.query_params:
         form.values, form.unconfirmed = read_kept(form.get(KEPT)), FORM_RESTORED
     form.owner = form.values.pop(OWNER, "")
+    form.sent_zone = await find_time_zone(form.values.pop(TIME_ZONE, "")) or current_zone()
     principal = getattr(request.state, "principal", None)
     if principal and form.owner not in ("", str(principal.user_id)):
         form.unconfirmed = OTHER_ACCOUNT
@@ -276,7 +314,8 @@ async def get_form(request: Request) -> Form:
 def serialize_form(form: Form) -> str:
     """Return the values of a form, without its passwords, for a field of the sign-in."""
     values = {name: value for name, value in form.values.items() if "password" not in name}
-    return json.dumps(values | {OWNER: form.owner}, ensure_ascii=False)
+    hidden = {OWNER: form.owner, TIME_ZONE: str(form.time_zone)}
+    return json.dumps(values | hidden, ensure_ascii=False)
 
 
 def read_kept(text: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from app.core.resources import resources_of
 from app.core.security.principal import Principal
 from app.core.translation import gettext, mark
 from app.web.flash import Undo, flash
-from app.web.forms import FORM_ERRORS, Form, expected_version, translate_error, with_plain_numbers
+from app.web.forms import FORM_ERRORS, Form, expected_version, translate_error
 from app.web.links import form_url, page_url
 from app.web.navigation import ResponseException
 from app.web.once import SubmitOnce, new_form
@@ -234,7 +234,7 @@ class ResourcePages:
 
     def _read(self, form: Form) -> Any:
         rows = {
-            name: [with_plain_numbers(schema, row) for row in form.take_rows(name)]
+            name: [form.plain(schema, row) for row in form.take_rows(name)]
             for name, schema in self.rows.items()
         }
         return form.read(self.schema, **rows)

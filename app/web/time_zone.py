@@ -1,6 +1,7 @@
 """The reader's time zone, which the script of the pages sends in a cookie."""
 
 import re
+from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from anyio import to_thread
@@ -8,18 +9,57 @@ from starlette.requests import HTTPConnection
 
 COOKIE = "time_zone"
 NAME = re.compile(r"[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}")
+# What an input of the type `datetime-local` sends.
+LOCAL_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,3})?)?")
 
 _zones = dict[str, ZoneInfo]()
 
 
 async def set_time_zone(connection: HTTPConnection) -> None:
     """Let the page show times in the reader's time zone. Without one, they are in UTC."""
-    name = connection.cookies.get(COOKIE, "")
+    if zone := await find_time_zone(connection.cookies.get(COOKIE, "")):
+        connection.scope["time_zone"] = zone
+
+
+async def find_time_zone(name: str) -> ZoneInfo | None:
+    """Return the time zone with a name such as "Asia/Seoul", or None."""
     if not NAME.fullmatch(name):
-        return
+        return None
     if name not in _zones:
         try:
             _zones[name] = await to_thread.run_sync(ZoneInfo, name)  # It reads a file.
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            return
-    connection.scope["time_zone"] = _zones[name]
+            return None
+    return _zones[name]
+
+
+def to_local_time(text: str, zone: tzinfo) -> str:
+    """Return a time such as "2026-11-27T00:30Z" as `datetime-local` has it: "2026-11-27T09:30".
+
+    It keeps its offset where it would be another time without: in the hour that a clock repeats,
+    or with microseconds. A text that is no time with an offset is returned as it is.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+        local = time.astimezone(zone) if time.tzinfo else None
+    except (ValueError, OverflowError):
+        return text
+    if local is None:
+        return text
+    naive = local.replace(tzinfo=None, fold=0)
+    if local.microsecond % 1000 or naive.replace(tzinfo=zone).utcoffset() != local.utcoffset():
+        return local.isoformat()
+    unit = "milliseconds" if local.microsecond else "seconds" if local.second else "minutes"
+    return naive.isoformat(timespec=unit)
+
+
+def from_local_time(text: str, zone: tzinfo) -> datetime | str:
+    """Return the time that a user typed in a time zone. Another text is returned as it is."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=zone) if is_local_time(text) else text
+    except ValueError:  # such as the 30th of February
+        return text
+
+
+def is_local_time(text: str) -> bool:
+    return LOCAL_TIME.fullmatch(text) is not None

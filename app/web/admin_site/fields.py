@@ -12,6 +12,7 @@ from app.web.resource_pages import format_value
 
 TEXTAREA_LENGTH = 500  # fields that may be longer than this get a text area
 JSON_HINT = mark("A JSON object.")
+INPUT_TYPES = {"date": "date", "date-time": "datetime-local", "email": "email"}
 
 
 class Field(NamedTuple):
@@ -67,5 +68,5 @@ def _field(
         return Field(
             name, label, "textarea", is_required, hint, attributes=attributes | {"rows": 6}
         )
-    type_ = "email" if kind.get("format") == "email" else "text"
+    type_ = INPUT_TYPES.get(kind.get("format", ""), "text")
     return Field(name, label, type_, is_required, hint, attributes=attributes)

@@ -2,14 +2,24 @@
 
 import operator
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from sqlalchemy import ColumnElement, false
 
-from app.core.translation import gettext, mark, plain_number
+from app.core.translation import (
+    current_zone,
+    format_day,
+    format_time,
+    gettext,
+    mark,
+    plain_number,
+)
 from app.web.admin_site.texts import choice_label, is_choice
-from app.web.forms import is_decimal
+from app.web.forms import is_of_type
+from app.web.time_zone import from_local_time
 
 OPERATIONS = {
     "equals": (mark("Is"), operator.eq),
@@ -32,7 +42,9 @@ class AdminFilter:
         self.choices = choices_of(type_)
         self._column = column
         self._adapter = TypeAdapter[Any](type_)
-        self._is_decimal = is_decimal(type_)
+        self._is_amount = is_of_type(type_, Decimal)
+        self.is_time = is_of_type(type_, AwareDatetime)
+        self.is_date = is_of_type(type_, date)
 
     @property
     def operations(self) -> Sequence[tuple[str, str]]:
@@ -51,13 +63,19 @@ class AdminFilter:
             operation = params.get(self.operation_name) or operation
         try:
             _, compare = OPERATIONS[operation]
-            value = plain_number(value) if self._is_decimal else value
-            condition: ColumnElement[bool] = compare(
-                self._column, self._adapter.validate_python(value)
-            )
+            condition: ColumnElement[bool] = compare(self._column, self._parse(value))
         except (KeyError, ValidationError):
             return false()
         return condition
+
+    def _parse(self, text: str) -> Any:
+        """Return the value that a user typed as pages show it. Raise ValidationError."""
+        value: Any = text
+        if self._is_amount:
+            value = plain_number(text)
+        elif self.is_time:
+            value = from_local_time(text, current_zone())
+        return self._adapter.validate_python(value)
 
     def describe(self, params: Mapping[str, str]) -> str:
         """Return what is filtered by, in words."""
@@ -65,7 +83,19 @@ class AdminFilter:
         if self.choices:
             return gettext(dict(self.choices).get(value, value))
         label, _ = OPERATIONS.get(params.get(self.operation_name, ""), OPERATIONS["equals"])
-        return f"{gettext(label)} {value}"
+        return f"{gettext(label)} {self._in_words(value)}"
+
+    def _in_words(self, text: str) -> str:
+        try:
+            value = self._parse(text)
+        except ValidationError:
+            return text
+        match value:
+            case datetime():
+                return format_time(value)
+            case date():
+                return format_day(value)
+        return text
 
 
 def choices_of(type_: Any) -> Sequence[tuple[str, str]]:
