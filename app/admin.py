@@ -20,18 +20,26 @@ from app.core.errors import Conflict, Forbidden, Invalid, Stale
 from app.core.http.export import FORMATS, export
 from app.core.resources import Resources, ResourcesDep, resources_of
 from app.core.security.principal import Principal
-from app.core.translation import mark
+from app.core.translation import gettext, mark
 from app.discovery import discover
 from app.web.admin_site import jobs
 from app.web.admin_site.fields import fields_of
 from app.web.admin_site.site import AdminSite, list_query, list_url
 from app.web.admin_site.view import AdminView
+from app.web.bulk_delete import (
+    CHANGED,
+    DELETED_ALREADY,
+    MAX_SELECTED,
+    NOTHING_DELETED,
+    NOTHING_SELECTED,
+    refuse,
+)
 from app.web.bulk_delete import DELETED as SOME_DELETED
-from app.web.bulk_delete import DELETED_ALREADY, MAX_SELECTED, NOTHING_SELECTED
 from app.web.flash import flash
 from app.web.forms import FORM_ERRORS, Form, FormDep
 from app.web.links import page_url
 from app.web.navigation import Link, redirect
+from app.web.once import new_form
 from app.web.resource_pages import CREATED, DELETED, SAVED, values_of
 
 PATH = "/admin"
@@ -110,7 +118,7 @@ async def show_admin_record(
 
 @router.get("/{identity}/create")
 async def show_admin_create(request: Request, view: ViewDep) -> Response:
-    return show_form(request, view, Form())
+    return show_form(request, view, new_form())
 
 
 @router.post("/{identity}/create")
@@ -121,9 +129,11 @@ async def create_admin_record(request: Request, view: ViewDep, form: FormDep) ->
     except EDIT_ERRORS as error:
         form.add_error(error, view.create_error_fields)
         return show_form(request, view, form)
-    log(request, "created", view, view.key_of(record))
-    named, _ = CREATED
-    return flash(request, list_of(request, view), named, title=view.title_of(record))
+    title = form.get(view.title_field) if record is None else view.title_of(record)
+    if record is not None:
+        log(request, "created", view, view.key_of(record))
+    named, unnamed = CREATED
+    return flash(request, list_of(request, view), named if title else unnamed, title=title)
 
 
 @router.get("/{identity}/edit/{pk}")
@@ -167,16 +177,22 @@ async def delete_admin_records(request: Request, view: ViewDep, form: FormDep) -
     records, url = await find_selected(request, view, form), back_to_list(request, view)
     if not records:
         return flash(request, url, DELETED_ALREADY if selected(form) else NOTHING_SELECTED)
-    pks = [view.key_of(record) for record in records]
     try:
         form.confirm()
-        await view.delete(request, pks)
+        refuse_changed(view, form, records)
+        if not form.errors:
+            await view.delete(request, records)
+    except Stale:  # It has changed since it was read above.
+        form.status, form.alert = 409, gettext(NOTHING_DELETED)
+        records = await find_selected(request, view, form)
+        refuse_changed(view, form, records)
     except EDIT_ERRORS as error:
         form.add_error(error)
         form.status = 409 if isinstance(error, Conflict) else form.status
+    if form.status != 200:
         return show_delete(request, view, form, records)
-    for pk in pks:
-        log(request, "deleted", view, pk)
+    for record in records:
+        log(request, "deleted", view, view.key_of(record))
     if len(records) == 1:
         named, _ = DELETED
         return flash(request, url, named, title=view.title_of(records[0]))
@@ -229,6 +245,14 @@ async def find_selected(request: Request, view: AdminView, form: Form) -> Sequen
         raise Invalid("Select at most {limit}.", limit=MAX_SELECTED)
     async with resources_of(request).database.reading() as session:
         return await view.get_many(session, pks)
+
+
+def refuse_changed(view: AdminView, form: Form, records: Sequence[Any]) -> None:
+    """Say which records have changed since the user confirmed their deletion."""
+    for record in records:
+        key = view.key_of(record)
+        if form.get(f"{SELECT}{key}") != view.version_of(record):
+            refuse(form, key, Stale(CHANGED))
 
 
 def show_delete(request: Request, view: AdminView, form: Form, records: Sequence[Any]) -> Response:

@@ -30,9 +30,11 @@ async def edit_user(
 async def delete_records(
     admin: httpx.AsyncClient, identity: str, *pks: object, headers: Mapping[str, str] | None = None
 ) -> httpx.Response:
-    """Send the form of the page that confirms a deletion."""
-    form = {f"select-{pk}": "on" for pk in pks}
-    return await admin.post(f"/admin/{identity}/delete", data=form, headers=headers)
+    """Send the form of the page that confirms a deletion, or what it would have."""
+    url, form = f"/admin/{identity}/delete", {f"select-{pk}": "on" for pk in pks}
+    asked = await admin.get(url, params=form)
+    form = form_of(asked) if asked.is_success else form
+    return await admin.post(url, data=form, headers=headers)
 
 
 def alert(page: httpx.Response) -> str:

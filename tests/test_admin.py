@@ -1,6 +1,8 @@
 """Tests of access to the admin and of all its pages; tests/e2e tests it in a browser."""
 
+import asyncio
 import re
+from collections.abc import Sequence
 from html import unescape
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app import admin as app_admin
 from app.accounts.admin import UserAdmin
 from app.admin import site
 from app.core.security.policy_headers import content_security_policy
@@ -332,12 +335,66 @@ async def test_deletion_of_a_selection_skips_what_is_gone(
     items = [await make_item(root, name=f"Lamp {n}") for n in range(12)]
     picked = {f"select-{items[n]['id']}": "on" for n in (11, 8, 9)}
     asked = await admin.get("/admin/item/delete", params=picked | {"select-x": "on"})
-    assert re.findall(">(Lamp [0-9]+)</span>", asked.text) == ["Lamp 8", "Lamp 9", "Lamp 11"]
+    assert re.findall(">(Lamp [0-9]+)</label>", asked.text) == ["Lamp 8", "Lamp 9", "Lamp 11"]
     await root.client.delete(f"/api/v1/items/{items[9]['id']}")
     for message in ("2 deleted.", "This was deleted already."):
         answer = await admin.post("/admin/item/delete", data=form_of(asked))
         assert message in (await admin.get(answer.headers["Location"])).text
     assert len((await root.client.get("/api/v1/items")).json()["results"]) == 9
+
+
+@needs("items")
+async def test_record_that_has_changed_is_named_and_nothing_is_deleted(
+    admin: httpx.AsyncClient, root: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lamp, desk = await make_item(root, name="Lamp"), await make_item(root, name="Desk")
+    picked = {f"select-{item['id']}": "1" for item in (lamp, desk)}
+    asked = await admin.get("/admin/item/delete", params=picked)
+
+    async def rename_desk(name: str) -> None:
+        url = f"/api/v1/items/{desk['id']}"
+        assert (await root.client.patch(url, json={"name": name})).status_code == 200
+
+    async def expect_refusal(name: str) -> httpx.Response:
+        refused = await admin.post("/admin/item/delete", data=form_of(asked))
+        assert refused.status_code == 409
+        assert re.findall('id="select-(\\d+)-error"', refused.text) == [str(desk["id"])]
+        assert name in refused.text
+        assert len((await root.client.get("/api/v1/items")).json()["results"]) == 2
+        return refused
+
+    async def find_before_a_change(*arguments: Any) -> Sequence[Any]:
+        records = await find_selected(*arguments)
+        monkeypatch.undo()
+        await rename_desk("Bench")
+        return records
+
+    find_selected = app_admin.find_selected
+    monkeypatch.setattr(app_admin, "find_selected", find_before_a_change)
+    await expect_refusal("Bench")
+    await rename_desk("Table")
+    page = await expect_refusal("Table")
+    # Only the other one is still selected. Selected again, the changed one is deleted as it is now.
+    form = form_of(page)
+    assert form[f"select-{lamp['id']}"] == "1"
+    assert f"select-{desk['id']}" not in form
+    both = form | {f"select-{desk['id']}": "3"}
+    assert (await admin.post("/admin/item/delete", data=both)).status_code == 303
+    assert (await root.client.get("/api/v1/items")).json()["results"] == []
+
+
+@needs("items")
+async def test_form_that_is_sent_twice_creates_one_record(
+    admin: httpx.AsyncClient, root: Person
+) -> None:
+    form = form_of(await admin.get("/admin/item/create")) | LAMP
+    answers = await asyncio.gather(*(admin.post("/admin/item/create", data=form) for _ in range(3)))
+    assert {answer.status_code for answer in answers} == {303}
+    assert "“Lamp” created." in (await admin.get("/admin/item/list")).text
+    assert len((await root.client.get("/api/v1/items")).json()["results"]) == 1
+    other = form_of(await admin.get("/admin/item/create")) | LAMP
+    assert (await admin.post("/admin/item/create", data=other)).status_code == 303
+    assert len((await root.client.get("/api/v1/items")).json()["results"]) == 2
 
 
 async def test_selection_of_more_than_a_page_is_refused(admin: httpx.AsyncClient) -> None:

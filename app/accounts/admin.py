@@ -1,6 +1,5 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
-from uuid import UUID
 
 from markupsafe import Markup
 from starlette.requests import Request
@@ -61,8 +60,8 @@ class UserAdmin(AdminView):
         )
         return await resources_of(request).accounts.users.update(pk, sent, form.get("updated_at"))
 
-    async def delete(self, request: Request, pks: Sequence[int]) -> None:
-        await resources_of(request).accounts.users.delete(*pks)
+    async def delete(self, request: Request, records: Sequence[User]) -> None:
+        await resources_of(request).accounts.users.delete(*(user.id for user in records))
 
 
 class SessionAdmin(AdminView):
@@ -83,8 +82,8 @@ class SessionAdmin(AdminView):
     def title_of(self, record: Any) -> str:
         return f"{device_name(record.user_agent)} ({record.address})"
 
-    async def delete(self, request: Request, pks: Sequence[UUID]) -> None:
-        await resources_of(request).accounts.auth.end_sessions(pks)
+    async def delete(self, request: Request, records: Sequence[AuthSession]) -> None:
+        await resources_of(request).accounts.auth.end_sessions([each.id for each in records])
 
 
 class ApiKeyAdmin(AdminView):

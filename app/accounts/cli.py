@@ -1,7 +1,6 @@
 """`app users ...` and `app auth ...`."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 from app.accounts.models import User
 from app.accounts.schemas import UserAdminUpdate, UserCreate, UserQuery, UserRead
 from app.core.commands import run
+from app.core.database.session import Session
 from app.core.errors import NotFound
 from app.core.resources import Resources
 from app.core.schemas import Input
@@ -140,21 +140,22 @@ def cleanup(context: typer.Context) -> None:
 
 async def seed_rows(
     resources: Resources,
-    service: Callable[[Principal, Resources], AbstractAsyncContextManager[Any]],
+    get_service: Callable[[Session, Principal, Resources], Awaitable[Any]],
     sample: Callable[[int], Input],
     count: int,
     email: str | None,
 ) -> None:
     """Create sample rows of a feature, for the user with the address or for the first one.
 
-    `service` builds a service with `create_many`, whose changes are committed batch by batch.
+    The service has `create_many`. Each batch is committed.
     """
     owner = await find_owner(resources, email)
     principal = Principal(owner.id, NO_SESSION, frozenset(), False)
     with typer.progressbar(range(0, count, BATCH_SIZE), label="Rows") as starts:
         for start in starts:
             batch = range(start, min(start + BATCH_SIZE, count))
-            async with service(principal, resources) as rows:
+            async with resources.database.transaction() as session:
+                rows = await get_service(session, principal, resources)
                 await rows.create_many([sample(number) for number in batch])
     typer.echo(f"Created {count:,} {'row' if count == 1 else 'rows'} for {owner.email}.")
 

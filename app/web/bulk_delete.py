@@ -90,22 +90,23 @@ async def delete_all(pages: ResourcePages, records: Sequence[Any], form: Form) -
     versions = selection(form)
     changed = [record for record in records if record.version != versions[record.id]]
     for record in changed:
-        refuse(form, record, Stale(CHANGED))
+        refuse(form, record.id, Stale(CHANGED))
     for record in [] if changed else records:
         try:
             await pages.service.delete(record.id, frozenset([record.version]))
         except NotFound:
             continue
         except Stale:
-            return refuse(form, record, Stale(CHANGED))
+            return refuse(form, record.id, Stale(CHANGED))
         except (Conflict, Forbidden) as error:
             # The database may have ended the transaction: nothing more can be deleted or read.
-            return refuse(form, record, error)
+            return refuse(form, record.id, error)
 
 
-def refuse(form: Form, record: Any, error: AppError) -> None:
+def refuse(form: Form, key: object, error: AppError) -> None:
+    """Say why the record with a key is not deleted, and so none of them."""
     form.status, form.alert = 409, gettext(NOTHING_DELETED)
-    form.errors[f"select-{record.id}"] = translate_error(error)
+    form.errors[f"select-{key}"] = translate_error(error)
 
 
 def show(request: Request, pages: ResourcePages, records: Sequence[Any], form: Form) -> Response:
@@ -115,7 +116,7 @@ def show(request: Request, pages: ResourcePages, records: Sequence[Any], form: F
         form=form,
         resource=pages.name,
         can_undo_delete=pages.can_undo_delete,
-        records=[(record, pages.title_of(record)) for record in records],
+        records=[(record.id, record.version, pages.title_of(record)) for record in records],
         delete_url=page_url(request, f"delete_{pages.folder}", **pages.list_query),
         list_url=page_url(request, pages.list_page, **pages.list_query),
     )

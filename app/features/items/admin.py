@@ -1,6 +1,6 @@
 from typing import ClassVar
 
-from app.features.items.dependencies import item_service
+from app.features.items.dependencies import get_item_service
 from app.features.items.models import Item
 from app.features.items.schemas import ItemCreate, ItemRead
 from app.web.admin_site.view import ServiceView
@@ -8,7 +8,7 @@ from app.web.admin_site.view import ServiceView
 
 class ItemAdmin(ServiceView):
     model = Item
-    service = item_service
+    get_service = get_item_service
     title_field = "name"
     read_schema = ItemRead
     create_schema = edit_schema = ItemCreate

@@ -4,7 +4,7 @@ import typer
 
 from app.accounts.cli import Count, Owner, seed_rows
 from app.core.commands import run
-from app.features.items.dependencies import item_service
+from app.features.items.dependencies import get_item_service
 from app.features.items.schemas import ItemCreate
 
 NAMES = ("Brass lamp", "Oak desk", "Folding chair", "Round mirror", "Woven rug", "Blue vase")
@@ -17,7 +17,9 @@ cli.add_typer(items, name="items")
 @items.command()
 def seed(context: typer.Context, count: Count = 1000, owner: Owner = None) -> None:
     """Create sample items."""
-    run(context, lambda resources: seed_rows(resources, item_service, sample_item, count, owner))
+    run(
+        context, lambda resources: seed_rows(resources, get_item_service, sample_item, count, owner)
+    )
 
 
 def sample_item(number: int) -> ItemCreate:

@@ -1,5 +1,3 @@
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import Depends, Security
@@ -8,8 +6,7 @@ from app.accounts.dependencies import Member, PrincipalDep
 from app.accounts.listing import OwnedListing
 from app.core.database.dependencies import SessionDep
 from app.core.database.events import Events
-from app.core.resources import Resources, ResourcesDep
-from app.core.security.principal import Principal
+from app.core.resources import ResourcesDep
 from app.features.items.repository import ItemRepository
 from app.features.items.service import ItemService
 
@@ -27,13 +24,6 @@ async def get_member_items(
 ) -> ItemService:
     """Build the service for a page, whose user is signed in by a cookie."""
     return await get_item_service(session, member, resources)
-
-
-@asynccontextmanager
-async def item_service(principal: Principal, resources: Resources) -> AsyncIterator[ItemService]:
-    """Build the service outside of a request. Its changes are committed at the end of the block."""
-    async with resources.database.transaction() as session:
-        yield await get_item_service(session, principal, resources)
 
 
 # FastAPI passes the scopes on to get_principal, which requires the access token to have them.

@@ -64,9 +64,9 @@ class JobAdmin(AdminView):
         async with _transaction(request) as queue:
             return await queue.retry(pk)
 
-    async def delete(self, request: Request, pks: Sequence[int]) -> None:
+    async def delete(self, request: Request, records: Sequence[QueuedJob]) -> None:
         async with _transaction(request) as queue:
-            await queue.discard(pks)
+            await queue.discard([job.id for job in records])
 
 
 class ScheduleAdmin(AdminView):

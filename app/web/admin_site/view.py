@@ -1,7 +1,7 @@
 """The base of the admin views in the `admin.py` of the slices."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from itertools import chain
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -24,6 +24,7 @@ from app.web.admin_site.filters import AdminFilter
 from app.web.admin_site.texts import is_choice, label_of
 from app.web.admin_site.values import Formats
 from app.web.forms import ErrorFields, Form, expected_version
+from app.web.once import SubmitOnce, get_submit_once
 
 EXPORT_PAGE_SIZE = 1000
 PAGE_SIZES = (20, 50, 100)
@@ -136,14 +137,19 @@ class AdminView:
         return self.edit_schema is not None
 
     async def create(self, request: Request, form: Form) -> Any:
+        """Create a record and return it, or None for a form that is submitted again."""
         raise NotImplementedError
 
     async def edit(self, request: Request, pk: Any, form: Form) -> Any:
         raise NotImplementedError
 
-    async def delete(self, request: Request, pks: Sequence[Any]) -> None:
+    async def delete(self, request: Request, records: Sequence[Any]) -> None:
         """Delete all records, or none if one cannot be deleted."""
         raise NotImplementedError
+
+    def version_of(self, record: Any) -> str:
+        """Return what changes with a record, so that nobody deletes what they have not seen."""
+        return str(getattr(record, "version", "on"))
 
     def key(self, pk: str) -> Any:
         """Parse the primary key of a URL. Raise NotFound."""
@@ -270,8 +276,7 @@ class AdminView:
 class ServiceView(AdminView):
     """The admin's pages for a resource whose service has `create`, `update` and `delete`."""
 
-    service: ClassVar[Callable[[Principal, Resources], AbstractAsyncContextManager[Any]]]
-    """Build the service, whose changes are committed at the end of the block."""
+    get_service: ClassVar[Callable[[Session, Principal, Resources], Awaitable[Any]]]
 
     create_schema: ClassVar[type[BaseModel]]
     edit_schema: ClassVar[type[BaseModel]]
@@ -279,23 +284,29 @@ class ServiceView(AdminView):
     hidden = ("version",)
 
     async def create(self, request: Request, form: Form) -> Any:
-        async with self._service(request) as service:
-            return await service.create(form.read(self.create_schema))
+        async with self._open(request) as (service, once):
+            data = form.read(self.create_schema)
+            is_first = await once.is_first(request.state.principal, form)
+            return await service.create(data) if is_first else None
 
     async def edit(self, request: Request, pk: Any, form: Form) -> Any:
-        async with self._service(request) as service:
+        async with self._open(request) as (service, _):
             data = form.read(self.edit_schema)
             return await service.update(pk, data, expected_version(form))
 
-    async def delete(self, request: Request, pks: Sequence[Any]) -> None:
-        async with self._service(request) as service:
-            for pk in pks:
+    async def delete(self, request: Request, records: Sequence[Any]) -> None:
+        async with self._open(request) as (service, _):
+            for record in records:
                 with suppress(NotFound):  # It is gone already, as it was to be.
-                    await service.delete(pk, None)
+                    await service.delete(self.key_of(record), frozenset([record.version]))
 
-    def _service(self, request: Request) -> AbstractAsyncContextManager[Any]:
-        principal: Principal = request.state.principal
-        return type(self).service(principal, resources_of(request))
+    @asynccontextmanager
+    async def _open(self, request: Request) -> AsyncIterator[tuple[Any, SubmitOnce]]:
+        """Build the service for a transaction, which is committed at the end of the block."""
+        principal, resources = request.state.principal, resources_of(request)
+        async with resources.database.transaction() as session:
+            service = await type(self).get_service(session, principal, resources)
+            yield service, await get_submit_once(session)
 
 
 def _number(params: Mapping[str, str], name: str, default: int) -> int:
