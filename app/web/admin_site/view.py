@@ -153,11 +153,14 @@ class AdminView:
 
     def key(self, pk: str) -> Any:
         """Parse the primary key of a URL. Raise NotFound."""
+        type_: Any = self.read_schema.model_fields[self.key_column.key].annotation
         try:
-            type_: Any = self.read_schema.model_fields[self.key_column.key].annotation
-            return TypeAdapter(type_).validate_python(pk)
+            key = TypeAdapter(type_).validate_python(pk)
         except ValidationError:
-            raise NotFound(f"{self.name} Not Found (id: {pk})") from None
+            key = None
+        if key is None or "\0" in pk:  # which PostgreSQL refuses, and no key has
+            raise NotFound(f"{self.name} Not Found (id: {pk})")
+        return key
 
     def key_of(self, record: Any) -> Any:
         return getattr(record, self.key_column.key)
