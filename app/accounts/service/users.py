@@ -1,5 +1,6 @@
 """Creation, change and deletion of accounts, by their owners and by superusers."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -202,12 +203,17 @@ class UserService:
                 )
         return user
 
-    async def delete(self, *user_ids: int) -> None:
-        """Delete all of the users or none, with everything that they own."""
+    async def delete(self, *user_ids: int, seen_at: Mapping[int, str] | None = None) -> None:
+        """Delete all of the users or none, with everything that they own.
+
+        Raise Stale if `seen_at` is given and does not have the times of their last changes.
+        """
         async with self._accounts.transaction() as accounts:
             for user_id in sorted(user_ids):  # two that delete the same wait, and do not deadlock
                 await self._keep_a_superuser(accounts, user_id)
                 user = found(await accounts.users.lock(user_id), user_id)
+                if seen_at is not None and seen_at[user_id] != str(user.updated_at):
+                    raise Stale("The user has changed since you confirmed the deletion.")
                 await self._delete(accounts, user)
 
     async def delete_own(self, principal: Principal, password: SecretStr) -> None:
