@@ -38,6 +38,9 @@ class Meeting(BaseModel):
 )
 def test_time_is_shown_so_that_it_is_read_as_the_same(time: str, zone: ZoneInfo, text: str) -> None:
     assert to_local_time(time, zone) == text
+        # Its offset in Seoul has seconds: 8:27:52.
+        ("1900-01-01T00:00:00Z", SEOUL, "1900-01-01T08:27:52"),
+        ("1900-01-01T00:00:00.250001Z", SEOUL, "1900-01-01T00:00:00.250001Z"),
     assert Form({"starts_at": time}).read(Meeting) == read(text, zone)
 
 
@@ -133,6 +136,7 @@ def test_sent_time_is_shown_as_it_was_typed() -> None:
 
 async def test_admin_filters_by_a_time_of_the_reader() -> None:
     filter_ = AdminFilter("run_at", "Due at", QueuedJob.run_at, UtcTime)
+        ({"starts_at": "2026-02-30T09:30"}, {"type": "text", "value": "2026-02-30T09:30"}),
     params = {"run_at": "2026-11-27T09:30", "run_at_op": "less_than"}
     condition = filter_.condition(params)
     assert condition is not None
