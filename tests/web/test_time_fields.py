@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -17,6 +18,7 @@ from app.core.jobs.queue import QueuedJob
 from app.core.schemas import UtcTime
 from app.web.admin_site.filters import AdminFilter
 from app.web.forms import RESUME, TIME, Form, get_form, serialize_form
+from app.web.rendering import Templates
 from app.web.time_zone import to_local_time
 
 SEOUL, BERLIN = ZoneInfo("Asia/Seoul"), ZoneInfo("Europe/Berlin")
@@ -141,6 +143,21 @@ async def sent_form(query: str = "", **values: str) -> Form:
 )
 def test_input_has_what_is_shown(values: dict[str, str], attributes: dict[str, str]) -> None:
     assert Form(values).time_input("starts_at") == attributes
+
+
+def test_rows_have_the_time_zone_once(tmp_path: Path) -> None:
+    """A form has at most 1,000 fields."""
+    folder = tmp_path / "meetings/templates"
+    folder.mkdir(parents=True)
+    (folder / "fields.html").write_text(
+        """{% from "web/forms.html" import field %}
+        {% for number in range(100) %}
+        {{ field(form, "stops-%s-at" % number, "At", type="datetime-local") }}
+        {% endfor %}"""
+    )
+    html = Templates([folder], "USD").render("meetings/fields.html", {"form": Form()})
+    assert html.count('type="datetime-local"') == 100
+    assert html.count('name="form_time_zone" value="UTC"') == 1
 
 
 def test_sent_time_is_shown_as_it_was_typed() -> None:
