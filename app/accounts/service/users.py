@@ -175,8 +175,7 @@ class UserService:
             if False in (changes.get("is_active"), changes.get("is_superuser")):
                 await self._keep_a_superuser(accounts, user_id)
             user = found(await accounts.users.lock(user_id), user_id)
-            if seen_at not in (None, str(user.updated_at)):
-                raise Stale("The user has changed since you opened the form. Open it again.")
+            require_unchanged(user, seen_at)
             name, role, was_active = user.full_name, user.is_superuser, user.is_active
             changed(user, user_id, changes)
             accounts.users.tell_change(user_id)
@@ -212,8 +211,7 @@ class UserService:
             for user_id in sorted(user_ids):  # two that delete the same wait, and do not deadlock
                 await self._keep_a_superuser(accounts, user_id)
                 user = found(await accounts.users.lock(user_id), user_id)
-                if seen_at is not None and seen_at[user_id] != str(user.updated_at):
-                    raise Stale("The user has changed since you confirmed the deletion.")
+                require_unchanged(user, seen_at[user_id] if seen_at else None)
                 await self._delete(accounts, user)
 
     async def delete_own(self, principal: Principal, password: SecretStr) -> None:
@@ -234,6 +232,12 @@ class UserService:
     async def _keep_a_superuser(self, accounts: Accounts, leaving: int) -> None:
         if await accounts.users.lock_superusers() == {leaving}:
             raise LastSuperuser("This is the last active superuser. Create another one first.")
+
+
+def require_unchanged(user: User, seen_at: str | None) -> None:
+    """Raise Stale if `seen_at` is given and is not the time of the last change."""
+    if seen_at not in (None, str(user.updated_at)):
+        raise Stale("The user has changed since you opened the form. Open it again.")
 
 
 def changed(user: User | None, user_id: int, changes: dict[str, Any]) -> User:
