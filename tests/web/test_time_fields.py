@@ -147,17 +147,27 @@ def test_input_has_what_is_shown(values: dict[str, str], attributes: dict[str, s
 
 def test_rows_have_the_time_zone_once(tmp_path: Path) -> None:
     """A form has at most 1,000 fields."""
-    folder = tmp_path / "meetings/templates"
-    folder.mkdir(parents=True)
-    (folder / "fields.html").write_text(
-        """{% from "web/forms.html" import field %}
-        {% for number in range(100) %}
+    html = render_fields(
+        tmp_path,
+        """{% for number in range(100) %}
         {{ field(form, "stops-%s-at" % number, "At", type="datetime-local") }}
-        {% endfor %}"""
+        {% endfor %}""",
     )
-    html = Templates([folder], "USD").render("meetings/fields.html", {"form": Form()})
     assert html.count('type="datetime-local"') == 100
     assert html.count('name="form_time_zone" value="UTC"') == 1
+
+
+def test_hint_of_a_time_names_the_time_zone_too(tmp_path: Path) -> None:
+    field = """{{ field(form, "at", "At", type="datetime-local", hint="Doors & bar.") }}"""
+    assert ">Doors &amp; bar. Time zone: UTC</p>" in render_fields(tmp_path, field)
+
+
+def render_fields(folder: Path, fields: str) -> str:
+    templates = folder / "meetings/templates"
+    templates.mkdir(parents=True)
+    text = '{% from "web/forms.html" import field %}' + fields
+    (templates / "fields.html").write_text(text)
+    return Templates([templates], "USD").render("meetings/fields.html", {"form": Form()})
 
 
 def test_sent_time_is_shown_as_it_was_typed() -> None:
