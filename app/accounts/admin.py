@@ -61,7 +61,11 @@ class UserAdmin(AdminView):
         return await resources_of(request).accounts.users.update(pk, sent, form.get("updated_at"))
 
     async def delete(self, request: Request, records: Sequence[User]) -> None:
-        await resources_of(request).accounts.users.delete(*(user.id for user in records))
+        seen_at = {user.id: self.version_of(user) for user in records}
+        await resources_of(request).accounts.users.delete(*seen_at, seen_at=seen_at)
+
+    def version_of(self, record: User) -> str:
+        return str(record.updated_at)
 
 
 class SessionAdmin(AdminView):

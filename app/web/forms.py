@@ -137,7 +137,7 @@ class Form:
             text = to_local_time(text, self.time_zone)
         if text and not is_local_time(text):
             return {"type": "text", "value": text}
-        step = {"step": "any"} if text[16:] else {}  # It has seconds, which browsers refuse else.
+        step = {"step": "any"} if text[16:] else {}  # By default, browsers refuse seconds.
         return {"type": "datetime-local", "value": text, **step}
 
     @property
@@ -314,8 +314,12 @@ async def get_form(request: Request) -> Form:
 def serialize_form(form: Form) -> str:
     """Return the values of a form, without its passwords, for a field of the sign-in."""
     values = {name: value for name, value in form.values.items() if "password" not in name}
-    hidden = {OWNER: form.owner, TIME_ZONE: str(form.time_zone)}
-    return json.dumps(values | hidden, ensure_ascii=False)
+    return json.dumps(values | hidden_fields(form), ensure_ascii=False)
+
+
+def hidden_fields(form: Form) -> dict[str, str]:
+    """Return the fields of a form that are not among its values, to send it again."""
+    return {OWNER: form.owner, TIME_ZONE: str(form.time_zone)}
 
 
 def read_kept(text: str) -> dict[str, str]:

@@ -260,8 +260,10 @@ class ResourcePages:
         return flash(self._request, url, text, undo=undo, record=id_, title=title)
 
     def _list_url(self, form: Form, page: str = "", **params: str) -> str:
-        values = {name: form.get(name) for name in self._filters} | params
-        query = {name: value for name, value in values.items() if value}
+        values = {name: form.get(name) for name in self._filters if form.get(name)}
+        if page:  # such as an export, which takes values in the notation of the API
+            values = form.plain(self.query, values)
+        query = {name: value for name, value in (values | params).items() if value}
         return page_url(self._request, page or self.list_page, **query)
 
 

@@ -37,7 +37,8 @@ def to_local_time(text: str, zone: tzinfo) -> str:
     """Return a time such as "2026-11-27T00:30Z" as `datetime-local` has it: "2026-11-27T09:30".
 
     It keeps its offset where it would be another time without: in the hour that a clock repeats,
-    or with microseconds. A text that is no time with an offset is returned as it is.
+    or with microseconds. A text that is no time with an offset is returned as it is, and so is a
+    time whose offset has seconds, as those before 1900 have, which cannot be typed.
     """
     try:
         time = datetime.fromisoformat(text)
@@ -48,18 +49,19 @@ def to_local_time(text: str, zone: tzinfo) -> str:
         return text
     naive = local.replace(tzinfo=None, fold=0)
     if local.microsecond % 1000 or naive.replace(tzinfo=zone).utcoffset() != local.utcoffset():
-        return local.isoformat()
+        has_seconds = local.strftime("%z")[5:] != ""
+        return text if has_seconds else local.isoformat()
     unit = "milliseconds" if local.microsecond else "seconds" if local.second else "minutes"
     return naive.isoformat(timespec=unit)
 
 
 def from_local_time(text: str, zone: tzinfo) -> datetime | str:
     """Return the time that a user typed in a time zone. Another text is returned as it is."""
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=zone) if is_local_time(text) else text
-    except ValueError:  # such as the 30th of February
-        return text
+    return datetime.fromisoformat(text).replace(tzinfo=zone) if is_local_time(text) else text
 
 
 def is_local_time(text: str) -> bool:
-    return LOCAL_TIME.fullmatch(text) is not None
+    try:
+        return LOCAL_TIME.fullmatch(text) is not None and bool(datetime.fromisoformat(text))
+    except ValueError:  # such as the 30th of February
+        return False

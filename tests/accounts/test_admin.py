@@ -1,11 +1,15 @@
 """The users and their sessions in the admin."""
 
 import logging
+import re
+from collections.abc import Sequence
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from app import admin as app_admin
 from tests.accounts.conftest import FACTOR, Authenticator, Outbox, set_age, verify_address
 from tests.accounts.steps import event_facts
 from tests.admin import alert, delete_records, edit_user, field_errors, make_item
@@ -160,6 +164,41 @@ async def test_several_users_are_deleted_with_their_items(
         root.id
     ]
     assert (await root.client.get("/api/v1/items")).json()["results"] == []
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_user_who_has_changed_is_not_deleted(
+    admin: httpx.AsyncClient,
+    ann: Person,
+    bob: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    is_late: bool,
+) -> None:
+    picked = {f"select-{person.id}": "on" for person in (ann, bob)}
+    form = form_of(await admin.get("/admin/user/delete", params=picked))
+    find_selected = app_admin.find_selected
+
+    async def change() -> None:
+        monkeypatch.undo()
+        await ann.client.patch("/api/v1/users/me", json={"full_name": "Ann"})
+
+    async def find_before_a_change(*arguments: Any) -> Sequence[Any]:
+        records = await find_selected(*arguments)
+        await change()
+        return records
+
+    if is_late:
+        monkeypatch.setattr(app_admin, "find_selected", find_before_a_change)
+    else:
+        await change()
+    refused = await admin.post("/admin/user/delete", data=form)
+    assert refused.status_code == 409
+    assert re.findall('id="select-(\\d+)-error"', refused.text) == [str(ann.id)]
+    for person in (ann, bob):
+        assert (await person.client.get("/api/v1/users/me")).status_code == 200
+    form = form_of(await admin.get("/admin/user/delete", params=picked))
+    assert (await admin.post("/admin/user/delete", data=form)).status_code == 303
+    assert (await ann.client.get("/api/v1/users/me")).status_code == 401
 
 
 async def test_deleted_session_is_signed_out(

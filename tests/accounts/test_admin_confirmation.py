@@ -96,6 +96,25 @@ async def test_interrupted_form_is_sent_again_after_the_confirmation(
     assert me["full_name"] == sent["full_name"]
 
 
+async def test_interrupted_form_keeps_its_time_zone_and_its_owner(
+    app: FastAPI, admin: httpx.AsyncClient, root: Person, ann: Person
+) -> None:
+    url = f"/admin/user/edit/{ann.id}"
+    sent = form_of(await admin.get(url)) | {"is_active": "true", "full_name": "Eve"}
+    sent |= {"form_owner": str(ann.id), "form_time_zone": "Asia/Seoul"}
+    del sent["password"]
+    await set_age(app, 16)
+    form = hidden_fields(await admin.post(url, data=sent))
+    assert form.items() >= sent.items()
+    form = hidden_fields(await admin.post(CONFIRM, data=form | {"current_password": "wrong"}))
+    assert form.items() >= sent.items()
+    done = await admin.post(CONFIRM, data=form | {"current_password": PASSWORD})
+    assert done.status_code == 307
+    shown = await admin.post(url, data=form)
+    assert (shown.status_code, form_of(shown)["form_owner"]) == (422, str(root.id))
+    assert (await ann.client.get("/api/v1/users/me")).json()["full_name"] is None
+
+
 async def test_write_without_the_confirmation_is_refused(
     app: FastAPI, admin: httpx.AsyncClient, ann: Person
 ) -> None:

@@ -1,6 +1,9 @@
 """Times in forms, which a user types in the time zone that the pages show them in."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -8,11 +11,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from sqlalchemy import false
 
+from app.core.context import scope_var
 from app.core.jobs.queue import QueuedJob
 from app.core.schemas import UtcTime
 from app.web.admin_site.filters import AdminFilter
 from app.web.forms import RESUME, TIME, Form, get_form, serialize_form
+from app.web.rendering import Templates
 from app.web.time_zone import to_local_time
 
 SEOUL, BERLIN = ZoneInfo("Asia/Seoul"), ZoneInfo("Europe/Berlin")
@@ -34,6 +40,9 @@ class Meeting(BaseModel):
         ("2026-10-25T00:30:00Z", BERLIN, "2026-10-25T02:30"),
         ("2026-10-25T01:30:00Z", BERLIN, "2026-10-25T02:30:00+01:00"),
         ("2026-11-27T00:30:15.250001Z", SEOUL, "2026-11-27T09:30:15.250001+09:00"),
+        # Its offset in Seoul has seconds: 8:27:52.
+        ("1900-01-01T00:00:00Z", SEOUL, "1900-01-01T08:27:52"),
+        ("1900-01-01T00:00:00.250001Z", SEOUL, "1900-01-01T00:00:00.250001Z"),
     ],
 )
 def test_time_is_shown_so_that_it_is_read_as_the_same(time: str, zone: ZoneInfo, text: str) -> None:
@@ -87,8 +96,18 @@ async def test_sent_form_is_read_in_the_time_zone_that_it_was_opened_in() -> Non
 
 async def test_form_with_an_unknown_time_zone_is_read_in_that_of_the_reader() -> None:
     for name in ("", "../etc/passwd", "Nowhere/Here"):
-        form = await sent_form(starts_at="2026-11-27T09:30", form_time_zone=name)
-        assert form.read(Meeting).starts_at == datetime(2026, 11, 27, 9, 30, tzinfo=UTC)
+        with read_in(SEOUL):
+            form = await sent_form(starts_at="2026-11-27T09:30", form_time_zone=name)
+        assert form.read(Meeting).starts_at == datetime(2026, 11, 27, 0, 30, tzinfo=UTC)
+
+
+@contextmanager
+def read_in(zone: ZoneInfo) -> Iterator[None]:
+    token = scope_var.set({"type": "http", "headers": [], "time_zone": zone})
+    try:
+        yield
+    finally:
+        scope_var.reset(token)
 
 
 async def sent_form(query: str = "", **values: str) -> Form:
@@ -119,10 +138,36 @@ async def sent_form(query: str = "", **values: str) -> Form:
         ),
         # A browser would drop what is no local time.
         ({"starts_at": "tomorrow"}, {"type": "text", "value": "tomorrow"}),
+        ({"starts_at": "2026-02-30T09:30"}, {"type": "text", "value": "2026-02-30T09:30"}),
     ],
 )
 def test_input_has_what_is_shown(values: dict[str, str], attributes: dict[str, str]) -> None:
     assert Form(values).time_input("starts_at") == attributes
+
+
+def test_rows_have_the_time_zone_once(tmp_path: Path) -> None:
+    """A form has at most 1,000 fields."""
+    html = render_fields(
+        tmp_path,
+        """{% for number in range(100) %}
+        {{ field(form, "stops-%s-at" % number, "At", type="datetime-local") }}
+        {% endfor %}""",
+    )
+    assert html.count('type="datetime-local"') == 100
+    assert html.count('name="form_time_zone" value="UTC"') == 1
+
+
+def test_hint_of_a_time_names_the_time_zone_too(tmp_path: Path) -> None:
+    field = """{{ field(form, "at", "At", type="datetime-local", hint="Doors & bar.") }}"""
+    assert ">Doors &amp; bar. Time zone: UTC</p>" in render_fields(tmp_path, field)
+
+
+def render_fields(folder: Path, fields: str) -> str:
+    templates = folder / "meetings/templates"
+    templates.mkdir(parents=True)
+    text = '{% from "web/forms.html" import field %}' + fields
+    (templates / "fields.html").write_text(text)
+    return Templates([templates], "USD").render("meetings/fields.html", {"form": Form()})
 
 
 def test_sent_time_is_shown_as_it_was_typed() -> None:
@@ -131,12 +176,19 @@ def test_sent_time_is_shown_as_it_was_typed() -> None:
     assert form.time_input("starts_at") == {"type": "text", "value": "2026-11-27T00:30:00Z"}
 
 
-async def test_admin_filters_by_a_time_of_the_reader() -> None:
-    filter_ = AdminFilter("run_at", "Due at", QueuedJob.run_at, UtcTime)
+@pytest.mark.parametrize("type_", [UtcTime, datetime])  # as schemas of forms and of pages have it
+def test_admin_filters_by_a_time_of_the_reader(type_: Any) -> None:
+    filter_ = AdminFilter("run_at", "Due at", QueuedJob.run_at, type_)
     params = {"run_at": "2026-11-27T09:30", "run_at_op": "less_than"}
-    condition = filter_.condition(params)
+    with read_in(SEOUL):
+        condition = filter_.condition(params)
+        words = filter_.describe(params).replace("\u202f", " ")
     assert condition is not None
-    assert condition.compile().params == {"run_at_1": datetime(2026, 11, 27, 9, 30, tzinfo=UTC)}
-    words = filter_.describe(params).replace("\u202f", " ")
-    assert words == "Is less than Nov 27, 2026, 9:30 AM UTC"
-    assert filter_.describe({"run_at": "never"}) == "Is never"
+    assert condition.compile().params == {"run_at_1": datetime(2026, 11, 27, 0, 30, tzinfo=UTC)}
+    assert words == "Is less than Nov 27, 2026, 9:30 AM"
+    for text in ("never", "0001-01-01T00:00", "9999-12-31T23:59-12:00"):
+        with read_in(SEOUL):
+            condition = filter_.condition({"run_at": text})
+            assert filter_.describe({"run_at": text}) == f"Is {text}"
+        assert condition is not None
+        assert condition.compare(false())

@@ -11,7 +11,7 @@ from app.core.resources import resources_of
 from app.core.security.cookies import Cookie
 from app.core.security.principal import Principal
 from app.web.error_pages import wants_page
-from app.web.forms import FORM_ERRORS, Form, FormDep, get_form
+from app.web.forms import FORM_ERRORS, Form, FormDep, get_form, hidden_fields
 from app.web.links import current_url, page_url
 from app.web.navigation import ResponseException, local_path, redirect
 from app.web.parts import page_parts
@@ -62,6 +62,7 @@ async def confirm(
     confirmations: ConfirmationServiceDep,
     cookie: SessionCookieDep,
 ) -> Response:
+    form.unconfirmed = ""  # The page that the form is sent to again asks whose it is.
     try:
         if form.get(CODE):
             code = form.read(CodeConfirmation).confirm_code
@@ -91,11 +92,14 @@ async def show(request: Request, principal: Principal, form: Form, status: int =
     has_factor = await accounts.second_factors.is_enabled(principal)
     takes_factor = has_factor and bool(form.get(FACTOR))
     request.state.takes_factor = takes_factor  # for the parts
+    kept = {name: value for name, value in form.values.items() if not is_secret(name)}
+    if form.get(REPEATS):
+        kept |= hidden_fields(form)
     return render(
         request,
         "accounts/confirm.html",
         form=form,
-        kept={name: value for name, value in form.values.items() if not is_secret(name)},
+        kept=kept,
         has_password=user.has_password,
         has_second_factor=has_factor,
         takes_factor=takes_factor,

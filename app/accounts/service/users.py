@@ -1,5 +1,6 @@
 """Creation, change and deletion of accounts, by their owners and by superusers."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -174,8 +175,7 @@ class UserService:
             if False in (changes.get("is_active"), changes.get("is_superuser")):
                 await self._keep_a_superuser(accounts, user_id)
             user = found(await accounts.users.lock(user_id), user_id)
-            if seen_at not in (None, str(user.updated_at)):
-                raise Stale("The user has changed since you opened the form. Open it again.")
+            require_unchanged(user, seen_at)
             name, role, was_active = user.full_name, user.is_superuser, user.is_active
             changed(user, user_id, changes)
             accounts.users.tell_change(user_id)
@@ -202,12 +202,16 @@ class UserService:
                 )
         return user
 
-    async def delete(self, *user_ids: int) -> None:
-        """Delete all of the users or none, with everything that they own."""
+    async def delete(self, *user_ids: int, seen_at: Mapping[int, str] | None = None) -> None:
+        """Delete all of the users or none, with everything that they own.
+
+        Raise Stale if `seen_at` is given and does not have the times of their last changes.
+        """
         async with self._accounts.transaction() as accounts:
             for user_id in sorted(user_ids):  # two that delete the same wait, and do not deadlock
                 await self._keep_a_superuser(accounts, user_id)
                 user = found(await accounts.users.lock(user_id), user_id)
+                require_unchanged(user, seen_at[user_id] if seen_at else None)
                 await self._delete(accounts, user)
 
     async def delete_own(self, principal: Principal, password: SecretStr) -> None:
@@ -228,6 +232,12 @@ class UserService:
     async def _keep_a_superuser(self, accounts: Accounts, leaving: int) -> None:
         if await accounts.users.lock_superusers() == {leaving}:
             raise LastSuperuser("This is the last active superuser. Create another one first.")
+
+
+def require_unchanged(user: User, seen_at: str | None) -> None:
+    """Raise Stale if `seen_at` is given and is not the time of the last change."""
+    if seen_at not in (None, str(user.updated_at)):
+        raise Stale("The user has changed since you opened the form. Open it again.")
 
 
 def changed(user: User | None, user_id: int, changes: dict[str, Any]) -> User:

@@ -6,9 +6,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import ColumnElement, false
 
+from app.core.schemas import UtcTime
 from app.core.translation import (
     current_zone,
     format_day,
@@ -41,9 +42,10 @@ class AdminFilter:
         self.operation_name = f"{name}_op"
         self.choices = choices_of(type_)
         self._column = column
-        self._adapter = TypeAdapter[Any](type_)
         self._is_amount = is_of_type(type_, Decimal)
-        self.is_time = is_of_type(type_, AwareDatetime)
+        self.is_time = column.type.python_type is datetime
+        # A schema that only shows a time, such as `created_at`, does not check it.
+        self._adapter = TypeAdapter[Any](UtcTime if self.is_time else type_)
         self.is_date = is_of_type(type_, date)
 
     @property

@@ -1,6 +1,7 @@
 """The pages of items. The service has tests of its own."""
 
 import asyncio
+import json
 import re
 from html import unescape
 from typing import Any
@@ -596,6 +597,16 @@ async def test_export_equals_that_of_the_api(
     lines = await browser.get(href_of(await browser.get("/items"), "NDJSON"))
     assert lines.text.count("\n") == 2
     assert (await browser.get("/items/export?format=xml")).status_code == 422
+
+
+async def test_export_of_a_list_has_filters_as_users_type_them(
+    browser: httpx.AsyncClient, ann: Person
+) -> None:
+    await make_item(ann, name="Lamp", price="1234.50")
+    await make_item(ann, name="Desk", price="1234.49")
+    page = await browser.get("/items", params={"min_price": "$1,234.50"})
+    lines = (await browser.get(href_of(page, "NDJSON"))).text.splitlines()
+    assert [json.loads(line)["name"] for line in lines] == ["Lamp"]
 
 
 async def cookie_of(browser: httpx.AsyncClient) -> dict[str, str]:
