@@ -20,7 +20,7 @@ from app.core.errors import Conflict, Forbidden, Invalid, Stale
 from app.core.http.export import FORMATS, export
 from app.core.resources import Resources, ResourcesDep, resources_of
 from app.core.security.principal import Principal
-from app.core.translation import gettext, mark
+from app.core.translation import mark
 from app.discovery import discover
 from app.web.admin_site import jobs
 from app.web.admin_site.fields import fields_of
@@ -30,7 +30,6 @@ from app.web.bulk_delete import (
     CHANGED,
     DELETED_ALREADY,
     MAX_SELECTED,
-    NOTHING_DELETED,
     NOTHING_SELECTED,
     refuse,
 )
@@ -177,19 +176,18 @@ async def delete_admin_records(request: Request, view: ViewDep, form: FormDep) -
     records, url = await find_selected(request, view, form), back_to_list(request, view)
     if not records:
         return flash(request, url, DELETED_ALREADY if selected(form) else NOTHING_SELECTED)
+    refuse_changed(view, form, records)
+    if form.errors:
+        return show_delete(request, view, form, records)
     try:
         form.confirm()
-        refuse_changed(view, form, records)
-        if not form.errors:
-            await view.delete(request, records)
-    except Stale:  # It has changed since it was read above.
-        form.status, form.alert = 409, gettext(NOTHING_DELETED)
-        records = await find_selected(request, view, form)
-        refuse_changed(view, form, records)
+        await view.delete(request, records)
     except EDIT_ERRORS as error:
         form.add_error(error)
-        form.status = 409 if isinstance(error, Conflict) else form.status
-    if form.status != 200:
+        form.status = 409 if isinstance(error, Conflict | Stale) else form.status
+        if isinstance(error, Stale):  # It has changed since it was read above.
+            records = await find_selected(request, view, form)
+            refuse_changed(view, form, records)
         return show_delete(request, view, form, records)
     for record in records:
         log(request, "deleted", view, view.key_of(record))
@@ -258,8 +256,9 @@ def refuse_changed(view: AdminView, form: Form, records: Sequence[Any]) -> None:
 def show_delete(request: Request, view: AdminView, form: Form, records: Sequence[Any]) -> Response:
     params = request.query_params
     query = list_query(view, params, page=params.get("page"))
+    boxes = [(view.key_of(each), view.version_of(each), view.title_of(each)) for each in records]
     return site.render(
-        request, "admin_site/delete.html", view, form, records=records, list_query=query
+        request, "admin_site/delete.html", view, form, records=boxes, list_query=query
     )
 
 

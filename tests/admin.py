@@ -30,7 +30,7 @@ async def edit_user(
 async def delete_records(
     admin: httpx.AsyncClient, identity: str, *pks: object, headers: Mapping[str, str] | None = None
 ) -> httpx.Response:
-    """Send the form of the page that confirms a deletion, or what it would have."""
+    """Send the form of the page that confirms a deletion, or of its records if it is not shown."""
     url, form = f"/admin/{identity}/delete", {f"select-{pk}": "on" for pk in pks}
     asked = await admin.get(url, params=form)
     form = form_of(asked) if asked.is_success else form

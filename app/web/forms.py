@@ -31,7 +31,7 @@ ROW_FIELD = re.compile(r"(\d{1,4})-(\w+)")
 # A form has the field `OWNER`. If its session has ended, the sign-in has it in the field `KEPT`,
 # and sends it back to its page with the query parameter `RESUME`.
 OWNER, KEPT, RESUME = "form_owner", "kept_form", "resume"
-TIME_ZONE = "form_time_zone"  # The field with the time zone that a form with times was opened in.
+TIME_ZONE = "form_time_zone"  # The field with the time zone that a form was opened in.
 KEPT_VALUES = TypeAdapter(dict[str, str])
 FORM_RESTORED = mark("You are signed in again. Nothing is saved yet: check the form and send it.")
 OTHER_ACCOUNT = mark(
@@ -130,9 +130,9 @@ class Form:
         """Return the time zone that the times of the form are typed in."""
         return self.sent_zone or current_zone()
 
-    def time_input(self, name: str) -> Mapping[str, str]:
+    def time_input(self, name: str, default: str = "") -> Mapping[str, str]:
         """Return the attributes of the input for a time."""
-        text = self.get(name)
+        text = self.values.get(name, default)
         if self.sent_zone is None:  # otherwise it is shown as it was typed
             text = to_local_time(text, self.time_zone)
         if text and not is_local_time(text):
@@ -152,9 +152,9 @@ class Form:
         """
         self.confirm()
         sent = {name: self.values[name] for name in model.model_fields if self.get(name)}
-        return model.model_validate(self.plain(model, sent) | extra)
+        return model.model_validate(self.normalize(model, sent) | extra)
 
-    def plain(self, model: type[BaseModel], values: Mapping[str, str]) -> dict[str, Any]:
+    def normalize(self, model: type[BaseModel], values: Mapping[str, str]) -> dict[str, Any]:
         """Return values as the model takes them.
 
         Users type amounts in the notation of their language, and times in their time zone.

@@ -145,7 +145,8 @@ class ResourcePages:
 
     def form_of(self, record: Any) -> Form:
         """Return the form that edits a record, with its values and its version."""
-        form = Form(values_of(record, (*self.schema.model_fields, "version")))
+        names = [name for name in self.schema.model_fields if name not in self.rows]
+        form = Form(values_of(record, [*names, "version"]))
         for name, row in self.rows.items():
             form.put_rows(
                 name, [values_of(each, row.model_fields) for each in getattr(record, name)]
@@ -234,7 +235,7 @@ class ResourcePages:
 
     def _read(self, form: Form) -> Any:
         rows = {
-            name: [form.plain(schema, row) for row in form.take_rows(name)]
+            name: [form.normalize(schema, row) for row in form.take_rows(name)]
             for name, schema in self.rows.items()
         }
         return form.read(self.schema, **rows)
@@ -262,7 +263,7 @@ class ResourcePages:
     def _list_url(self, form: Form, page: str = "", **params: str) -> str:
         values = {name: form.get(name) for name in self._filters if form.get(name)}
         if page:  # such as an export, which takes values in the notation of the API
-            values = form.plain(self.query, values)
+            values = form.normalize(self.query, values)
         query = {name: value for name, value in (values | params).items() if value}
         return page_url(self._request, page or self.list_page, **query)
 

@@ -64,6 +64,9 @@ class JobAdmin(AdminView):
         async with _transaction(request) as queue:
             return await queue.retry(pk)
 
+    def version_of(self, record: QueuedJob) -> str:
+        return f"{record.attempts} {record.has_failed}"
+
     async def delete(self, request: Request, records: Sequence[QueuedJob]) -> None:
         async with _transaction(request) as queue:
             await queue.discard([job.id for job in records])

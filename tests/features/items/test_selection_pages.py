@@ -70,7 +70,7 @@ async def test_changed_item_is_named_and_nothing_is_deleted(
     assert errors == [f"select-{desk['id']}"]
     # Only the other one is still selected.
     form = form_of(page)
-    assert form == selected(lamp) | {"form_owner": str(ann.id)}
+    assert form == selected(lamp) | {"form_owner": str(ann.id), "form_time_zone": "UTC"}
     assert (await browser.post(DELETE, data=form)).status_code == 303
     assert await stored(ann) == ["Table"]
 
