@@ -20,6 +20,7 @@ from tests.faults.clients import (
 )
 from tests.faults.conftest import MAX_CONNECTIONS
 from tests.protocols import CONTINUATION, PING, TEXT, frame
+from tests.server import http_client
 from tests.slices import needs
 from tests.sockets import LIVE
 
@@ -84,7 +85,8 @@ def test_new_connection_returns_503_while_open_sockets_are_kept(
     with ExitStack() as stack:
         sockets = [stack.enter_context(open_socket(client)) for _ in range(MAX_CONNECTIONS)]
         assert health(client).status_code == 200
-        response = httpx.get(f"{client.base_url}/api/v1/items", verify=False)
+        with http_client(str(client.base_url)) as another:
+            response = another.get("/api/v1/items")
         assert response.status_code == 503
         assert response.headers["Retry-After"] == "5"
         assert response.json()["detail"] == "Too many connections are open. Try again in a moment."

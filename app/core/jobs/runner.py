@@ -56,6 +56,7 @@ class JobRunner:
         self._broadcast = broadcast
         self._lanes = LaneMemory()
         self._running = dict[asyncio.Task[None], QueuedJob]()
+        self._starting = asyncio.Lock()
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._is_closing = False
@@ -133,7 +134,15 @@ class JobRunner:
                 is_unavailable = True
 
     async def _start_due_jobs(self) -> int:
-        """Start as many due jobs as there are free slots, and return their number."""
+        """Start as many due jobs as there are free slots, and return their number.
+
+        A call waits for the one before it, whose jobs are leased and do not run yet. Otherwise
+        `drain` would return before they have run, and both would fill the same slots.
+        """
+        async with self._starting:
+            return await self._fill_free_slots()
+
+    async def _fill_free_slots(self) -> int:
         busy_lanes = {job.lane for job in self._running.values() if job.lane is not None}
         free = MAX_RUNNING_JOBS - (len(self._running) - len(busy_lanes))
         lanes = self._lanes.free(busy_lanes)

@@ -114,7 +114,11 @@ def test_job_without_a_schedule_has_none() -> None:
     assert schedule_of(scheduled(NIGHTLY)(job)) == NIGHTLY
 
 
-async def test_last_and_next_time_of_a_schedule_are_listed(resources: Resources) -> None:
+async def test_last_and_next_time_of_a_schedule_are_listed(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = utc_now()  # It stands still: the time of the schedule may come during the test.
+    monkeypatch.setattr(schedule, "utc_now", lambda: now)
     schedules = schedules_of(resources)
     (status,) = await schedules.list()
     assert (status.name, status.cron, status.stored) == ("tidy", NIGHTLY, None)

@@ -18,6 +18,7 @@ from app.core.observability.metrics import serving_metrics
 from app.core.observability.request_metrics import RequestMetrics
 from tests.conftest import client_of
 from tests.databases import ROOT
+from tests.isolation import DEADLINE_SECONDS
 from tests.server import free_port, http_client, serving
 from tests.waiting import eventually, eventually_async
 
@@ -113,7 +114,9 @@ async def test_metrics_of_the_process_are_served_on_their_own_port(
     pool = "write" if resources.database.is_sqlite else "shared"
     async with (
         serving_metrics(resources, registry),
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", verify=False) as client,
+        httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_SECONDS, verify=False
+        ) as client,
         resources.database.transaction() as session,
     ):
         await session.connection()

@@ -1,13 +1,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from app.core.config import Settings
 from app.core.storage.folder import LocalFolder
 from app.core.storage.storage import Storage
 from app.resources import build_storage
+from tests.server import http_client
 
 BUCKET = "files"
 
@@ -20,7 +20,9 @@ def s3_endpoint() -> Iterator[str]:
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    httpx.put(f"http://{host}:{port}/{BUCKET}").raise_for_status()
+    # Its first answer takes seconds: the server imports the service then.
+    with http_client(f"http://{host}:{port}") as client:
+        client.put(f"/{BUCKET}").raise_for_status()
     yield f"http://{host}:{port}"
     server.stop()
 

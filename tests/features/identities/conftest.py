@@ -24,6 +24,7 @@ from tests.features.identities.provider import (
     serving_provider,
 )
 from tests.forms import form_of
+from tests.isolation import DEADLINE_SECONDS
 
 __all__ = ["authenticator", "outbox"]
 
@@ -90,7 +91,7 @@ async def visit(browser: httpx.AsyncClient, path: str, provider: Provider, user:
     url = destination(begun)
     assert url.startswith(f"{provider.url}/authorize?")
     provider.user = user
-    async with httpx.AsyncClient(verify=False) as there:
+    async with httpx.AsyncClient(verify=False, timeout=DEADLINE_SECONDS) as there:
         answer = await there.get(url)
     assert answer.status_code == 302, answer.text
     back = urlsplit(answer.headers["Location"])

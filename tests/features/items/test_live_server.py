@@ -104,8 +104,8 @@ def test_client_that_reads_nothing_is_closed(database_url: str, redis_url: str) 
                     for _ in range(100):
                         pipeline.publish(channel, message)
                     pipeline.execute()
-            # The server has received all messages from Redis.
-            eventually(lambda: not any(int(each["omem"]) for each in redis.client_list()))
+                # The server has received them: Redis cuts a subscriber that is 32 MB behind.
+                eventually(lambda: not any(int(each["omem"]) for each in redis.client_list()))
             assert client.get(ITEMS).status_code == 200
             assert closed(connection) == 1013
 
