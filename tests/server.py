@@ -47,12 +47,22 @@ def free_port() -> int:
     The port stays bound here; with SO_REUSEADDR, a server can listen on it nevertheless. Without
     this, two runs of the tests could use each other's servers.
     """
+    return hold_port(0)
+
+
+def hold_port(port: int) -> int:
+    """Hold a port, or any if it is 0, and return it. Raise OSError if it is in use."""
     holder = socket.socket()
+    try:
+        holder.bind(("127.0.0.1", port))
+    except OSError:
+        holder.close()
+        raise
+    # Not before: the port could be one that another process of the tests holds.
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind(("127.0.0.1", 0))
     held_ports.append(holder)
-    port: int = holder.getsockname()[1]
-    return port
+    held: int = holder.getsockname()[1]
+    return held
 
 
 def start(

@@ -2,7 +2,6 @@
 
 import math
 import re
-import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +18,7 @@ from app.core.observability.request_metrics import RequestMetrics
 from tests.conftest import client_of
 from tests.databases import ROOT
 from tests.isolation import DEADLINE_SECONDS
-from tests.server import free_port, http_client, serving
+from tests.server import free_port, hold_port, http_client, serving
 from tests.waiting import eventually, eventually_async
 
 PAGE = (ROOT / "docs/monitoring.md").read_text()
@@ -179,8 +178,7 @@ def free_ports() -> tuple[int, int]:
     while True:
         first = free_port()
         with suppress(OSError):
-            socket.create_server(("127.0.0.1", first + 1)).close()
-            return first, first + 1
+            return first, hold_port(first + 1)
 
 
 def live_requests(samples: Samples) -> float:
