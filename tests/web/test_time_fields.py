@@ -1,7 +1,5 @@
 """Times in forms, which a user types in the time zone that the pages show them in."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,15 +9,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
-from sqlalchemy import false
 
-from app.core.context import scope_var
-from app.core.jobs.queue import QueuedJob
 from app.core.schemas import UtcTime
-from app.web.admin_site.filters import AdminFilter
 from app.web.forms import RESUME, TIME, Form, get_form, serialize_form
 from app.web.rendering import Templates
 from app.web.time_zone import to_local_time
+from tests.web.steps import read_in
 
 SEOUL, BERLIN = ZoneInfo("Asia/Seoul"), ZoneInfo("Europe/Berlin")
 
@@ -101,15 +96,6 @@ async def test_form_with_an_unknown_time_zone_is_read_in_that_of_the_reader() ->
         assert form.read(Meeting).starts_at == datetime(2026, 11, 27, 0, 30, tzinfo=UTC)
 
 
-@contextmanager
-def read_in(zone: ZoneInfo) -> Iterator[None]:
-    token = scope_var.set({"type": "http", "headers": [], "time_zone": zone})
-    try:
-        yield
-    finally:
-        scope_var.reset(token)
-
-
 async def sent_form(query: str = "", **values: str) -> Form:
     scope = {
         "type": "http",
@@ -167,21 +153,3 @@ def test_sent_time_is_shown_as_it_was_typed() -> None:
     form = Form({"starts_at": "2026-11-27T00:30:00Z"})
     form.sent_zone = SEOUL
     assert form.time_input("starts_at") == {"type": "text", "value": "2026-11-27T00:30:00Z"}
-
-
-@pytest.mark.parametrize("type_", [UtcTime, datetime])  # as schemas of forms and of pages have it
-def test_admin_filters_by_a_time_of_the_reader(type_: Any) -> None:
-    filter_ = AdminFilter("run_at", "Due at", QueuedJob.run_at, type_)
-    params = {"run_at": "2026-11-27T09:30", "run_at_op": "less_than"}
-    with read_in(SEOUL):
-        condition = filter_.condition(params)
-        words = filter_.describe(params).replace("\u202f", " ")
-    assert condition is not None
-    assert condition.compile().params == {"run_at_1": datetime(2026, 11, 27, 0, 30, tzinfo=UTC)}
-    assert words == "Is less than Nov 27, 2026, 9:30 AM"
-    for text in ("never", "0001-01-01T00:00", "9999-12-31T23:59-12:00"):
-        with read_in(SEOUL):
-            condition = filter_.condition({"run_at": text})
-            assert filter_.describe({"run_at": text}) == f"Is {text}"
-        assert condition is not None
-        assert condition.compare(false())
