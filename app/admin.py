@@ -39,7 +39,7 @@ from app.web.forms import FORM_ERRORS, Form, FormDep
 from app.web.links import page_url
 from app.web.navigation import Link, redirect
 from app.web.once import new_form
-from app.web.resource_pages import CREATED, DELETED, SAVED, values_of
+from app.web.resource_pages import CREATED, DELETED, SAVED, flash_change, values_of
 
 PATH = "/admin"
 TEMPLATES = Path(__file__).parent / "web/admin_site/templates"  # `admin_site/list.html` and so on
@@ -131,8 +131,7 @@ async def create_admin_record(request: Request, view: ViewDep, form: FormDep) ->
     title = form.get(view.title_field) if record is None else view.title_of(record)
     if record is not None:
         log(request, "created", view, view.key_of(record))
-    named, unnamed = CREATED
-    return flash(request, list_of(request, view), named if title else unnamed, title=title)
+    return flash_change(request, list_of(request, view), CREATED, title)
 
 
 @router.get("/{identity}/edit/{pk}")
@@ -157,8 +156,7 @@ async def edit_admin_record(
         form.add_error(error)
         return show_form(request, view, form, record)
     log(request, "changed", view, view.key_of(record), *view.changes(form, record, changed))
-    named, _ = SAVED
-    return flash(request, back_to_list(request, view), named, title=view.title_of(changed))
+    return flash_change(request, back_to_list(request, view), SAVED, view.title_of(changed))
 
 
 @router.get("/{identity}/delete")
@@ -192,8 +190,7 @@ async def delete_admin_records(request: Request, view: ViewDep, form: FormDep) -
     for record in records:
         log(request, "deleted", view, view.key_of(record))
     if len(records) == 1:
-        named, _ = DELETED
-        return flash(request, url, named, title=view.title_of(records[0]))
+        return flash_change(request, url, DELETED, view.title_of(records[0]))
     return flash(request, url, SOME_DELETED, count=len(records))
 
 

@@ -1,11 +1,13 @@
 """Helpers for the tests of the admin."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
+import pytest
 
+from app import admin as app_admin
 from tests.conftest import Person
 from tests.forms import form_of
 
@@ -35,6 +37,21 @@ async def delete_records(
     asked = await admin.get(url, params=form)
     form = form_of(asked) if asked.is_success else form
     return await admin.post(url, data=form, headers=headers)
+
+
+def change_after_selection(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[], Awaitable[None]]
+) -> None:
+    """Change a record, once, after the admin has read what is selected, and before it deletes."""
+    find_selected = app_admin.find_selected
+
+    async def find_and_change(*arguments: Any) -> Sequence[Any]:
+        records = await find_selected(*arguments)
+        monkeypatch.undo()
+        await change()
+        return records
+
+    monkeypatch.setattr(app_admin, "find_selected", find_and_change)
 
 
 def alert(page: httpx.Response) -> str:

@@ -61,7 +61,7 @@ from app.core.security.tokens import AccessTokens
 from app.main import create_app, freeze_garbage
 from app.resources import app_resources
 from tests import server as servers
-from tests.databases import ROOT, Databases, Postgres, Sqlite, alembic
+from tests.databases import ROOT, Databases, Postgres, Sqlite, alembic, created, emptied
 from tests.engines import reuse_engines
 from tests.isolation import DEADLINE_SECONDS
 from tests.pgbouncer import PGBOUNCER
@@ -217,16 +217,13 @@ def template_url(databases: Databases) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def shared_database_url(databases: Databases, template_url: str) -> Iterator[str]:
-    url = databases.create(template_url)
-    yield url
-    databases.drop(url)
+    yield from created(databases, template_url)
 
 
 @pytest.fixture
 def database_url(databases: Databases, shared_database_url: str) -> Iterator[str]:
     """Yield a migrated database without rows, and empty it after the test."""
-    yield shared_database_url
-    databases.empty(shared_database_url)
+    yield from emptied(databases, shared_database_url)
 
 
 @pytest.fixture(scope="session")
@@ -235,16 +232,13 @@ def shared_server_database_url(databases: Databases, template_url: str) -> Itera
 
     In the database of the other tests they would run the jobs that a test is about to run.
     """
-    url = databases.create(template_url)
-    yield url
-    databases.drop(url)
+    yield from created(databases, template_url)
 
 
 @pytest.fixture
 def server_database_url(databases: Databases, shared_server_database_url: str) -> Iterator[str]:
     """Yield the database of the shared servers, and empty it after the test."""
-    yield shared_server_database_url
-    databases.empty(shared_server_database_url)
+    yield from emptied(databases, shared_server_database_url)
 
 
 @pytest.fixture(scope="session", params=[SERVER])
@@ -276,9 +270,7 @@ def two_workers(two_workers_url: str, server_database_url: str) -> Iterator[http
 @pytest.fixture
 def own_database_url(databases: Databases, template_url: str) -> Iterator[str]:
     """Yield a migrated database for a test that changes the schema or cuts connections."""
-    url = databases.create(template_url)
-    yield url
-    databases.drop(url)
+    yield from created(databases, template_url)
 
 
 @pytest.fixture(autouse=True)
@@ -299,9 +291,7 @@ def redis_url() -> str:
 @pytest.fixture
 def empty_database_url(databases: Databases) -> Iterator[str]:
     """Yield a database without tables."""
-    url = databases.create()
-    yield url
-    databases.drop(url)
+    yield from created(databases)
 
 
 @pytest.fixture

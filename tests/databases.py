@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from io import StringIO
 from pathlib import Path
@@ -35,6 +36,19 @@ class Databases(Protocol):
         """Delete all rows of all tables, and restart the ids at 1."""
 
     def execute(self, url: str, *statements: str) -> None: ...
+
+
+def created(databases: Databases, template: str | None = None) -> Iterator[str]:
+    """Yield a new database, for a fixture, and drop it afterwards."""
+    url = databases.create(template)
+    yield url
+    databases.drop(url)
+
+
+def emptied(databases: Databases, url: str) -> Iterator[str]:
+    """Yield a database, for a fixture, and empty it afterwards."""
+    yield url
+    databases.empty(url)
 
 
 def deletions() -> list[str]:

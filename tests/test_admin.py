@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
 from html import unescape
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +11,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app import admin as app_admin
 from app.accounts.admin import UserAdmin
 from app.admin import site
 from app.core.security.policy_headers import content_security_policy
 from app.web.admin_site.site import list_query
-from tests.admin import LAMP, delete_records, make_item
+from tests.admin import LAMP, change_after_selection, delete_records, make_item
 from tests.conftest import PASSWORD, Person, browser_of, counted_statements, sign_in
 from tests.forms import form_of
 from tests.pages import action_of, href_of
@@ -363,14 +361,7 @@ async def test_record_that_has_changed_is_named_and_nothing_is_deleted(
         assert len((await root.client.get("/api/v1/items")).json()["results"]) == 2
         return refused
 
-    async def find_before_a_change(*arguments: Any) -> Sequence[Any]:
-        records = await find_selected(*arguments)
-        monkeypatch.undo()
-        await rename_desk("Bench")
-        return records
-
-    find_selected = app_admin.find_selected
-    monkeypatch.setattr(app_admin, "find_selected", find_before_a_change)
+    change_after_selection(monkeypatch, lambda: rename_desk("Bench"))
     await expect_refusal("Bench")
     await rename_desk("Table")
     page = await expect_refusal("Table")

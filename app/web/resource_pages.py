@@ -255,10 +255,10 @@ class ResourcePages:
         self, texts: tuple[str, str], title: object, undo: Undo | None = None, record: Any = None
     ) -> Response:
         """Lead back to the list as it was, with a message and the record lit up."""
-        text = texts[0] if title else texts[1]
         url = page_url(self._request, self.list_page, **self.list_query)
-        id_ = record and record.id
-        return flash(self._request, url, text, undo=undo, record=id_, title=title)
+        return flash_change(
+            self._request, url, texts, title, undo=undo, record=record and record.id
+        )
 
     def _list_url(self, form: Form, page: str = "", **params: str) -> str:
         values = {name: form.get(name) for name in self._filters if form.get(name)}
@@ -266,6 +266,20 @@ class ResourcePages:
             values = form.normalize(self.query, values)
         query = {name: value for name, value in (values | params).items() if value}
         return page_url(self._request, page or self.list_page, **query)
+
+
+def flash_change(
+    request: Request,
+    url: str,
+    texts: tuple[str, str],
+    title: object,
+    *,
+    undo: Undo | None = None,
+    record: int | None = None,
+) -> Response:
+    """Leave one of two texts: about a record with a title, or about one without."""
+    text = texts[0] if title else texts[1]
+    return flash(request, url, text, undo=undo, record=record, title=title)
 
 
 def read_uuid(text: str) -> UUID:

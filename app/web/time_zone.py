@@ -42,10 +42,10 @@ def to_local_time(text: str, zone: tzinfo) -> str:
     """
     try:
         time = datetime.fromisoformat(text)
-        local = time.astimezone(zone) if time.tzinfo else None
+        if time.tzinfo is None:
+            return text
+        local = time.astimezone(zone)
     except (ValueError, OverflowError):
-        return text
-    if local is None:
         return text
     naive = local.replace(tzinfo=None, fold=0)
     if local.microsecond % 1000 or naive.replace(tzinfo=zone).utcoffset() != local.utcoffset():

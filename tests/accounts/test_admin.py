@@ -2,17 +2,21 @@
 
 import logging
 import re
-from collections.abc import Sequence
-from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
-from app import admin as app_admin
 from tests.accounts.conftest import FACTOR, Authenticator, Outbox, set_age, verify_address
 from tests.accounts.steps import event_facts
-from tests.admin import alert, delete_records, edit_user, field_errors, make_item
+from tests.admin import (
+    alert,
+    change_after_selection,
+    delete_records,
+    edit_user,
+    field_errors,
+    make_item,
+)
 from tests.conftest import PASSWORD, Person, browser_of, sign_in
 from tests.forms import form_of
 from tests.slices import needs
@@ -176,19 +180,12 @@ async def test_user_who_has_changed_is_not_deleted(
 ) -> None:
     picked = {f"select-{person.id}": "on" for person in (ann, bob)}
     form = form_of(await admin.get("/admin/user/delete", params=picked))
-    find_selected = app_admin.find_selected
 
     async def change() -> None:
-        monkeypatch.undo()
         await ann.client.patch("/api/v1/users/me", json={"full_name": "Ann"})
 
-    async def find_before_a_change(*arguments: Any) -> Sequence[Any]:
-        records = await find_selected(*arguments)
-        await change()
-        return records
-
     if is_late:
-        monkeypatch.setattr(app_admin, "find_selected", find_before_a_change)
+        change_after_selection(monkeypatch, change)
     else:
         await change()
     refused = await admin.post("/admin/user/delete", data=form)

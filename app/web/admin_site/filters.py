@@ -19,7 +19,6 @@ from app.core.translation import (
     plain_number,
 )
 from app.web.admin_site.texts import choice_label, is_choice
-from app.web.forms import is_of_type
 from app.web.time_zone import from_local_time
 
 OPERATIONS = {
@@ -42,11 +41,12 @@ class AdminFilter:
         self.operation_name = f"{name}_op"
         self.choices = choices_of(type_)
         self._column = column
-        self._is_amount = is_of_type(type_, Decimal)
-        self.is_time = column.type.python_type is datetime
+        stored = column.type.python_type
+        self._is_amount = stored is Decimal
+        self.is_time = stored is datetime
+        self.is_date = stored is date
         # A schema that only shows a time, such as `created_at`, does not check it.
         self._adapter = TypeAdapter[Any](UtcTime if self.is_time else type_)
-        self.is_date = is_of_type(type_, date)
 
     @property
     def operations(self) -> Sequence[tuple[str, str]]:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from app.core.database.models import Base, lowered, simple_lower
-from app.core.database.repository import words_of
+from app.core.database.repository import adapter_of, words_of
 from app.core.database.session import Session
 from app.core.errors import NotFound
 from app.core.resources import Resources, resources_of
@@ -154,13 +154,10 @@ class AdminView:
     def key(self, pk: str) -> Any:
         """Parse the primary key of a URL. Raise NotFound."""
         type_: Any = self.read_schema.model_fields[self.key_column.key].annotation
-        try:
-            key = TypeAdapter(type_).validate_python(pk)
-        except ValidationError:
-            key = None
-        if key is None or "\0" in pk:  # which PostgreSQL refuses, and no key has
-            raise NotFound(f"{self.name} Not Found (id: {pk})")
-        return key
+        if "\0" not in pk:  # which PostgreSQL refuses, and no key has
+            with suppress(ValidationError):
+                return adapter_of(type_).validate_python(pk)
+        raise NotFound(f"{self.name} Not Found (id: {pk})")
 
     def key_of(self, record: Any) -> Any:
         return getattr(record, self.key_column.key)
