@@ -21,12 +21,14 @@ def admin(open_page: OpenPage) -> Page:
     page.locator(".menu summary").click()
     page.get_by_role("link", name="Admin").click()
     expect(page.get_by_role("heading", name="Users")).to_be_visible()
+    page.wait_for_load_state()  # The script of the list follows its elements.
     return page
 
 
 def open_section(admin: Page, name: str) -> None:
     admin.get_by_role("navigation", name="Admin").get_by_role("link", name=name).click()
     expect(admin.get_by_role("heading", level=1)).to_have_text(name)
+    admin.wait_for_load_state()
 
 
 @pytest.mark.parametrize("has_script", [True, False], ids=["with script", "without script"])
@@ -157,6 +159,7 @@ def save(page: Page) -> None:
 
 
 def search(page: Page, words: str) -> None:
+    page.wait_for_load_state()
     page.get_by_role("searchbox", name="Search").fill(words)
     with page.expect_event("load"):  # The search while typing loads no page.
         page.get_by_role("button", name="Search", exact=True).click()
